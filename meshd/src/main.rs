@@ -1,0 +1,2 @@
+//! meshd
+fn main() {}

@@ -1,0 +1,2 @@
+//! redeemd
+fn main() {}
