@@ -1,0 +1,302 @@
+//! The routing information base: who claims which prefix, and the difference between what
+//! should be in the kernel and what is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+
+use ipnet::IpNet;
+
+use crate::{IfIndex, OriginatorId};
+
+/// The two tables of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Host routes to nodes and the prefixes they announce, hop by hop.
+    Mesh,
+    /// Routes into tunnels: the default routes through the chosen gateway; on a gateway the way
+    /// back to each node.
+    Tunnel,
+}
+
+/// Where packets for a prefix go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// To a neighbor: its link-local address on an interface of ours.
+    NextHop {
+        /// The neighbor's link-local address.
+        via: Ipv6Addr,
+        /// Our interface.
+        ifindex: IfIndex,
+    },
+    /// Into the tunnel that ends at `peer`.
+    Tunnel {
+        /// The other end of the tunnel.
+        peer: OriginatorId,
+    },
+}
+
+/// What a route is found by.
+pub type RouteKey = (Table, IpNet);
+
+/// A route as the kernel should have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Route {
+    /// The table it stands in.
+    pub table: Table,
+    /// The destinations it is for, without host bits.
+    pub prefix: IpNet,
+    /// Where they are sent.
+    pub target: Target,
+}
+
+impl Route {
+    /// What the route is found by: no table has two routes for a prefix.
+    pub const fn key(&self) -> RouteKey {
+        (self.table, self.prefix)
+    }
+}
+
+/// A change to the kernel's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteChange {
+    /// Add the route, or replace the one for its prefix without a gap.
+    Set(Route),
+    /// Remove the route for this prefix.
+    Remove {
+        /// The table it stands in.
+        table: Table,
+        /// Its prefix.
+        prefix: IpNet,
+    },
+}
+
+/// What each originator claims, and what the kernel was told.
+///
+/// Several originators may claim one prefix; the lowest id has it, so that all nodes decide
+/// alike without asking each other.
+#[derive(Debug, Default)]
+pub struct Rib {
+    claims: BTreeMap<RouteKey, BTreeMap<OriginatorId, Option<Target>>>,
+    claimed_by: BTreeMap<OriginatorId, BTreeSet<RouteKey>>,
+    installed: BTreeMap<RouteKey, Target>,
+    changes: Vec<RouteChange>,
+    /// Adopted from an earlier run and not confirmed yet: kept until [`Rib::purge_adopted`].
+    adopted: BTreeSet<RouteKey>,
+}
+
+impl Rib {
+    /// Takes over the routes an earlier run of the daemon left in the kernel, so that traffic
+    /// goes on until they are confirmed, replaced, or purged.
+    pub fn adopt(&mut self, routes: impl IntoIterator<Item = Route>) {
+        for route in routes {
+            self.installed.insert(route.key(), route.target);
+            self.adopted.insert(route.key());
+        }
+    }
+
+    /// Removes what was adopted and nobody has claimed since.
+    pub fn purge_adopted(&mut self) {
+        for key in std::mem::take(&mut self.adopted) {
+            self.settle(key);
+        }
+    }
+
+    /// Whether adopted routes still wait to be confirmed.
+    pub fn has_adopted(&self) -> bool {
+        !self.adopted.is_empty()
+    }
+
+    /// Replaces everything `owner` claims. `None` is a claim that needs no route, such as a
+    /// prefix of our own; it keeps others with a higher id from getting one.
+    pub fn set_claims(&mut self, owner: OriginatorId, claims: BTreeMap<RouteKey, Option<Target>>) {
+        let keys: BTreeSet<RouteKey> = claims.keys().copied().collect();
+        let before = if keys.is_empty() {
+            self.claimed_by.remove(&owner)
+        } else {
+            self.claimed_by.insert(owner, keys.clone())
+        }
+        .unwrap_or_default();
+        for key in before.difference(&keys) {
+            self.withdraw(owner, *key);
+        }
+        for (key, target) in claims {
+            let claim = self.claims.entry(key).or_default();
+            if claim.insert(owner, target) != Some(target) {
+                self.settle(key);
+            }
+        }
+    }
+
+    /// Who claims `key`, lowest id (the one who has it) first.
+    pub fn claimants(&self, key: RouteKey) -> impl Iterator<Item = OriginatorId> {
+        self.claims
+            .get(&key)
+            .into_iter()
+            .flat_map(|claims| claims.keys().copied())
+    }
+
+    /// The routes the kernel has once all changes are carried out.
+    pub fn routes(&self) -> impl Iterator<Item = Route> {
+        self.installed
+            .iter()
+            .map(|(&(table, prefix), &target)| Route {
+                table,
+                prefix,
+                target,
+            })
+    }
+
+    /// What the kernel must be told, in order.
+    pub fn take_changes(&mut self) -> Vec<RouteChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn withdraw(&mut self, owner: OriginatorId, key: RouteKey) {
+        if let Some(claim) = self.claims.get_mut(&key) {
+            claim.remove(&owner);
+            if claim.is_empty() {
+                self.claims.remove(&key);
+            }
+        }
+        self.settle(key);
+    }
+
+    /// Brings the kernel's route for `key` in line with the claims.
+    fn settle(&mut self, key: RouteKey) {
+        let winner = self
+            .claims
+            .get(&key)
+            .and_then(|claims| claims.first_key_value());
+        let wanted = winner.and_then(|(_, target)| *target);
+        let (table, prefix) = key;
+        match wanted {
+            Some(target) => {
+                self.adopted.remove(&key);
+                if self.installed.insert(key, target) != Some(target) {
+                    self.changes.push(RouteChange::Set(Route {
+                        table,
+                        prefix,
+                        target,
+                    }));
+                }
+            }
+            None if self.adopted.contains(&key) => {}
+            None => {
+                if self.installed.remove(&key).is_some() {
+                    self.changes.push(RouteChange::Remove { table, prefix });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(byte: u8) -> OriginatorId {
+        OriginatorId::from_bytes([byte; 10])
+    }
+
+    fn key() -> RouteKey {
+        (Table::Mesh, "10.1.0.0/24".parse().unwrap())
+    }
+
+    fn via(last: u16) -> Target {
+        Target::NextHop {
+            via: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last),
+            ifindex: IfIndex(3),
+        }
+    }
+
+    fn claim(target: Option<Target>) -> BTreeMap<RouteKey, Option<Target>> {
+        BTreeMap::from([(key(), target)])
+    }
+
+    fn set(target: Target) -> RouteChange {
+        RouteChange::Set(Route {
+            table: key().0,
+            prefix: key().1,
+            target,
+        })
+    }
+
+    fn remove() -> RouteChange {
+        RouteChange::Remove {
+            table: key().0,
+            prefix: key().1,
+        }
+    }
+
+    #[test]
+    fn only_differences_reach_the_kernel() {
+        let mut rib = Rib::default();
+        rib.set_claims(id(5), claim(Some(via(1))));
+        assert_eq!(rib.take_changes(), [set(via(1))]);
+        rib.set_claims(id(5), claim(Some(via(1))));
+        assert_eq!(rib.take_changes(), []);
+        rib.set_claims(id(5), claim(Some(via(2))));
+        assert_eq!(rib.take_changes(), [set(via(2))]);
+        rib.set_claims(id(5), BTreeMap::new());
+        assert_eq!(rib.take_changes(), [remove()]);
+    }
+
+    #[test]
+    fn the_lowest_id_has_a_prefix_that_two_claim() {
+        let mut rib = Rib::default();
+        rib.set_claims(id(5), claim(Some(via(5))));
+        rib.set_claims(id(9), claim(Some(via(9))));
+        assert_eq!(rib.take_changes(), [set(via(5))]);
+        rib.set_claims(id(5), BTreeMap::new());
+        assert_eq!(rib.take_changes(), [set(via(9))]);
+        rib.set_claims(id(1), claim(None));
+        assert_eq!(
+            rib.take_changes(),
+            [remove()],
+            "our own prefix needs no route"
+        );
+        assert_eq!(rib.claimants(key()).collect::<Vec<_>>(), [id(1), id(9)]);
+    }
+
+    #[test]
+    fn adopted_routes_stay_until_purged_and_are_not_set_again() {
+        let mut rib = Rib::default();
+        let other: IpNet = "10.2.0.0/24".parse().unwrap();
+        let stale = Route {
+            table: Table::Mesh,
+            prefix: other,
+            target: via(1),
+        };
+        rib.adopt([
+            Route {
+                table: key().0,
+                prefix: key().1,
+                target: via(1),
+            },
+            stale,
+        ]);
+        rib.set_claims(id(5), claim(Some(via(1))));
+        assert_eq!(rib.take_changes(), [], "confirmed as it is");
+        rib.purge_adopted();
+        assert_eq!(
+            rib.take_changes(),
+            [RouteChange::Remove {
+                table: Table::Mesh,
+                prefix: other
+            }]
+        );
+        assert!(!rib.has_adopted());
+    }
+
+    #[test]
+    fn an_adopted_route_that_changed_is_replaced_in_place() {
+        let mut rib = Rib::default();
+        rib.adopt([Route {
+            table: key().0,
+            prefix: key().1,
+            target: via(1),
+        }]);
+        rib.set_claims(id(5), claim(Some(via(2))));
+        assert_eq!(rib.take_changes(), [set(via(2))]);
+    }
+}

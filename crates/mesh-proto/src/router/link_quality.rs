@@ -1,0 +1,185 @@
+//! How good a link is, learned from the hellos that arrive and those that do not.
+
+use std::time::{Duration, Instant};
+
+use crate::Metric;
+use crate::wire::Hello;
+
+/// Hellos remembered. At two a second: eight seconds, enough to tell 6 % of loss from none.
+const WINDOW: u32 = 16;
+/// Hellos in a row that a link without loss may miss before it is given up: one collision, one
+/// late timer, and the one that proves it.
+const MIN_MISSES: u32 = 3;
+/// How likely a living link may be given up by chance, in parts per million per hello. The usual
+/// loss of the link decides how many misses that takes (an accrual failure detector: Hayashibara
+/// et al., The φ Accrual Failure Detector, 2004).
+const GIVE_UP_PPM: u32 = 100;
+/// Airtime of a 1500-byte packet on a link of unknown speed, µs: 24 Mbit/s, a usual rate of
+/// outdoor radios.
+const ASSUMED_AIRTIME_US: u32 = 500;
+
+/// Which of a neighbor's last hellos arrived.
+#[derive(Debug)]
+pub(super) struct HelloWindow {
+    /// Newest in the lowest bit; a set bit arrived.
+    heard: u32,
+    /// Hellos expected so far, at most [`WINDOW`].
+    expected: u32,
+    last_seqno: u16,
+    last_at: Instant,
+    interval: Duration,
+}
+
+impl HelloWindow {
+    pub(super) fn new(now: Instant, hello: &Hello) -> Self {
+        Self {
+            heard: 1,
+            expected: 1,
+            last_seqno: hello.seqno,
+            last_at: now,
+            interval: hello.interval(),
+        }
+    }
+
+    /// Takes note of a hello. One out of order, or far ahead, means that the sender's count
+    /// began anew; what was learned of the link stays.
+    pub(super) fn hear(&mut self, now: Instant, hello: &Hello) {
+        let gap = u32::from(hello.seqno.wrapping_sub(self.last_seqno));
+        let shift = match gap {
+            0 => return,
+            1..=WINDOW => gap,
+            _ => 1,
+        };
+        self.heard = self.heard.checked_shl(shift).unwrap_or(0) | 1;
+        self.expected = (self.expected + shift).min(WINDOW);
+        self.last_seqno = hello.seqno;
+        self.last_at = now;
+        self.interval = hello.interval();
+    }
+
+    /// The share of hellos that arrive, 0 to 255; those overdue at `now` count as lost.
+    pub(super) fn quality(&self, now: Instant) -> u8 {
+        let overdue = self.overdue(now);
+        let expected = (self.expected + overdue).min(WINDOW);
+        let mask = (1_u32 << expected) - 1;
+        let heard = (self.heard.checked_shl(overdue).unwrap_or(0) & mask).count_ones();
+        // heard ≤ expected, so the share is at most 255.
+        u8::try_from(heard * 255 / expected).unwrap_or(u8::MAX)
+    }
+
+    /// When the link is given up if no further hello arrives.
+    pub(super) fn deadline(&self) -> Instant {
+        self.last_at + self.interval * self.misses_allowed() + self.interval / 2
+    }
+
+    /// The least number of misses in a row that is unlikely on a living link.
+    fn misses_allowed(&self) -> u32 {
+        let mask = (1_u32 << self.expected) - 1;
+        let lost = self.expected - (self.heard & mask).count_ones();
+        let mut chance_ppm: u32 = 1_000_000;
+        let mut misses = 0;
+        while chance_ppm > GIVE_UP_PPM && misses < WINDOW {
+            chance_ppm = chance_ppm * lost / self.expected;
+            misses += 1;
+        }
+        misses.max(MIN_MISSES)
+    }
+
+    /// Hellos that should have come since the last one; half an interval is forgiven as jitter.
+    fn overdue(&self, now: Instant) -> u32 {
+        let waited = now.saturating_duration_since(self.last_at) + self.interval / 2;
+        let due = waited.as_micros() / self.interval.as_micros().max(1);
+        u32::try_from(due.saturating_sub(1))
+            .unwrap_or(u32::MAX)
+            .min(WINDOW)
+    }
+}
+
+/// What a link costs when `rx` of the neighbor's hellos arrive here and `tx` of ours there, both
+/// 0 to 255: the airtime of one transmission times the expected number of them (ETX: De Couto et
+/// al., A High-Throughput Path Metric for Multi-Hop Wireless Routing, 2003), plus the fixed cost
+/// of a hop.
+pub(super) fn link_cost(rx: u8, tx: u8) -> Metric {
+    let delivered = u32::from(rx) * u32::from(tx);
+    let Some(airtime) = (ASSUMED_AIRTIME_US * 255 * 255).checked_div(delivered) else {
+        return Metric::INFINITE;
+    };
+    Metric::HOP.plus(Metric::from_us(airtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(500);
+
+    fn hello(seqno: u16) -> Hello {
+        Hello {
+            seqno,
+            interval_ms: 500,
+            boot: 1,
+            warm: false,
+        }
+    }
+
+    /// A window fed with hellos `0..count`, of which every `lose_every`th is lost.
+    fn window(count: u16, lose_every: u16) -> (HelloWindow, Instant) {
+        let start = Instant::now();
+        let mut now = start;
+        let mut window = HelloWindow::new(now, &hello(0));
+        for seqno in 1..count {
+            now = start + INTERVAL * u32::from(seqno);
+            if lose_every == 0 || seqno % lose_every != 0 {
+                window.hear(now, &hello(seqno));
+            }
+        }
+        (window, now)
+    }
+
+    #[test]
+    fn quality_is_the_share_that_arrives() {
+        let (clean, now) = window(40, 0);
+        assert_eq!(clean.quality(now), 255);
+        let (half, now) = window(40, 2);
+        assert_eq!(half.quality(now), 127);
+        let (new, now) = window(1, 0);
+        assert_eq!(new.quality(now), 255);
+    }
+
+    #[test]
+    fn overdue_hellos_lower_the_quality_before_the_next_arrives() {
+        let (window, now) = window(40, 0);
+        assert_eq!(
+            window.quality(now + INTERVAL * 4 / 3),
+            255,
+            "one late hello is jitter"
+        );
+        assert_eq!(window.quality(now + INTERVAL * 4), 207, "13 of 16");
+        assert_eq!(window.quality(now + INTERVAL * 400), 0);
+    }
+
+    #[test]
+    fn a_lossy_link_is_given_more_time() {
+        let (clean, now) = window(40, 0);
+        assert_eq!(clean.deadline() - now, INTERVAL * 3 + INTERVAL / 2);
+        let (lossy, _) = window(40, 3);
+        assert!(lossy.misses_allowed() >= 8, "{}", lossy.misses_allowed());
+        assert!(lossy.misses_allowed() <= WINDOW);
+    }
+
+    #[test]
+    fn a_restarted_count_is_not_taken_for_loss() {
+        let (mut window, now) = window(40, 0);
+        window.hear(now + INTERVAL, &hello(0));
+        assert_eq!(window.quality(now + INTERVAL), 255);
+    }
+
+    #[test]
+    fn cost_grows_with_loss_in_either_direction() {
+        assert_eq!(link_cost(255, 255), Metric::from_us(600));
+        assert!(link_cost(128, 255) > Metric::from_us(1000));
+        assert_eq!(link_cost(128, 255), link_cost(255, 128));
+        assert_eq!(link_cost(0, 255), Metric::INFINITE);
+        assert_eq!(link_cost(255, 0), Metric::INFINITE);
+    }
+}

@@ -1,0 +1,167 @@
+//! The state of the router as operators see it.
+
+use std::net::Ipv6Addr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use super::counters::Counters;
+use super::gateways::ChosenGateway;
+use super::neighbor::LinkId;
+use super::{Interface, Router};
+use crate::route_selection::FeasibilityDistance;
+use crate::{IfIndex, Metric, Network, OriginatorId, Route, SeqNo, SignedRecord, Table};
+
+/// A link to a neighbor.
+#[derive(Clone, Debug)]
+pub struct NeighborView {
+    /// The link.
+    pub link: LinkId,
+    /// The neighbor's link-local address.
+    pub address: Ipv6Addr,
+    /// The share of its hellos that arrive here, 0 to 255.
+    pub rx_quality: u8,
+    /// The share of our hellos that arrive there, 0 to 255.
+    pub tx_quality: u8,
+    /// What the link costs.
+    pub cost: Metric,
+    /// When it was last heard.
+    pub last_heard: Instant,
+    /// Since when it is heard.
+    pub since: Instant,
+}
+
+/// A node somewhere in the mesh.
+#[derive(Clone, Debug)]
+pub struct OriginatorView {
+    /// Who it is.
+    pub id: OriginatorId,
+    /// Its mesh address.
+    pub ipv6: Ipv6Addr,
+    /// The distance to it; infinite if it cannot be reached.
+    pub metric: Metric,
+    /// Hops to it.
+    pub hops: Option<u8>,
+    /// The link its traffic takes.
+    pub next_hop: Option<LinkId>,
+    /// Sequence number of the route in use.
+    pub seqno: Option<SeqNo>,
+    /// The best we ever advertised.
+    pub feasibility: Option<FeasibilityDistance>,
+    /// When the route in use was last confirmed.
+    pub last_heard: Option<Instant>,
+    /// Since when it is reachable, or is not.
+    pub since: Instant,
+}
+
+/// A node that offers an uplink.
+#[derive(Clone, Debug)]
+pub struct GatewayView {
+    /// Who it is.
+    pub id: OriginatorId,
+    /// The distance to it.
+    pub path: Metric,
+    /// What its uplink adds.
+    pub uplink: Metric,
+    /// Since when it is the one in use, if it is.
+    pub in_use_since: Option<Instant>,
+}
+
+impl Router {
+    /// Our own id.
+    pub const fn id(&self) -> OriginatorId {
+        self.id
+    }
+
+    /// The mesh we belong to.
+    pub const fn network(&self) -> &Network {
+        &self.config.network
+    }
+
+    /// What went through and what was dropped.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The record of a node, or our own.
+    pub fn record(&self, id: OriginatorId) -> Option<&SignedRecord> {
+        self.records.get(id)
+    }
+
+    /// The gateway in use, and since when.
+    pub fn gateway(&self) -> Option<(OriginatorId, Instant)> {
+        self.chosen_gateway
+            .map(|ChosenGateway { id, since }| (id, since))
+    }
+
+    /// The interfaces in use.
+    pub fn interfaces(&self) -> impl Iterator<Item = IfIndex> {
+        self.interfaces
+            .iter()
+            .map(|(ifindex, Interface { .. })| *ifindex)
+    }
+
+    /// All links.
+    pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = NeighborView> {
+        self.neighbors
+            .iter()
+            .map(move |(link, neighbor)| NeighborView {
+                link: *link,
+                address: neighbor.address,
+                rx_quality: neighbor.rx_quality(now),
+                tx_quality: neighbor.tx_quality(now),
+                cost: neighbor.cost(now),
+                last_heard: neighbor.last_heard,
+                since: neighbor.since,
+            })
+    }
+
+    /// All other nodes.
+    pub fn originators(&self, now: Instant) -> impl Iterator<Item = OriginatorView> {
+        self.originators.iter().map(move |(id, originator)| {
+            let in_use = originator.in_use();
+            OriginatorView {
+                id: *id,
+                ipv6: self.config.network.mesh_ipv6(*id),
+                metric: self
+                    .now_true(now, *id)
+                    .map_or(Metric::INFINITE, |truth| truth.metric),
+                hops: in_use.map(|(_, route)| route.hops.saturating_add(1)),
+                next_hop: in_use.map(|(link, _)| link),
+                seqno: in_use.map(|(_, route)| route.seqno),
+                feasibility: originator.feasibility,
+                last_heard: in_use.map(|(_, route)| route.heard),
+                since: originator.since,
+            }
+        })
+    }
+
+    /// All other nodes that offer an uplink.
+    pub fn gateways(&self, now: Instant) -> impl Iterator<Item = GatewayView> {
+        self.gateway_candidates(now).map(|candidate| GatewayView {
+            id: candidate.id,
+            path: candidate.path,
+            uplink: candidate.uplink,
+            in_use_since: self
+                .chosen_gateway
+                .filter(|chosen| chosen.id == candidate.id)
+                .map(|chosen| chosen.since),
+        })
+    }
+
+    /// The routes the kernel should have.
+    pub fn routes(&self) -> impl Iterator<Item = Route> {
+        self.rib.routes()
+    }
+
+    /// Prefixes of ours that another node claims too, and who: the lower id has them.
+    pub fn prefix_conflicts(&self) -> impl Iterator<Item = (IpNet, OriginatorId)> {
+        let own = self.records.own().record().prefixes.iter();
+        own.flat_map(move |prefix| {
+            let claimants = self.rib.claimants((Table::Mesh, *prefix));
+            claimants
+                .filter(|id| *id != self.id)
+                .map(move |id| (*prefix, id))
+        })
+    }
+}
