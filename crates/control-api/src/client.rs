@@ -1,0 +1,349 @@
+//! The client's half: blocking, every call within a time limit.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::{
+    Accounts, Destination, FrameError, FrameReader, Gateways, Id, MAX_RESPONSE_BYTES, Method,
+    Neighbors, Originators, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError, SCHEMA,
+    Status,
+};
+
+/// Read at once from the socket.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How often an export begins anew because the log was compacted under it.
+const EXPORT_ATTEMPTS: u32 = 3;
+
+/// The largest log taken in, far beyond what a router keeps: a wrong daemon must not fill the
+/// memory.
+const MAX_LOG_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Why there is no answer. [`crate::Exit`] says how a command ends on each.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens at the socket.
+    #[error("meshd is not running: nobody answers at {} ({source})", socket.display())]
+    NotRunning {
+        /// The socket's path.
+        socket: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The user may not use the socket.
+    #[error("no permission to use {}: run as root or as a member of its group", socket.display())]
+    Permission {
+        /// The socket's path.
+        socket: PathBuf,
+    },
+    /// The time limit passed.
+    #[error("meshd did not answer within {limit:?}")]
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The daemon went away before it answered.
+    #[error("meshd closed the connection without an answer")]
+    Closed,
+    /// The socket failed in another way.
+    #[error("control socket: {0}")]
+    Io(io::Error),
+    /// What came back is no answer to the request.
+    #[error("answer not understood: {0}")]
+    NotUnderstood(String),
+    /// The daemon's answers have another layout.
+    #[error("meshd answers in schema {found}, this program knows {SCHEMA}: update the older one")]
+    Schema {
+        /// The daemon's version of the layout.
+        found: u64,
+    },
+    /// The receipt log was compacted again and again during the export.
+    #[error("the receipt log keeps changing, try again later")]
+    LogChanges,
+    /// The daemon said no.
+    #[error("{0}")]
+    Refused(#[from] RpcError),
+}
+
+/// A connection to the daemon.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    frames: FrameReader,
+    limit: Duration,
+    next_id: u64,
+}
+
+impl Client {
+    /// Connects. `limit` holds for the connection and for each call.
+    ///
+    /// # Errors
+    /// [`ClientError::NotRunning`], [`ClientError::Permission`], [`ClientError::Timeout`],
+    /// [`ClientError::Io`].
+    pub fn connect(socket: &Path, limit: Duration) -> Result<Self, ClientError> {
+        let stream = connect_within(socket, limit)
+            .map_err(|source| connect_error(source, socket.to_owned(), limit))?;
+        Ok(Self {
+            stream,
+            frames: FrameReader::new(MAX_RESPONSE_BYTES),
+            limit,
+            next_id: 1,
+        })
+    }
+
+    /// Calls `status`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn status(&mut self) -> Result<Status, ClientError> {
+        self.call(Method::Status)
+    }
+
+    /// Calls `neighbors`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn neighbors(&mut self) -> Result<Neighbors, ClientError> {
+        self.call(Method::Neighbors)
+    }
+
+    /// Calls `originators`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn originators(&mut self) -> Result<Originators, ClientError> {
+        self.call(Method::Originators)
+    }
+
+    /// Calls `routes`.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`crate::ErrorCode::NotFound`] when no route leads to `dest`.
+    pub fn routes(&mut self, dest: Option<Destination>) -> Result<Routes, ClientError> {
+        self.call(Method::Routes { dest })
+    }
+
+    /// Calls `gateways`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn gateways(&mut self) -> Result<Gateways, ClientError> {
+        self.call(Method::Gateways)
+    }
+
+    /// Calls `receipts.list`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn receipts(&mut self) -> Result<Accounts, ClientError> {
+        self.call(Method::ReceiptsList)
+    }
+
+    /// Fetches the whole receipt log, up to its last complete record at the time of the call.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`ClientError::LogChanges`].
+    pub fn export_receipts(&mut self) -> Result<Vec<u8>, ClientError> {
+        for _ in 0..EXPORT_ATTEMPTS {
+            if let Some(log) = self.export_generation()? {
+                return Ok(log);
+            }
+        }
+        Err(ClientError::LogChanges)
+    }
+
+    /// Calls `reload`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn reload(&mut self) -> Result<Reloaded, ClientError> {
+        self.call(Method::Reload)
+    }
+
+    /// Sends `method` and waits for its answer, which must be of the right type.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but those of [`Client::connect`] and [`Client::export_receipts`].
+    pub fn call<T: DeserializeOwned>(&mut self, method: Method) -> Result<T, ClientError> {
+        let id = Id::from(self.next_id);
+        self.next_id += 1;
+        let deadline = Instant::now() + self.limit;
+        self.send(
+            &Request {
+                id: Some(id.clone()),
+                method,
+            }
+            .to_line(),
+        )?;
+        let line = self.receive(deadline)?;
+        parse_answer(&line, &id)
+    }
+
+    fn send(&mut self, line: &[u8]) -> Result<(), ClientError> {
+        let sent = self
+            .stream
+            .set_write_timeout(Some(self.limit))
+            .and_then(|()| self.stream.write_all(line));
+        sent.map_err(|error| self.io_error(error))
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Result<String, ClientError> {
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            if let Some(line) = self.frames.poll_line() {
+                return line
+                    .map_err(|error: FrameError| ClientError::NotUnderstood(error.to_string()));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ClientError::Timeout { limit: self.limit });
+            }
+            let read = self
+                .stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| self.stream.read(&mut bytes));
+            match read {
+                Ok(0) => return Err(ClientError::Closed),
+                Ok(length) => self
+                    .frames
+                    .handle_bytes(bytes.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.io_error(error)),
+            }
+        }
+    }
+
+    /// The log, or `None` when it was compacted meanwhile.
+    fn export_generation(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        let mut log = Vec::new();
+        let mut first: Option<(u64, u64)> = None;
+        loop {
+            let offset = log.len() as u64;
+            let chunk: ReceiptsChunk = match self.call(Method::ReceiptsExport { offset }) {
+                Ok(chunk) => chunk,
+                // A log that was compacted may end before the offset.
+                Err(ClientError::Refused(_)) if first.is_some() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let (generation, total) = *first.get_or_insert((chunk.generation, chunk.total_bytes));
+            if chunk.generation != generation {
+                return Ok(None);
+            }
+            check_chunk(&chunk, offset, total)?;
+            log.extend(chunk.data.into_bytes());
+            if log.len() as u64 >= total {
+                // What was appended during the export may end amid a record.
+                log.truncate(usize::try_from(total).unwrap_or(usize::MAX));
+                return Ok(Some(log));
+            }
+        }
+    }
+
+    fn io_error(&self, error: io::Error) -> ClientError {
+        if is_timeout(&error) {
+            return ClientError::Timeout { limit: self.limit };
+        }
+        if matches!(
+            error.kind(),
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+        ) {
+            return ClientError::Closed;
+        }
+        ClientError::Io(error)
+    }
+}
+
+/// On Linux the send timeout bounds `connect` as well (unix(7): it blocks while the listener's
+/// backlog is full), and `std` cannot set it before connecting.
+fn connect_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(limit))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
+}
+
+fn connect_error(source: io::Error, socket: PathBuf, limit: Duration) -> ClientError {
+    if is_timeout(&source) {
+        return ClientError::Timeout { limit };
+    }
+    if source.kind() == ErrorKind::PermissionDenied {
+        return ClientError::Permission { socket };
+    }
+    if matches!(
+        source.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+    ) {
+        return ClientError::NotRunning { socket, source };
+    }
+    ClientError::Io(source)
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn parse_answer<T: DeserializeOwned>(line: &str, id: &Id) -> Result<T, ClientError> {
+    let response: Response<Value> = Response::parse(line).map_err(ClientError::NotUnderstood)?;
+    let result = match response.outcome {
+        // A request that could not be read is answered without its id.
+        Err(error) if response.id == *id || response.id == Id::Null => return Err(error.into()),
+        Ok(result) if response.id == *id => result,
+        Ok(_) | Err(_) => {
+            return Err(ClientError::NotUnderstood(
+                "it answers another request".into(),
+            ));
+        }
+    };
+    let found = result.get("schema").and_then(Value::as_u64);
+    match found {
+        Some(schema) if schema == u64::from(SCHEMA) => {}
+        Some(found) => return Err(ClientError::Schema { found }),
+        None => return Err(ClientError::NotUnderstood("no schema".into())),
+    }
+    T::deserialize(result).map_err(|error| ClientError::NotUnderstood(error.to_string()))
+}
+
+fn check_chunk(chunk: &ReceiptsChunk, offset: u64, total: u64) -> Result<(), ClientError> {
+    let problem = if chunk.offset != offset {
+        "a piece of another place of the log"
+    } else if chunk.total_bytes < total {
+        "the log became shorter"
+    } else if chunk.total_bytes > MAX_LOG_BYTES {
+        "the log is too large"
+    } else if chunk.data.is_empty() && offset < total {
+        "an empty piece before the end of the log"
+    } else {
+        return Ok(());
+    };
+    Err(ClientError::NotUnderstood(problem.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Exit;
+
+    fn exit_on_connect_error(kind: ErrorKind) -> Exit {
+        let error = connect_error(kind.into(), "/run/x.sock".into(), Duration::from_secs(1));
+        Exit::from(&error)
+    }
+
+    /// Root may connect to any socket, so the kernel's refusal is stated here.
+    #[test]
+    fn what_the_kernel_says_to_connect_decides_the_exit_code() {
+        assert_eq!(exit_on_connect_error(ErrorKind::NotFound).code(), 3);
+        assert_eq!(
+            exit_on_connect_error(ErrorKind::ConnectionRefused).code(),
+            3
+        );
+        assert_eq!(exit_on_connect_error(ErrorKind::PermissionDenied).code(), 5);
+        assert_eq!(exit_on_connect_error(ErrorKind::WouldBlock).code(), 6);
+        assert_eq!(exit_on_connect_error(ErrorKind::InvalidInput).code(), 1);
+    }
+}

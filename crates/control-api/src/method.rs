@@ -1,0 +1,221 @@
+//! The methods of the control socket and their parameters.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::id::SHORT_DIGITS;
+use crate::{ErrorCode, Route, RpcError};
+
+/// As much of an unknown method's name as an error repeats.
+const QUOTED_CHARS: usize = 40;
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `status`, answered by [`crate::Status`].
+    Status,
+    /// `neighbors`, answered by [`crate::Neighbors`].
+    Neighbors,
+    /// `originators`, answered by [`crate::Originators`].
+    Originators,
+    /// `routes`, answered by [`crate::Routes`].
+    Routes {
+        /// `dest`: only the routes for this destination; [`ErrorCode::NotFound`] when there is
+        /// none.
+        dest: Option<Destination>,
+    },
+    /// `gateways`, answered by [`crate::Gateways`].
+    Gateways,
+    /// `receipts.list`, answered by [`crate::Accounts`].
+    ReceiptsList,
+    /// `receipts.export`, answered by [`crate::ReceiptsChunk`].
+    ReceiptsExport {
+        /// `offset`: where in the log to begin; [`ErrorCode::InvalidParams`] beyond its end.
+        offset: u64,
+    },
+    /// `reload`, answered by [`crate::Reloaded`].
+    Reload,
+}
+
+impl Method {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Neighbors => "neighbors",
+            Self::Originators => "originators",
+            Self::Routes { .. } => "routes",
+            Self::Gateways => "gateways",
+            Self::ReceiptsList => "receipts.list",
+            Self::ReceiptsExport { .. } => "receipts.export",
+            Self::Reload => "reload",
+        }
+    }
+
+    /// Its parameters on the wire, if it has any.
+    #[must_use]
+    pub fn params(&self) -> Option<Value> {
+        match self {
+            Self::Routes { dest: Some(dest) } => Some(json!({ "dest": dest.to_string() })),
+            Self::ReceiptsExport { offset } => Some(json!({ "offset": offset })),
+            Self::Status
+            | Self::Neighbors
+            | Self::Originators
+            | Self::Routes { dest: None }
+            | Self::Gateways
+            | Self::ReceiptsList
+            | Self::Reload => None,
+        }
+    }
+
+    /// Reads name and parameters.
+    ///
+    /// # Errors
+    /// [`ErrorCode::MethodNotFound`] or [`ErrorCode::InvalidParams`].
+    pub fn parse(name: &str, params: Option<Value>) -> Result<Self, RpcError> {
+        match name {
+            "status" => parse_params::<NoParams>(params).map(|_| Self::Status),
+            "neighbors" => parse_params::<NoParams>(params).map(|_| Self::Neighbors),
+            "originators" => parse_params::<NoParams>(params).map(|_| Self::Originators),
+            "routes" => parse_routes(params),
+            "gateways" => parse_params::<NoParams>(params).map(|_| Self::Gateways),
+            "receipts.list" => parse_params::<NoParams>(params).map(|_| Self::ReceiptsList),
+            "receipts.export" => parse_params::<ExportParams>(params)
+                .map(|ExportParams { offset }| Self::ReceiptsExport { offset }),
+            "reload" => parse_params::<NoParams>(params).map(|_| Self::Reload),
+            unknown => {
+                let quoted: String = unknown.chars().take(QUOTED_CHARS).collect();
+                let message = format!("no method {quoted:?}");
+                Err(RpcError::new(ErrorCode::MethodNotFound, message))
+            }
+        }
+    }
+}
+
+/// What a route is looked up for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// An address: the route that a packet to it takes.
+    Address(IpAddr),
+    /// A prefix: the routes to exactly it or to a part of it.
+    Prefix(IpNet),
+    /// A node's name, or eight or more of the first hex digits of its originator id: the routes to
+    /// what it owns.
+    Node(String),
+}
+
+impl Destination {
+    /// The routes for this destination.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] when there is none.
+    pub fn select(&self, routes: Vec<Route>) -> Result<Vec<Route>, RpcError> {
+        let found: Vec<Route> = match self {
+            Self::Address(address) => best_match(routes, *address).into_iter().collect(),
+            Self::Prefix(prefix) => routes
+                .into_iter()
+                .filter(|route| prefix.trunc().contains(&route.prefix))
+                .collect(),
+            Self::Node(node) => owned_by(routes, node),
+        };
+        if found.is_empty() {
+            return Err(RpcError::not_found(format!("no route to {self}")));
+        }
+        Ok(found)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Prefix(prefix) => prefix.fmt(f),
+            Self::Node(node) => node.fmt(f),
+        }
+    }
+}
+
+/// A text that names no destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address, a prefix, a node's name or the first digits of its originator id")]
+pub struct DestinationError;
+
+impl FromStr for Destination {
+    type Err = DestinationError;
+
+    fn from_str(text: &str) -> Result<Self, DestinationError> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        if let Ok(prefix) = text.parse() {
+            return Ok(Self::Prefix(prefix));
+        }
+        if text.is_empty() || text.contains('/') {
+            return Err(DestinationError);
+        }
+        Ok(Self::Node(text.to_owned()))
+    }
+}
+
+/// As the kernel does: the first table that has a match decides, in it the longest prefix.
+fn best_match(routes: Vec<Route>, address: IpAddr) -> Option<Route> {
+    routes
+        .into_iter()
+        .filter(|route| route.prefix.contains(&address))
+        .min_by_key(|route| (route.table, Reverse(route.prefix.prefix_len())))
+}
+
+/// Ids come first: any node may give itself the digits of another's id as its name.
+fn owned_by(routes: Vec<Route>, node: &str) -> Vec<Route> {
+    let digits = node.to_ascii_lowercase();
+    let (by_id, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|route| {
+        digits.len() >= SHORT_DIGITS && route.owner.originator_id.to_string().starts_with(&digits)
+    });
+    if by_id.is_empty() {
+        return others
+            .into_iter()
+            .filter(|r| r.owner.name.as_deref() == Some(node))
+            .collect();
+    }
+    by_id
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoutesParams {
+    dest: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportParams {
+    offset: u64,
+}
+
+fn parse_routes(params: Option<Value>) -> Result<Method, RpcError> {
+    let RoutesParams { dest } = parse_params(params)?;
+    let dest = dest.map(|dest| dest.parse::<Destination>()).transpose();
+    let dest = dest.map_err(|error| RpcError::invalid_params(format!("dest: {error}")))?;
+    Ok(Method::Routes { dest })
+}
+
+/// Absent parameters are none. By position is refused: names say what they mean.
+fn parse_params<T: DeserializeOwned>(params: Option<Value>) -> Result<T, RpcError> {
+    let params = params.unwrap_or_else(|| Map::new().into());
+    if !params.is_object() {
+        return Err(RpcError::invalid_params("`params` must be an object"));
+    }
+    serde_json::from_value(params).map_err(|error| RpcError::invalid_params(error.to_string()))
+}

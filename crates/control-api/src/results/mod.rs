@@ -1,0 +1,83 @@
+//! What each method answers. Programs build on these: fields are added, never renamed.
+//!
+//! Units are in the names: `_us` microseconds, `_ms` milliseconds, `_s` seconds, `_bps` bits per
+//! second; byte counts are plain bytes. Times are ages ("so long ago"), never dates: routers have
+//! no clock to trust. A field that is `null` is not known or does not apply, and says which.
+
+mod gateway;
+mod neighbor;
+mod originator;
+mod receipts;
+mod reload;
+mod route;
+mod status;
+
+use serde::{Deserialize, Serialize};
+
+pub use gateway::{Family, Gateway, Gateways};
+pub use neighbor::{Neighbor, Neighbors};
+pub use originator::{Originator, Originators};
+pub use receipts::{Account, Accounts, ReceiptsChunk, Role};
+pub use reload::Reloaded;
+pub use route::{Route, RouteTo, Routes};
+pub use status::{Counters, Internet, Status};
+
+use crate::OriginatorId;
+
+/// A node, as far as it takes to recognise it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRef {
+    /// Its originator id.
+    pub originator_id: OriginatorId,
+    /// The name in its node record, `null` until the record has arrived. Chosen by the other
+    /// node: untrusted text.
+    pub name: Option<String>,
+}
+
+/// The answer to any method, for a server that fills them in one place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To `status`.
+    Status(Box<Status>),
+    /// To `neighbors`.
+    Neighbors(Neighbors),
+    /// To `originators`.
+    Originators(Originators),
+    /// To `routes`.
+    Routes(Routes),
+    /// To `gateways`.
+    Gateways(Gateways),
+    /// To `receipts.list`.
+    Accounts(Accounts),
+    /// To `receipts.export`.
+    ReceiptsChunk(ReceiptsChunk),
+    /// To `reload`.
+    Reloaded(Reloaded),
+}
+
+impl From<Status> for Answer {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+macro_rules! answer_from {
+    ($($name:ident),*) => {
+        $(impl From<$name> for Answer {
+            fn from(result: $name) -> Self {
+                Self::$name(result)
+            }
+        })*
+    };
+}
+
+answer_from!(
+    Neighbors,
+    Originators,
+    Routes,
+    Gateways,
+    Accounts,
+    ReceiptsChunk,
+    Reloaded
+);

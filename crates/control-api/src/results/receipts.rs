@@ -1,0 +1,74 @@
+//! `receipts.list` and `receipts.export`: who owes whom, and the evidence.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AttoSmt, HexBytes, NodeId, ReceiptHash};
+
+/// Every account with a neighbor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// [`crate::SCHEMA`].
+    pub schema: u32,
+    /// Ordered by peer, role, epoch.
+    pub accounts: Vec<Account>,
+}
+
+/// What one neighbor and this node forwarded for each other in one epoch, in one role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The neighbor's public key.
+    pub node_id: NodeId,
+    /// The neighbor's name, `null` when not known. Untrusted text.
+    pub name: Option<String>,
+    /// What this node is in the account.
+    pub role: Role,
+    /// The epoch: receipts add up within it.
+    pub epoch: u64,
+    /// The number of the last receipt; 0 when there is none yet.
+    pub seq: u64,
+    /// Bytes receipted towards the Internet.
+    pub bytes_up: u64,
+    /// Bytes receipted from the Internet.
+    pub bytes_down: u64,
+    /// Bytes counted, in both directions, that no receipt covers yet.
+    pub unsigned_bytes: u64,
+    /// What the last receipt promises, in atto-SMT, as a string of digits.
+    pub amount_atto: AttoSmt,
+    /// The price in atto-SMT per MiB, as a string of digits.
+    pub price_atto_per_mib: AttoSmt,
+    /// The hash of the last receipt; `null` when there is none yet.
+    pub last_receipt: Option<ReceiptHash>,
+    /// The credit window: so many bytes may go unreceipted before the peer is slowed down.
+    pub credit_bytes: u64,
+}
+
+/// Which side of an account this node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It forwards and earns.
+    Provider,
+    /// It is forwarded for and pays.
+    Consumer,
+}
+
+/// A piece of the receipt log, as it stands on the daemon's disk.
+///
+/// The log is handed out by the daemon, not read from its state directory: whoever may use the
+/// socket may export without being root, and the daemon knows where the last complete record ends.
+/// The bytes are hex digits, so that a line holds them; a piece is at most
+/// [`crate::MAX_CHUNK_BYTES`], which bounds what a router spends on an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptsChunk {
+    /// [`crate::SCHEMA`].
+    pub schema: u32,
+    /// Changes when bytes already written changed, as they do when the log is compacted: the
+    /// pieces of one export must all have the same.
+    pub generation: u64,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// Where the log's last complete record ends. It only grows within a generation.
+    pub total_bytes: u64,
+    /// The bytes from `offset`; empty only at the end.
+    pub data: HexBytes,
+}

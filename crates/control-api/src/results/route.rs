@@ -1,0 +1,55 @@
+//! `routes`: what meshd has put into the kernel.
+
+use std::net::Ipv6Addr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::NodeRef;
+
+/// The kernel routes of meshd, all or those for one destination.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Routes {
+    /// [`crate::SCHEMA`].
+    pub schema: u32,
+    /// Ordered by table, then by prefix.
+    pub routes: Vec<Route>,
+}
+
+/// One kernel route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The kernel's number of the routing table, as in `ip route show table N`. Tables are looked
+    /// up in ascending order.
+    pub table: u32,
+    /// The destinations it covers.
+    pub prefix: IpNet,
+    /// The node that they belong to or, for a default route, the gateway.
+    pub owner: NodeRef,
+    /// Where packets go next.
+    pub to: RouteTo,
+    /// The interface they leave by.
+    pub interface: String,
+    /// The path's metric: airtime in µs per 1500 bytes, added up.
+    pub metric_us: u64,
+}
+
+/// Where a route's packets go next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RouteTo {
+    /// To a neighbor.
+    Neighbor {
+        /// Its link-local address.
+        via: Ipv6Addr,
+        /// Which neighbor it is.
+        node: NodeRef,
+    },
+    /// Through the tunnel to a node, over whatever hops the mesh has.
+    Tunnel {
+        /// The mesh address of the tunnel's far end.
+        remote: Ipv6Addr,
+        /// The node there.
+        node: NodeRef,
+    },
+}

@@ -1,0 +1,348 @@
+//! Every result as it is on the wire: `tests/golden/*.json` are the contract, written anew with
+//! `UPDATE_GOLDEN=1 cargo test -p control-api`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use control_api::{
+    Account, Accounts, AttoSmt, Counters, Family, Gateway, Gateways, HexBytes, Internet, Neighbor,
+    Neighbors, NodeId, NodeRef, Originator, OriginatorId, Originators, Quality, ReceiptHash,
+    ReceiptsChunk, Reloaded, Role, Route, RouteTo, Routes, SCHEMA, Status,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The committed file says what is written, and reads back as what was written.
+fn assert_golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, result: &T) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    let written = serde_json::to_string_pretty(result).unwrap() + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &written).unwrap();
+    }
+
+    let golden = std::fs::read_to_string(&path).unwrap();
+
+    assert_eq!(written, golden, "{name}");
+    assert_eq!(
+        &serde_json::from_str::<T>(&golden).unwrap(),
+        result,
+        "{name}"
+    );
+    assert_reads_with_a_field_more(name, &golden, result);
+}
+
+/// A newer daemon may say more than this program knows.
+fn assert_reads_with_a_field_more<T: DeserializeOwned + PartialEq + Debug>(
+    name: &str,
+    golden: &str,
+    result: &T,
+) {
+    let mut value: Value = serde_json::from_str(golden).unwrap();
+    value
+        .as_object_mut()
+        .unwrap()
+        .insert("added_later".into(), Value::Bool(true));
+
+    assert_eq!(
+        &serde_json::from_value::<T>(value).unwrap(),
+        result,
+        "{name}"
+    );
+}
+
+const fn originator_id(byte: u8) -> OriginatorId {
+    OriginatorId::new([byte; 10])
+}
+
+const fn node_id(byte: u8) -> NodeId {
+    NodeId::new([byte; 32])
+}
+
+fn node(byte: u8, name: &str) -> NodeRef {
+    NodeRef {
+        originator_id: originator_id(byte),
+        name: Some(name.into()),
+    }
+}
+
+fn status(internet: Internet) -> Status {
+    Status {
+        schema: SCHEMA,
+        version: "0.1.0".into(),
+        network: "village".into(),
+        name: "router-1".into(),
+        node_id: node_id(0x11),
+        originator_id: originator_id(0x11),
+        mesh_ipv6: "fd3c:9a12:77e0:1111:1111:1111:1111:1111".parse().unwrap(),
+        mesh_ipv4: "100.64.17.17".parse().unwrap(),
+        uptime_s: 7530,
+        internet,
+        neighbors: 2,
+        originators: 5,
+        gateways: 2,
+        counters: Counters {
+            rx_packets: 120_345,
+            rx_bytes: 14_680_064,
+            tx_packets: 60_100,
+            tx_bytes: 7_340_032,
+            drops: [
+                ("bad_mac", 3),
+                ("foreign_network", 12),
+                ("malformed", 7),
+                ("truncated", 1),
+                ("unknown_version", 0),
+            ]
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .into(),
+        },
+        warnings: vec!["net.ipv4.ip_forward is 0 and may not be set".into()],
+    }
+}
+
+#[test]
+fn status_online_through_a_gateway() {
+    let internet =
+        Internet::through_gateway(node(0x55, "router-5"), 4, node(0x22, "router-2"), 200);
+
+    assert_golden("status-gateway.json", &status(internet));
+}
+
+#[test]
+fn status_online_through_the_own_uplink() {
+    let internet = Internet::through_own_uplink("eth0".into(), 86_400);
+
+    assert_golden("status-uplink.json", &status(internet));
+}
+
+#[test]
+fn status_offline() {
+    let internet = Internet::offline(125, Some(125), Some(node(0x55, "router-5")));
+
+    assert_golden("status-offline.json", &status(internet));
+}
+
+#[test]
+fn neighbors() {
+    let known = Neighbor {
+        originator_id: originator_id(0x22),
+        node_id: Some(node_id(0x22)),
+        name: Some("router-2".into()),
+        interface: "mesh0".into(),
+        link_local: "fe80::22".parse().unwrap(),
+        rx_quality: Quality::new(0.967),
+        tx_quality: Quality::new(1.0),
+        tq: 246,
+        cost_us: Some(1240),
+        last_heard_ms: 120,
+        up_since_s: Some(3725),
+        bytes_up: 52_428_800,
+        bytes_down: 1_073_741_824,
+    };
+    let stranger = Neighbor {
+        originator_id: originator_id(0x33),
+        node_id: None,
+        name: None,
+        link_local: "fe80::33".parse().unwrap(),
+        rx_quality: Quality::new(0.2),
+        tx_quality: Quality::new(0.0),
+        tq: 0,
+        cost_us: None,
+        last_heard_ms: 4100,
+        up_since_s: None,
+        bytes_up: 0,
+        bytes_down: 0,
+        ..known.clone()
+    };
+
+    let result = Neighbors {
+        schema: SCHEMA,
+        neighbors: vec![known, stranger],
+    };
+
+    assert_golden("neighbors.json", &result);
+}
+
+#[test]
+fn originators() {
+    let reachable = Originator {
+        originator_id: originator_id(0x55),
+        node_id: Some(node_id(0x55)),
+        name: Some("router-5".into()),
+        mesh_ipv6: "fd3c:9a12:77e0:5555:5555:5555:5555:5555".parse().unwrap(),
+        mesh_ipv4: Some("100.64.85.85".parse().unwrap()),
+        metric_us: Some(4960),
+        tq: 198,
+        hops: Some(4),
+        next_hop: Some(node(0x22, "router-2")),
+        interface: Some("mesh0".into()),
+        seqno: u32::MAX,
+        feasibility_distance_us: Some(4900),
+        prefixes: vec!["10.1.2.0/24".parse().unwrap(), "fd12::/64".parse().unwrap()],
+        gateway: true,
+        last_heard_ms: 900,
+    };
+    let lost = Originator {
+        originator_id: originator_id(0x66),
+        node_id: None,
+        name: None,
+        mesh_ipv6: "fd3c:9a12:77e0:6666:6666:6666:6666:6666".parse().unwrap(),
+        mesh_ipv4: None,
+        metric_us: None,
+        tq: 0,
+        hops: None,
+        next_hop: None,
+        interface: None,
+        seqno: 17,
+        feasibility_distance_us: None,
+        prefixes: vec![],
+        gateway: false,
+        last_heard_ms: 61_000,
+    };
+
+    let result = Originators {
+        schema: SCHEMA,
+        originators: vec![reachable, lost],
+    };
+
+    assert_golden("originators.json", &result);
+}
+
+#[test]
+fn routes() {
+    let host = Route {
+        table: 5525,
+        prefix: "fd3c:9a12:77e0:5555:5555:5555:5555:5555/128"
+            .parse()
+            .unwrap(),
+        owner: node(0x55, "router-5"),
+        to: RouteTo::Neighbor {
+            via: "fe80::22".parse().unwrap(),
+            node: node(0x22, "router-2"),
+        },
+        interface: "mesh0".into(),
+        metric_us: 4960,
+    };
+    let default = Route {
+        table: 5526,
+        prefix: "0.0.0.0/0".parse().unwrap(),
+        to: RouteTo::Tunnel {
+            remote: "fd3c:9a12:77e0:5555:5555:5555:5555:5555".parse().unwrap(),
+            node: node(0x55, "router-5"),
+        },
+        interface: "meshd0".into(),
+        ..host.clone()
+    };
+
+    let result = Routes {
+        schema: SCHEMA,
+        routes: vec![host, default],
+    };
+
+    assert_golden("routes.json", &result);
+}
+
+#[test]
+fn gateways() {
+    let selected = Gateway {
+        originator_id: originator_id(0x55),
+        node_id: node_id(0x55),
+        name: "router-5".into(),
+        selected: true,
+        reason: "best".into(),
+        metric_us: 4960,
+        hops: Some(4),
+        bandwidth_down_bps: Some(20_000_000),
+        bandwidth_up_bps: Some(5_000_000),
+        price_atto_per_mib: AttoSmt::new(1_500_000_000_000_000),
+        families: vec![Family::Ipv4, Family::Ipv6],
+        dns: vec!["9.9.9.9".parse().unwrap(), "2620:fe::fe".parse().unwrap()],
+    };
+    let other = Gateway {
+        originator_id: originator_id(0x66),
+        node_id: node_id(0x66),
+        name: "router-6".into(),
+        selected: false,
+        reason: "farther".into(),
+        metric_us: 6200,
+        hops: None,
+        bandwidth_down_bps: None,
+        bandwidth_up_bps: None,
+        price_atto_per_mib: AttoSmt::default(),
+        families: vec![Family::Ipv4],
+        dns: vec![],
+    };
+
+    let result = Gateways {
+        schema: SCHEMA,
+        gateways: vec![selected, other],
+    };
+
+    assert_golden("gateways.json", &result);
+}
+
+#[test]
+fn accounts() {
+    let earning = Account {
+        node_id: node_id(0x22),
+        name: Some("router-2".into()),
+        role: Role::Provider,
+        epoch: 3,
+        seq: 41,
+        bytes_up: 52_428_800,
+        bytes_down: 1_073_741_824,
+        unsigned_bytes: 262_144,
+        amount_atto: AttoSmt::new(1_611_000_000_000_000_000),
+        price_atto_per_mib: AttoSmt::new(1_500_000_000_000_000),
+        last_receipt: Some(ReceiptHash::new([0xab; 32])),
+        credit_bytes: 8_388_608,
+    };
+    let fresh = Account {
+        node_id: node_id(0x33),
+        name: None,
+        role: Role::Consumer,
+        epoch: 1,
+        seq: 0,
+        bytes_up: 0,
+        bytes_down: 0,
+        unsigned_bytes: 900,
+        amount_atto: AttoSmt::default(),
+        price_atto_per_mib: AttoSmt::default(),
+        last_receipt: None,
+        credit_bytes: 1_048_576,
+    };
+
+    let result = Accounts {
+        schema: SCHEMA,
+        accounts: vec![earning, fresh],
+    };
+
+    assert_golden("receipts-list.json", &result);
+}
+
+#[test]
+fn receipts_chunk() {
+    let result = ReceiptsChunk {
+        schema: SCHEMA,
+        generation: 2,
+        offset: 65_536,
+        total_bytes: 65_539,
+        data: HexBytes::from(vec![0x00, 0x7f, 0xff]),
+    };
+
+    assert_golden("receipts-export.json", &result);
+}
+
+#[test]
+fn reloaded() {
+    let result = Reloaded {
+        schema: SCHEMA,
+        changed: vec!["sharing.price".into()],
+        needs_restart: vec!["network".into()],
+    };
+
+    assert_golden("reload.json", &result);
+}
