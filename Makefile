@@ -1,0 +1,60 @@
+# Everything a newcomer runs. `make` alone explains.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# The lock file decides what is built; a build never changes it.
+LOCKED := --locked
+
+# The order below is an order; and two builds at once would only wait for each other.
+.NOTPARALLEL:
+.PHONY: help demo check test deps clean build fmt lint unit deny lab-test
+
+help: ## what there is to make
+	@echo "make TARGET, with TARGET one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+
+demo: ## the main job, live: five routers, two gateways, a phone (installs what is missing)
+	@tests/deps.sh demo
+	@$(CARGO) build --quiet $(LOCKED) -p meshd -p meshctl -p mesh-tests --bins
+	@target/debug/mesh-lab demo
+
+check: fmt lint unit ## formatting, lints, unit, property and simulator tests; minutes
+
+test: deps check deny lab-test ## everything: check, licences, network namespaces, end to end
+	@echo "make test: everything passed"
+
+deps: ## install what the tests need and this machine lacks
+	@tests/deps.sh test
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf tests/out
+
+# The rest is parts of the above.
+
+build:
+	$(CARGO) build $(LOCKED) --workspace --bins
+
+fmt:
+	$(CARGO) fmt --all -- --check
+
+lint:
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+# The tests that need namespaces have a target of their own.
+unit:
+	$(CARGO) test $(LOCKED) --workspace --exclude mesh-tests
+	$(CARGO) test $(LOCKED) -p mesh-tests --lib --bins
+
+deny:
+	$(CARGO) fetch --quiet $(LOCKED)
+	shellcheck tests/deps.sh .ci/run
+	"$$(tests/deps.sh deny-path)" --offline check licenses bans sources
+
+# The programs under test are built first: a test never builds what it tests.
+lab-test: build
+	$(CARGO) test $(LOCKED) -p mesh-tests --test netns
+	$(CARGO) test $(LOCKED) -p mesh-tests --test e2e

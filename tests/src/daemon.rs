@@ -1,0 +1,355 @@
+//! meshd as a router runs it: a configuration file, a process, its log, signals, meshctl.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::namespace::Namespace;
+use crate::wait::wait_for;
+use crate::{binaries, command};
+
+/// The network every router of the laboratory belongs to, unless a test says otherwise.
+pub const NETWORK: &str = "laboratory";
+
+/// How long a start or an end may take on a machine that is busy building something else.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is written into the configuration file. Fields that are `None` are left out, so that the
+/// daemon's own defaults are tested as well.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `network`.
+    pub network: String,
+    /// `name`.
+    pub name: String,
+    /// `lan`, in YAML.
+    pub lan: Option<String>,
+    /// `uplink`, in YAML.
+    pub uplink: Option<String>,
+    /// `sharing`, in YAML.
+    pub sharing: Option<String>,
+}
+
+impl Config {
+    /// The shortest configuration there is.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            network: NETWORK.to_owned(),
+            name: name.to_owned(),
+            lan: None,
+            uplink: None,
+            sharing: None,
+        }
+    }
+
+    /// The configuration file of a router that keeps its files in `directory`.
+    #[must_use]
+    pub fn to_yaml(&self, directory: &Path) -> String {
+        let directory = directory.display();
+        let mut text = format!(
+            "network: {}\n\
+             name: {}\n\
+             identity: {directory}/identity.key\n\
+             state: {directory}/state\n\
+             control: {directory}/control.sock\n\
+             mesh: [{{interface: mesh0}}]\n",
+            self.network, self.name
+        );
+        let optional = [
+            ("lan", &self.lan),
+            ("uplink", &self.uplink),
+            ("sharing", &self.sharing),
+        ];
+        for (key, value) in optional {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{key}: {value}");
+            }
+        }
+        text
+    }
+}
+
+/// The files of one router's daemon. They outlive the process, as on a router.
+#[derive(Clone, Debug)]
+pub struct Files {
+    directory: PathBuf,
+}
+
+impl Files {
+    /// An empty directory for one router.
+    ///
+    /// # Errors
+    /// It could not be created.
+    pub fn new(directory: PathBuf) -> Result<Self> {
+        fs::create_dir_all(directory.join("state"))
+            .with_context(|| format!("create {}", directory.display()))?;
+        Ok(Self { directory })
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("meshd.yaml")
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("control.sock")
+    }
+
+    /// Where the daemon keeps what it must not forget.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// What every daemon of this router has logged.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("meshd.log")
+    }
+
+    /// The log as text; empty before the first start.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// Writes the configuration file.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn write_config(&self, config: &Config) -> Result<()> {
+        fs::write(self.config(), config.to_yaml(&self.directory)).context("write meshd.yaml")
+    }
+}
+
+/// A running meshd. Dropping it kills it.
+#[derive(Debug)]
+pub struct Daemon {
+    name: String,
+    child: Child,
+    files: Files,
+}
+
+impl Daemon {
+    /// Starts meshd with the configuration that was written; its log is appended to.
+    ///
+    /// # Errors
+    /// It was not built or could not be started. Whether it runs, [`Self::wait_ready`] tells.
+    pub fn start(namespace: &Namespace, files: &Files) -> Result<Self> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(files.log())?;
+        let mut command = Command::new(binaries::find("meshd")?);
+        command.arg("--config").arg(files.config());
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let child = namespace.within(|| command.spawn().context("start meshd"))?;
+        Ok(Self {
+            name: namespace.name().to_owned(),
+            child,
+            files: files.clone(),
+        })
+    }
+
+    /// Waits until the daemon answers on its control socket.
+    ///
+    /// # Errors
+    /// It has ended, or does not answer; the text holds the end of its log.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let what = format!("meshd of {} to answer on its control socket", self.name);
+        // A daemon that has ended will not answer any more.
+        let ended = wait_for(&what, PATIENCE, || match self.child.try_wait()? {
+            Some(status) => Ok(Some(status)),
+            None => ctl(&self.files, "status").map(|_| None),
+        });
+        match ended {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(anyhow!("meshd of {} has ended: {status}", self.name)),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| anyhow!("{error:#}; its log ends with:\n{}", self.log_tail()))
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.files.log_text();
+        let lines: Vec<&str> = log.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// The process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// The kernel does not know the process.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(id, signal).with_context(|| format!("send {signal} to meshd of {}", self.name))
+    }
+
+    /// Sends a signal and waits for the end.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn end_with(mut self, signal: Signal) -> Result<ExitStatus> {
+        self.signal(signal)?;
+        self.wait_end(&format!("to end after {signal}"))
+    }
+
+    /// Waits for an end that is due.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn wait_end(&mut self, what: &str) -> Result<ExitStatus> {
+        let what = format!("meshd of {} {what}", self.name);
+        wait_for(&what, PATIENCE, || match self.child.try_wait()? {
+            Some(status) => Ok(status),
+            None => bail!("it is still running"),
+        })
+    }
+
+    /// SIGTERM, and a clean end.
+    ///
+    /// # Errors
+    /// It does not end in time or not with exit status 0.
+    pub fn terminate(self) -> Result<()> {
+        self.end_cleanly(Signal::SIGTERM)
+    }
+
+    /// SIGUSR1: it ends and leaves everything to its successor.
+    ///
+    /// # Errors
+    /// It does not end in time or not with exit status 0.
+    pub fn hand_over(self) -> Result<()> {
+        self.end_cleanly(Signal::SIGUSR1)
+    }
+
+    fn end_cleanly(self, signal: Signal) -> Result<()> {
+        let name = self.name.clone();
+        let status = self.end_with(signal)?;
+        if !status.success() {
+            bail!("meshd of {name} ended with {status} after {signal}");
+        }
+        Ok(())
+    }
+
+    /// SIGKILL: no chance to tidy up.
+    ///
+    /// # Errors
+    /// It was dead already.
+    pub fn crash(self) -> Result<()> {
+        let name = self.name.clone();
+        let status = self.end_with(Signal::SIGKILL)?;
+        if status.signal() != Some(Signal::SIGKILL as i32) {
+            bail!("meshd of {name} was dead already: {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a run of one of our programs left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The exit status, or -1 after a signal.
+    pub code: i32,
+    /// stdout.
+    pub out: String,
+    /// stderr.
+    pub err: String,
+}
+
+/// Runs `meshd` or `meshctl` to its end, arguments split at blanks.
+///
+/// # Errors
+/// It was not built or could not be started; how it ends is for the caller to judge.
+pub fn run(program: &str, arguments: &str) -> Result<Finished> {
+    let mut command = Command::new(binaries::find(program)?);
+    let output = command::output(command.args(arguments.split_whitespace()), None)?;
+    Ok(Finished {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Asks the daemon behind these files through `meshctl --json`.
+///
+/// # Errors
+/// meshctl failed; the text holds what it complained about.
+pub fn ctl(files: &Files, arguments: &str) -> Result<Value> {
+    let text = ctl_text(files, &format!("--json {arguments}"))?;
+    serde_json::from_str(&text).with_context(|| format!("meshctl {arguments} printed {text}"))
+}
+
+/// Asks the daemon behind these files through `meshctl`, for people.
+///
+/// # Errors
+/// As for [`ctl`].
+pub fn ctl_text(files: &Files, arguments: &str) -> Result<String> {
+    let finished = run(
+        "meshctl",
+        &format!("--socket {} {arguments}", files.socket().display()),
+    )?;
+    if finished.code != 0 {
+        bail!(
+            "meshctl {arguments} ended with {}: {}",
+            finished.code,
+            finished.err.trim()
+        );
+    }
+    Ok(finished.out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_is_left_to_the_daemon() {
+        let mut config = Config::new("r1");
+        assert!(!config.to_yaml(Path::new("/x")).contains("uplink"));
+        config.uplink = Some("off".to_owned());
+        let text = config.to_yaml(Path::new("/x"));
+        assert!(text.contains("control: /x/control.sock\n") && text.ends_with("uplink: off\n"));
+    }
+}

@@ -1,0 +1,83 @@
+//! How a test gets its village, and what is kept when it fails.
+
+use std::env;
+use std::fs;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::lab::Lab;
+use crate::sandbox;
+use crate::topology::Topology;
+
+/// What one test does with its village.
+pub type Body = fn(&mut Lab) -> Result<()>;
+
+/// A test in a village of its own, named after the test.
+#[must_use]
+pub fn in_lab(name: &'static str, topology: fn() -> Topology, body: Body) -> Trial {
+    Trial::test(name, move || {
+        let mut lab = Lab::with_topology(name, &topology()).map_err(|e| failed(&e))?;
+        let result = panic::catch_unwind(AssertUnwindSafe(|| body(&mut lab)));
+        let error = match result {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => anyhow!("the test panicked, see above"),
+        };
+        let text = format!("{error:#}");
+        Err(match keep(name, &lab) {
+            Ok(place) => format!("{text}\nlogs and kernel state: {}", place.display()).into(),
+            Err(error) => format!("{text}\nlogs and kernel state are lost: {error:#}").into(),
+        })
+    })
+}
+
+/// A test that needs no village.
+#[must_use]
+pub fn plain(name: &'static str, body: fn() -> Result<()>) -> Trial {
+    Trial::test(name, move || body().map_err(|error| failed(&error)))
+}
+
+/// Prints a figure beside the results: measured, not judged.
+pub fn note(text: &str) {
+    eprintln!("    measured: {text}");
+}
+
+fn failed(error: &anyhow::Error) -> Failed {
+    format!("{error:#}").into()
+}
+
+/// The `main` of a test program: enters the sandbox and runs what the command line asks for.
+///
+/// One test at a time unless told otherwise: most of them watch how long something takes.
+#[must_use]
+pub fn main(trials: fn() -> Vec<Trial>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if let Err(error) = sandbox::enter() {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    arguments.test_threads.get_or_insert(1);
+    libtest_mimic::run(&arguments, trials()).exit_code()
+}
+
+fn keep(name: &str, lab: &Lab) -> Result<PathBuf> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
+    let elsewhere = env::temp_dir().join("mesh-tests");
+    let mut refused = None;
+    for place in [checkout, elsewhere] {
+        let place = place.join(name);
+        let _ = fs::remove_dir_all(&place);
+        match fs::create_dir_all(&place) {
+            Ok(()) => {
+                lab.dump(&place);
+                return Ok(place);
+            }
+            Err(error) => refused = Some(anyhow!("create {}: {error}", place.display())),
+        }
+    }
+    Err(refused.unwrap_or_else(|| anyhow!("no place to keep them")))
+}

@@ -1,0 +1,199 @@
+//! A web server and a client, as small as they can be and still be honest HTTP.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::namespace::Namespace;
+
+/// Where the server listens.
+pub const PORT: u16 = 80;
+
+/// First line of the server's page.
+pub const GREETING: &str = "Hello from the Internet.";
+
+/// Answers `/` with a page that says who asked, and `/bytes/N` with N bytes.
+#[derive(Debug)]
+pub struct Server {
+    stopped: Arc<AtomicBool>,
+    namespace: Namespace,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a server on port 80 of every address of the namespace.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn start(namespace: &Namespace) -> Result<Self> {
+        let listener = namespace.within(|| {
+            TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("listen on port 80")
+        })?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopped);
+        let thread = thread::spawn(move || serve(&listener, &flag));
+        Ok(Self {
+            stopped,
+            namespace: namespace.clone(),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the thread from `accept`.
+        let _ = self
+            .namespace
+            .within(|| Ok(TcpStream::connect((Ipv6Addr::LOCALHOST, PORT))?));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(listener: &TcpListener, stopped: &AtomicBool) {
+    for stream in listener.incoming() {
+        if stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(stream) = stream {
+            // A client that leaves in the middle is its own problem.
+            thread::spawn(move || answer(stream));
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let client = stream.peer_addr()?.ip().to_canonical();
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().context("no request")??;
+    for line in lines {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    let path = request.split(' ').nth(1).unwrap_or("/");
+    let (status, body) = match path.strip_prefix("/bytes/").map(str::parse::<usize>) {
+        Some(Ok(count)) => ("200 OK", vec![b'.'; count]),
+        Some(Err(_)) => ("404 Not Found", Vec::new()),
+        None => (
+            "200 OK",
+            format!("{GREETING}\nYou come from {client}.\n").into_bytes(),
+        ),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nX-Client: {client}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )?;
+    stream.write_all(&body)?;
+    stream.shutdown(Shutdown::Write)?;
+    Ok(())
+}
+
+/// What the client got.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The address the server saw the request come from.
+    pub client: IpAddr,
+    /// The page itself.
+    pub body: Vec<u8>,
+}
+
+impl Page {
+    /// The page as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Fetches a page from inside a namespace.
+///
+/// # Errors
+/// No connection or nothing new within `patience`, an answer cut short, or one that is not
+/// `200 OK`.
+pub fn fetch(
+    namespace: &Namespace,
+    server: SocketAddr,
+    path: &str,
+    patience: Duration,
+) -> Result<Page> {
+    namespace
+        .within(|| request(server, path, patience))
+        .with_context(|| format!("GET http://{server}{path} from {}", namespace.name()))
+}
+
+fn request(server: SocketAddr, path: &str, patience: Duration) -> Result<Page> {
+    let mut stream = TcpStream::connect_timeout(&server, patience).context("connect")?;
+    stream.set_read_timeout(Some(patience))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        server.ip()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).context("read the answer")?;
+    parse(&answer)
+}
+
+fn parse(answer: &[u8]) -> Result<Page> {
+    let end = b"\r\n\r\n";
+    let split = answer.windows(end.len()).position(|window| window == end);
+    let (head, rest) = answer
+        .split_at_checked(split.context("no header")?)
+        .unwrap_or_default();
+    let head = String::from_utf8_lossy(head);
+    let body = rest.get(end.len()..).unwrap_or_default();
+    let field = |name: &str| {
+        let mut values = head.lines().filter_map(|line| line.strip_prefix(name));
+        values
+            .next()
+            .map(str::trim)
+            .ok_or_else(|| anyhow!("no {name} in {head}"))
+    };
+    if !head.starts_with("HTTP/1.1 200 ") {
+        bail!("the answer is {}", head.lines().next().unwrap_or_default());
+    }
+    if field("Content-Length:")?.parse() != Ok(body.len()) {
+        bail!("the answer was cut short after {} bytes", body.len());
+    }
+    Ok(Page {
+        client: field("X-Client:")?.parse()?,
+        body: body.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: &str, length: usize, body: &str) -> Vec<u8> {
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nX-Client: 192.0.2.1\r\n\r\n{body}"
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn a_page_has_its_body_and_its_client() {
+        let page = parse(&answer("200 OK", 5, "hello")).unwrap();
+        assert_eq!(page.text(), "hello");
+        assert_eq!(page.client.to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn half_a_page_is_not_a_page() {
+        assert!(parse(&answer("200 OK", 6, "hello")).is_err());
+        assert!(parse(&answer("404 Not Found", 0, "")).is_err());
+        assert!(parse(b"HTTP/1.1 200 OK\r\n").is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! Namespaces of our own for everything the laboratory does.
+//!
+//! The process runs itself again inside fresh user, mount, network and process namespaces. In
+//! there it is root over nothing but the laboratory, whoever started it outside.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{self, Command, ExitStatus};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{getegid, geteuid, getpid};
+
+/// Where the laboratory keeps its files: on a tmpfs that exists in the sandbox only.
+pub const FILES: &str = "/run/mesh-lab";
+
+/// Tells the inner process who started it. Meaningful to process 1 of a namespace only, so that
+/// programs started by the laboratory, which inherit it, are not misled.
+const OUTER_PROCESS: &str = "MESH_LAB_OUTER_PROCESS";
+
+/// Moves the rest of the program into the sandbox. Call it first in `main`, before any thread.
+///
+/// The calling process becomes a guard that waits for the inner one and ends with its exit
+/// status; only the inner one returns from here. If either dies, so does the other, and with the
+/// inner one every process and namespace of the laboratory.
+///
+/// # Errors
+/// The kernel forbids one of the namespaces: the text says which setting is in the way.
+pub fn enter() -> Result<()> {
+    match env::var(OUTER_PROCESS) {
+        Ok(outer) if getpid().as_raw() == 1 => settle_in(&outer),
+        _ => guard(),
+    }
+}
+
+fn guard() -> Result<()> {
+    let (uid, gid) = (geteuid(), getegid());
+    match unshare(CloneFlags::CLONE_NEWUSER) {
+        Ok(()) => {
+            // The kernel wants group changes given up before an ordinary user may map a group.
+            write("/proc/self/setgroups", "deny")?;
+            write("/proc/self/uid_map", &format!("0 {uid} 1"))?;
+            write("/proc/self/gid_map", &format!("0 {gid} 1"))?;
+        }
+        // Root needs no user namespace to create the others.
+        Err(_) if uid.is_root() => (),
+        Err(errno) => return Err(forbidden("a user namespace", errno)),
+    }
+    let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID;
+    unshare(flags).map_err(|errno| forbidden("network, mount and process namespaces", errno))?;
+
+    let program = env::current_exe().context("where this program is")?;
+    let status = Command::new(&program)
+        .args(env::args_os().skip(1))
+        .env(OUTER_PROCESS, process::id().to_string())
+        .status()
+        .with_context(|| format!("run {} inside the sandbox", program.display()))?;
+    process::exit(exit_code(status));
+}
+
+fn write(path: &str, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|error| forbidden_because(&format!("writing {path}"), &error))
+}
+
+fn exit_code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+fn settle_in(outer: &str) -> Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("ask the kernel to end this with its parent")?;
+    // The parent may have died before that took effect. The /proc of the outside, still mounted
+    // at this point, knows.
+    if !Path::new("/proc").join(outer).exists() {
+        bail!("the process that started the sandbox is gone");
+    }
+    mount_tmpfs().map_err(|errno| forbidden("a tmpfs on /run", errno))?;
+    // Best effort: a container that hides parts of its own /proc may not mount a new one, and
+    // the old one serves as well, only with the process numbers of the outside.
+    let _ = mount(
+        Some("proc"),
+        "/proc",
+        Some("proc"),
+        MsFlags::empty(),
+        None::<&str>,
+    );
+    for directory in ["/run/netns", FILES] {
+        fs::create_dir_all(directory).with_context(|| format!("create {directory}"))?;
+    }
+    Ok(())
+}
+
+fn mount_tmpfs() -> nix::Result<()> {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+    mount(
+        Some("mesh-lab"),
+        "/run",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=755"),
+    )
+}
+
+fn forbidden(what: &str, errno: nix::errno::Errno) -> anyhow::Error {
+    forbidden_because(what, &errno.into())
+}
+
+fn forbidden_because(what: &str, error: &std::io::Error) -> anyhow::Error {
+    let mut text = format!("the kernel refuses {what}: {error}");
+    let settings = [
+        ("kernel.unprivileged_userns_clone", "0", "1"),
+        ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+        ("user.max_user_namespaces", "0", "10000"),
+        ("user.max_net_namespaces", "0", "10000"),
+        ("user.max_pid_namespaces", "0", "10000"),
+        ("user.max_mnt_namespaces", "0", "10000"),
+    ];
+    let mut explained = false;
+    for (key, forbids, allows) in settings {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        if fs::read_to_string(path).is_ok_and(|value| value.trim() == forbids) {
+            explained = true;
+            let _ = write!(
+                text,
+                "\n  {key} is {forbids}; to allow it: sudo sysctl -w {key}={allows}"
+            );
+        }
+    }
+    if !explained {
+        text.push_str(
+            "\n  no sysctl forbids it, so a container's policy probably does; run this outside \
+             of the container, or start the container privileged",
+        );
+    }
+    anyhow!(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let text = forbidden("a user namespace", nix::errno::Errno::EPERM).to_string();
+        assert!(
+            text.starts_with("the kernel refuses a user namespace: "),
+            "{text}"
+        );
+        assert!(text.lines().count() > 1, "{text}");
+    }
+
+    #[test]
+    fn the_exit_status_of_the_inner_process_is_passed_on() {
+        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+    }
+}

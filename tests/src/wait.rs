@@ -1,0 +1,59 @@
+//! Waiting for something to become true, never longer than said.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+/// Short enough not to blur a measurement of tenths of seconds, long enough to leave the two
+/// cores to what is being waited for.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Repeats `check` until it returns a value; its error says what it saw instead.
+///
+/// # Errors
+/// `bound` has passed: what was waited for, how long, and what was seen last.
+pub fn wait_for<T>(what: &str, bound: Duration, mut check: impl FnMut() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        let seen = match check() {
+            Ok(value) => return Ok(value),
+            Err(seen) => seen,
+        };
+        if start.elapsed() >= bound {
+            return Err(anyhow!("waited {bound:?} for {what}; last seen: {seen:#}"));
+        }
+        thread::sleep(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::bail;
+
+    #[test]
+    fn the_value_is_returned_as_soon_as_it_is_there() {
+        let mut calls = 0;
+        let value = wait_for("three calls", Duration::from_secs(5), || {
+            calls += 1;
+            if calls < 3 {
+                bail!("{calls} calls");
+            }
+            Ok(calls)
+        });
+        assert_eq!(value.unwrap(), 3);
+    }
+
+    #[test]
+    fn a_failure_says_what_was_expected_and_what_was_seen() {
+        let error = wait_for("a miracle", Duration::from_millis(30), || -> Result<()> {
+            bail!("nothing happens")
+        });
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("for a miracle; last seen: nothing happens"),
+            "{text}"
+        );
+    }
+}
