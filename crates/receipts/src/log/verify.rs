@@ -1,0 +1,220 @@
+//! Checking a log or an export completely, offline, trusting nobody.
+
+use std::collections::BTreeMap;
+
+use super::{CutReason, Frame, Header, HeaderError, Record, chain_hash};
+use crate::heading::Heading;
+use crate::identity::{BadSignature, ContentHash, Party};
+use crate::money::{Amount, Overflow, Totals};
+use crate::offer::Offer;
+use crate::receipt::{Equivocation, Receipt, ReceiptError};
+
+/// What a verified log proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Network and owner.
+    pub header: Header,
+    /// Offers in the log.
+    pub offers: usize,
+    /// Receipts in the log.
+    pub receipts: usize,
+    /// The newest receipt of every (provider, consumer, epoch).
+    pub newest: BTreeMap<(Party, Party, u64), Receipt>,
+    /// Proofs that a consumer contradicted itself.
+    pub equivocations: Vec<Equivocation>,
+}
+
+/// What one consumer owes one provider, over all epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairTotals {
+    /// Who earned.
+    pub provider: Party,
+    /// Who pays.
+    pub consumer: Party,
+    /// Number of epochs.
+    pub epochs: usize,
+    /// Service.
+    pub totals: Totals,
+    /// Its price.
+    pub amount: Amount,
+}
+
+/// The first thing in a log that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The log does not begin like one.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A record is not as it must be.
+    #[error("record {index} at byte {offset}: {fault}")]
+    Record {
+        /// Number of the record, from 0.
+        index: usize,
+        /// Where it begins.
+        offset: usize,
+        /// What is wrong.
+        fault: Fault,
+    },
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The record itself is damaged or taken from elsewhere.
+    #[error(transparent)]
+    Frame(#[from] CutReason),
+    /// A signature in it is not valid.
+    #[error(transparent)]
+    Signature(#[from] BadSignature),
+    /// The offer of a receipt does not stand before it.
+    #[error("its offer is not in the log")]
+    NoOffer,
+    /// A receipt does not fit its offer or the receipt before it.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+}
+
+/// Checks frames, hash chain, every signature, every amount against its offer, and that each
+/// account only rises.
+///
+/// # Errors
+/// [`VerifyError`] for the first fault; a log with a cut end does not verify ([`super::recover`]
+/// first).
+pub fn verify(log: &[u8]) -> Result<Report, VerifyError> {
+    let header = Header::parse(log)?;
+    let mut verifier = Verifier::new(header);
+    let (start, mut rest) = log.split_at(Header::LEN);
+    let mut last = chain_hash(start);
+    let mut index = 0;
+    while !rest.is_empty() {
+        let offset = log.len() - rest.len();
+        let frame = Frame::read(rest)
+            .map_err(Fault::Frame)
+            .and_then(|frame| verifier.check(frame, last))
+            .map_err(|fault| VerifyError::Record {
+                index,
+                offset,
+                fault,
+            })?;
+        last = frame.hash;
+        rest = rest.split_at(frame.len).1;
+        index += 1;
+    }
+    Ok(verifier.report)
+}
+
+struct Verifier {
+    report: Report,
+    offers: BTreeMap<ContentHash, Offer>,
+}
+
+impl Verifier {
+    const fn new(header: Header) -> Self {
+        let report = Report {
+            header,
+            offers: 0,
+            receipts: 0,
+            newest: BTreeMap::new(),
+            equivocations: Vec::new(),
+        };
+        Self {
+            report,
+            offers: BTreeMap::new(),
+        }
+    }
+
+    fn check(&mut self, frame: Frame, last: super::ChainHash) -> Result<Frame, Fault> {
+        if frame.previous != last {
+            return Err(CutReason::Chain.into());
+        }
+        if !frame.record.belongs_to(&self.report.header) {
+            return Err(CutReason::Foreign.into());
+        }
+        frame.record.verify()?;
+        match &frame.record {
+            // A provider that lost its log can offer an epoch twice; a consumer signs under one
+            // of them only, which `check_follows` makes sure of.
+            Record::OfferMade(offer) | Record::OfferAccepted(offer) => {
+                self.offers.insert(offer.hash(), offer.clone());
+                self.report.offers += 1;
+            }
+            Record::ReceiptReceived(receipt) | Record::ReceiptGiven(receipt) => {
+                self.check_receipt(receipt)?;
+            }
+            Record::Equivocation(proof) => {
+                self.report.equivocations.push(proof.as_ref().clone());
+            }
+        }
+        Ok(frame)
+    }
+
+    fn check_receipt(&mut self, receipt: &Receipt) -> Result<(), Fault> {
+        let offer = self
+            .offers
+            .get(&receipt.offer_hash())
+            .ok_or(Fault::NoOffer)?;
+        receipt.check_offer(offer)?;
+        match self.report.newest.get(&account(receipt.heading())) {
+            Some(previous) => receipt.check_follows(previous)?,
+            None => receipt.check_first()?,
+        }
+        self.report
+            .newest
+            .insert(account(receipt.heading()), receipt.clone());
+        self.report.receipts += 1;
+        Ok(())
+    }
+}
+
+const fn account(heading: &Heading) -> (Party, Party, u64) {
+    (heading.provider, heading.consumer, heading.position.epoch)
+}
+
+impl Report {
+    /// Takes over another verified log of the same network: of each account the newer receipt
+    /// counts once, and two that contradict each other become a proof.
+    ///
+    /// # Errors
+    /// [`HeaderError::Foreign`] if the other log is of another network.
+    pub fn merge(&mut self, other: Self) -> Result<(), HeaderError> {
+        if other.header.network != self.header.network {
+            return Err(HeaderError::Foreign(other.header));
+        }
+        self.offers += other.offers;
+        self.receipts += other.receipts;
+        self.equivocations.extend(other.equivocations);
+        for (account, receipt) in other.newest {
+            let known = self
+                .newest
+                .entry(account)
+                .or_insert_with(|| receipt.clone());
+            self.equivocations
+                .extend(Equivocation::between(known, &receipt));
+            if known.position() < receipt.position() {
+                *known = receipt;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sums per provider and consumer, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`Overflow`] if a sum leaves the range.
+    pub fn pairs(&self) -> Result<Vec<PairTotals>, Overflow> {
+        let mut pairs: BTreeMap<(Party, Party), PairTotals> = BTreeMap::new();
+        for (&(provider, consumer, _), receipt) in &self.newest {
+            let pair = pairs.entry((provider, consumer)).or_insert(PairTotals {
+                provider,
+                consumer,
+                epochs: 0,
+                totals: Totals::ZERO,
+                amount: Amount::ZERO,
+            });
+            pair.epochs += 1;
+            pair.totals = pair.totals.checked_add(receipt.totals())?;
+            pair.amount = pair.amount.checked_add(receipt.amount())?;
+        }
+        Ok(pairs.into_values().collect())
+    }
+}

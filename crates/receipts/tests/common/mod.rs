@@ -1,0 +1,309 @@
+//! Two or more ledgers in virtual time, with a network between them that can lose messages and
+//! with logs that can be cut.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::SigningKey;
+use receipts::log::{Header, Record, Writer, recover};
+use receipts::{
+    AccountView, Event, Ledger, LedgerConfig, Message, NetworkId, Offer, Output, Party, Price,
+    Receipt, Role, Totals, Usage,
+};
+
+pub const MIB: u64 = receipts::MIB;
+
+pub fn network() -> NetworkId {
+    NetworkId::from_name("village")
+}
+
+pub fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+pub fn party(seed: u8) -> Party {
+    Party::of(&key(seed))
+}
+
+pub fn totals(up_bytes: u64, down_bytes: u64, seconds: u32) -> Totals {
+    Totals {
+        up_bytes,
+        down_bytes,
+        seconds,
+    }
+}
+
+/// Provider 1 offers epoch 7 to consumer 2 at 1000 atto-SMT per MiB.
+pub fn offer() -> Offer {
+    Offer::sign(&key(1), network(), party(2), 7, Price::new(1000), 8 * MIB)
+}
+
+/// `count` receipts of one MiB down each, under [`offer`].
+pub fn receipts(count: u32) -> Vec<Receipt> {
+    let mut chain: Vec<Receipt> = Vec::new();
+    for n in 1..=count {
+        let total = totals(u64::from(n) * 1000, u64::from(n) * MIB, n * 3);
+        chain.push(Receipt::sign(&key(2), &offer(), chain.last(), total).unwrap());
+    }
+    chain
+}
+
+/// An arbitrary beginning of virtual time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant cannot be made in another way"
+)]
+fn beginning() -> Instant {
+    Instant::now()
+}
+
+pub struct Node {
+    seed: u8,
+    pub config: LedgerConfig,
+    pub ledger: Ledger,
+    pub log: Vec<u8>,
+    pub events: Vec<Event>,
+    writer: Writer,
+}
+
+impl Node {
+    /// Starts a node on whatever its log holds, as the daemon does.
+    pub fn start(seed: u8, config: LedgerConfig, mut log: Vec<u8>) -> Self {
+        let header = Header {
+            network: config.network,
+            owner: party(seed),
+        };
+        let recovered = recover(&log, &header).unwrap();
+        log.truncate(recovered.valid_len);
+        log.extend(recovered.repair);
+        let ledger = Ledger::new(config.clone(), key(seed), recovered.state).unwrap();
+        Self {
+            seed,
+            config,
+            ledger,
+            log,
+            events: Vec::new(),
+            writer: recovered.writer,
+        }
+    }
+
+    fn drain(&mut self) -> Vec<(Party, Vec<u8>)> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.ledger.poll_output() {
+            match output {
+                Output::Persist(record) => self.log.extend(self.writer.append(&record)),
+                Output::Send { to, payload } => sent.push((to, payload)),
+                Output::Event(event) => self.events.push(event),
+            }
+        }
+        sent
+    }
+
+    pub fn account(&self, peer: Party, role: Role) -> AccountView {
+        self.ledger
+            .accounts()
+            .find(|view| view.peer == peer && view.role == role)
+            .unwrap()
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        let header = Header {
+            network: self.config.network,
+            owner: party(self.seed),
+        };
+        recover(&self.log, &header).unwrap().records
+    }
+}
+
+type Filter = Box<dyn FnMut(&Message) -> bool>;
+
+pub struct World {
+    pub now: Instant,
+    pub nodes: BTreeMap<Party, Node>,
+    pub sent: Vec<(Party, Party, Message)>,
+    flight: VecDeque<(Party, Party, Vec<u8>)>,
+    loses: Filter,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            now: beginning(),
+            nodes: BTreeMap::new(),
+            sent: Vec::new(),
+            flight: VecDeque::new(),
+            loses: Box::new(|_| false),
+        }
+    }
+
+    /// Provider 1 at this price and consumer 2.
+    pub fn pair(price: u64) -> Self {
+        let mut world = Self::new();
+        world.add(
+            1,
+            LedgerConfig {
+                price: Price::new(price),
+                ..LedgerConfig::new(network())
+            },
+        );
+        world.add(2, LedgerConfig::new(network()));
+        world
+    }
+
+    pub fn add(&mut self, seed: u8, config: LedgerConfig) {
+        self.nodes
+            .insert(party(seed), Node::start(seed, config, Vec::new()));
+    }
+
+    pub fn node(&mut self, seed: u8) -> &mut Node {
+        self.nodes.get_mut(&party(seed)).unwrap()
+    }
+
+    /// Messages for which `filter` says true are lost from now on.
+    pub fn lose(&mut self, filter: impl FnMut(&Message) -> bool + 'static) {
+        self.loses = Box::new(filter);
+    }
+
+    /// Kills a node and starts it again on its log as `damage` leaves it.
+    pub fn restart(&mut self, seed: u8, damage: impl FnOnce(&mut Vec<u8>)) {
+        let node = self.nodes.remove(&party(seed)).unwrap();
+        let mut log = node.log;
+        damage(&mut log);
+        self.nodes
+            .insert(party(seed), Node::start(seed, node.config, log));
+    }
+
+    /// Traffic that both ends count alike. The consumer's report comes first or second.
+    pub fn traffic(&mut self, provider: u8, consumer: u8, up_bytes: u64, down_bytes: u64) {
+        self.count(
+            consumer,
+            party(provider),
+            Role::Consumer,
+            up_bytes,
+            down_bytes,
+        );
+        self.count(
+            provider,
+            party(consumer),
+            Role::Provider,
+            up_bytes,
+            down_bytes,
+        );
+    }
+
+    /// What one node counts.
+    pub fn count(&mut self, seed: u8, peer: Party, role: Role, up_bytes: u64, down_bytes: u64) {
+        let now = self.now;
+        let usage = Usage {
+            peer,
+            role,
+            up_bytes,
+            down_bytes,
+        };
+        self.node(seed).ledger.handle_usage(now, usage).unwrap();
+        self.settle();
+    }
+
+    /// Hands a message to a node as if `from` had sent it.
+    pub fn inject(
+        &mut self,
+        from: u8,
+        to: u8,
+        message: &Message,
+    ) -> Result<(), receipts::MessageError> {
+        let now = self.now;
+        let bytes = message.to_bytes();
+        let result = self
+            .node(to)
+            .ledger
+            .handle_message(now, party(from), &bytes);
+        self.settle();
+        result
+    }
+
+    /// Delivers until nothing is in flight.
+    pub fn settle(&mut self) {
+        for round in 0.. {
+            assert!(
+                round < 1000,
+                "the nodes keep each other busy without time passing"
+            );
+            for (&from, node) in &mut self.nodes {
+                self.flight.extend(
+                    node.drain()
+                        .into_iter()
+                        .map(|(to, bytes)| (from, to, bytes)),
+                );
+            }
+            let Some((from, to, bytes)) = self.flight.pop_front() else {
+                return;
+            };
+            let message = Message::parse(&bytes).unwrap();
+            self.sent.push((from, to, message.clone()));
+            if (self.loses)(&message) {
+                continue;
+            }
+            if let Some(node) = self.nodes.get_mut(&to) {
+                let _ = node.ledger.handle_message(self.now, from, &bytes);
+            }
+        }
+    }
+
+    /// Lets time pass, serving timeouts in their order.
+    pub fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        for step in 0.. {
+            assert!(step < 100_000, "a timeout that never goes away");
+            let due = self
+                .nodes
+                .values()
+                .filter_map(|node| node.ledger.poll_timeout())
+                .min();
+            let Some(due) = due.filter(|due| *due <= end) else {
+                break;
+            };
+            self.now = self.now.max(due);
+            for node in self.nodes.values_mut() {
+                node.ledger.handle_timeout(self.now);
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    pub fn seconds(&mut self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    /// The account between two nodes as the provider sees it.
+    pub fn provided(&mut self, provider: u8, consumer: u8) -> AccountView {
+        self.node(provider).account(party(consumer), Role::Provider)
+    }
+
+    /// The account between two nodes as the consumer sees it.
+    pub fn consumed(&mut self, provider: u8, consumer: u8) -> AccountView {
+        self.node(consumer).account(party(provider), Role::Consumer)
+    }
+}
+
+/// A sequence of pseudo-random numbers (SplitMix64), the same for the same seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}

@@ -1,0 +1,310 @@
+//! Offers, receipts and messages as bytes: golden values, round trips, truncation, flipped bits.
+#![expect(missing_docs, reason = "tests")]
+
+mod common;
+
+use common::{MIB, key, network, offer, party, receipts, totals};
+use proptest::prelude::*;
+use receipts::message::Head;
+use receipts::{
+    Amount, CompactReceipt, Equivocation, Message, Offer, ParseError, Position, Price, Receipt,
+    ReceiptError, Refusal, RefusalReason, Request,
+};
+
+// Both were made by another implementation, from the layouts in the module documentation.
+const GOLDEN_OFFER: &str = concat!(
+    "4d45534850415901ca0d656d0af869b45992c1ff89f462118a88e3dd7409f195fd52db2d3cba5d72",
+    "ca6709bf1d94121bf3748801b40f6f5c8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a2",
+    "5df60f5b8fc9b394070000000000000000000000e8030000000000000000800000000000308991a6",
+    "04a7a35be6a140629ec00e178df63191255dac4329bc6e15ae979c18bce044881e83bcd8b8260ba3",
+    "0e66b322f9c1feca48717eec2fe8d54c5c96bd01",
+);
+const GOLDEN_RECEIPT: &str = concat!(
+    "4d45534850415902ca0d656d0af869b45992c1ff89f462118a88e3dd7409f195fd52db2d3cba5d72",
+    "ca6709bf1d94121bf3748801b40f6f5c8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a2",
+    "5df60f5b8fc9b39407000000000000000200000006000000d0070000000000000000200000000000",
+    "d107000000000000000000000000000019dbd5164c1af2a64d7e9ee7fa8da70769741117e1b9bdc0",
+    "bb87c79a35a2336e931554c7e9e1bd663dc1f9fda2f0fe6f9280eb478741149f9e4814c40a2c7a34",
+    "c5c1dc81e3ad2cd41c7770d5a4118e6d266595fb425a50cbd10e27aef3e4b5906e9ae12a662ac517",
+    "c1dbdbefd2ad34ffafd3372ad2d29905",
+);
+
+fn every_message() -> Vec<Message> {
+    let chain = receipts(2);
+    let position = Position { epoch: 7, seq: 3 };
+    let request = Request {
+        position,
+        totals: totals(1, 2, 3),
+        amount: Amount::new(4),
+        offer_hash: offer().hash(),
+    };
+    let refusal = Refusal {
+        position,
+        confirmed: totals(5, 6, 7),
+        reason: RefusalReason::Unconfirmed,
+    };
+    vec![
+        Message::Offer(offer()),
+        Message::Request(request),
+        Message::Receipt(CompactReceipt::from(&chain[1])),
+        Message::Refusal(refusal),
+        Message::Head(Box::new(Head::new(offer(), None).unwrap())),
+        Message::Head(Box::new(
+            Head::new(offer(), Some(chain[1].clone())).unwrap(),
+        )),
+    ]
+}
+
+/// Every copy of `bytes` with one bit flipped.
+fn flipped(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
+    (0..bytes.len() * 8).map(|bit| {
+        let mut copy = bytes.to_vec();
+        copy[bit / 8] ^= 1 << (bit % 8);
+        (bit, copy)
+    })
+}
+
+#[test]
+fn layouts_are_those_of_the_specification() {
+    assert_eq!(hex::encode(offer().to_bytes()), GOLDEN_OFFER);
+    assert_eq!(hex::encode(receipts(2)[1].to_bytes()), GOLDEN_RECEIPT);
+}
+
+#[test]
+fn lengths_are_those_of_the_specification() {
+    let chain = receipts(1);
+    assert_eq!((Offer::LEN, offer().to_bytes().len()), (180, 180));
+    assert_eq!((Receipt::LEN, chain[0].to_bytes().len()), (256, 256));
+    assert_eq!(Equivocation::LEN, 512);
+    let lengths: Vec<usize> = every_message().iter().map(|m| m.to_bytes().len()).collect();
+    assert_eq!(lengths, [182, 78, 126, 35, 182, 438]);
+}
+
+#[test]
+fn objects_survive_a_round_trip() {
+    let receipt = receipts(2).remove(1);
+    assert_eq!(Offer::parse(&offer().to_bytes()), Ok(offer()));
+    assert_eq!(Receipt::parse(&receipt.to_bytes()).as_ref(), Ok(&receipt));
+    for message in every_message() {
+        assert_eq!(Message::parse(&message.to_bytes()), Ok(message));
+    }
+}
+
+#[test]
+fn every_refusal_reason_survives_a_round_trip() {
+    for code in 1..=6 {
+        let mut bytes = every_message()[3].to_bytes();
+        *bytes.last_mut().unwrap() = code;
+        assert_eq!(Message::parse(&bytes).unwrap().to_bytes(), bytes);
+    }
+}
+
+#[test]
+fn truncation_at_every_length_is_an_error() {
+    let receipt = receipts(1).remove(0);
+    for len in 0..Offer::LEN {
+        assert_eq!(
+            Offer::parse(&offer().to_bytes()[..len]),
+            Err(ParseError::Truncated)
+        );
+    }
+    for len in 0..Receipt::LEN {
+        assert_eq!(
+            Receipt::parse(&receipt.to_bytes()[..len]),
+            Err(ParseError::Truncated)
+        );
+    }
+    for message in every_message() {
+        let bytes = message.to_bytes();
+        for len in 0..bytes.len() {
+            // A head cut right behind the offer is a head without a receipt: it means what it says.
+            let cut_to_offer = matches!(message, Message::Head(_)) && len == 2 + Offer::LEN;
+            assert_eq!(
+                Message::parse(&bytes[..len]).is_ok(),
+                cut_to_offer,
+                "{message:?} at {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_byte_too_many_is_an_error() {
+    for message in every_message() {
+        let mut bytes = message.to_bytes();
+        bytes.push(0);
+        assert!(Message::parse(&bytes).is_err(), "{message:?}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_an_offer_is_rejected() {
+    for (bit, bytes) in flipped(&offer().to_bytes()) {
+        let accepted = Offer::parse(&bytes).is_ok_and(|offer| offer.verify().is_ok());
+        assert!(!accepted, "bit {bit}");
+    }
+    assert_eq!(offer().verify(), Ok(()));
+}
+
+#[test]
+fn every_flipped_bit_of_a_receipt_is_rejected() {
+    let receipt = receipts(2).remove(1);
+    for (bit, bytes) in flipped(&receipt.to_bytes()) {
+        let accepted = Receipt::parse(&bytes).is_ok_and(|receipt| receipt.verify().is_ok());
+        assert!(!accepted, "bit {bit}");
+    }
+    assert_eq!(receipt.verify(), Ok(()));
+}
+
+#[test]
+fn every_flipped_bit_of_a_compact_receipt_is_rejected() {
+    let message = Message::Receipt(CompactReceipt::from(&receipts(2)[1]));
+    for (bit, bytes) in flipped(&message.to_bytes()) {
+        let Ok(Message::Receipt(compact)) = Message::parse(&bytes) else {
+            continue;
+        };
+        let accepted = compact
+            .complete(&offer())
+            .is_ok_and(|receipt| receipt.verify().is_ok());
+        assert!(!accepted, "bit {bit}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_message_is_rejected_or_means_what_it_says() {
+    for message in every_message() {
+        for (bit, bytes) in flipped(&message.to_bytes()) {
+            if let Ok(other) = Message::parse(&bytes) {
+                assert_eq!(other.to_bytes(), bytes, "bit {bit} of {message:?}");
+                assert_ne!(other, message, "bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_compact_receipt_is_completed_from_its_offer_only() {
+    let receipt = receipts(2).remove(1);
+    let compact = CompactReceipt::from(&receipt);
+    assert_eq!(compact.complete(&offer()).as_ref(), Ok(&receipt));
+
+    let dearer = Offer::sign(&key(1), network(), party(2), 7, Price::new(1001), 8 * MIB);
+    assert!(compact.complete(&dearer).unwrap().verify().is_err());
+    let other_epoch = Offer::sign(&key(1), network(), party(2), 8, Price::new(1000), 8 * MIB);
+    assert_eq!(
+        compact.complete(&other_epoch),
+        Err(ReceiptError::OtherAccount)
+    );
+}
+
+#[test]
+fn only_a_consistent_receipt_is_signed() {
+    let first = receipts(1).remove(0);
+    let sign = |seed, previous, total| Receipt::sign(&key(seed), &offer(), previous, total);
+    assert_eq!(
+        sign(3, None, totals(1, 1, 1)),
+        Err(ReceiptError::NotTheConsumer)
+    );
+    assert_eq!(
+        sign(2, Some(&first), totals(999, MIB, 3)),
+        Err(ReceiptError::Falling)
+    );
+    let other = Offer::sign(&key(1), network(), party(2), 8, Price::new(1000), 8 * MIB);
+    let misplaced = Receipt::sign(&key(2), &other, Some(&first), totals(1000, MIB, 3));
+    assert_eq!(misplaced, Err(ReceiptError::OtherAccount));
+    let dear = Offer::sign(&key(1), network(), party(2), 7, Price::MAX, 8 * MIB);
+    let boundless = Receipt::sign(&key(2), &dear, None, totals(u64::MAX, u64::MAX, 0));
+    assert!(matches!(boundless, Err(ReceiptError::Overflow(_))));
+}
+
+#[test]
+fn receipts_are_chained() {
+    let chain = receipts(3);
+    assert_eq!(chain[0].check_first(), Ok(()));
+    assert_eq!(chain[1].check_follows(&chain[0]), Ok(()));
+    assert_eq!(
+        chain[2].check_follows(&chain[0]),
+        Ok(()),
+        "a gap is no break"
+    );
+    assert_eq!(chain[0].check_follows(&chain[1]), Err(ReceiptError::Seq));
+
+    let stranger = Receipt::sign(&key(2), &offer(), None, totals(1001, MIB, 3)).unwrap();
+    let behind = Receipt::sign(&key(2), &offer(), Some(&stranger), totals(2000, 2 * MIB, 6));
+    assert_eq!(
+        behind.unwrap().check_follows(&chain[0]),
+        Err(ReceiptError::Chain)
+    );
+}
+
+#[test]
+fn a_key_without_a_valid_point_signs_nothing() {
+    // The identity point has small order: with cofactored checks anybody could sign for it.
+    let mut bytes = offer().to_bytes();
+    bytes[24] = 1;
+    bytes[25..56].fill(0);
+    let weak = Offer::parse(&bytes).unwrap();
+    assert!(weak.verify().is_err());
+}
+
+#[test]
+fn two_receipts_for_one_place_are_a_proof() {
+    let chain = receipts(2);
+    let other =
+        Receipt::sign(&key(2), &offer(), Some(&chain[0]), totals(2000, 3 * MIB, 6)).unwrap();
+    assert_eq!(Equivocation::between(&chain[1], &chain[1]), None);
+    assert_eq!(Equivocation::between(&chain[0], &chain[1]), None);
+    let proof = Equivocation::between(&chain[1], &other).unwrap();
+    assert_eq!(proof.verify(), Ok(()));
+    assert_eq!(Equivocation::parse(&proof.to_bytes()).as_ref(), Ok(&proof));
+
+    let twice = [chain[1].to_bytes(), chain[1].to_bytes()].concat();
+    assert_eq!(Equivocation::parse(&twice), Err(ParseError::Mismatched));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_parse_to_what_they_say_or_not_at_all(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..520),
+        typed in 0_u8..7,
+    ) {
+        if bytes.len() > 1 && typed < 6 {
+            bytes[0] = 1;
+            bytes[1] = typed;
+        }
+        if let Ok(message) = Message::parse(&bytes) {
+            prop_assert_eq!(message.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn any_request_survives_a_round_trip(
+        epoch: u64, seq in 1..=u32::MAX, up: u64, down: u64, seconds: u32, amount: u128,
+    ) {
+        let message = Message::Request(Request {
+            position: Position { epoch, seq },
+            totals: totals(up, down, seconds),
+            amount: Amount::new(amount),
+            offer_hash: offer().hash(),
+        });
+        prop_assert_eq!(Message::parse(&message.to_bytes()), Ok(message));
+    }
+
+    #[test]
+    fn the_amount_does_not_depend_on_how_traffic_is_sliced(
+        price: u64, slices in proptest::collection::vec(0_u64..1 << 40, 1..30),
+    ) {
+        let terms = Offer::sign(&key(1), network(), party(2), 1, Price::new(price), 0);
+        let mut last: Option<Receipt> = None;
+        let mut carried = 0;
+        for bytes in slices {
+            carried += bytes;
+            let next = Receipt::sign(&key(2), &terms, last.as_ref(), totals(0, carried, 0));
+            last = Some(next.unwrap());
+        }
+        let at_once = Receipt::sign(&key(2), &terms, None, totals(carried, 0, 0)).unwrap();
+        prop_assert_eq!(last.unwrap().amount(), at_once.amount());
+        let exact = u128::from(price) * u128::from(carried);
+        prop_assert_eq!(at_once.amount().atto_smt(), exact >> 20);
+    }
+}
