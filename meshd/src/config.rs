@@ -1,0 +1,432 @@
+//! What the operator wrote, as values that need no further checking.
+//!
+//! [`Config::load`] reads a file, [`Config::parse`] its text, [`Config::check_system`] compares
+//! the result with the machine. All errors are one line that names file, line, key, what is wrong
+//! and what is allowed.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | `document` | YAML to a tree of what was written, and from a path to its line |
+//! | `path`, `error` | where something is wrong, and how that is said |
+//! | `fields` | typed reading of the tree: known, required, optional keys |
+//! | `values`, `lan` | the types, whose values are valid |
+//! | `system` | checks that ask the machine |
+//!
+//! **Architecture invariants.** Parsing depends on the text alone, but for the host name, which
+//! is the default of `name`. A [`Config`] that exists is consistent.
+
+mod document;
+mod error;
+mod fields;
+mod lan;
+mod path;
+mod system;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path as FilePath, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use document::Node;
+use fields::Fields;
+use path::{Fault, Path};
+use values::{AbsolutePath, Credit, Price, SocketPath};
+
+pub use error::ConfigError;
+pub use lan::{Lan, LanMode};
+pub use values::{Bandwidth, InterfaceName, NetworkName, NodeName, UplinkInterface};
+
+/// Where meshd looks for its configuration unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/meshd/meshd.yaml";
+/// Where meshd keeps its key unless told otherwise.
+pub const DEFAULT_IDENTITY: &str = "/etc/meshd/identity.key";
+/// Where meshd keeps what must survive a restart unless told otherwise.
+pub const DEFAULT_STATE: &str = "/var/lib/meshd";
+/// Where meshd listens to meshctl unless told otherwise.
+pub const DEFAULT_CONTROL: &str = "/run/meshd/control.sock";
+
+/// A real configuration is under 1 KiB; this leaves room for comments.
+const MAX_FILE_BYTES: usize = 64 << 10;
+/// More radios and ports than any router has.
+const MAX_INTERFACES: usize = 16;
+
+const ROOT_KEYS: &[&str] = &[
+    "network", "name", "identity", "state", "control", "mesh", "lan", "uplink", "sharing",
+];
+const MESH_KEYS: &[&str] = &["interface"];
+const UPLINK_KEYS: &[&str] = &["interface", "bandwidth"];
+const SHARING_KEYS: &[&str] = &["price", "credit"];
+
+const MESH_ALLOWED: &str = "a list of at least one, such as [{interface: mesh0}]";
+const LAN_ALLOWED: &str = "a list such as [{interface: br-lan, mode: masquerade}]";
+const TWO_ROLES: &str = "an interface that has no other role";
+
+/// A complete, consistent configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    source: Source,
+    settings: Settings,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    network: NetworkName,
+    name: NodeName,
+    identity: PathBuf,
+    state: PathBuf,
+    control: PathBuf,
+    mesh: Vec<MeshInterface>,
+    lan: Vec<Lan>,
+    uplink: Uplink,
+    sharing: Sharing,
+}
+
+/// The text, kept so that checks against the system can name a line as well.
+#[derive(Clone, Debug)]
+struct Source {
+    file: String,
+    text: String,
+}
+
+/// An interface on which other nodes are heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshInterface {
+    interface: InterfaceName,
+}
+
+/// The node's own way to the Internet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    interface: UplinkInterface,
+    bandwidth: Option<Bandwidth>,
+}
+
+/// What others pay for what this node forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    price: u64,
+    credit_bytes: u64,
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// The file is not a readable regular file of at most 64 KiB, or see [`Config::parse`].
+    pub fn load(path: &FilePath) -> Result<Self, ConfigError> {
+        let file = error::one_line(&path.display().to_string());
+        let bytes = read_file(path).map_err(|what| ConfigError::File {
+            file: file.clone(),
+            what,
+        })?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::parse(&text, &file),
+            Err(error) => Err(not_utf8(file, &error)),
+        }
+    }
+
+    /// Reads the text of a configuration; `file` is what errors call it.
+    ///
+    /// # Errors
+    /// The first thing in it that is not as it should be.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
+        // To libyaml a byte order mark is a column, which would put the first key deeper than the
+        // others.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let source = Source {
+            file: error::one_line(file),
+            text: text.to_owned(),
+        };
+        if text.len() > MAX_FILE_BYTES {
+            return Err(ConfigError::File {
+                file: source.file,
+                what: too_large(),
+            });
+        }
+        let root = document::read(text).map_err(|error| source.syntax_error(error))?;
+        let settings = Settings::read(&root).map_err(|fault| source.error(&fault))?;
+        Ok(Self { source, settings })
+    }
+
+    /// The keys that differ in `new` and take effect only when meshd starts. All other keys may
+    /// change while it runs.
+    pub fn restart_keys_changed(&self, new: &Self) -> Vec<&'static str> {
+        let (old, new) = (&self.settings, &new.settings);
+        [
+            ("network", old.network != new.network),
+            ("identity", old.identity != new.identity),
+            ("state", old.state != new.state),
+            ("control", old.control != new.control),
+        ]
+        .into_iter()
+        .filter_map(|(key, changed)| changed.then_some(key))
+        .collect()
+    }
+
+    /// The mesh's name.
+    pub const fn network(&self) -> &NetworkName {
+        &self.settings.network
+    }
+
+    /// The node's name.
+    pub const fn name(&self) -> &NodeName {
+        &self.settings.name
+    }
+
+    /// The file with the node's key.
+    pub fn identity(&self) -> &FilePath {
+        &self.settings.identity
+    }
+
+    /// The directory for what must survive a restart.
+    pub fn state(&self) -> &FilePath {
+        &self.settings.state
+    }
+
+    /// The socket meshctl talks to.
+    pub fn control(&self) -> &FilePath {
+        &self.settings.control
+    }
+
+    /// The mesh interfaces: at least one, no two alike.
+    pub fn mesh(&self) -> &[MeshInterface] {
+        &self.settings.mesh
+    }
+
+    /// The LAN interfaces: no two alike, none of them a mesh interface.
+    pub fn lan(&self) -> &[Lan] {
+        &self.settings.lan
+    }
+
+    /// The uplink: not a mesh or LAN interface.
+    pub const fn uplink(&self) -> &Uplink {
+        &self.settings.uplink
+    }
+
+    /// The terms of sharing.
+    pub const fn sharing(&self) -> Sharing {
+        self.settings.sharing
+    }
+}
+
+impl Settings {
+    fn read(root: &Node) -> Result<Self, Fault> {
+        let fields = Fields::of(root, Path::default(), ROOT_KEYS)?;
+        let settings = Self {
+            network: fields.required("network")?,
+            name: fields
+                .optional("name")?
+                .unwrap_or_else(NodeName::of_this_host),
+            identity: path_or(fields.optional("identity")?, DEFAULT_IDENTITY),
+            state: path_or(fields.optional("state")?, DEFAULT_STATE),
+            control: fields
+                .optional("control")?
+                .map_or_else(|| DEFAULT_CONTROL.into(), |SocketPath(path)| path),
+            mesh: read_mesh(&fields)?,
+            lan: read_lan(&fields)?,
+            uplink: Uplink::read(&fields)?,
+            sharing: Sharing::read(&fields)?,
+        };
+        settings.check_roles()?;
+        settings.check_paths()?;
+        lan::check_prefixes(&settings.network, &settings.lan, &fields.path_of("lan"))?;
+        Ok(settings)
+    }
+
+    /// An interface has one role, and is named once.
+    fn check_roles(&self) -> Result<(), Fault> {
+        let mut seen: Vec<(Path, &InterfaceName)> = Vec::new();
+        for (path, name) in self.interfaces() {
+            if let Some((earlier, _)) = seen.iter().find(|(_, other)| *other == name) {
+                return Err(Fault::new(
+                    path,
+                    format!("{name} is {earlier} already"),
+                    TWO_ROLES,
+                ));
+            }
+            seen.push((path, name));
+        }
+        Ok(())
+    }
+
+    /// Every interface that is named, with its place.
+    fn interfaces(&self) -> Vec<(Path, &InterfaceName)> {
+        let root = Path::default();
+        let item = |list: &str, index| root.key(list).index(index).key("interface");
+        let mesh = self
+            .mesh
+            .iter()
+            .enumerate()
+            .map(|(i, mesh)| (item("mesh", i), &mesh.interface));
+        let lan = self
+            .lan
+            .iter()
+            .enumerate()
+            .map(|(i, lan)| (item("lan", i), lan.interface()));
+        let uplink = match &self.uplink.interface {
+            UplinkInterface::Named(name) => Some((root.key("uplink").key("interface"), name)),
+            UplinkInterface::Auto | UplinkInterface::Off => None,
+        };
+        mesh.chain(lan).chain(uplink).collect()
+    }
+
+    /// A socket in place of the key would destroy it.
+    fn check_paths(&self) -> Result<(), Fault> {
+        let clash = if self.state == self.identity {
+            ("state", "identity")
+        } else if self.control == self.identity {
+            ("control", "identity")
+        } else if self.control == self.state {
+            ("control", "state")
+        } else {
+            return Ok(());
+        };
+        let (key, other) = clash;
+        let path = Path::default().key(key);
+        Err(Fault::new(
+            path,
+            format!("is the same path as {other}"),
+            "another path",
+        ))
+    }
+}
+
+impl MeshInterface {
+    /// The interface.
+    pub const fn interface(&self) -> &InterfaceName {
+        &self.interface
+    }
+}
+
+impl Uplink {
+    /// Which interface it is.
+    pub const fn interface(&self) -> &UplinkInterface {
+        &self.interface
+    }
+
+    /// What the operator says it carries.
+    pub const fn bandwidth(&self) -> Option<Bandwidth> {
+        self.bandwidth
+    }
+
+    fn read(root: &Fields<'_>) -> Result<Self, Fault> {
+        let node = root.node("uplink").unwrap_or(&Node::Null);
+        let fields = Fields::of(node, root.path_of("uplink"), UPLINK_KEYS)?;
+        Ok(Self {
+            interface: fields
+                .optional("interface")?
+                .unwrap_or(UplinkInterface::Auto),
+            bandwidth: fields.optional("bandwidth")?,
+        })
+    }
+}
+
+impl Sharing {
+    /// Price of forwarding, in atto-SMT per MiB.
+    pub const fn price(self) -> u64 {
+        self.price
+    }
+
+    /// How many bytes a neighbor may leave unpaid.
+    pub const fn credit_bytes(self) -> u64 {
+        self.credit_bytes
+    }
+
+    fn read(root: &Fields<'_>) -> Result<Self, Fault> {
+        let node = root.node("sharing").unwrap_or(&Node::Null);
+        let fields = Fields::of(node, root.path_of("sharing"), SHARING_KEYS)?;
+        Ok(Self {
+            price: fields.optional("price")?.map_or(0, |Price(price)| price),
+            credit_bytes: fields.optional("credit")?.unwrap_or(Credit::DEFAULT).0,
+        })
+    }
+}
+
+impl Source {
+    fn error(&self, fault: &Fault) -> ConfigError {
+        ConfigError::Value {
+            file: self.file.clone(),
+            line: document::line_of(&self.text, &fault.path),
+            key: fault.path.to_string(),
+            what: fault.what.clone(),
+            allowed: fault.allowed.clone().into_owned(),
+        }
+    }
+
+    fn syntax_error(&self, error: document::SyntaxError) -> ConfigError {
+        ConfigError::Value {
+            file: self.file.clone(),
+            line: error.line,
+            key: Path::default().to_string(),
+            what: error::one_line(&error.what),
+            allowed: error.allowed.to_owned(),
+        }
+    }
+}
+
+fn path_or(path: Option<AbsolutePath>, default: &str) -> PathBuf {
+    path.map_or_else(|| default.into(), |AbsolutePath(path)| path)
+}
+
+fn read_mesh(root: &Fields<'_>) -> Result<Vec<MeshInterface>, Fault> {
+    let items = root.list("mesh", MAX_INTERFACES, MESH_ALLOWED)?;
+    if items.is_empty() {
+        return Err(root.missing("mesh", MESH_ALLOWED));
+    }
+    let read = |(path, node)| {
+        let interface = Fields::of(node, path, MESH_KEYS)?.required("interface")?;
+        Ok(MeshInterface { interface })
+    };
+    items.into_iter().map(read).collect()
+}
+
+fn read_lan(root: &Fields<'_>) -> Result<Vec<Lan>, Fault> {
+    root.list("lan", MAX_INTERFACES, LAN_ALLOWED)?
+        .into_iter()
+        .map(|(path, node)| Lan::read(&Fields::of(node, path, lan::KEYS)?))
+        .collect()
+}
+
+fn read_file(path: &FilePath) -> Result<Vec<u8>, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    // Opening a FIFO would otherwise wait for somebody to write into it.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
+        .map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let limit = MAX_FILE_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() > MAX_FILE_BYTES {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn too_large() -> String {
+    "is larger than 64 KiB".to_owned()
+}
+
+fn not_utf8(file: String, error: &std::string::FromUtf8Error) -> ConfigError {
+    let valid = error
+        .as_bytes()
+        .get(..error.utf8_error().valid_up_to())
+        .unwrap_or_default();
+    ConfigError::Value {
+        file,
+        line: valid.iter().filter(|byte| **byte == b'\n').count() + 1,
+        key: Path::default().to_string(),
+        what: "is not UTF-8".to_owned(),
+        allowed: "UTF-8 text".to_owned(),
+    }
+}

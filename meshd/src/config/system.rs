@@ -1,0 +1,169 @@
+//! The configuration against the machine it is meant for. Nothing here changes anything.
+
+use std::path::Path as FilePath;
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::net::if_::if_nameindex;
+use nix::unistd::{AccessFlags, faccessat};
+
+use super::error::one_line;
+use super::path::{Fault, Path};
+use super::values::{InterfaceName, UplinkInterface};
+use super::{Config, ConfigError};
+use crate::identity::{self, IdentityError};
+
+impl Config {
+    /// Checks what parsing cannot know: that mesh and LAN interfaces exist, that the identity can
+    /// be used or created, that there is a place for state and control socket.
+    ///
+    /// Mesh and LAN interfaces must exist, because an operator who misspelt one must be told so.
+    /// An uplink may come later, as a modem does that has to dial first: when it is missing, that
+    /// is a warning, of which each is one line like those of [`ConfigError`].
+    ///
+    /// # Errors
+    /// The first thing that keeps meshd from starting.
+    pub fn check_system(&self) -> Result<Vec<String>, ConfigError> {
+        self.check_system_with(&existing_interfaces())
+    }
+
+    pub(super) fn check_system_with(
+        &self,
+        existing: &[String],
+    ) -> Result<Vec<String>, ConfigError> {
+        self.check_interfaces(existing)
+            .and_then(|()| self.check_files())
+            .map_err(|fault| self.source.error(&fault))?;
+        Ok(self.missing_uplink(existing).into_iter().collect())
+    }
+
+    fn check_interfaces(&self, existing: &[String]) -> Result<(), Fault> {
+        let mesh = self.mesh().iter().map(|mesh| mesh.interface());
+        let lan = self.lan().iter().map(|lan| lan.interface());
+        let with_paths = |list: &str| {
+            let list = Path::default().key(list);
+            move |(index, name)| (list.index(index).key("interface"), name)
+        };
+        mesh.enumerate()
+            .map(with_paths("mesh"))
+            .chain(lan.enumerate().map(with_paths("lan")))
+            .try_for_each(|(path, name)| check_interface(path, name, existing))
+    }
+
+    fn missing_uplink(&self, existing: &[String]) -> Option<String> {
+        let UplinkInterface::Named(name) = self.uplink().interface() else {
+            return None;
+        };
+        let path = Path::default().key("uplink").key("interface");
+        let fault = check_interface(path, name, existing).err()?;
+        Some(self.source.error(&fault).to_string())
+    }
+
+    fn check_files(&self) -> Result<(), Fault> {
+        let root = Path::default();
+        match identity::load(self.identity()) {
+            Ok(_) => {}
+            Err(IdentityError::Missing { .. }) => {
+                check_place(root.key("identity"), self.identity().parent())?;
+            }
+            Err(error) => {
+                let (what, allowed) = (one_line(&error.to_string()), identity::ALLOWED);
+                return Err(Fault::new(root.key("identity"), what, allowed));
+            }
+        }
+        check_place(root.key("state"), Some(self.state()))?;
+        check_place(root.key("control"), self.control().parent())
+    }
+}
+
+/// An empty list if the kernel will not tell: then every interface is reported missing, which is
+/// what opening it would say too.
+fn existing_interfaces() -> Vec<String> {
+    let Ok(interfaces) = if_nameindex() else {
+        return Vec::new();
+    };
+    interfaces
+        .iter()
+        .map(|interface| interface.name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn check_interface(path: Path, name: &InterfaceName, existing: &[String]) -> Result<(), Fault> {
+    if existing.iter().any(|candidate| candidate == name.as_str()) {
+        return Ok(());
+    }
+    let others: Vec<&str> = existing
+        .iter()
+        .map(String::as_str)
+        .filter(|name| *name != "lo")
+        .collect();
+    let allowed = match others.is_empty() {
+        true => "an existing network interface (there is none)".to_owned(),
+        false => one_line(&format!(
+            "an existing network interface ({})",
+            others.join(", ")
+        )),
+    };
+    Err(Fault::new(
+        path,
+        format!("there is no interface {name}"),
+        allowed,
+    ))
+}
+
+/// Checks that the directory `place` is there and can be written, or can be made.
+fn check_place(path: Path, place: Option<&FilePath>) -> Result<(), Fault> {
+    let allowed = "a place in a directory that meshd may write";
+    let existing = place.and_then(|place| place.ancestors().find(|dir| dir.exists()));
+    let Some(existing) = existing else {
+        return Err(Fault::new(path, "is the root directory", allowed));
+    };
+    let shown = one_line(&existing.display().to_string());
+    if !existing.is_dir() {
+        return Err(Fault::new(
+            path,
+            format!("{shown} is not a directory"),
+            allowed,
+        ));
+    }
+    let mode = AccessFlags::W_OK | AccessFlags::X_OK;
+    faccessat(AT_FDCWD, existing, mode, AtFlags::AT_EACCESS).map_err(|errno| {
+        Fault::new(
+            path,
+            format!("{shown} cannot be written: {}", errno.desc()),
+            allowed,
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use nix::unistd::{Uid, setfsuid};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_meshd_may_not_write_is_no_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("state/of/meshd");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        let check = || check_place(Path::default().key("state"), Some(&place));
+        // root may write everything; this thread is nobody, if it is allowed to.
+        let fault = std::thread::scope(|scope| {
+            let nobody = scope.spawn(|| {
+                setfsuid(Uid::from_raw(65534));
+                check()
+            });
+            nobody.join().unwrap().unwrap_err()
+        });
+        let shown = format!(
+            "{} cannot be written: Permission denied",
+            dir.path().display()
+        );
+        assert_eq!(fault.what, shown);
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        check().unwrap();
+    }
+}
