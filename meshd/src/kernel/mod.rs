@@ -1,0 +1,277 @@
+//! The kernel port: everything meshd asks of the kernel's network stack, as data.
+//!
+//! The driver sends [`KernelRequest`]s and receives [`KernelEvent`]s; it never sees a socket. The
+//! simulator answers the same enums.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`task`] | the netlink task: one request at a time, events as they come |
+//! | [`netlink`] | the two rtnetlink sockets, [`KernelError`] |
+//! | [`monitor`] | links, link-local addresses and default routes as last reported |
+//! | [`link`], [`address`], [`route`], [`rule`] | rtnetlink messages, there and back |
+//! | [`tunnel`] | the VXLAN device `meshd0` and its permanent neighbors |
+//! | [`sysctl`] | what must be set under `/proc/sys/net`, written only if it is wrong |
+//! | [`nat`], [`nft`] | the nftables table `inet meshd`: what is in it, and the program that applies it |
+//! | [`counters`] | reading its counters over nfnetlink |
+//!
+//! **Architecture invariants.** One task owns the request socket and serialises what goes through
+//! it: a netlink socket serves one dump at a time and answers `EBUSY` to a second. Notifications
+//! come over a socket of their own, so that an overrun there never loses an answer. Everything we
+//! put into the kernel can be told from what others put there: routes and rules carry protocol
+//! [`ROUTE_PROTOCOL`], the rest sits on [`TUNNEL_DEVICE`] or in our nftables table. Nothing else
+//! is ever changed or removed, sysctls and the up state of mesh interfaces excepted.
+//!
+//! # Full channels
+//! Both channels are bounded. While [`KernelEvent`]s are not received, the task waits with the
+//! next one and takes no further request; notifications then pile up in the kernel, which drops
+//! them past its socket buffer, and the task makes good for it by dumping everything once it goes
+//! on. So a driver must not wait for room in the request channel without receiving events
+//! meanwhile: it uses `try_send`, and on `Full` offers the request again after the next event.
+//! Every request is answered by exactly one of [`KernelEvent::Configured`],
+//! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::Counters`],
+//! [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the order of the requests.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv6Net};
+use mesh_proto::{IfIndex, OriginatorId, Route, RouteChange};
+use tokio::sync::mpsc;
+
+mod address;
+mod counters;
+mod link;
+mod monitor;
+mod nat;
+mod netlink;
+mod nft;
+mod route;
+mod rule;
+mod sysctl;
+mod task;
+mod tunnel;
+
+pub use counters::{CounterSample, Counters, Flow, Neighbor};
+pub use link::Link;
+pub use monitor::{DefaultRoute, Family};
+pub use netlink::KernelError;
+pub use sysctl::SysctlError;
+
+/// The protocol number our routes and rules carry (`rtm_protocol`, `FRA_PROTOCOL`): of the range
+/// that `/etc/iproute2/rt_protos` leaves to everybody.
+pub const ROUTE_PROTOCOL: u8 = 155;
+
+/// The routing table of [`mesh_proto::Table::Mesh`].
+pub const MESH_TABLE: u32 = 5525;
+
+/// The routing table of [`mesh_proto::Table::Tunnel`].
+pub const TUNNEL_TABLE: u32 = 5526;
+
+/// The tunnel device; it also holds the node's mesh addresses.
+pub const TUNNEL_DEVICE: &str = "meshd0";
+
+/// The UDP port the tunnel is received at.
+pub const TUNNEL_PORT: u16 = 5526;
+
+/// The VXLAN network identifier of the tunnel.
+pub const TUNNEL_VNI: u32 = 7;
+
+/// What the tunnel adds to a packet: outer IPv6 (40), UDP (8), VXLAN (8), inner Ethernet (14).
+pub const TUNNEL_OVERHEAD: u32 = 70;
+
+/// Requests that may wait for the task: more than a driver has in flight at a time.
+const REQUEST_CAPACITY: usize = 64;
+
+/// Events that may wait for the driver: the links of a large router all changing at once.
+const EVENT_CAPACITY: usize = 256;
+
+/// What stays the same for as long as the daemon runs.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The prefix of all mesh addresses (a /48).
+    pub mesh_prefix: Ipv6Net,
+    /// This node.
+    pub id: OriginatorId,
+    /// The `nft` program: a name is looked for in `PATH` and where Debian and OpenWrt keep it.
+    pub nft: PathBuf,
+}
+
+impl Setup {
+    /// A node of a mesh, with `nft` where it usually is.
+    pub fn new(mesh_prefix: Ipv6Net, id: OriginatorId) -> Self {
+        Self {
+            mesh_prefix,
+            id,
+            nft: PathBuf::from("nft"),
+        }
+    }
+
+    /// The node's own mesh address.
+    pub fn mesh_ipv6(&self) -> Ipv6Addr {
+        self.mesh_address_of(self.id)
+    }
+
+    /// The mesh address of `node`: the mesh's prefix, then its id.
+    fn mesh_address_of(&self, node: OriginatorId) -> Ipv6Addr {
+        let [a, b, c, d, e, f, ..] = self.mesh_prefix.network().octets();
+        let [g, h, i, j, k, l, m, n, o, p] = *node.as_bytes();
+        Ipv6Addr::from([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// The node whose mesh address this is, if it is one of this mesh.
+    fn node_at(&self, address: Ipv6Addr) -> Option<OriginatorId> {
+        let [_, _, _, _, _, _, id @ ..] = address.octets();
+        self.mesh_prefix
+            .contains(&address)
+            .then(|| OriginatorId::from_bytes(id))
+    }
+}
+
+/// What the kernel should look like, apart from routes. Any change to it is made by configuring
+/// the whole again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// Names of the interfaces other nodes are reached through.
+    pub mesh: BTreeSet<String>,
+    /// The local networks that may use the mesh.
+    pub lan: Vec<Lan>,
+    /// Name of the interface the Internet is reached through, if there is one to share.
+    pub uplink: Option<String>,
+    /// The node's own IPv4 mesh address.
+    pub mesh_ipv4: Ipv4Addr,
+}
+
+/// A local network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lan {
+    /// Name of its interface.
+    pub interface: String,
+    /// How its hosts appear in the mesh.
+    pub mode: LanMode,
+}
+
+/// How the hosts of a local network appear in the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LanMode {
+    /// Behind the node's own mesh addresses: any addresses will do, but nobody can call them.
+    Masquerade,
+    /// With their own addresses, as far as these are in one of the prefixes; others are
+    /// masqueraded.
+    Routed {
+        /// The prefixes announced to the mesh.
+        prefixes: Vec<IpNet>,
+    },
+}
+
+/// What the driver wants of the kernel.
+#[derive(Clone, Debug)]
+pub enum KernelRequest {
+    /// Make device, addresses, rules, nftables table and sysctls what they should be. Changes
+    /// only what differs; comes before the first [`KernelRequest::Routes`], as routes name the
+    /// addresses and devices it makes.
+    Configure(Base),
+    /// Change routes, in this order.
+    Routes(Vec<RouteChange>),
+    /// The mesh addresses of all gateways of the mesh, whose traffic is counted.
+    SetGateways(BTreeSet<Ipv6Addr>),
+    /// Read the byte counters of all neighbors.
+    ReadCounters,
+    /// The last request: remove everything of ours, or leave everything to a successor.
+    Shutdown {
+        /// Whether everything stays.
+        leave: bool,
+    },
+}
+
+/// What the driver learns from the kernel.
+#[derive(Debug)]
+pub enum KernelEvent {
+    /// The first event: routes a predecessor left, which now stand as if this daemon had set
+    /// them. What it does not want it removes.
+    Adopted(Vec<Route>),
+    /// An interface appeared or changed.
+    LinkChanged(Link),
+    /// An interface is gone.
+    LinkRemoved {
+        /// Its index.
+        ifindex: IfIndex,
+        /// Its last name.
+        name: String,
+    },
+    /// The link-local address that packets from an interface can carry: set once duplicate
+    /// address detection is through with it.
+    LinkLocalChanged {
+        /// The interface.
+        ifindex: IfIndex,
+        /// The address, if there is one.
+        address: Option<Ipv6Addr>,
+    },
+    /// The default routes of the main table (not ours, and not into the mesh), best first.
+    DefaultRoutesChanged {
+        /// Of which family.
+        family: Family,
+        /// All of them.
+        routes: Vec<DefaultRoute>,
+    },
+    /// [`KernelRequest::Configure`] is done.
+    Configured {
+        /// What an operator should know about.
+        warnings: Vec<Warning>,
+    },
+    /// [`KernelRequest::Routes`] is done.
+    RoutesApplied {
+        /// Changes the kernel refused, for example because their interface is gone.
+        failed: Vec<(RouteChange, KernelError)>,
+    },
+    /// [`KernelRequest::SetGateways`] is done.
+    GatewaysSet,
+    /// [`KernelRequest::ReadCounters`] is done.
+    Counters(Counters),
+    /// A request failed; as much of it as could be was done.
+    RequestFailed {
+        /// The request.
+        request: KernelRequest,
+        /// Why. After [`KernelError::TableMissing`], `Configure` makes the table again.
+        error: KernelError,
+    },
+    /// The last event: [`KernelRequest::Shutdown`] is done.
+    ShutDown {
+        /// What could not be removed.
+        warnings: Vec<Warning>,
+    },
+}
+
+/// Something that is not as it should be, though the daemon can go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Warning {
+    /// A sysctl is wrong and can't be set.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// An interface of the configuration does not exist; it is taken up when it appears.
+    #[error("there is no interface {0}")]
+    NoInterface(String),
+    /// Our nftables table had to be made from scratch, so the counters begin again at zero.
+    #[error("the nftables table was replaced, its counters began again: {0}")]
+    CountersReset(KernelError),
+    /// Something of ours could not be removed or changed.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// Starts the netlink task in the network namespace of the calling thread, which must run a tokio
+/// runtime. The event channel closes without [`KernelEvent::ShutDown`] if the kernel closes our
+/// socket or the driver drops the request channel; everything then stays as it is.
+///
+/// # Errors
+/// When a netlink socket can't be opened.
+pub fn spawn(
+    setup: Setup,
+) -> io::Result<(mpsc::Sender<KernelRequest>, mpsc::Receiver<KernelEvent>)> {
+    let (request_sender, requests) = mpsc::channel(REQUEST_CAPACITY);
+    let (events, event_receiver) = mpsc::channel(EVENT_CAPACITY);
+    let task = task::Task::new(setup, requests, events)?;
+    tokio::spawn(task.run(netlink::subscribe()?));
+    Ok((request_sender, event_receiver))
+}

@@ -1,0 +1,224 @@
+//! Links, link-local addresses and default routes as last reported to the driver: it is told
+//! what changed, and nothing twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+
+use mesh_proto::IfIndex;
+use rtnetlink::Handle;
+use rtnetlink::packet_route::route::{RouteHeader, RouteMessage, RouteProtocol, RouteType};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::address::{self, LinkLocal};
+use super::link::{self, Link};
+use super::netlink::KernelError;
+use super::{KernelEvent, ROUTE_PROTOCOL, route};
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// A default route of the main table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// The interface it leads to.
+    pub ifindex: IfIndex,
+    /// That interface's name.
+    pub name: String,
+    /// Its metric: the lowest is used.
+    pub metric: u32,
+}
+
+/// What the driver was told.
+#[derive(Debug, Default)]
+pub(super) struct Monitor {
+    links: BTreeMap<IfIndex, Link>,
+    link_locals: BTreeMap<IfIndex, BTreeSet<Ipv6Addr>>,
+    default_routes: BTreeMap<Family, Vec<DefaultRoute>>,
+}
+
+/// What a notification means.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) events: Vec<KernelEvent>,
+    /// Default routes must be read again: the kernel does not tell which went with an interface.
+    pub(super) default_routes_changed: bool,
+}
+
+impl Monitor {
+    /// An interface by its name.
+    pub(super) fn link(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == name)
+    }
+
+    /// Takes in a notification.
+    pub(super) fn handle_message(&mut self, message: &RouteNetlinkMessage) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let RouteNetlinkMessage::NewLink(message) = message {
+            outcome
+                .events
+                .extend(Link::from_message(message).and_then(|link| self.update(link)));
+            outcome.default_routes_changed = !outcome.events.is_empty();
+        } else if let RouteNetlinkMessage::DelLink(message) = message {
+            if let Some(link) = Link::from_message(message) {
+                outcome.events.extend(self.remove(link.ifindex));
+                outcome.default_routes_changed = true;
+            }
+        } else if let RouteNetlinkMessage::NewAddress(message) = message {
+            outcome
+                .events
+                .extend(LinkLocal::from_message(message).and_then(|it| self.set(it)));
+        } else if let RouteNetlinkMessage::DelAddress(message) = message {
+            let gone = LinkLocal::from_message(message).map(|it| LinkLocal {
+                usable: false,
+                ..it
+            });
+            outcome.events.extend(gone.and_then(|it| self.set(it)));
+        } else if let RouteNetlinkMessage::NewRoute(message)
+        | RouteNetlinkMessage::DelRoute(message) = message
+        {
+            outcome.default_routes_changed = is_default(message);
+        }
+        outcome
+    }
+
+    /// Reads everything again, for the first time or because notifications were lost.
+    pub(super) async fn resync(
+        &mut self,
+        handle: &Handle,
+    ) -> Result<Vec<KernelEvent>, KernelError> {
+        let links = link::list(handle).await?;
+        let links: Vec<Link> = links.iter().filter_map(Link::from_message).collect();
+        let present: BTreeSet<IfIndex> = links.iter().map(|link| link.ifindex).collect();
+        let gone: Vec<IfIndex> = self
+            .links
+            .keys()
+            .filter(|ifindex| !present.contains(ifindex))
+            .copied()
+            .collect();
+        let mut events: Vec<KernelEvent> = gone
+            .into_iter()
+            .flat_map(|ifindex| self.remove(ifindex))
+            .collect();
+        events.extend(links.into_iter().filter_map(|link| self.update(link)));
+
+        let addresses = address::list(handle).await?;
+        let usable: Vec<LinkLocal> = addresses
+            .iter()
+            .filter_map(LinkLocal::from_message)
+            .filter(|address| address.usable)
+            .collect();
+        let stale: Vec<LinkLocal> = self.stale_link_locals(&usable);
+        events.extend(
+            stale
+                .into_iter()
+                .chain(usable)
+                .filter_map(|address| self.set(address)),
+        );
+        Ok(events)
+    }
+
+    /// Reads the default routes again.
+    pub(super) async fn read_default_routes(
+        &mut self,
+        handle: &Handle,
+        is_mesh: impl Fn(&str) -> bool,
+    ) -> Result<Vec<KernelEvent>, KernelError> {
+        let mut events = Vec::new();
+        for (family, number) in [
+            (Family::V4, AddressFamily::Inet),
+            (Family::V6, AddressFamily::Inet6),
+        ] {
+            let table = u32::from(RouteHeader::RT_TABLE_MAIN);
+            let messages = route::dump_table(handle, number, table).await?;
+            let mut routes: Vec<DefaultRoute> = messages
+                .iter()
+                .filter_map(|message| self.default_route(message))
+                .filter(|route| !is_mesh(&route.name))
+                .collect();
+            routes.sort_by_key(|route| (route.metric, route.ifindex));
+            if self.default_routes.get(&family) != Some(&routes) {
+                self.default_routes.insert(family, routes.clone());
+                events.push(KernelEvent::DefaultRoutesChanged { family, routes });
+            }
+        }
+        Ok(events)
+    }
+
+    fn update(&mut self, link: Link) -> Option<KernelEvent> {
+        if self.links.get(&link.ifindex) == Some(&link) {
+            return None;
+        }
+        self.links.insert(link.ifindex, link.clone());
+        Some(KernelEvent::LinkChanged(link))
+    }
+
+    fn remove(&mut self, ifindex: IfIndex) -> Option<KernelEvent> {
+        self.link_locals.remove(&ifindex);
+        let link = self.links.remove(&ifindex)?;
+        Some(KernelEvent::LinkRemoved {
+            ifindex,
+            name: link.name,
+        })
+    }
+
+    /// Takes in a link-local address; there is news if it makes a difference to which one is
+    /// used, the lowest.
+    fn set(&mut self, it: LinkLocal) -> Option<KernelEvent> {
+        let addresses = self.link_locals.entry(it.ifindex).or_default();
+        let before = addresses.first().copied();
+        if it.usable {
+            addresses.insert(it.address);
+        } else {
+            addresses.remove(&it.address);
+        }
+        let address = addresses.first().copied();
+        (address != before).then_some(KernelEvent::LinkLocalChanged {
+            ifindex: it.ifindex,
+            address,
+        })
+    }
+
+    fn stale_link_locals(&self, usable: &[LinkLocal]) -> Vec<LinkLocal> {
+        let known = self.link_locals.iter().flat_map(|(&ifindex, addresses)| {
+            addresses.iter().map(move |&address| LinkLocal {
+                ifindex,
+                address,
+                usable: true,
+            })
+        });
+        known
+            .filter(|address| !usable.contains(address))
+            .map(|address| LinkLocal {
+                usable: false,
+                ..address
+            })
+            .collect()
+    }
+
+    fn default_route(&self, message: &RouteMessage) -> Option<DefaultRoute> {
+        if !is_default(message) {
+            return None;
+        }
+        let ifindex = route::interface_of(message).or_else(|| route::first_of_many(message))?;
+        let name = self.links.get(&ifindex)?.name.clone();
+        Some(DefaultRoute {
+            ifindex,
+            name,
+            metric: route::metric_of(message),
+        })
+    }
+}
+
+/// Whether a route is a default route of the main table that others have set.
+fn is_default(message: &RouteMessage) -> bool {
+    message.header.destination_prefix_length == 0
+        && message.header.kind == RouteType::Unicast
+        && message.header.protocol != RouteProtocol::from(ROUTE_PROTOCOL)
+        && route::table_of(message) == u32::from(RouteHeader::RT_TABLE_MAIN)
+}

@@ -1,0 +1,89 @@
+//! Running the `nft` program: the only one that can compile rules.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::netlink::KernelError;
+
+/// `nft` takes milliseconds, on a slow router that swaps perhaps a second.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where `nft` is when `PATH` does not lead to it, as is usual for daemons.
+const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/bin"];
+
+/// Applies commands in one transaction: all of them, or none.
+pub(super) async fn apply(program: &Path, commands: Vec<Value>) -> Result<(), KernelError> {
+    let input = serde_json::json!({ "nftables": commands }).to_string();
+    let output = match tokio::time::timeout(TIME_LIMIT, run_any(program, &input)).await {
+        Ok(output) => output?,
+        Err(_) => return Err(KernelError::NftTimeout(TIME_LIMIT)),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(KernelError::NftRefused(summary(&output)))
+}
+
+/// Runs the program under the first of its possible names that exists.
+async fn run_any(program: &Path, input: &str) -> Result<Output, KernelError> {
+    for candidate in candidates(program) {
+        match run(&candidate, input).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Err(KernelError::NftUnusable {
+                    program: candidate,
+                    source,
+                });
+            }
+            Ok(output) => return Ok(output),
+        }
+    }
+    Err(KernelError::NftMissing(program.to_owned()))
+}
+
+fn candidates(program: &Path) -> Vec<PathBuf> {
+    let is_bare_name = program.components().count() == 1;
+    let elsewhere = SYSTEM_DIRECTORIES.iter().filter(|_| is_bare_name);
+    let elsewhere = elsewhere.map(|directory| Path::new(directory).join(program));
+    [program.to_owned()].into_iter().chain(elsewhere).collect()
+}
+
+async fn run(program: &Path, input: &str) -> io::Result<Output> {
+    let mut child = Command::new(program)
+        .args(["-j", "-f", "-"])
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(input.as_bytes()).await {
+            // It ended without reading: its status and its message say why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result?,
+        }
+    }
+    child.wait_with_output().await
+}
+
+/// What `nft` said, on one line: its messages come with empty lines, and some more than once.
+fn summary(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let mut lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.dedup();
+    if lines.is_empty() {
+        return output.status.to_string();
+    }
+    lines.join("; ")
+}

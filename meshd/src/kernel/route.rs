@@ -1,0 +1,314 @@
+//! Routes: v4-via-v6 next hops in one table of ours, tunnels in the other.
+//!
+//! Replacing is one message, so there is no moment without a route. It works because all our
+//! routes are alike in what the kernel matches them by: metric, type of service, and having a
+//! gateway (IPv6 takes routes that could form a multipath route for one another, and no others:
+//! `fib6_add_rt2node` in net/ipv6/ip6_fib.c).
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink attributes are an open set"
+)]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use mesh_proto::rib::RouteKey;
+use mesh_proto::{IfIndex, OriginatorId, Route, Table, Target};
+use nix::errno::Errno;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteIp6Tunnel, RouteLwEnCapType, RouteLwTunnelEncap,
+    RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+};
+use rtnetlink::{Handle, RouteMessageBuilder};
+
+use super::netlink::{KernelError, ask, dump};
+use super::{MESH_TABLE, ROUTE_PROTOCOL, Setup, TUNNEL_TABLE, TUNNEL_VNI};
+
+/// The metric of all our routes: the kernel's own default for IPv6, spelled out for both families.
+const METRIC: u32 = 1024;
+
+/// How many relays a tunnel may pass: the kernel's default is 0, with which packets are dropped
+/// without a word.
+const TUNNEL_HOP_LIMIT: u8 = 64;
+
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
+/// A route as it stands in the kernel: with the source address that was ours when it was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Installed {
+    pub(super) target: Target,
+    pub(super) source: IpAddr,
+}
+
+/// What a dump found in our tables under our protocol number.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Routes as we would set them.
+    pub(super) routes: Vec<(RouteKey, Installed)>,
+    /// Everything else.
+    pub(super) unknown: Vec<RouteMessage>,
+}
+
+/// Lists our routes.
+pub(super) async fn list(handle: &Handle, setup: &Setup) -> Result<Found, KernelError> {
+    let mut found = Found::default();
+    for table in [Table::Mesh, Table::Tunnel] {
+        for family in FAMILIES {
+            for message in dump_table(handle, family, number(table)).await? {
+                if message.header.protocol != RouteProtocol::from(ROUTE_PROTOCOL) {
+                    continue;
+                }
+                match parse(&message, table, setup) {
+                    Some(route) => found.routes.push(route),
+                    None => found.unknown.push(message),
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Lists what is in one table, whoever put it there.
+pub(super) async fn dump_table(
+    handle: &Handle,
+    family: AddressFamily,
+    table: u32,
+) -> Result<Vec<RouteMessage>, KernelError> {
+    let mut filter = RouteMessage::default();
+    filter.header.address_family = family;
+    filter.attributes.push(RouteAttribute::Table(table));
+    match dump("list routes", handle.route().get(filter).execute()).await {
+        // A table without routes may not exist.
+        Err(error) if error.is_errno(&[Errno::ENOENT]) => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(mut messages) => {
+            messages.retain(|message| table_of(message) == table);
+            Ok(messages)
+        }
+    }
+}
+
+/// The table a route stands in.
+pub(super) fn table_of(message: &RouteMessage) -> u32 {
+    find(message, |attribute| match attribute {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    })
+    .unwrap_or(u32::from(message.header.table))
+}
+
+/// The first attribute of a route message that `pick` picks.
+pub(super) fn find<T>(
+    message: &RouteMessage,
+    pick: impl FnMut(&RouteAttribute) -> Option<T>,
+) -> Option<T> {
+    message.attributes.iter().find_map(pick)
+}
+
+/// The interface a route leads to.
+pub(super) fn interface_of(message: &RouteMessage) -> Option<IfIndex> {
+    find(message, |attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(IfIndex(*index)),
+        _ => None,
+    })
+}
+
+/// The first interface that a route with several next hops leads to.
+pub(super) fn first_of_many(message: &RouteMessage) -> Option<IfIndex> {
+    find(message, |attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => hops.first().map(|hop| IfIndex(hop.interface_index)),
+        _ => None,
+    })
+}
+
+/// The metric of a route; without an attribute it is 0.
+pub(super) fn metric_of(message: &RouteMessage) -> u32 {
+    find(message, |attribute| match attribute {
+        RouteAttribute::Priority(metric) => Some(*metric),
+        _ => None,
+    })
+    .unwrap_or_default()
+}
+
+/// Adds a route, or replaces the one for its prefix.
+pub(super) async fn set(
+    handle: &Handle,
+    setup: &Setup,
+    tunnel: Option<IfIndex>,
+    route: Route,
+    source: IpAddr,
+) -> Result<(), KernelError> {
+    let message = emit(setup, tunnel, route, source);
+    let request = handle.route().add(message).replace().execute();
+    ask(|| format!("set route {}", describe(route.key())), request).await
+}
+
+/// Removes a route, if it is there.
+pub(super) async fn remove(handle: &Handle, key: RouteKey) -> Result<(), KernelError> {
+    match delete(handle, header(key), || {
+        format!("remove route {}", describe(key))
+    })
+    .await
+    {
+        Err(error) if error.is_errno(&[Errno::ESRCH]) => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes a route as a dump had it.
+pub(super) async fn delete(
+    handle: &Handle,
+    message: RouteMessage,
+    action: impl Fn() -> String,
+) -> Result<(), KernelError> {
+    ask(action, handle.route().del(message).execute()).await
+}
+
+fn describe((table, prefix): RouteKey) -> String {
+    format!("{prefix} in table {}", number(table))
+}
+
+const fn number(table: Table) -> u32 {
+    match table {
+        Table::Mesh => MESH_TABLE,
+        Table::Tunnel => TUNNEL_TABLE,
+    }
+}
+
+fn header((table, prefix): RouteKey) -> RouteMessage {
+    let message = match prefix {
+        IpNet::V4(prefix) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(prefix.network(), prefix.prefix_len())
+            .build(),
+        IpNet::V6(prefix) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(prefix.network(), prefix.prefix_len())
+            .build(),
+    };
+    let mut message = message;
+    message.header.table = 0;
+    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message
+        .attributes
+        .push(RouteAttribute::Table(number(table)));
+    message.attributes.push(RouteAttribute::Priority(METRIC));
+    message
+}
+
+fn emit(setup: &Setup, tunnel: Option<IfIndex>, route: Route, source: IpAddr) -> RouteMessage {
+    let mut message = header(route.key());
+    let (via, device) = match route.target {
+        Target::NextHop { via, ifindex } => (via, ifindex),
+        Target::Tunnel { peer } => {
+            message
+                .attributes
+                .push(RouteAttribute::EncapType(RouteLwEnCapType::Ip6));
+            message
+                .attributes
+                .push(RouteAttribute::Encap(encap(setup, peer)));
+            // Without the device the kernel refuses, which is the error to report.
+            (peer.tunnel_next_hop(), tunnel.unwrap_or(IfIndex(0)))
+        }
+    };
+    message.attributes.push(match route.prefix {
+        IpNet::V4(_) => RouteAttribute::Via(RouteVia::Inet6(via)),
+        IpNet::V6(_) => RouteAttribute::Gateway(RouteAddress::Inet6(via)),
+    });
+    message.attributes.push(RouteAttribute::Oif(device.0));
+    message
+        .attributes
+        .push(RouteAttribute::PrefSource(match source {
+            IpAddr::V4(address) => RouteAddress::Inet(address),
+            IpAddr::V6(address) => RouteAddress::Inet6(address),
+        }));
+    message
+}
+
+fn encap(setup: &Setup, peer: OriginatorId) -> Vec<RouteLwTunnelEncap> {
+    [
+        RouteIp6Tunnel::Id(u64::from(TUNNEL_VNI)),
+        RouteIp6Tunnel::Destination(setup.mesh_address_of(peer)),
+        RouteIp6Tunnel::Source(setup.mesh_ipv6()),
+        RouteIp6Tunnel::Hoplimit(TUNNEL_HOP_LIMIT),
+    ]
+    .map(RouteLwTunnelEncap::Ip6)
+    .to_vec()
+}
+
+/// Reads a route of ours back; none if we would not have set it like this.
+fn parse(message: &RouteMessage, table: Table, setup: &Setup) -> Option<(RouteKey, Installed)> {
+    let usual = message.header.kind == RouteType::Unicast
+        && message.header.tos == 0
+        && metric_of(message) == METRIC;
+    let prefix = prefix(message).filter(|_| usual)?;
+    let ifindex = interface_of(message)?;
+    let via = find(message, |attribute| match attribute {
+        RouteAttribute::Via(RouteVia::Inet6(via))
+        | RouteAttribute::Gateway(RouteAddress::Inet6(via)) => Some(*via),
+        _ => None,
+    })?;
+    let source = find(message, |attribute| match attribute {
+        RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })?;
+    let target = match tunnel_ends(message) {
+        None => Target::NextHop { via, ifindex },
+        Some((from, to)) => {
+            let peer = setup.node_at(to)?;
+            let ours = from == setup.mesh_ipv6() && via == peer.tunnel_next_hop();
+            ours.then_some(Target::Tunnel { peer })?
+        }
+    };
+    let source_is_ours = source.is_ipv4() || source == IpAddr::V6(setup.mesh_ipv6());
+    source_is_ours.then_some(((table, prefix), Installed { target, source }))
+}
+
+fn prefix(message: &RouteMessage) -> Option<IpNet> {
+    let length = message.header.destination_prefix_length;
+    let destination = find(message, |attribute| match attribute {
+        RouteAttribute::Destination(address) => Some(address.clone()),
+        _ => None,
+    });
+    match (message.header.address_family, destination) {
+        (AddressFamily::Inet, Some(RouteAddress::Inet(address))) => {
+            Ipv4Net::new(address, length).ok().map(IpNet::V4)
+        }
+        (AddressFamily::Inet6, Some(RouteAddress::Inet6(address))) => {
+            Ipv6Net::new(address, length).ok().map(IpNet::V6)
+        }
+        (AddressFamily::Inet, None) if length == 0 => Some(IpNet::V4(Ipv4Net::default())),
+        (AddressFamily::Inet6, None) if length == 0 => Some(IpNet::V6(Ipv6Net::default())),
+        _ => None,
+    }
+}
+
+/// Where the tunnel of an encapsulating route starts and ends.
+fn tunnel_ends(message: &RouteMessage) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    let encap = find(message, |attribute| match attribute {
+        RouteAttribute::Encap(encap) => Some(encap.clone()),
+        _ => None,
+    })?;
+    let address = |pick: fn(&RouteIp6Tunnel) -> Option<Ipv6Addr>| {
+        encap.iter().find_map(|part| match part {
+            RouteLwTunnelEncap::Ip6(part) => pick(part),
+            _ => None,
+        })
+    };
+    let from = address(|part| match part {
+        RouteIp6Tunnel::Source(address) => Some(*address),
+        _ => None,
+    });
+    let to = address(|part| match part {
+        RouteIp6Tunnel::Destination(address) => Some(*address),
+        _ => None,
+    });
+    // Another kind of encapsulation has no addresses to compare, and is not ours.
+    Some((
+        from.unwrap_or(Ipv6Addr::UNSPECIFIED),
+        to.unwrap_or(Ipv6Addr::UNSPECIFIED),
+    ))
+}

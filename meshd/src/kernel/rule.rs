@@ -1,0 +1,164 @@
+//! Routing rules: which table is asked, in which order.
+//!
+//! | priority | rule | why |
+//! |---|---|---|
+//! | 31000 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
+//! | 31050 | `iif UPLINK lookup 5526` | answers from the Internet go back through the tunnel they came by, also to nodes that table 5525 knows a direct route to |
+//! | 31100 | `lookup 5525` | the mesh |
+//! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
+//! | 32800 | `lookup 5526` | the node itself too, but after the main table (32766) |
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink attributes are an open set"
+)]
+
+use std::collections::BTreeSet;
+
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::{Handle, IpVersion};
+
+use super::netlink::{KernelError, ask, dump};
+use super::{Base, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE};
+
+const MAIN_TABLE: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+/// A rule of ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rule {
+    priority: u32,
+    table: u32,
+    /// Only packets that came in here.
+    from_interface: Option<String>,
+    /// Skip what the table says if its prefix is not longer than this.
+    suppress_prefix_len: Option<u32>,
+}
+
+impl Rule {
+    const fn new(priority: u32, table: u32) -> Self {
+        Self {
+            priority,
+            table,
+            from_interface: None,
+            suppress_prefix_len: None,
+        }
+    }
+
+    fn from_interface(priority: u32, table: u32, interface: &str) -> Self {
+        Self {
+            from_interface: Some(interface.to_owned()),
+            ..Self::new(priority, table)
+        }
+    }
+}
+
+/// Makes our rules of both families what `base` asks for; with none, removes them. Adds before it
+/// removes.
+pub(super) async fn reconcile(handle: &Handle, base: Option<&Base>) -> Result<(), KernelError> {
+    let wanted = base.map(wanted).unwrap_or_default();
+    for (version, family) in [
+        (IpVersion::V4, AddressFamily::Inet),
+        (IpVersion::V6, AddressFamily::Inet6),
+    ] {
+        let mut present = BTreeSet::new();
+        let mut surplus = Vec::new();
+        for message in dump("list rules", handle.rule().get(version).execute()).await? {
+            if !is_ours(&message) {
+                continue;
+            }
+            match parse(&message).filter(|rule| wanted.contains(rule)) {
+                Some(rule) if present.insert(rule.clone()) => {}
+                _ => surplus.push(message),
+            }
+        }
+        for rule in wanted.difference(&present) {
+            add(handle, family, rule).await?;
+        }
+        for message in surplus {
+            let request = handle.rule().del(message).execute();
+            ask(|| "remove a routing rule".to_owned(), request).await?;
+        }
+    }
+    Ok(())
+}
+
+fn wanted(base: &Base) -> BTreeSet<Rule> {
+    let main = Rule {
+        suppress_prefix_len: Some(0),
+        ..Rule::new(31000, MAIN_TABLE)
+    };
+    let uplink = base
+        .uplink
+        .iter()
+        .map(|uplink| Rule::from_interface(31050, TUNNEL_TABLE, uplink));
+    let lans = base
+        .lan
+        .iter()
+        .map(|lan| Rule::from_interface(31200, TUNNEL_TABLE, &lan.interface));
+    [
+        main,
+        Rule::new(31100, MESH_TABLE),
+        Rule::new(32800, TUNNEL_TABLE),
+    ]
+    .into_iter()
+    .chain(uplink)
+    .chain(lans)
+    .collect()
+}
+
+async fn add(handle: &Handle, family: AddressFamily, rule: &Rule) -> Result<(), KernelError> {
+    let mut request = handle.rule().add();
+    *request.message_mut() = emit(family, rule);
+    ask(|| format!("add routing rule {rule:?}"), request.execute()).await
+}
+
+fn emit(family: AddressFamily, rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = family;
+    message.header.action = RuleAction::ToTable;
+    message.attributes = vec![
+        RuleAttribute::Priority(rule.priority),
+        RuleAttribute::Table(rule.table),
+        RuleAttribute::Protocol(RouteProtocol::from(ROUTE_PROTOCOL)),
+    ];
+    message
+        .attributes
+        .extend(rule.from_interface.clone().map(RuleAttribute::Iifname));
+    message.attributes.extend(
+        rule.suppress_prefix_len
+            .map(RuleAttribute::SuppressPrefixLen),
+    );
+    message
+}
+
+fn is_ours(message: &RuleMessage) -> bool {
+    message
+        .attributes
+        .contains(&RuleAttribute::Protocol(RouteProtocol::from(
+            ROUTE_PROTOCOL,
+        )))
+}
+
+/// Reads a rule back; none if it has anything that ours do not have.
+fn parse(message: &RuleMessage) -> Option<Rule> {
+    let mut rule = Rule::new(0, u32::from(message.header.table));
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Priority(priority) => rule.priority = *priority,
+            RuleAttribute::Table(table) => rule.table = *table,
+            RuleAttribute::Iifname(name) => rule.from_interface = Some(name.clone()),
+            // The kernel reports -1 where nothing is suppressed.
+            RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::Protocol(_) => {}
+            RuleAttribute::SuppressPrefixLen(length) => rule.suppress_prefix_len = Some(*length),
+            // Attributes newer than the rtnetlink crate report defaults.
+            RuleAttribute::Other(_) => {}
+            _ => return None,
+        }
+    }
+    let plain = message.header.src_len == 0
+        && message.header.dst_len == 0
+        && message.header.action == RuleAction::ToTable;
+    plain.then_some(rule)
+}

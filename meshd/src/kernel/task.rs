@@ -1,0 +1,443 @@
+//! The netlink task: serves one request after the other, and reports what changes meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::ControlFlow;
+
+use futures_util::StreamExt;
+use ipnet::IpNet;
+use mesh_proto::rib::RouteKey;
+use mesh_proto::{IfIndex, OriginatorId, Route, RouteChange, Target};
+use rtnetlink::Handle;
+use tokio::sync::mpsc;
+
+use super::counters::Neighbors;
+use super::link::Link;
+use super::monitor::Monitor;
+use super::netlink::{KernelError, Notification, Notifications};
+use super::route::Installed;
+use super::{
+    Base, KernelEvent, KernelRequest, Setup, TUNNEL_DEVICE, Warning, address, counters, link, nat,
+    netlink, route, rule, sysctl, tunnel,
+};
+
+/// What the tunnel is sized for as long as there is no mesh interface (Ethernet's MTU).
+const DEFAULT_MESH_MTU: u32 = 1500;
+
+/// Either the next input comes, or the task ends.
+type Next = ControlFlow<()>;
+
+/// The state of the port.
+pub(super) struct Task {
+    setup: Setup,
+    handle: Handle,
+    requests: mpsc::Receiver<KernelRequest>,
+    events: mpsc::Sender<KernelEvent>,
+    monitor: Monitor,
+    neighbors: Neighbors,
+    base: Option<Base>,
+    gateways: Option<BTreeSet<Ipv6Addr>>,
+    tunnel: Option<IfIndex>,
+    /// The routes there should be. The kernel drops routes when an interface goes down, without
+    /// saying so for IPv4; what is missing is put back when one comes up.
+    routes: BTreeMap<RouteKey, Installed>,
+}
+
+impl Task {
+    pub(super) fn new(
+        setup: Setup,
+        requests: mpsc::Receiver<KernelRequest>,
+        events: mpsc::Sender<KernelEvent>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            setup,
+            handle: netlink::open()?,
+            requests,
+            events,
+            monitor: Monitor::default(),
+            neighbors: Neighbors::default(),
+            base: None,
+            gateways: None,
+            tunnel: None,
+            routes: BTreeMap::new(),
+        })
+    }
+
+    /// Runs until it is shut down, the driver is gone, or the kernel closed a socket.
+    pub(super) async fn run(mut self, mut notifications: Notifications) {
+        if let Err(error) = self.adopt().await {
+            tracing::error!(%error, "can't read what is in the kernel");
+            return;
+        }
+        let mut next = self.resync().await;
+        while next.is_continue() {
+            next = tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(request) => self.serve(request).await,
+                    None => Next::Break(()),
+                },
+                notification = notifications.next() => match notification {
+                    Some(notification) => self.notice(notification).await,
+                    None => Next::Break(()),
+                },
+            };
+        }
+    }
+
+    /// Takes over the routes of a predecessor.
+    async fn adopt(&mut self) -> Result<(), KernelError> {
+        let found = route::list(&self.handle, &self.setup).await?;
+        for message in found.unknown {
+            let action = || "remove a route left behind".to_owned();
+            if let Err(error) = route::delete(&self.handle, message, action).await {
+                tracing::warn!(%error);
+            }
+        }
+        self.routes = found.routes.into_iter().collect();
+        let routes = self
+            .routes
+            .iter()
+            .map(|(&key, installed)| as_route(key, installed.target));
+        let adopted = KernelEvent::Adopted(routes.collect());
+        // If nobody listens any more, the next event will tell.
+        let _ = self.report(adopted).await;
+        Ok(())
+    }
+
+    async fn report(&self, event: KernelEvent) -> Next {
+        match self.events.send(event).await {
+            Ok(()) => Next::Continue(()),
+            Err(_) => Next::Break(()),
+        }
+    }
+
+    async fn report_all(&self, events: Vec<KernelEvent>) -> Next {
+        for event in events {
+            self.report(event).await?;
+        }
+        Next::Continue(())
+    }
+
+    async fn serve(&mut self, request: KernelRequest) -> Next {
+        let answer = match &request {
+            KernelRequest::Configure(base) => self
+                .configure(base.clone())
+                .await
+                .map(|warnings| KernelEvent::Configured { warnings }),
+            KernelRequest::Routes(changes) => Ok(self.change_routes(changes).await),
+            KernelRequest::SetGateways(gateways) => self
+                .set_gateways(gateways.clone())
+                .await
+                .map(|()| KernelEvent::GatewaysSet),
+            KernelRequest::ReadCounters => self.read_counters().await.map(KernelEvent::Counters),
+            &KernelRequest::Shutdown { leave } => {
+                let warnings = if leave {
+                    Vec::new()
+                } else {
+                    self.remove_everything().await
+                };
+                let _ = self.report(KernelEvent::ShutDown { warnings }).await;
+                return Next::Break(());
+            }
+        };
+        let configured = matches!(answer, Ok(KernelEvent::Configured { .. }));
+        let event = answer.unwrap_or_else(|error| KernelEvent::RequestFailed { request, error });
+        self.report(event).await?;
+        // Which default routes are not into the mesh depends on the configuration.
+        if configured {
+            self.report_default_routes().await
+        } else {
+            Next::Continue(())
+        }
+    }
+
+    async fn notice(&mut self, notification: Notification) -> Next {
+        let outcome = match notification {
+            Notification::Overrun => return self.resync().await,
+            Notification::Message(message) => self.monitor.handle_message(&message),
+        };
+        for event in &outcome.events {
+            self.follow(event).await;
+        }
+        self.report_all(outcome.events).await?;
+        if outcome.default_routes_changed {
+            self.report_default_routes().await?;
+        }
+        Next::Continue(())
+    }
+
+    /// Reads and reports whatever changed since the last report.
+    async fn resync(&mut self) -> Next {
+        match self.monitor.resync(&self.handle).await {
+            Ok(events) => {
+                for event in &events {
+                    self.follow(event).await;
+                }
+                self.report_all(events).await?;
+            }
+            Err(error) => tracing::warn!(%error),
+        }
+        self.report_default_routes().await
+    }
+
+    async fn report_default_routes(&mut self) -> Next {
+        let mesh = self.base.as_ref().map(|base| &base.mesh);
+        let is_mesh =
+            |name: &str| name == TUNNEL_DEVICE || mesh.is_some_and(|mesh| mesh.contains(name));
+        match self
+            .monitor
+            .read_default_routes(&self.handle, is_mesh)
+            .await
+        {
+            Ok(events) => self.report_all(events).await,
+            Err(error) => {
+                tracing::warn!(%error);
+                Next::Continue(())
+            }
+        }
+    }
+
+    /// Keeps what belongs to an interface in step with it.
+    async fn follow(&mut self, event: &KernelEvent) {
+        match event {
+            KernelEvent::LinkChanged(link) => self.follow_link(link).await,
+            KernelEvent::LinkRemoved { ifindex, .. } => self.neighbors.forget(*ifindex),
+            KernelEvent::Adopted(_)
+            | KernelEvent::LinkLocalChanged { .. }
+            | KernelEvent::DefaultRoutesChanged { .. }
+            | KernelEvent::Configured { .. }
+            | KernelEvent::RoutesApplied { .. }
+            | KernelEvent::GatewaysSet
+            | KernelEvent::Counters(_)
+            | KernelEvent::RequestFailed { .. }
+            | KernelEvent::ShutDown { .. } => {}
+        }
+    }
+
+    async fn follow_link(&mut self, link: &Link) {
+        let Some(base) = self.base.clone() else {
+            return;
+        };
+        let is_mesh = base.mesh.contains(&link.name);
+        if !is_mesh && base.uplink.as_ref() != Some(&link.name) {
+            return;
+        }
+        for warning in sysctl::configure(&base) {
+            tracing::warn!("{warning}");
+        }
+        if is_mesh && let Err(error) = self.follow_mesh_link(&base).await {
+            tracing::warn!(%error);
+        }
+    }
+
+    /// The tunnel must fit through all mesh interfaces; routes over one that was down are gone.
+    async fn follow_mesh_link(&mut self, base: &Base) -> Result<(), KernelError> {
+        let mtu = self.tunnel_mtu(base);
+        let (device, created) = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
+        self.tunnel = Some(device);
+        if created {
+            let wanted = self.own_addresses(base);
+            address::add_missing(&self.handle, device, &wanted).await?;
+        }
+        self.restore_routes().await.into_iter().try_for_each(Err)
+    }
+}
+
+/// Requests.
+impl Task {
+    /// Makes everything but the routes what it should be. Begins with what can't be done without,
+    /// and with the filter, so that nothing is forwarded that should not be.
+    async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
+        self.base = Some(base.clone());
+        let reset = nat::apply(&self.setup, &base, self.gateways.as_ref()).await?;
+        let mut warnings: Vec<Warning> = reset.into_iter().collect();
+        warnings.extend(self.set_up_mesh(&base).await?);
+        let mtu = self.tunnel_mtu(&base);
+        let (device, _) = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
+        self.tunnel = Some(device);
+        warnings.extend(sysctl::configure(&base));
+
+        let wanted = self.own_addresses(&base);
+        let surplus = address::add_missing(&self.handle, device, &wanted).await?;
+        for installed in self
+            .routes
+            .values_mut()
+            .filter(|installed| installed.source.is_ipv4())
+        {
+            installed.source = IpAddr::V4(base.mesh_ipv4);
+        }
+        warnings.extend(self.restore_routes().await.into_iter().map(Warning::Kernel));
+        // Only now: with its address, a route would be gone as well.
+        address::remove(&self.handle, surplus).await?;
+        rule::reconcile(&self.handle, Some(&base)).await?;
+        Ok(warnings)
+    }
+
+    async fn set_up_mesh(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
+        let messages = link::list(&self.handle).await?;
+        let links: Vec<Link> = messages.iter().filter_map(Link::from_message).collect();
+        for link in links
+            .iter()
+            .filter(|link| base.mesh.contains(&link.name) && !link.up)
+        {
+            link::set_up(&self.handle, link).await?;
+        }
+        let lans = base.lan.iter().map(|lan| &lan.interface);
+        let names = base.mesh.iter().chain(lans).chain(&base.uplink);
+        let missing = names.filter(|name| links.iter().all(|link| link.name != **name));
+        Ok(missing.cloned().map(Warning::NoInterface).collect())
+    }
+
+    fn tunnel_mtu(&self, base: &Base) -> u32 {
+        let links = base.mesh.iter().filter_map(|name| self.monitor.link(name));
+        tunnel::mtu(links.map(|link| link.mtu).min().unwrap_or(DEFAULT_MESH_MTU))
+    }
+
+    fn own_addresses(&self, base: &Base) -> BTreeSet<IpAddr> {
+        [
+            IpAddr::V4(base.mesh_ipv4),
+            IpAddr::V6(self.setup.mesh_ipv6()),
+        ]
+        .into()
+    }
+
+    /// Puts back routes that should be there and are not, or are different.
+    async fn restore_routes(&mut self) -> Vec<KernelError> {
+        let present: BTreeMap<RouteKey, Installed> =
+            match route::list(&self.handle, &self.setup).await {
+                Ok(found) => found.routes.into_iter().collect(),
+                Err(error) => return vec![error],
+            };
+        let missing: Vec<Route> = self
+            .routes
+            .iter()
+            .filter(|(key, installed)| present.get(key) != Some(installed))
+            .map(|(&key, installed)| as_route(key, installed.target))
+            .collect();
+        let mut errors = Vec::new();
+        for route in missing {
+            errors.extend(self.install(route).await.err());
+        }
+        errors
+    }
+
+    async fn change_routes(&mut self, changes: &[RouteChange]) -> KernelEvent {
+        let mut failed = Vec::new();
+        for change in changes {
+            let result = match change {
+                RouteChange::Set(route) => self.set_route(*route).await,
+                &RouteChange::Remove { table, prefix } => self.remove_route((table, prefix)).await,
+            };
+            if let Err(error) = result {
+                failed.push((*change, error));
+            }
+        }
+        KernelEvent::RoutesApplied { failed }
+    }
+
+    async fn set_route(&mut self, route: Route) -> Result<(), KernelError> {
+        let source = self.source(&route.prefix)?;
+        let installed = Installed {
+            target: route.target,
+            source,
+        };
+        let old = self.routes.insert(route.key(), installed);
+        self.install(route).await?;
+        self.forget_peer(old).await
+    }
+
+    async fn remove_route(&mut self, key: RouteKey) -> Result<(), KernelError> {
+        let old = self.routes.remove(&key);
+        route::remove(&self.handle, key).await?;
+        self.forget_peer(old).await
+    }
+
+    async fn install(&self, route: Route) -> Result<(), KernelError> {
+        if let (Target::Tunnel { peer }, Some(device)) = (route.target, self.tunnel) {
+            tunnel::add_peer(&self.handle, device, peer).await?;
+        }
+        let source = self.source(&route.prefix)?;
+        route::set(&self.handle, &self.setup, self.tunnel, route, source).await
+    }
+
+    /// Removes the tunnel peer of a former route, unless others lead to it.
+    async fn forget_peer(&self, former: Option<Installed>) -> Result<(), KernelError> {
+        let peer = former.and_then(|installed| peer(installed.target));
+        let in_use = self
+            .routes
+            .values()
+            .any(|installed| peer == self::peer(installed.target));
+        match (peer, self.tunnel) {
+            (Some(peer), Some(device)) if !in_use => {
+                tunnel::remove_peer(&self.handle, device, peer).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The address of ours that packets to a prefix carry.
+    fn source(&self, prefix: &IpNet) -> Result<IpAddr, KernelError> {
+        let base = self.base.as_ref().ok_or(KernelError::NotConfigured)?;
+        Ok(match prefix {
+            IpNet::V4(_) => IpAddr::V4(base.mesh_ipv4),
+            IpNet::V6(_) => IpAddr::V6(self.setup.mesh_ipv6()),
+        })
+    }
+
+    async fn set_gateways(&mut self, gateways: BTreeSet<Ipv6Addr>) -> Result<(), KernelError> {
+        let gateways = self.gateways.insert(gateways);
+        match self.base {
+            Some(_) => nat::set_gateways(&self.setup, gateways).await,
+            // They go into the table when it is made.
+            None => Ok(()),
+        }
+    }
+
+    async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
+        let mut counters = counters::read()?;
+        self.neighbors.update(&self.handle).await?;
+        self.neighbors.resolve(&mut counters);
+        Ok(counters)
+    }
+
+    /// Removes what is ours, rules first, so that no packet meets a half of it, and the filter
+    /// last.
+    async fn remove_everything(&mut self) -> Vec<Warning> {
+        let mut results = vec![rule::reconcile(&self.handle, None).await];
+        match route::list(&self.handle, &self.setup).await {
+            Ok(found) => {
+                for (key, _) in found.routes {
+                    results.push(route::remove(&self.handle, key).await);
+                }
+                for message in found.unknown {
+                    let action = || "remove a route".to_owned();
+                    results.push(route::delete(&self.handle, message, action).await);
+                }
+            }
+            Err(error) => results.push(Err(error)),
+        }
+        results.push(tunnel::remove(&self.handle).await);
+        results.push(nat::remove(&self.setup).await);
+        results
+            .into_iter()
+            .filter_map(Result::err)
+            .map(Warning::Kernel)
+            .collect()
+    }
+}
+
+fn as_route((table, prefix): RouteKey, target: Target) -> Route {
+    Route {
+        table,
+        prefix,
+        target,
+    }
+}
+
+fn peer(target: Target) -> Option<OriginatorId> {
+    match target {
+        Target::Tunnel { peer } => Some(peer),
+        Target::NextHop { .. } => None,
+    }
+}
