@@ -94,9 +94,9 @@ hex_id!(
     10
 );
 hex_id!(
-    /// The hash of a receipt: 64 hex digits.
+    /// The hash of a receipt: 56 hex digits.
     ReceiptHash,
-    32
+    28
 );
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ fn routes() {
             node: node(0x22, "router-2"),
         },
         interface: "mesh0".into(),
-        metric_us: 4960,
+        metric_us: Some(4960),
     };
     let default = Route {
         table: 5526,
@@ -234,6 +234,7 @@ fn routes() {
             node: node(0x55, "router-5"),
         },
         interface: "meshd0".into(),
+        metric_us: None,
         ..host.clone()
     };
 
@@ -294,11 +295,15 @@ fn accounts() {
         seq: 41,
         bytes_up: 52_428_800,
         bytes_down: 1_073_741_824,
+        service_s: 3600,
         unsigned_bytes: 262_144,
+        disputed_bytes: 4_096,
         amount_atto: AttoSmt::new(1_611_000_000_000_000_000),
-        price_atto_per_mib: AttoSmt::new(1_500_000_000_000_000),
-        last_receipt: Some(ReceiptHash::new([0xab; 32])),
-        credit_bytes: 8_388_608,
+        earlier_amount_atto: AttoSmt::new(5),
+        price_atto_per_mib: Some(AttoSmt::new(1_500_000_000_000_000)),
+        last_receipt: Some(ReceiptHash::new([0xab; 28])),
+        credit_bytes: Some(8_388_608),
+        equivocated: true,
     };
     let fresh = Account {
         node_id: node_id(0x33),
@@ -308,11 +313,15 @@ fn accounts() {
         seq: 0,
         bytes_up: 0,
         bytes_down: 0,
+        service_s: 0,
         unsigned_bytes: 900,
+        disputed_bytes: 0,
         amount_atto: AttoSmt::default(),
-        price_atto_per_mib: AttoSmt::default(),
+        earlier_amount_atto: AttoSmt::default(),
+        price_atto_per_mib: None,
         last_receipt: None,
-        credit_bytes: 1_048_576,
+        credit_bytes: None,
+        equivocated: false,
     };
 
     let result = Accounts {

@@ -351,7 +351,7 @@ fn route(table: u32, prefix: &str, owner: u8, name: &str) -> Route {
             node,
         },
         interface: "mesh0".into(),
-        metric_us: 1000,
+        metric_us: Some(1000),
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Account {
     pub name: Option<String>,
     /// What this node is in the account.
     pub role: Role,
-    /// The epoch: receipts add up within it.
+    /// The epoch: receipts add up within it; 0 before the first offer.
     pub epoch: u64,
     /// The number of the last receipt; 0 when there is none yet.
     pub seq: u64,
@@ -30,16 +30,26 @@ pub struct Account {
     pub bytes_up: u64,
     /// Bytes receipted from the Internet.
     pub bytes_down: u64,
+    /// Seconds of service receipted: those in which there was traffic.
+    pub service_s: u64,
     /// Bytes counted, in both directions, that no receipt covers yet.
     pub unsigned_bytes: u64,
+    /// Bytes of those that the consumer said never arrived, since the daemon started; 0 as
+    /// consumer.
+    pub disputed_bytes: u64,
     /// What the last receipt promises, in atto-SMT, as a string of digits.
     pub amount_atto: AttoSmt,
-    /// The price in atto-SMT per MiB, as a string of digits.
-    pub price_atto_per_mib: AttoSmt,
+    /// What the receipts of earlier epochs promise, in atto-SMT, as a string of digits.
+    pub earlier_amount_atto: AttoSmt,
+    /// The price in atto-SMT per MiB, as a string of digits; `null` while no offer is known.
+    pub price_atto_per_mib: Option<AttoSmt>,
     /// The hash of the last receipt; `null` when there is none yet.
     pub last_receipt: Option<ReceiptHash>,
-    /// The credit window: so many bytes may go unreceipted before the peer is slowed down.
-    pub credit_bytes: u64,
+    /// The credit window: so many bytes may go unreceipted before the consumer is slowed down;
+    /// `null` while no offer is known.
+    pub credit_bytes: Option<u64>,
+    /// Whether the consumer is known to have signed two different receipts of one number.
+    pub equivocated: bool,
 }
 
 /// Which side of an account this node is.

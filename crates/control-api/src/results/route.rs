@@ -30,8 +30,9 @@ pub struct Route {
     pub to: RouteTo,
     /// The interface they leave by.
     pub interface: String,
-    /// The path's metric: airtime in µs per 1500 bytes, added up.
-    pub metric_us: u64,
+    /// The path's metric: airtime in µs per 1500 bytes, added up; `null` for a route taken over
+    /// from a predecessor whose owner has not been heard yet.
+    pub metric_us: Option<u64>,
 }
 
 /// Where a route's packets go next.
