@@ -1,1 +1,33 @@
-//! meshd
+//! meshd: the mesh router daemon.
+//!
+//! ```text
+//!  packets ─ udp ──┐                    ┌── udp ─ packets
+//!  kernel events ──┤                    ├── kernel requests
+//!  questions ──────┼─► driver ─► router ┼── answers
+//!  signals, time ──┘      └───► ledger ─┴── store (receipt log)
+//! ```
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`config`], [`identity`] | what the operator wrote, and the node's key |
+//! | [`driver`] | the one event loop, owner of all state |
+//! | [`udp`] | sockets only |
+//! | [`kernel`] | the kernel port: requests and events as data |
+//! | [`uplink`] | which interface is our own way to the Internet |
+//! | [`usage`] | from the kernel's counters to what was carried for whom |
+//! | [`store`] | the state directory: lock and receipt log |
+//! | [`control`] | the control socket and its answers |
+//!
+//! **Architecture invariants.** One thread, one loop: only the driver touches state. The routing
+//! core and the ledger do no I/O. A receipt is on disk before anything that depends on it is sent.
+//! What comes from outside (packets, kernel, socket, files) is parsed where it enters.
+
+pub mod config;
+pub mod control;
+pub mod driver;
+pub mod identity;
+pub mod kernel;
+pub mod store;
+pub mod udp;
+pub mod uplink;
+pub mod usage;

@@ -1,2 +1,88 @@
-//! meshd
-fn main() {}
+//! The program: command line, log, exit code. Everything else is in the library.
+//!
+//! Exit codes: 0 ended by a signal, or `--check` found nothing wrong; 1 failed while running or
+//! could not start; 2 the command line or the configuration is wrong.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use meshd::config::{Config, DEFAULT_PATH};
+use meshd::{driver, identity};
+use tracing::{error, warn};
+use tracing_subscriber::EnvFilter;
+
+const FAILURE: u8 = 1;
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Mesh router daemon: finds other nodes by radio or cable, routes for them, and brings everybody
+/// online through whichever node has an uplink.
+///
+/// Runs in the foreground and logs to standard error. SIGTERM ends it and removes everything it
+/// put into the kernel; SIGUSR1 ends it and leaves everything to a successor; SIGHUP reads the
+/// configuration again. The log level is taken from RUST_LOG (error, warn, info, debug, trace).
+#[derive(Debug, Parser)]
+#[command(name = "meshd", version)]
+struct Arguments {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Only check the configuration against itself and this machine.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log();
+    let (config, warnings) = match load(&arguments) {
+        Ok(loaded) => loaded,
+        Err(line) => {
+            eprintln!("{line}");
+            return BAD_CONFIGURATION.into();
+        }
+    };
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    if arguments.check {
+        return ExitCode::SUCCESS;
+    }
+    let key = match identity::load_or_create(config.identity()) {
+        Ok(key) => key,
+        Err(error) => {
+            eprintln!("{error}");
+            return BAD_CONFIGURATION.into();
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(driver::run(config, arguments.config, key)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            FAILURE.into()
+        }
+    }
+}
+
+fn load(arguments: &Arguments) -> Result<(Config, Vec<String>), String> {
+    let config = Config::load(&arguments.config).map_err(|error| error.to_string())?;
+    let warnings = config.check_system().map_err(|error| error.to_string())?;
+    Ok((config, warnings))
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

@@ -55,7 +55,7 @@ pub(super) struct Originator {
     pub(super) selected: Option<LinkId>,
     pub(super) advertised: Option<Advertised>,
     pub(super) since: Instant,
-    last_heard: Instant,
+    pub(super) last_heard: Instant,
 }
 
 impl Originator {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::counters::Counters;
 use super::gateways::ChosenGateway;
 use super::neighbor::LinkId;
+use super::originator::Originator;
 use super::{Interface, Router};
 use crate::route_selection::FeasibilityDistance;
 use crate::{IfIndex, Metric, Network, OriginatorId, Route, SeqNo, SignedRecord, Table};
@@ -48,8 +49,8 @@ pub struct OriginatorView {
     pub seqno: Option<SeqNo>,
     /// The best we ever advertised.
     pub feasibility: Option<FeasibilityDistance>,
-    /// When the route in use was last confirmed.
-    pub last_heard: Option<Instant>,
+    /// When any neighbor last spoke of it.
+    pub last_heard: Instant,
     /// Since when it is reachable, or is not.
     pub since: Instant,
 }
@@ -118,22 +119,27 @@ impl Router {
 
     /// All other nodes.
     pub fn originators(&self, now: Instant) -> impl Iterator<Item = OriginatorView> {
-        self.originators.iter().map(move |(id, originator)| {
-            let in_use = originator.in_use();
-            OriginatorView {
-                id: *id,
-                ipv6: self.config.network.mesh_ipv6(*id),
-                metric: self
-                    .now_true(now, *id)
-                    .map_or(Metric::INFINITE, |truth| truth.metric),
-                hops: in_use.map(|(_, route)| route.hops.saturating_add(1)),
-                next_hop: in_use.map(|(link, _)| link),
-                seqno: in_use.map(|(_, route)| route.seqno),
-                feasibility: originator.feasibility,
-                last_heard: in_use.map(|(_, route)| route.heard),
-                since: originator.since,
-            }
-        })
+        self.originators.iter().map(move |(id, known)| self.originator_view(now, *id, known))
+    }
+
+    /// One other node.
+    pub fn originator(&self, now: Instant, id: OriginatorId) -> Option<OriginatorView> {
+        self.originators.get(&id).map(|known| self.originator_view(now, id, known))
+    }
+
+    fn originator_view(&self, now: Instant, id: OriginatorId, known: &Originator) -> OriginatorView {
+        let in_use = known.in_use();
+        OriginatorView {
+            id,
+            ipv6: self.config.network.mesh_ipv6(id),
+            metric: self.now_true(now, id).map_or(Metric::INFINITE, |truth| truth.metric),
+            hops: in_use.map(|(_, route)| route.hops.saturating_add(1)),
+            next_hop: in_use.map(|(link, _)| link),
+            seqno: in_use.map(|(_, route)| route.seqno),
+            feasibility: known.feasibility,
+            last_heard: known.last_heard,
+            since: known.since,
+        }
     }
 
     /// All other nodes that offer an uplink.
@@ -152,6 +158,11 @@ impl Router {
     /// The routes the kernel should have.
     pub fn routes(&self) -> impl Iterator<Item = Route> {
         self.rib.routes()
+    }
+
+    /// Whose prefix a route leads to; nobody's if it was adopted and not confirmed yet.
+    pub fn owner(&self, route: &Route) -> Option<OriginatorId> {
+        self.rib.claimants(route.key()).next()
     }
 
     /// Prefixes of ours that another node claims too, and who: the lower id has them.

@@ -1,0 +1,162 @@
+//! The control socket: connections in, questions to the driver, answers out.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | this file | the socket itself: who may connect, how many, how long |
+//! | `answers` | the state of the daemon in the words of `control-api` |
+//!
+//! Each connection is a small task that knows nothing but bytes and a channel: questions go to
+//! the driver one at a time and only the driver's loop touches its state.
+
+mod answers;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_api::{Answer, Incoming, Method, RpcError, Session};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::debug;
+
+pub(crate) use answers::View;
+
+/// Owner and group may use the socket.
+const MODE: u32 = 0o660;
+/// Connections at a time; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 16;
+/// Questions that wait for the driver; connections wait when it is full.
+const QUEUE: usize = 8;
+/// A connection that says nothing, or takes no answer, for so long is closed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A question, and where the answer goes.
+#[derive(Debug)]
+pub struct Question {
+    /// What is asked.
+    pub method: Method,
+    /// Where the answer goes; whoever asked may be gone.
+    pub answer: oneshot::Sender<Result<Answer, RpcError>>,
+}
+
+/// The open socket. Dropping it leaves the file, which [`ControlSocket::remove`] removes.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    questions: mpsc::Receiver<Question>,
+}
+
+impl ControlSocket {
+    /// Opens the socket at `path` with mode 0660, in place of one that a predecessor left. The
+    /// caller makes sure that no other daemon runs with the same state.
+    ///
+    /// # Errors
+    /// The directory is missing or not writable, or something that is no socket is in the way.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        remove_stale(path)?;
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+        let (sender, questions) = mpsc::channel(QUEUE);
+        tokio::spawn(accept(listener, sender));
+        Ok(Self {
+            path: path.to_owned(),
+            questions,
+        })
+    }
+
+    /// Waits for the next question.
+    pub async fn receive(&mut self) -> Option<Question> {
+        self.questions.recv().await
+    }
+
+    /// Removes the socket's file.
+    pub fn remove(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            debug!(%error, path = %self.path.display(), "control socket not removed");
+        }
+    }
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is something that is not a socket",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
+    /// Out of file descriptors, most likely: try again when some are free.
+    const RETRY: Duration = Duration::from_millis(100);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let questions = questions.clone();
+                tokio::spawn(async move {
+                    serve(stream, questions).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                debug!(%error, "control connection not accepted");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: UnixStream, questions: mpsc::Sender<Question>) {
+    let mut session = Session::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let Ok(Ok(len @ 1..)) = timeout(PATIENCE, stream.read(&mut buffer)).await else {
+            return;
+        };
+        session.handle_bytes(buffer.get(..len).unwrap_or_default());
+        while let Some(incoming) = session.poll_incoming() {
+            let Some(line) = respond(incoming, &questions).await else {
+                continue;
+            };
+            let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(&line)).await else {
+                return;
+            };
+        }
+    }
+}
+
+async fn respond(incoming: Incoming, questions: &mpsc::Sender<Question>) -> Option<Vec<u8>> {
+    let call = match incoming {
+        Incoming::Reject(line) => return Some(line),
+        Incoming::Call(call) => call,
+    };
+    let (answer, answered) = oneshot::channel();
+    let question = Question {
+        method: call.method.clone(),
+        answer,
+    };
+    let outcome = match questions.send(question).await {
+        Ok(()) => answered.await.unwrap_or_else(|_| Err(shutting_down())),
+        Err(_) => Err(shutting_down()),
+    };
+    call.answer(outcome)
+}
+
+fn shutting_down() -> RpcError {
+    RpcError::failed("meshd is shutting down")
+}

@@ -1,0 +1,464 @@
+//! The state of the daemon in the words of `control-api`.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use control_api::{
+    Account, Accounts, Answer, AttoSmt, Counters, ErrorCode, Family, Gateway, Gateways, Internet,
+    Method, Neighbor, Neighbors, NodeRef, Originator, Originators, Quality, Role, Route, RouteTo,
+    Routes, RpcError, SCHEMA, Status,
+};
+use mesh_proto::gateway_selection::SWITCH_GAIN_PERCENT;
+use mesh_proto::router::{GatewayView, LinkId, NeighborView, OriginatorView};
+use mesh_proto::{IfIndex, Metric, NodeRecord, OriginatorId, Router, SignedRecord, Table, Target};
+use receipts::{AccountView, Ledger};
+
+use crate::driver::internet::{Internet as History, Way};
+use crate::kernel::{Link, MESH_TABLE, TUNNEL_DEVICE, TUNNEL_TABLE};
+use crate::uplink::Uplink;
+use crate::usage::Usage;
+
+/// What a good link costs, to tell TQ from metrics: a hop without loss.
+const PERFECT_LINK_US: u64 = 600;
+
+/// Everything answers are made of, at one moment.
+pub(crate) struct View<'a> {
+    pub(crate) now: Instant,
+    pub(crate) started: Instant,
+    pub(crate) router: &'a Router,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) links: &'a BTreeMap<IfIndex, Link>,
+    pub(crate) usage: &'a Usage,
+    pub(crate) uplink: Option<&'a Uplink>,
+    pub(crate) internet: &'a History,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl View<'_> {
+    /// Answers a question about the state; what changes or reads something else is not for here.
+    pub(crate) fn answer(&self, method: &Method) -> Result<Answer, RpcError> {
+        match method {
+            Method::Status => Ok(self.status().into()),
+            Method::Neighbors => Ok(self.neighbors().into()),
+            Method::Originators => Ok(self.originators().into()),
+            Method::Routes { dest } => {
+                let routes = self.routes();
+                let routes = match dest {
+                    Some(dest) => dest.select(routes)?,
+                    None => routes,
+                };
+                Ok(Routes {
+                    schema: SCHEMA,
+                    routes,
+                }
+                .into())
+            }
+            Method::Gateways => Ok(self.gateways().into()),
+            Method::ReceiptsList => Ok(self.accounts().into()),
+            Method::ReceiptsExport { .. } | Method::Reload => Err(RpcError::new(
+                ErrorCode::Internal,
+                "not a question about the state",
+            )),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let own = self.own_record();
+        let counters = self.router.counters();
+        let reachable = self
+            .router
+            .originators(self.now)
+            .filter(|o| o.metric.is_finite());
+        let usable = self
+            .router
+            .neighbors(self.now)
+            .filter(|n| n.cost.is_finite());
+        Status {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            network: self.router.network().name().to_owned(),
+            name: own.map(|own| own.record().name.clone()).unwrap_or_default(),
+            node_id: own.map_or([0; 32], |own| *own.node().as_bytes()).into(),
+            originator_id: originator_id(self.router.id()),
+            mesh_ipv6: self.router.network().mesh_ipv6(self.router.id()),
+            mesh_ipv4: own.map_or(Ipv4Addr::UNSPECIFIED, |own| own.record().ipv4),
+            uptime_s: self.age_s(self.started),
+            internet: self.internet(),
+            neighbors: count(usable),
+            originators: count(reachable),
+            gateways: count(
+                self.router
+                    .gateways(self.now)
+                    .filter(|g| g.path.is_finite()),
+            ) + u32::from(self.uplink.is_some()),
+            counters: Counters {
+                rx_packets: counters.received_packets,
+                rx_bytes: counters.received_bytes,
+                tx_packets: counters.sent_packets,
+                tx_bytes: counters.sent_bytes,
+                drops: counters
+                    .drops
+                    .iter()
+                    .map(|(reason, count)| (reason.name().to_owned(), *count))
+                    .collect(),
+            },
+            warnings: self.warnings(),
+        }
+    }
+
+    fn internet(&self) -> Internet {
+        let since_s = self.age_s(self.internet.since());
+        let last = self.internet.last();
+        let offline = || {
+            let last_via = last.and_then(|(way, _)| match way {
+                Way::Gateway(id) => Some(self.node_ref(*id)),
+                Way::Own(_) => None,
+            });
+            Internet::offline(since_s, last.map(|(_, until)| self.age_s(*until)), last_via)
+        };
+        match self.internet.way() {
+            Some(Way::Own(interface)) => Internet::through_own_uplink(interface.clone(), since_s),
+            Some(Way::Gateway(id)) => {
+                let Some(path) = self.router.originator(self.now, *id) else {
+                    return offline();
+                };
+                let (Some(hops), Some(link)) = (path.hops, path.next_hop) else {
+                    return offline();
+                };
+                let next_hop = self.node_ref(link.neighbor);
+                Internet::through_gateway(self.node_ref(*id), hops.into(), next_hop, since_s)
+            }
+            None => offline(),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let conflicts = self.router.prefix_conflicts().map(|(prefix, id)| {
+            let other = self.display(id);
+            let loser = if id < self.router.id() {
+                "theirs counts"
+            } else {
+                "ours counts"
+            };
+            format!("{prefix} is announced by {other} as well: {loser}")
+        });
+        self.warnings.iter().cloned().chain(conflicts).collect()
+    }
+
+    fn neighbors(&self) -> Neighbors {
+        let neighbors = self
+            .router
+            .neighbors(self.now)
+            .map(|neighbor| self.neighbor(&neighbor));
+        Neighbors {
+            schema: SCHEMA,
+            neighbors: neighbors.collect(),
+        }
+    }
+
+    fn neighbor(&self, neighbor: &NeighborView) -> Neighbor {
+        let id = neighbor.link.neighbor;
+        let record = self.router.record(id);
+        let carried = record
+            .map(|signed| self.usage.total(&signed.node()))
+            .unwrap_or_default();
+        let usable = neighbor.cost.is_finite();
+        Neighbor {
+            originator_id: originator_id(id),
+            node_id: record.map(node_id),
+            name: record.map(name),
+            interface: self.interface(neighbor.link.ifindex),
+            link_local: neighbor.address,
+            rx_quality: quality(neighbor.rx_quality),
+            tx_quality: quality(neighbor.tx_quality),
+            tq: tq_of_link(neighbor),
+            cost_us: usable.then(|| neighbor.cost.as_us().into()),
+            last_heard_ms: self.age_ms(neighbor.last_heard),
+            up_since_s: usable.then(|| self.age_s(neighbor.since)),
+            bytes_up: carried.up_bytes,
+            bytes_down: carried.down_bytes,
+        }
+    }
+
+    fn originators(&self) -> Originators {
+        let originators = self
+            .router
+            .originators(self.now)
+            .map(|o| self.originator(&o));
+        Originators {
+            schema: SCHEMA,
+            originators: originators.collect(),
+        }
+    }
+
+    fn originator(&self, originator: &OriginatorView) -> Originator {
+        let record = self.router.record(originator.id);
+        let said = record.map(SignedRecord::record);
+        let feasibility = originator.feasibility;
+        Originator {
+            originator_id: originator_id(originator.id),
+            node_id: record.map(node_id),
+            name: record.map(name),
+            mesh_ipv6: originator.ipv6,
+            mesh_ipv4: said.map(|record| record.ipv4),
+            metric_us: finite_us(originator.metric),
+            tq: tq_of_path(originator),
+            hops: originator.hops.map(u32::from),
+            next_hop: originator.next_hop.map(|link| self.node_ref(link.neighbor)),
+            interface: originator.next_hop.map(|link| self.interface(link.ifindex)),
+            seqno: originator.seqno.map_or(0, |seqno| seqno.value()),
+            feasibility_distance_us: feasibility.map(|fd| fd.metric.as_us().into()),
+            prefixes: said
+                .map(|record| record.prefixes.clone())
+                .unwrap_or_default(),
+            gateway: said.is_some_and(|record| record.gateway.is_some()),
+            last_heard_ms: self.age_ms(originator.last_heard),
+        }
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        self.router
+            .routes()
+            .map(|route| self.route(&route))
+            .collect()
+    }
+
+    fn route(&self, route: &mesh_proto::Route) -> Route {
+        let table = match route.table {
+            Table::Mesh => MESH_TABLE,
+            Table::Tunnel => TUNNEL_TABLE,
+        };
+        let claimant = self.router.owner(route);
+        let (owner, to, interface) = match route.target {
+            Target::NextHop { via, ifindex } => {
+                let neighbor = self.neighbor_at(ifindex, via);
+                let node = neighbor.map_or_else(unknown_node, |link| self.node_ref(link.neighbor));
+                let owner = claimant.map_or_else(unknown_node, |id| self.node_ref(id));
+                (
+                    owner,
+                    RouteTo::Neighbor { via, node },
+                    self.interface(ifindex),
+                )
+            }
+            Target::Tunnel { peer } => {
+                let remote = self.router.network().mesh_ipv6(peer);
+                let to = RouteTo::Tunnel {
+                    remote,
+                    node: self.node_ref(peer),
+                };
+                (self.node_ref(peer), to, TUNNEL_DEVICE.to_owned())
+            }
+        };
+        let destination = match route.target {
+            Target::Tunnel { peer } => Some(peer),
+            Target::NextHop { .. } => claimant,
+        };
+        let metric = destination.and_then(|id| self.router.originator(self.now, id));
+        let metric_us = metric.and_then(|originator| finite_us(originator.metric));
+        Route {
+            table,
+            prefix: route.prefix,
+            owner,
+            to,
+            interface,
+            metric_us,
+        }
+    }
+
+    fn neighbor_at(&self, ifindex: IfIndex, address: Ipv6Addr) -> Option<LinkId> {
+        let mut neighbors = self.router.neighbors(self.now);
+        neighbors
+            .find(|n| n.link.ifindex == ifindex && n.address == address)
+            .map(|n| n.link)
+    }
+
+    fn gateways(&self) -> Gateways {
+        let own = self.uplink.and_then(|_| self.own_gateway());
+        let mut others: Vec<GatewayView> = self.router.gateways(self.now).collect();
+        others.sort_by_key(|gateway| (gateway.path.plus(gateway.uplink), gateway.id));
+        let best = others.first().map(|gateway| gateway.id);
+        let others = others
+            .iter()
+            .filter_map(|gateway| self.gateway(gateway, best));
+        Gateways {
+            schema: SCHEMA,
+            gateways: own.into_iter().chain(others).collect(),
+        }
+    }
+
+    fn own_gateway(&self) -> Option<Gateway> {
+        let own = self.own_record()?;
+        let mut gateway = describe_offer(self.router.id(), own)?;
+        gateway.selected = true;
+        gateway.reason = "our own uplink".to_owned();
+        gateway.hops = Some(0);
+        Some(gateway)
+    }
+
+    fn gateway(&self, view: &GatewayView, best: Option<OriginatorId>) -> Option<Gateway> {
+        let mut gateway = describe_offer(view.id, self.router.record(view.id)?)?;
+        gateway.selected = view.in_use_since.is_some();
+        gateway.reason = self.gateway_reason(view, best);
+        gateway.metric_us = view.path.as_us().into();
+        let path = self.router.originator(self.now, view.id);
+        gateway.hops = path.and_then(|path| path.hops).map(u32::from);
+        Some(gateway)
+    }
+
+    fn gateway_reason(&self, view: &GatewayView, best: Option<OriginatorId>) -> String {
+        let is_best = best == Some(view.id);
+        match (view.in_use_since, self.uplink) {
+            (_, Some(_)) => "we use our own uplink".to_owned(),
+            _ if !view.path.is_finite() => "out of reach".to_owned(),
+            _ if !view.uplink.is_finite() => "no tunnel we can use".to_owned(),
+            (Some(_), None) if is_best => "lowest cost of path and uplink".to_owned(),
+            (Some(_), None) => {
+                format!("in use; none is better by {SWITCH_GAIN_PERCENT} %")
+            }
+            (None, None) if is_best => {
+                format!("best, but not by {SWITCH_GAIN_PERCENT} %")
+            }
+            (None, None) => "path and uplink cost more".to_owned(),
+        }
+    }
+
+    fn accounts(&self) -> Accounts {
+        let accounts = self.ledger.accounts().map(|account| self.account(&account));
+        Accounts {
+            schema: SCHEMA,
+            accounts: accounts.collect(),
+        }
+    }
+
+    fn account(&self, account: &AccountView) -> Account {
+        let node = mesh_proto::NodeId::from_bytes(*account.peer.as_bytes());
+        Account {
+            node_id: (*node.as_bytes()).into(),
+            name: self.router.record(node.originator_id()).map(name),
+            role: match account.role {
+                receipts::Role::Provider => Role::Provider,
+                receipts::Role::Consumer => Role::Consumer,
+            },
+            epoch: account.position.map_or(0, |position| position.epoch),
+            seq: account.position.map_or(0, |position| position.seq.into()),
+            bytes_up: account.signed.up_bytes,
+            bytes_down: account.signed.down_bytes,
+            service_s: account.signed.seconds.into(),
+            unsigned_bytes: saturating(account.unsigned_bytes),
+            disputed_bytes: saturating(account.disputed_bytes),
+            amount_atto: AttoSmt::new(account.amount.atto_smt()),
+            earlier_amount_atto: AttoSmt::new(account.earlier_amount.atto_smt()),
+            price_atto_per_mib: account.price.map(|price| price.atto_smt_per_mib().into()),
+            last_receipt: account.last_hash.map(|hash| (*hash.as_bytes()).into()),
+            credit_bytes: account.credit_bytes,
+            equivocated: account.equivocated,
+        }
+    }
+
+    fn own_record(&self) -> Option<&SignedRecord> {
+        self.router.record(self.router.id())
+    }
+
+    fn node_ref(&self, id: OriginatorId) -> NodeRef {
+        NodeRef {
+            originator_id: originator_id(id),
+            name: self.router.record(id).map(name),
+        }
+    }
+
+    fn display(&self, id: OriginatorId) -> String {
+        self.router.record(id).map_or_else(|| id.to_string(), name)
+    }
+
+    fn interface(&self, ifindex: IfIndex) -> String {
+        self.links
+            .get(&ifindex)
+            .map(|link| link.name.clone())
+            .unwrap_or_default()
+    }
+
+    fn age(&self, then: Instant) -> Duration {
+        self.now.saturating_duration_since(then)
+    }
+
+    fn age_s(&self, then: Instant) -> u64 {
+        self.age(then).as_secs()
+    }
+
+    fn age_ms(&self, then: Instant) -> u64 {
+        u64::try_from(self.age(then).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn describe_offer(id: OriginatorId, signed: &SignedRecord) -> Option<Gateway> {
+    let NodeRecord { name, gateway, .. } = signed.record();
+    let offer = gateway.as_ref()?;
+    let ipv4 = offer.ipv4.then_some(Family::Ipv4);
+    let ipv6 = offer.ipv6.then_some(Family::Ipv6);
+    Some(Gateway {
+        originator_id: originator_id(id),
+        node_id: node_id(signed),
+        name: name.clone(),
+        selected: false,
+        reason: String::new(),
+        metric_us: 0,
+        hops: None,
+        bandwidth_down_bps: Some(offer.down_bps),
+        bandwidth_up_bps: Some(offer.up_bps),
+        price_atto_per_mib: offer.price.into(),
+        families: ipv4.into_iter().chain(ipv6).collect(),
+        dns: offer.dns.clone(),
+    })
+}
+
+fn originator_id(id: OriginatorId) -> control_api::OriginatorId {
+    (*id.as_bytes()).into()
+}
+
+fn node_id(signed: &SignedRecord) -> control_api::NodeId {
+    (*signed.node().as_bytes()).into()
+}
+
+fn name(signed: &SignedRecord) -> String {
+    signed.record().name.clone()
+}
+
+/// An adopted route whose owner has not been heard of in this run.
+fn unknown_node() -> NodeRef {
+    NodeRef {
+        originator_id: [0; 10].into(),
+        name: None,
+    }
+}
+
+fn quality(of_255: u8) -> Quality {
+    Quality::new(f64::from(of_255) / 255.0)
+}
+
+fn finite_us(metric: Metric) -> Option<u64> {
+    metric.is_finite().then(|| metric.as_us().into())
+}
+
+/// Both directions together, as B.A.T.M.A.N. counts: the product of the shares.
+fn tq_of_link(neighbor: &NeighborView) -> u8 {
+    let product = u16::from(neighbor.rx_quality) * u16::from(neighbor.tx_quality) / 255;
+    u8::try_from(product).unwrap_or(u8::MAX)
+}
+
+/// How the path compares with one of as many perfect links.
+fn tq_of_path(originator: &OriginatorView) -> u8 {
+    let (Some(us), Some(hops)) = (finite_us(originator.metric), originator.hops) else {
+        return 0;
+    };
+    let share = PERFECT_LINK_US * u64::from(hops) * 255 / us.max(1);
+    u8::try_from(share).unwrap_or(u8::MAX)
+}
+
+fn saturating(bytes: u128) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn count(items: impl Iterator) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,306 @@
+//! The one event loop: it owns all state, and every input passes through it.
+//!
+//! Packets, kernel events, questions from the control socket, signals and timers come in one at a
+//! time; after each, everything that follows from it goes out, in order. Nothing else in the
+//! daemon decides anything.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | this file | start, loop, shutdown |
+//! | `inputs` | what each kind of input means |
+//! | `outputs` | what router and ledger want done |
+//! | `kernel_port` | requests that wait for room in the kernel task's queue |
+//! | `reload` | the configuration read again, the receipt log exported |
+//! | `internet` | since when there is Internet, and through whom |
+
+mod inputs;
+pub(crate) mod internet;
+mod kernel_port;
+mod outputs;
+mod reload;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use ed25519_dalek::SigningKey;
+use mesh_proto::router::{Announcement, Start};
+use mesh_proto::{IfIndex, Network, RouteChange, Router, RouterConfig};
+use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::control::ControlSocket;
+use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
+use crate::store::Store;
+use crate::udp::Sockets;
+use crate::uplink::{DefaultRoutes, Uplink};
+use crate::usage::Usage;
+use internet::Internet;
+use kernel_port::KernelPort;
+
+/// How often the byte counters are read; receipts are at most this far behind the traffic.
+const COUNTER_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the kernel task may take to remove everything.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The daemon at work.
+pub(crate) struct Driver {
+    config_path: PathBuf,
+    config: Config,
+    started: Instant,
+    router: Router,
+    ledger: Ledger,
+    store: Store,
+    sockets: Sockets,
+    kernel: KernelPort,
+    links: BTreeMap<IfIndex, Link>,
+    link_locals: BTreeMap<IfIndex, Ipv6Addr>,
+    default_routes: DefaultRoutes,
+    uplink: Option<Uplink>,
+    internet: Internet,
+    usage: Usage,
+    counted_gateways: BTreeSet<Ipv6Addr>,
+    next_counters: Instant,
+    /// What the kernel could not do as it should, in the words shown to operators.
+    kernel_warnings: Vec<String>,
+    /// Routes the kernel refused, to be offered again with the next reading of counters.
+    refused_routes: Vec<RouteChange>,
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting, or the loss of the kernel port.
+pub async fn run(config: Config, config_path: PathBuf, key: SigningKey) -> Result<()> {
+    let mut signals = Signals::install()?;
+    let control = ControlSocket::open(config.control());
+    let (mut driver, mut events) = Driver::start(config, config_path, key).await?;
+    let path = driver.config.control().to_owned();
+    let mut control = control.with_context(|| format!("control socket {}", path.display()))?;
+    let end = driver
+        .run_until_signal(&mut events, &mut control, &mut signals)
+        .await?;
+    control.remove();
+    driver.shut_down(&mut events, end).await
+}
+
+/// How the daemon ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Everything of ours is removed.
+    Clean,
+    /// Everything stays for the successor, so that traffic goes on.
+    Handover,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hand_over: Signal,
+    reload: Signal,
+}
+
+enum SignalAction {
+    End(End),
+    Reload,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        let on = |kind| signal(kind).context("signal handler");
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hand_over: on(SignalKind::user_defined1())?,
+            reload: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn receive(&mut self) -> SignalAction {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalAction::End(End::Clean),
+            _ = self.interrupt.recv() => SignalAction::End(End::Clean),
+            _ = self.hand_over.recv() => SignalAction::End(End::Handover),
+            _ = self.reload.recv() => SignalAction::Reload,
+        }
+    }
+}
+
+impl Driver {
+    async fn start(
+        config: Config,
+        config_path: PathBuf,
+        key: SigningKey,
+    ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
+        let network = Network::new(config.network().as_str());
+        let party = Party::of(&key);
+        let receipts_network = NetworkId::from_name(network.name());
+        let (store, state) = Store::open(config.state(), receipts_network, party)?;
+        let id = mesh_proto::NodeId::from_bytes(*party.as_bytes()).originator_id();
+        let setup = Setup::new(network.prefix(), id);
+        let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
+        let Some(KernelEvent::Adopted(adopted)) = events.recv().await else {
+            bail!("the kernel did not answer: is CAP_NET_ADMIN missing?");
+        };
+        let warm = !adopted.is_empty();
+        let start = if warm {
+            Start::Warm(adopted)
+        } else {
+            Start::Cold
+        };
+        let now = Instant::now();
+        let router_config = RouterConfig::new(
+            network,
+            start,
+            getrandom::u32().context("randomness")?,
+            getrandom::u64().context("randomness")?,
+        );
+        let announcement = announcement(&config, None);
+        let ledger = Ledger::new(ledger_config(&config, receipts_network), key.clone(), state)
+            .context("receipt log")?;
+        let mut driver = Self {
+            router: Router::new(router_config, key, announcement, now),
+            config_path,
+            config,
+            started: now,
+            ledger,
+            store,
+            sockets: Sockets::new(),
+            kernel: KernelPort::new(requests),
+            links: BTreeMap::new(),
+            link_locals: BTreeMap::new(),
+            default_routes: DefaultRoutes::default(),
+            uplink: None,
+            internet: Internet::new(now),
+            usage: Usage::new(warm),
+            counted_gateways: BTreeSet::new(),
+            next_counters: now + COUNTER_INTERVAL,
+            kernel_warnings: Vec::new(),
+            refused_routes: Vec::new(),
+        };
+        driver.configure_kernel();
+        info!(
+            network = driver.router.network().name(),
+            name = driver.config.name().as_str(),
+            node = %driver.router.id(),
+            address = %driver.router.network().mesh_ipv6(driver.router.id()),
+            took_over = warm,
+            "meshd started"
+        );
+        Ok((driver, events))
+    }
+
+    async fn run_until_signal(
+        &mut self,
+        events: &mut mpsc::Receiver<KernelEvent>,
+        control: &mut ControlSocket,
+        signals: &mut Signals,
+    ) -> Result<End> {
+        loop {
+            let now = Instant::now();
+            self.handle_timeouts(now);
+            self.carry_out(now);
+            let deadline = self.deadline().into();
+            tokio::select! {
+                action = signals.receive() => match action {
+                    SignalAction::End(end) => return Ok(end),
+                    SignalAction::Reload => self.handle_reload_signal(Instant::now()),
+                },
+                event = events.recv() => match event {
+                    Some(event) => self.handle_kernel_event(Instant::now(), event),
+                    None => bail!("the netlink task ended"),
+                },
+                question = control.receive() => match question {
+                    Some(question) => self.handle_question(Instant::now(), question),
+                    None => bail!("the control socket closed"),
+                },
+                datagram = self.sockets.receive() => {
+                    let (ifindex, source) = (datagram.ifindex, datagram.source);
+                    self.router.handle_packet(Instant::now(), ifindex, source, datagram.bytes);
+                },
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// When something is due without any input.
+    fn deadline(&self) -> Instant {
+        let ledger = self.ledger.poll_timeout();
+        ledger.into_iter().fold(
+            self.router.poll_timeout().min(self.next_counters),
+            Instant::min,
+        )
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        if now >= self.router.poll_timeout() {
+            self.router.handle_timeout(now);
+        }
+        if self.ledger.poll_timeout().is_some_and(|at| now >= at) {
+            self.ledger.handle_timeout(now);
+        }
+        if now >= self.next_counters {
+            self.next_counters = now + COUNTER_INTERVAL;
+            self.note_neighbors(now);
+            self.kernel.request(KernelRequest::ReadCounters);
+            self.offer_refused_routes();
+        }
+    }
+
+    async fn shut_down(mut self, events: &mut mpsc::Receiver<KernelEvent>, end: End) -> Result<()> {
+        self.kernel.request(KernelRequest::Shutdown {
+            leave: end == End::Handover,
+        });
+        let finish = async {
+            while let Some(event) = events.recv().await {
+                self.kernel.flush();
+                if let KernelEvent::ShutDown { warnings } = event {
+                    for warning in &warnings {
+                        warn!(%warning, "not removed");
+                    }
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, finish)
+            .await
+            .is_err()
+        {
+            bail!("the kernel did not answer within {SHUTDOWN_PATIENCE:?}");
+        }
+        match end {
+            End::Clean => info!("meshd stopped; everything of its own is removed"),
+            End::Handover => info!("meshd stopped; its routes stay for the successor"),
+        }
+        Ok(())
+    }
+}
+
+/// What the mesh is told about this node.
+fn announcement(config: &Config, uplink: Option<&Uplink>) -> Announcement {
+    let price = config.sharing().price();
+    Announcement {
+        name: config.name().as_str().to_owned(),
+        prefixes: config
+            .lan()
+            .iter()
+            .flat_map(|lan| lan.prefixes())
+            .copied()
+            .collect(),
+        gateway: uplink.map(|uplink| uplink.offer(config.uplink().bandwidth(), price)),
+    }
+}
+
+fn ledger_config(config: &Config, network: NetworkId) -> LedgerConfig {
+    let sharing = config.sharing();
+    LedgerConfig {
+        price: Price::new(sharing.price()),
+        credit_bytes: sharing.credit_bytes(),
+        ..LedgerConfig::new(network)
+    }
+}

@@ -1,0 +1,258 @@
+//! What each kind of input means.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use control_api::Answer;
+use mesh_proto::{IfIndex, Route, RouteChange};
+use receipts::{Party, Role};
+use tracing::{debug, error, info, warn};
+
+use super::{Driver, announcement};
+use crate::config::LanMode;
+use crate::control::{Question, View};
+use crate::kernel::{
+    self, Base, Counters, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
+};
+
+impl Driver {
+    pub(super) fn handle_kernel_event(&mut self, now: Instant, event: KernelEvent) {
+        match event {
+            KernelEvent::LinkChanged(link) => self.handle_link(now, link),
+            KernelEvent::LinkRemoved { ifindex, .. } => self.handle_link_removed(now, ifindex),
+            KernelEvent::LinkLocalChanged { ifindex, address } => {
+                match address {
+                    Some(address) => self.link_locals.insert(ifindex, address),
+                    None => self.link_locals.remove(&ifindex),
+                };
+                self.update_interface(now, ifindex);
+            }
+            KernelEvent::DefaultRoutesChanged { family, routes } => {
+                self.default_routes.handle_change(family, routes);
+                self.update_uplink(now);
+            }
+            KernelEvent::Configured { warnings } => self.handle_configured(&warnings),
+            KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(&failed),
+            KernelEvent::Counters(counters) => self.handle_counters(now, &counters),
+            KernelEvent::RequestFailed { request, error } => {
+                self.handle_failed_request(&request, &error);
+            }
+            KernelEvent::Adopted(_) | KernelEvent::GatewaysSet | KernelEvent::ShutDown { .. } => {}
+        }
+    }
+
+    fn handle_link(&mut self, now: Instant, link: Link) {
+        let ifindex = link.ifindex;
+        let before = self.links.insert(ifindex, link);
+        let appeared = before.is_none_or(|before| before.name != self.name_of(ifindex));
+        if appeared && self.is_configured(self.name_of(ifindex)) {
+            self.configure_kernel();
+        }
+        self.update_interface(now, ifindex);
+        self.update_uplink(now);
+    }
+
+    fn handle_link_removed(&mut self, now: Instant, ifindex: IfIndex) {
+        self.links.remove(&ifindex);
+        self.link_locals.remove(&ifindex);
+        self.update_interface(now, ifindex);
+        self.update_uplink(now);
+    }
+
+    /// The name of an interface; its number's digits never collide with a configured name.
+    pub(super) fn name_of(&self, ifindex: IfIndex) -> &str {
+        self.links
+            .get(&ifindex)
+            .map_or("?", |link| link.name.as_str())
+    }
+
+    fn is_configured(&self, name: &str) -> bool {
+        let mesh = self
+            .config
+            .mesh()
+            .iter()
+            .map(|mesh| mesh.interface().as_str());
+        let lan = self.config.lan().iter().map(|lan| lan.interface().as_str());
+        mesh.chain(lan).any(|configured| configured == name)
+    }
+
+    /// Takes a mesh interface into use when it is ready, and out of use when it is not.
+    pub(super) fn update_interface(&mut self, now: Instant, ifindex: IfIndex) {
+        let ready = self.links.get(&ifindex).filter(|link| {
+            link.carrier
+                && self.link_locals.contains_key(&ifindex)
+                && self
+                    .config
+                    .mesh()
+                    .iter()
+                    .any(|mesh| mesh.interface().as_str() == link.name)
+        });
+        let Some(link) = ready else {
+            if self.sockets.close(ifindex) {
+                info!(
+                    interface = self.name_of(ifindex),
+                    "mesh interface out of use"
+                );
+            }
+            self.router.handle_interface_down(now, ifindex);
+            return;
+        };
+        match self.sockets.open(ifindex, &link.name) {
+            Ok(true) => info!(interface = link.name, "mesh interface in use"),
+            Ok(false) => {}
+            Err(error) => {
+                warn!(%error, interface = link.name, "mesh interface cannot be used");
+                return;
+            }
+        }
+        self.router.handle_interface_up(now, ifindex, link.mtu);
+    }
+
+    fn update_uplink(&mut self, now: Instant) {
+        let uplink = self.default_routes.uplink(&self.config, &self.links);
+        if uplink != self.uplink {
+            self.uplink = uplink;
+            self.configure_kernel();
+            self.announce(now);
+        }
+    }
+
+    pub(super) fn announce(&mut self, now: Instant) {
+        self.router
+            .announce(now, announcement(&self.config, self.uplink.as_ref()));
+        self.count_gateways();
+    }
+
+    /// Tells the kernel what everything but routes should be.
+    pub(super) fn configure_kernel(&mut self) {
+        let own = self.router.record(self.router.id());
+        let Some(mesh_ipv4) = own.map(|signed| signed.record().ipv4) else {
+            return;
+        };
+        let lan = self.config.lan().iter().map(|lan| Lan {
+            interface: lan.interface().as_str().to_owned(),
+            mode: match lan.mode() {
+                LanMode::Masquerade => kernel::LanMode::Masquerade,
+                LanMode::Routed { prefixes } => kernel::LanMode::Routed {
+                    prefixes: prefixes.clone(),
+                },
+            },
+        });
+        let mesh = self
+            .config
+            .mesh()
+            .iter()
+            .map(|mesh| mesh.interface().as_str().to_owned());
+        let base = Base {
+            mesh: mesh.collect(),
+            lan: lan.collect(),
+            uplink: self.uplink.as_ref().map(|uplink| uplink.interface.clone()),
+            mesh_ipv4,
+        };
+        self.kernel.request(KernelRequest::Configure(base));
+    }
+
+    fn handle_configured(&mut self, warnings: &[Warning]) {
+        let lines: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        for line in lines
+            .iter()
+            .filter(|line| !self.kernel_warnings.contains(line))
+        {
+            warn!("{line}");
+        }
+        self.kernel_warnings = lines;
+    }
+
+    /// Offers refused routes again if they are still wanted: the interface may be coming up.
+    fn handle_failed_routes(&mut self, failed: &[(RouteChange, KernelError)]) {
+        for (change, error) in failed {
+            debug!(?change, %error, "route refused");
+        }
+        self.refused_routes
+            .extend(failed.iter().map(|(change, _)| *change));
+    }
+
+    pub(super) fn offer_refused_routes(&mut self) {
+        let mut refused = std::mem::take(&mut self.refused_routes);
+        if refused.is_empty() {
+            return;
+        }
+        let wanted: BTreeSet<Route> = self.router.routes().collect();
+        refused
+            .retain(|change| matches!(change, RouteChange::Set(route) if wanted.contains(route)));
+        self.kernel.request(KernelRequest::Routes(refused));
+    }
+
+    fn handle_failed_request(&mut self, request: &KernelRequest, error: &KernelError) {
+        if let KernelError::TableMissing = error {
+            warn!("somebody removed our nftables table: putting it back");
+            self.configure_kernel();
+            self.counted_gateways.clear();
+            self.count_gateways();
+            return;
+        }
+        let line = error.to_string();
+        if !self.kernel_warnings.contains(&line) {
+            warn!(?request, %error, "kernel request failed");
+            self.kernel_warnings.push(line);
+        }
+    }
+
+    /// Remembers which node is behind which address, for the counters read next.
+    pub(super) fn note_neighbors(&mut self, now: Instant) {
+        for neighbor in self.router.neighbors(now) {
+            if let Some(record) = self.router.record(neighbor.link.neighbor) {
+                self.usage
+                    .note_node(neighbor.link.ifindex, neighbor.address, record.node());
+            }
+        }
+    }
+
+    fn handle_counters(&mut self, now: Instant, counters: &Counters) {
+        for (node, delta) in self.usage.handle_counters(counters) {
+            let peer = Party::new(*node.as_bytes());
+            for (role, carried) in [
+                (Role::Provider, delta.provided),
+                (Role::Consumer, delta.consumed),
+            ] {
+                if !carried.is_empty() {
+                    let (up_bytes, down_bytes) = (carried.up_bytes, carried.down_bytes);
+                    let usage = receipts::Usage {
+                        peer,
+                        role,
+                        up_bytes,
+                        down_bytes,
+                    };
+                    if let Err(error) = self.ledger.handle_usage(now, usage) {
+                        error!(%error, "usage not accounted");
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_question(&mut self, now: Instant, question: Question) {
+        let Question { method, answer } = question;
+        let outcome = match method {
+            control_api::Method::Reload => self.reload(now).map(Answer::from),
+            control_api::Method::ReceiptsExport { offset } => self.export(offset).map(Answer::from),
+            other => self.view(now).answer(&other),
+        };
+        // Whoever asked may be gone.
+        let _ = answer.send(outcome);
+    }
+
+    fn view(&self, now: Instant) -> View<'_> {
+        View {
+            now,
+            started: self.started,
+            router: &self.router,
+            ledger: &self.ledger,
+            links: &self.links,
+            usage: &self.usage,
+            uplink: self.uplink.as_ref(),
+            internet: &self.internet,
+            warnings: self.kernel_warnings.clone(),
+        }
+    }
+}

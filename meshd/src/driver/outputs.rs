@@ -1,0 +1,152 @@
+//! What router and ledger want done.
+
+use std::time::Instant;
+
+use mesh_proto::router::{Event, Transmit};
+use mesh_proto::{NodeId, Output};
+use receipts::Party;
+use tracing::{debug, error, info, trace, warn};
+
+use super::Driver;
+use super::internet::Way;
+use crate::kernel::KernelRequest;
+
+/// The channel of payloads that carry receipts.
+pub(super) const RECEIPTS_CHANNEL: u8 = 1;
+
+impl Driver {
+    /// Carries out everything router and ledger ask for. Each may cause the other to ask for
+    /// more, so it ends when both are silent.
+    pub(super) fn carry_out(&mut self, now: Instant) {
+        loop {
+            let routed = self.carry_out_routing(now);
+            let paid = self.carry_out_receipts(now);
+            if !routed && !paid {
+                break;
+            }
+        }
+        self.update_internet(now);
+        self.kernel.flush();
+    }
+
+    fn carry_out_routing(&mut self, now: Instant) -> bool {
+        let mut changes = Vec::new();
+        let mut any = false;
+        while let Some(output) = self.router.poll_output() {
+            any = true;
+            match output {
+                Output::Transmit(transmit) => self.transmit(&transmit),
+                Output::Route(change) => changes.push(change),
+                Output::Event(event) => self.handle_event(now, event),
+            }
+        }
+        if !changes.is_empty() {
+            debug!(?changes, "routes");
+            self.kernel.request(KernelRequest::Routes(changes));
+        }
+        any
+    }
+
+    fn transmit(&self, transmit: &Transmit) {
+        let Transmit { ifindex, to, bytes } = transmit;
+        if let Err(error) = self.sockets.send(*ifindex, *to, bytes) {
+            // Lost as in the air; an interface that is gone is reported by the kernel.
+            trace!(%error, %ifindex, "not sent");
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::NeighborUp(link) => {
+                info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor up");
+            }
+            Event::NeighborDown(link) => {
+                info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor down");
+            }
+            Event::OriginatorUp(id) => debug!(node = %id, "node reachable"),
+            Event::OriginatorDown(id) => debug!(node = %id, "node unreachable"),
+            Event::GatewayChanged { from, to } => {
+                debug!(
+                    from = from.map(tracing::field::display),
+                    to = to.map(tracing::field::display),
+                    "gateway changed"
+                );
+            }
+            Event::GatewaysChanged => self.count_gateways(),
+            Event::Ipv4Moved(address) => {
+                warn!(%address, "IPv4 mesh address taken by another node, moved on");
+                self.configure_kernel();
+            }
+            Event::Payload {
+                from,
+                channel: RECEIPTS_CHANNEL,
+                bytes,
+            } => {
+                let Some(node) = self.router.record(from).map(|record| record.node()) else {
+                    return;
+                };
+                if let Err(error) =
+                    self.ledger
+                        .handle_message(now, Party::new(*node.as_bytes()), &bytes)
+                {
+                    debug!(node = %from, %error, "receipt message dropped");
+                }
+            }
+            Event::Payload { from, channel, .. } => {
+                debug!(node = %from, channel, "payload of an unknown application dropped");
+            }
+        }
+    }
+
+    fn carry_out_receipts(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        // What was not persisted must not be relied on: sends that follow are dropped, and the
+        // protocol repeats them later.
+        let mut persisted = true;
+        while let Some(output) = self.ledger.poll_output() {
+            any = true;
+            match output {
+                receipts::Output::Persist(record) => {
+                    if let Err(error) = self.store.append(&record) {
+                        error!(%error, "receipt not saved");
+                        persisted = false;
+                    }
+                }
+                receipts::Output::Send { to, payload } if persisted => {
+                    let to = NodeId::from_bytes(*to.as_bytes()).originator_id();
+                    if !self.router.send_payload(now, to, RECEIPTS_CHANNEL, payload) {
+                        debug!(node = %to, "receipt message not sent: no link");
+                    }
+                }
+                receipts::Output::Send { .. } => {}
+                receipts::Output::Event(event) => info!(?event, "receipts"),
+            }
+        }
+        any
+    }
+
+    /// Tells the kernel whose traffic is counted.
+    pub(super) fn count_gateways(&mut self) {
+        let gateways = self.router.gateway_addresses().collect();
+        if self.counted_gateways != gateways {
+            self.counted_gateways.clone_from(&gateways);
+            self.kernel.request(KernelRequest::SetGateways(gateways));
+        }
+    }
+
+    fn update_internet(&mut self, now: Instant) {
+        let own = self
+            .uplink
+            .as_ref()
+            .map(|uplink| Way::Own(uplink.interface.clone()));
+        let way = own.or_else(|| self.router.gateway().map(|(id, _)| Way::Gateway(id)));
+        if !self.internet.update(now, way) {
+            return;
+        }
+        match self.internet.way() {
+            Some(Way::Own(interface)) => info!(interface, "Internet through our own uplink"),
+            Some(Way::Gateway(id)) => info!(gateway = %id, "Internet through the mesh"),
+            None => warn!("no Internet"),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The state directory: the lock that keeps two daemons apart, and the receipt log.
+//!
+//! The log is written before anything that depends on it is sent, and synced: a node never signs
+//! below what it signed, whatever happens to its power. A record is about 300 bytes and comes
+//! once every few MiB of traffic, so the event loop waits for the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use receipts::log::{self, Header, HeaderError, Record, Writer};
+use receipts::{NetworkId, Party, State};
+use tracing::warn;
+
+/// The receipt log in the state directory.
+pub const LOG_FILE: &str = "receipts.log";
+const LOCK_FILE: &str = "lock";
+/// Receipts are nobody else's business.
+const FILE_MODE: u32 = 0o600;
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another daemon uses it.
+    #[error("{}: another meshd is running with this state directory", .0.display())]
+    Locked(PathBuf),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The receipt log is not ours; it must not be touched.
+    #[error("{}: {source}; move it away to begin a new one", path.display())]
+    ForeignLog {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong.
+        source: HeaderError,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { path, source }
+}
+
+/// The state directory, ours while this lives.
+#[derive(Debug)]
+pub struct Store {
+    log: LogFile,
+    _lock: Flock<File>,
+}
+
+impl Store {
+    /// Takes the directory, making it if it is missing, and reads the receipt log as far as it is
+    /// sound. A damaged part is cut off and kept beside it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(
+        directory: &Path,
+        network: NetworkId,
+        owner: Party,
+    ) -> Result<(Self, State), StoreError> {
+        fs::create_dir_all(directory).map_err(io_error(directory))?;
+        let lock = lock(directory)?;
+        let (log, state) = LogFile::open(directory.join(LOG_FILE), &Header { network, owner })?;
+        Ok((Self { log, _lock: lock }, state))
+    }
+
+    /// Appends a record and syncs it.
+    ///
+    /// # Errors
+    /// The file system refuses; the record then is not in the log, and neither is any part of it.
+    pub fn append(&mut self, record: &Record) -> Result<(), StoreError> {
+        self.log.append(record).map_err(io_error(&self.log.path))
+    }
+
+    /// Bytes of the log that are complete records.
+    pub const fn log_len(&self) -> u64 {
+        self.log.len
+    }
+
+    /// At most `max` bytes of the log from `offset`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_log(&mut self, offset: u64, max: usize) -> Result<Vec<u8>, StoreError> {
+        self.log.read(offset, max).map_err(io_error(&self.log.path))
+    }
+}
+
+fn lock(directory: &Path) -> Result<Flock<File>, StoreError> {
+    let path = directory.join(LOCK_FILE);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(&path)
+        .map_err(io_error(&path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => StoreError::Locked(directory.to_owned()),
+        other => StoreError::Io {
+            path,
+            source: other.into(),
+        },
+    })
+}
+
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    writer: Writer,
+}
+
+impl LogFile {
+    fn open(path: PathBuf, header: &Header) -> Result<(Self, State), StoreError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(&path)
+            .map_err(io_error(&path))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io_error(&path))?;
+        let recovered = log::recover(&bytes, header).map_err(|source| StoreError::ForeignLog {
+            path: path.clone(),
+            source,
+        })?;
+        if let Some(cut) = &recovered.cut {
+            let kept = keep_damaged(&path, &bytes).map_err(io_error(&path))?;
+            warn!(
+                reason = %cut.reason,
+                lost_bytes = cut.lost_bytes,
+                salvaged_records = cut.salvaged,
+                copy = %kept.display(),
+                "receipt log was damaged and has been repaired"
+            );
+        }
+        let valid_len = recovered.valid_len as u64;
+        let mut log = Self {
+            path,
+            file,
+            len: valid_len,
+            writer: recovered.writer,
+        };
+        log.repair(&recovered.repair).map_err(io_error(&log.path))?;
+        Ok((log, recovered.state))
+    }
+
+    /// Makes the file end behind its sound part, plus `repair`.
+    fn repair(&mut self, repair: &[u8]) -> io::Result<()> {
+        self.file.set_len(self.len)?;
+        self.file.seek(SeekFrom::Start(self.len))?;
+        self.file.write_all(repair)?;
+        self.file.sync_all()?;
+        self.len += repair.len() as u64;
+        // The entry of a new file must reach the disk as well.
+        match self.path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        let mut writer = self.writer.clone();
+        let bytes = writer.append(record);
+        self.file.seek(SeekFrom::Start(self.len))?;
+        let written = self
+            .file
+            .write_all(&bytes)
+            .and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // What was written in part must not stand before the next record.
+            self.file.set_len(self.len)?;
+            return Err(error);
+        }
+        self.writer = writer;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn read(&mut self, offset: u64, max: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let rest = self.len.saturating_sub(offset);
+        self.file.seek(SeekFrom::Start(offset))?;
+        (&self.file)
+            .take(rest.min(max as u64))
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Keeps a copy of a damaged log beside it: it may hold evidence. The newest one replaces the one
+/// before, so that a broken disk does not fill up with copies.
+fn keep_damaged(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let kept = path.with_extension("log.damaged");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(&kept)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(kept)
+}

@@ -1,0 +1,252 @@
+//! From the kernel's counters to what each neighbor carried for us and we for it.
+//!
+//! The kernel only ever adds. Another generation of the counters, or a value below the one before,
+//! means that counting began anew (the table was replaced, or the interface is another): then the
+//! whole new value is new.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+use mesh_proto::{IfIndex, NodeId};
+
+use crate::kernel::{CounterSample, Counters, Flow, Neighbor};
+
+/// Bytes carried between us and one neighbor, by direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Towards a gateway.
+    pub up_bytes: u64,
+    /// From a gateway.
+    pub down_bytes: u64,
+}
+
+impl Carried {
+    /// Whether nothing was carried.
+    pub const fn is_empty(&self) -> bool {
+        self.up_bytes == 0 && self.down_bytes == 0
+    }
+
+    fn add(&mut self, other: Self) {
+        self.up_bytes = self.up_bytes.saturating_add(other.up_bytes);
+        self.down_bytes = self.down_bytes.saturating_add(other.down_bytes);
+    }
+}
+
+/// What is new with one neighbor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// What we carried for it: it is farther from the gateway and pays.
+    pub provided: Carried,
+    /// What it carried for us: we are farther from the gateway and pay.
+    pub consumed: Carried,
+}
+
+type Key = (Flow, IfIndex, Neighbor);
+
+/// The counters as last read, and who is behind them.
+#[derive(Debug)]
+pub struct Usage {
+    last: BTreeMap<Key, u64>,
+    /// The life of the kernel's counters that `last` belongs to.
+    generation: Option<u64>,
+    /// Whether the next reading is only taken as a base: counters that were there before us
+    /// include what an earlier run of the daemon has accounted for.
+    base_only: bool,
+    nodes: BTreeMap<(IfIndex, Ipv6Addr), NodeId>,
+    totals: BTreeMap<NodeId, Carried>,
+}
+
+impl Usage {
+    /// Nothing read yet. `adopted` is whether the counters may be older than this run.
+    pub fn new(adopted: bool) -> Self {
+        Self {
+            last: BTreeMap::new(),
+            generation: None,
+            base_only: adopted,
+            nodes: BTreeMap::new(),
+            totals: BTreeMap::new(),
+        }
+    }
+
+    /// The node behind an address. It is remembered after the node is gone, because its last
+    /// traffic is read after that.
+    pub fn note_node(&mut self, ifindex: IfIndex, address: Ipv6Addr, node: NodeId) {
+        self.nodes.insert((ifindex, address), node);
+    }
+
+    /// Takes a reading and gives what is new for each neighbor that can be named. What cannot be
+    /// named yet is kept for the next reading.
+    pub fn handle_counters(&mut self, counters: &Counters) -> BTreeMap<NodeId, Delta> {
+        let mut deltas: BTreeMap<NodeId, Delta> = BTreeMap::new();
+        if std::mem::take(&mut self.base_only) {
+            self.take_as_base(counters);
+        } else if self.generation != Some(counters.generation) {
+            self.last.clear();
+        }
+        self.generation = Some(counters.generation);
+        for sample in &counters.samples {
+            let Some((node, bytes)) = self.new_bytes(sample) else {
+                continue;
+            };
+            let delta = deltas.entry(node).or_default();
+            let field = match sample.flow {
+                Flow::UpRx => &mut delta.provided.up_bytes,
+                Flow::DownTx => &mut delta.provided.down_bytes,
+                Flow::UpTx => &mut delta.consumed.up_bytes,
+                Flow::DownRx => &mut delta.consumed.down_bytes,
+            };
+            *field = field.saturating_add(bytes);
+        }
+        for (node, delta) in &deltas {
+            let total = self.totals.entry(*node).or_default();
+            total.add(delta.provided);
+            total.add(delta.consumed);
+        }
+        deltas
+    }
+
+    fn take_as_base(&mut self, counters: &Counters) {
+        for sample in &counters.samples {
+            self.last
+                .insert((sample.flow, sample.ifindex, sample.neighbor), sample.bytes);
+        }
+    }
+
+    /// What a counter counted since it was last read, if its neighbor has a name.
+    fn new_bytes(&mut self, sample: &CounterSample) -> Option<(NodeId, u64)> {
+        let CounterSample {
+            flow,
+            ifindex,
+            neighbor,
+            bytes,
+            ..
+        } = *sample;
+        let Neighbor::LinkLocal(address) = neighbor else {
+            return None;
+        };
+        let node = *self.nodes.get(&(ifindex, address))?;
+        let before = self
+            .last
+            .insert((flow, ifindex, neighbor), bytes)
+            .unwrap_or_default();
+        Some((node, bytes.checked_sub(before).unwrap_or(bytes)))
+    }
+
+    /// What was carried between us and a node since the start, whoever pays.
+    pub fn total(&self, node: &NodeId) -> Carried {
+        self.totals.get(node).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId::from_bytes([7; 32]);
+    const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
+
+    fn sample(flow: Flow, bytes: u64) -> CounterSample {
+        let neighbor = Neighbor::LinkLocal(ADDRESS);
+        CounterSample {
+            flow,
+            ifindex: IfIndex(3),
+            neighbor,
+            bytes,
+            packets: 1,
+        }
+    }
+
+    fn reading(generation: u64, samples: &[CounterSample]) -> Counters {
+        Counters {
+            generation,
+            samples: samples.to_vec(),
+        }
+    }
+
+    fn usage(adopted: bool) -> Usage {
+        let mut usage = Usage::new(adopted);
+        usage.note_node(IfIndex(3), ADDRESS, NODE);
+        usage
+    }
+
+    #[test]
+    fn each_flow_counts_for_the_one_who_carried_it() {
+        let mut usage = usage(false);
+        let samples = [
+            sample(Flow::UpRx, 1),
+            sample(Flow::DownTx, 20),
+            sample(Flow::UpTx, 300),
+            sample(Flow::DownRx, 4000),
+        ];
+        let delta = usage.handle_counters(&reading(1, &samples))[&NODE];
+        assert_eq!(
+            delta.provided,
+            Carried {
+                up_bytes: 1,
+                down_bytes: 20
+            }
+        );
+        assert_eq!(
+            delta.consumed,
+            Carried {
+                up_bytes: 300,
+                down_bytes: 4000
+            }
+        );
+        assert_eq!(
+            usage.total(&NODE),
+            Carried {
+                up_bytes: 301,
+                down_bytes: 4020
+            }
+        );
+        assert_eq!(
+            usage.handle_counters(&reading(1, &samples))[&NODE],
+            Delta::default()
+        );
+    }
+
+    #[test]
+    fn a_counter_that_began_anew_never_loses_or_doubles_bytes() {
+        let mut usage = usage(false);
+        usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]));
+        let delta = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 60)]))[&NODE];
+        assert_eq!(delta.provided.up_bytes, 60);
+        let delta = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 100)]))[&NODE];
+        assert_eq!(delta.provided.up_bytes, 40);
+        let delta = usage.handle_counters(&reading(2, &[sample(Flow::UpRx, 500)]))[&NODE];
+        assert_eq!(delta.provided.up_bytes, 500, "a new table counts from zero");
+    }
+
+    #[test]
+    fn what_an_earlier_run_counted_is_not_counted_again() {
+        let mut usage = usage(true);
+        assert!(
+            usage
+                .handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]))
+                .is_empty()
+        );
+        let delta = usage.handle_counters(&reading(
+            1,
+            &[sample(Flow::UpRx, 1500), sample(Flow::UpTx, 9)],
+        ));
+        assert_eq!(delta[&NODE].provided.up_bytes, 500);
+        assert_eq!(
+            delta[&NODE].consumed.up_bytes, 9,
+            "a new counter began at zero"
+        );
+    }
+
+    #[test]
+    fn bytes_of_a_node_that_is_named_later_are_not_lost() {
+        let mut usage = Usage::new(false);
+        assert!(
+            usage
+                .handle_counters(&reading(1, &[sample(Flow::UpRx, 700)]))
+                .is_empty()
+        );
+        usage.note_node(IfIndex(3), ADDRESS, NODE);
+        let delta = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]))[&NODE];
+        assert_eq!(delta.provided.up_bytes, 1000);
+    }
+}
