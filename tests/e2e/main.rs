@@ -1,2 +1,28 @@
-//! placeholder
-fn main() {}
+//! meshd and meshctl end to end, each test in a village of its own.
+
+mod configuration;
+mod hostile;
+mod internet;
+mod mesh;
+mod restart;
+mod tidy;
+
+use std::process::ExitCode;
+
+use mesh_tests::harness;
+
+fn main() -> ExitCode {
+    harness::main(|| {
+        [
+            mesh::tests(),
+            internet::tests(),
+            restart::tests(),
+            tidy::tests(),
+            hostile::tests(),
+            configuration::tests(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    })
+}

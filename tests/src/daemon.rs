@@ -8,9 +8,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use control_api::Status;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::namespace::Namespace;
 use crate::wait::wait_for;
@@ -181,7 +182,7 @@ impl Daemon {
         // A daemon that has ended will not answer any more.
         let ended = wait_for(&what, PATIENCE, || match self.child.try_wait()? {
             Some(status) => Ok(Some(status)),
-            None => ctl(&self.files, "status").map(|_| None),
+            None => ctl::<Status>(&self.files, "status").map(|_| None),
         });
         match ended {
             Ok(None) => Ok(()),
@@ -298,12 +299,16 @@ pub struct Finished {
     pub err: String,
 }
 
-/// Runs `meshd` or `meshctl` to its end, arguments split at blanks.
+/// Runs `meshd` or `meshctl`, arguments split at blanks, until it ends. One that does not within
+/// ten seconds is ended, and has the status of that.
 ///
 /// # Errors
 /// It was not built or could not be started; how it ends is for the caller to judge.
 pub fn run(program: &str, arguments: &str) -> Result<Finished> {
-    let mut command = Command::new(binaries::find(program)?);
+    let mut command = Command::new("timeout");
+    command
+        .arg(PATIENCE.as_secs().to_string())
+        .arg(binaries::find(program)?);
     let output = command::output(command.args(arguments.split_whitespace()), None)?;
     Ok(Finished {
         code: output.status.code().unwrap_or(-1),
@@ -312,11 +317,11 @@ pub fn run(program: &str, arguments: &str) -> Result<Finished> {
     })
 }
 
-/// Asks the daemon behind these files through `meshctl --json`.
+/// Asks the daemon behind these files through `meshctl --json`, as a program would.
 ///
 /// # Errors
-/// meshctl failed; the text holds what it complained about.
-pub fn ctl(files: &Files, arguments: &str) -> Result<Value> {
+/// meshctl failed, or answered something else; the text holds what it printed.
+pub fn ctl<T: DeserializeOwned>(files: &Files, arguments: &str) -> Result<T> {
     let text = ctl_text(files, &format!("--json {arguments}"))?;
     serde_json::from_str(&text).with_context(|| format!("meshctl {arguments} printed {text}"))
 }

@@ -64,7 +64,11 @@ pub fn main(trials: fn() -> Vec<Trial>) -> ExitCode {
     libtest_mimic::run(&arguments, trials()).exit_code()
 }
 
-fn keep(name: &str, lab: &Lab) -> Result<PathBuf> {
+/// Writes logs and kernel state where they survive the sandbox, and returns where that is.
+///
+/// # Errors
+/// Neither the checkout nor the temporary directory can be written.
+pub fn keep(name: &str, lab: &Lab) -> Result<PathBuf> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
     let elsewhere = env::temp_dir().join("mesh-tests");
     let mut refused = None;

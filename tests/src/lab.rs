@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::Value;
+use control_api::Status;
+use serde::de::DeserializeOwned;
 
 use crate::air::{Air, Loss};
 use crate::command;
@@ -120,9 +121,17 @@ impl Node {
     /// Asks the daemon through `meshctl --json`.
     ///
     /// # Errors
-    /// meshctl failed.
-    pub fn ctl(&self, arguments: &str) -> Result<Value> {
-        daemon::ctl(&self.files, arguments)
+    /// meshctl failed, or answered something else.
+    pub fn ctl<T: DeserializeOwned>(&self, arguments: &str) -> Result<T> {
+        daemon::ctl(&self.files, arguments).with_context(|| format!("on {}", self.name))
+    }
+
+    /// `meshctl status`.
+    ///
+    /// # Errors
+    /// As for [`Self::ctl`].
+    pub fn status(&self) -> Result<Status> {
+        self.ctl("status")
     }
 
     /// Asks the daemon through `meshctl`, for people.

@@ -13,8 +13,10 @@
 //! | [`lab`] | routers, phones and uplinks put together |
 //! | [`topology`] | lines, rings and grids |
 //! | [`daemon`] | meshd with its configuration, log and signals; meshctl against it |
+//! | [`mesh`] | who reaches whom, and through which gateway |
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
 //! | [`http`] | a tiny web server and a client |
+//! | [`monitor`] | every change a kernel makes while somebody looks |
 //! | [`snapshot`] | everything a kernel was told, for before and after |
 //! | [`wait`] | waiting for a condition, bounded, and saying what was seen last |
 //! | [`harness`] | how a test gets its lab and what is kept when it fails |
@@ -33,6 +35,8 @@ pub mod harness;
 pub mod http;
 pub mod internet;
 pub mod lab;
+pub mod mesh;
+pub mod monitor;
 pub mod namespace;
 pub mod probe;
 pub mod sandbox;

@@ -4,8 +4,8 @@
 //! there it is root over nothing but the laboratory, whoever started it outside.
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{self, Command, ExitStatus};
@@ -40,20 +40,32 @@ pub fn enter() -> Result<()> {
 }
 
 fn guard() -> Result<()> {
+    // Read before a user namespace shows limits of its own.
+    let hint = hint();
     let (uid, gid) = (geteuid(), getegid());
     match unshare(CloneFlags::CLONE_NEWUSER) {
-        Ok(()) => {
-            // The kernel wants group changes given up before an ordinary user may map a group.
-            write("/proc/self/setgroups", "deny")?;
-            write("/proc/self/uid_map", &format!("0 {uid} 1"))?;
-            write("/proc/self/gid_map", &format!("0 {gid} 1"))?;
-        }
+        // The kernel wants group changes given up before an ordinary user may map a group.
+        Ok(()) => [
+            ("/proc/self/setgroups", "deny".to_owned()),
+            ("/proc/self/uid_map", format!("0 {uid} 1")),
+            ("/proc/self/gid_map", format!("0 {gid} 1")),
+        ]
+        .iter()
+        .try_for_each(|(path, text)| {
+            fs::write(path, text).map_err(|error| forbidden(path, &error, &hint))
+        })?,
         // Root needs no user namespace to create the others.
         Err(_) if uid.is_root() => (),
-        Err(errno) => return Err(forbidden("a user namespace", errno)),
+        Err(errno) => return Err(forbidden("a user namespace", &errno.into(), &hint)),
     }
     let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID;
-    unshare(flags).map_err(|errno| forbidden("network, mount and process namespaces", errno))?;
+    unshare(flags).map_err(|errno| {
+        forbidden(
+            "network, mount and process namespaces",
+            &errno.into(),
+            &hint,
+        )
+    })?;
 
     let program = env::current_exe().context("where this program is")?;
     let status = Command::new(&program)
@@ -62,10 +74,6 @@ fn guard() -> Result<()> {
         .status()
         .with_context(|| format!("run {} inside the sandbox", program.display()))?;
     process::exit(exit_code(status));
-}
-
-fn write(path: &str, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(|error| forbidden_because(&format!("writing {path}"), &error))
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
@@ -81,7 +89,7 @@ fn settle_in(outer: &str) -> Result<()> {
     if !Path::new("/proc").join(outer).exists() {
         bail!("the process that started the sandbox is gone");
     }
-    mount_tmpfs().map_err(|errno| forbidden("a tmpfs on /run", errno))?;
+    mount_tmpfs().map_err(|errno| forbidden("a tmpfs on /run", &errno.into(), &hint()))?;
     // Best effort: a container that hides parts of its own /proc may not mount a new one, and
     // the old one serves as well, only with the process numbers of the outside.
     let _ = mount(
@@ -109,12 +117,12 @@ fn mount_tmpfs() -> nix::Result<()> {
     )
 }
 
-fn forbidden(what: &str, errno: nix::errno::Errno) -> anyhow::Error {
-    forbidden_because(what, &errno.into())
+fn forbidden(what: &str, error: &io::Error, hint: &str) -> anyhow::Error {
+    anyhow!("the kernel refuses {what}: {error}{hint}")
 }
 
-fn forbidden_because(what: &str, error: &std::io::Error) -> anyhow::Error {
-    let mut text = format!("the kernel refuses {what}: {error}");
+/// What is in the way of the sandbox, as far as the kernel's settings tell, and how to allow it.
+fn hint() -> String {
     let settings = [
         ("kernel.unprivileged_userns_clone", "0", "1"),
         ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
@@ -123,24 +131,22 @@ fn forbidden_because(what: &str, error: &std::io::Error) -> anyhow::Error {
         ("user.max_pid_namespaces", "0", "10000"),
         ("user.max_mnt_namespaces", "0", "10000"),
     ];
-    let mut explained = false;
+    let mut text = String::new();
     for (key, forbids, allows) in settings {
         let path = format!("/proc/sys/{}", key.replace('.', "/"));
         if fs::read_to_string(path).is_ok_and(|value| value.trim() == forbids) {
-            explained = true;
-            let _ = write!(
-                text,
+            text.push_str(&format!(
                 "\n  {key} is {forbids}; to allow it: sudo sysctl -w {key}={allows}"
-            );
+            ));
         }
     }
-    if !explained {
+    if text.is_empty() {
         text.push_str(
             "\n  no sysctl forbids it, so a container's policy probably does; run this outside \
              of the container, or start the container privileged",
         );
     }
-    anyhow!(text)
+    text
 }
 
 #[cfg(test)]
@@ -149,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        let text = forbidden("a user namespace", nix::errno::Errno::EPERM).to_string();
+        let refused = io::Error::from_raw_os_error(1);
+        let text = forbidden("a user namespace", &refused, &hint()).to_string();
         assert!(
             text.starts_with("the kernel refuses a user namespace: "),
             "{text}"

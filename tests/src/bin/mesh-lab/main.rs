@@ -3,11 +3,14 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `demo` | the main job, step by step, with a table of what was measured |
+//! | `show` | how progress and figures are printed |
 //! | `shell` | a village of any shape and a shell in it |
 
 #![expect(clippy::print_stdout, reason = "a program for people to watch")]
 
+mod demo;
 mod shell;
+mod show;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Options),
     Shell(shell::Options),
 }
 
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
+        Command::Demo(options) => demo::run(options),
         Command::Shell(options) => shell::run(options),
     }
 }

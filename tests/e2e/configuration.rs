@@ -1,0 +1,192 @@
+//! Configurations that cannot be meant: one clear line, exit status 2, and nothing happens.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use mesh_tests::daemon;
+use mesh_tests::harness::{in_lab, plain};
+use mesh_tests::lab::Lab;
+use mesh_tests::snapshot::Snapshot;
+use mesh_tests::topology::Topology;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        in_lab(
+            "bad_configurations_are_refused_in_one_line",
+            || Topology::line(1),
+            refused,
+        ),
+        in_lab(
+            "check_accepts_what_start_accepts",
+            || Topology::line(1),
+            accepted,
+        ),
+        plain("meshctl_exit_statuses_mean_what_they_say", exit_statuses),
+    ]
+}
+
+/// What is wrong, the lines of the file, and what the complaint must mention.
+const WRONG: [(&str, &str, &[&str]); 9] = [
+    (
+        "an unknown key",
+        "mesh: [{interface: mesh0}]\ncolour: red\n",
+        &["colour", "meshd.yaml"],
+    ),
+    (
+        "a key that is spelled wrong",
+        "mesh: [{interfaces: mesh0}]\n",
+        &["interfaces"],
+    ),
+    ("no interface", "mesh: []\n", &["mesh"]),
+    (
+        "an interface that is not there",
+        "mesh: [{interface: mesh7}]\n",
+        &["mesh7"],
+    ),
+    (
+        "overlapping prefixes",
+        "mesh: [{interface: mesh0}]\n\
+         lan: [{interface: lan0, mode: routed, prefixes: [10.1.0.0/16, 10.1.2.0/24]}]\n",
+        &["10.1.2.0/24"],
+    ),
+    (
+        "a mode that does not exist",
+        "mesh: [{interface: mesh0}]\nlan: [{interface: lan0, mode: bridged}]\n",
+        &["bridged"],
+    ),
+    (
+        "a bandwidth without meaning",
+        "mesh: [{interface: mesh0}]\nuplink: {interface: lan0, bandwidth: fast}\n",
+        &["fast"],
+    ),
+    (
+        "the same key twice",
+        "mesh: [{interface: mesh0}]\nmesh: [{interface: mesh0}]\n",
+        &["mesh"],
+    ),
+    ("no YAML at all", "mesh: [{interface\n", &["meshd.yaml"]),
+];
+
+fn refused(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.settle()?;
+    for (what, lines, mentioned) in WRONG {
+        write(lab, lines)?;
+        must_be_refused(lab, what, mentioned)?;
+    }
+    let good = "mesh: [{interface: mesh0}]\n";
+    let key = lab.node("r1")?.files().directory().join("identity.key");
+
+    write(lab, good)?;
+    fs::write(&key, "this is no key")?;
+    mode(&key, 0o600)?;
+    must_be_refused(lab, "a key file without a key", &["identity.key"])?;
+
+    fs::remove_file(&key)?;
+    fs::create_dir(&key)?;
+    must_be_refused(lab, "a key that cannot be read", &["identity.key"])?;
+    fs::remove_dir(&key)?;
+
+    // A real key that others may read.
+    lab.node_mut("r1")?.launch()?;
+    lab.node_mut("r1")?.daemon()?.wait_ready()?;
+    lab.node_mut("r1")?.take_daemon()?.terminate()?;
+    let made = fs::metadata(&key)?.permissions().mode() & 0o777;
+    ensure!(made == 0o600, "the new key has mode {made:o}");
+    mode(&key, 0o644)?;
+    write(lab, good)?;
+    must_be_refused(lab, "a key that others may read", &["identity.key", "0600"])
+}
+
+fn mode(path: &Path, mode: u32) -> Result<()> {
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
+}
+
+fn write(lab: &Lab, lines: &str) -> Result<()> {
+    let files = lab.node("r1")?.files();
+    let directory = files.directory().display();
+    let text = format!(
+        "network: laboratory\n\
+         identity: {directory}/identity.key\n\
+         state: {directory}/state\n\
+         control: {directory}/control.sock\n\
+         {lines}"
+    );
+    Ok(fs::write(files.config(), text)?)
+}
+
+fn must_be_refused(lab: &Lab, what: &str, mentioned: &[&str]) -> Result<()> {
+    let node = lab.node("r1")?;
+    let before = Snapshot::take(node.namespace())?;
+    let file = node.files().config().display().to_string();
+    let finished = node
+        .namespace()
+        .within(|| daemon::run("meshd", &format!("--config {file}")))?;
+    ensure!(finished.code == 2, "{what}: {finished:?}");
+    let lines: Vec<&str> = finished
+        .err
+        .lines()
+        .filter(|line| !line.is_empty())
+        .collect();
+    ensure!(
+        lines.len() == 1,
+        "{what}: {} lines: {:?}",
+        lines.len(),
+        finished.err
+    );
+    for word in mentioned {
+        ensure!(
+            finished.err.contains(word),
+            "{what}: no {word} in {:?}",
+            finished.err
+        );
+    }
+    before.must_equal(&Snapshot::take(node.namespace())?)
+}
+
+fn accepted(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r1")?;
+    lab.settle()?;
+    let node = lab.node_mut("r1")?;
+    node.config.uplink = Some("{interface: wan0, bandwidth: 20M/5M}".to_owned());
+    node.config.sharing = Some("{price: 5, credit: 4MiB}".to_owned());
+    node.files().write_config(&node.config)?;
+    let before = Snapshot::take(node.namespace())?;
+    let file = node.files().config().display().to_string();
+    let arguments = [
+        ("meshd", format!("--check --config {file}")),
+        ("meshctl", format!("config check {file}")),
+    ];
+    for (program, arguments) in arguments {
+        let finished = node
+            .namespace()
+            .within(|| daemon::run(program, &arguments))?;
+        ensure!(finished.code == 0, "{program} {arguments}: {finished:?}");
+    }
+    before.must_equal(&Snapshot::take(node.namespace())?)?;
+    ensure!(
+        !node.files().directory().join("identity.key").exists(),
+        "a check made a key"
+    );
+    lab.start("r1")
+}
+
+fn exit_statuses() -> Result<()> {
+    let cases = [
+        ("meshd", "--no-such-option", 2),
+        ("meshd", "--version", 0),
+        ("meshd", "--config /nowhere/meshd.yaml", 2),
+        ("meshctl", "--socket /nowhere/control.sock status", 3),
+        ("meshctl", "no-such-command", 2),
+        ("meshctl", "--version", 0),
+    ];
+    for (program, arguments, code) in cases {
+        let finished = daemon::run(program, arguments)?;
+        ensure!(finished.code == code, "{program} {arguments}: {finished:?}");
+    }
+    Ok(())
+}

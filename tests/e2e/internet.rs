@@ -1,0 +1,281 @@
+//! The main job: phones online through other people's uplinks, and receipts for it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use control_api::{Account, Accounts, Gateways, Role};
+use libtest_mimic::Trial;
+use mesh_tests::daemon;
+use mesh_tests::harness::{in_lab, note};
+use mesh_tests::http::{self, Page, fetch};
+use mesh_tests::internet::{HOST_V4, HOST_V6, echo_at, web_at};
+use mesh_tests::lab::{Lab, Node};
+use mesh_tests::mesh::wait_online_through;
+use mesh_tests::probe::Pinger;
+use mesh_tests::topology::Topology;
+use mesh_tests::wait::wait_for;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        in_lab(
+            "phone_goes_online_through_a_gateway",
+            || Topology::line(3),
+            phone,
+        ),
+        in_lab(
+            "gateway_serves_its_own_phone",
+            || Topology::line(2),
+            own_phone,
+        ),
+        in_lab("lost_gateway_is_replaced", || Topology::line(4), failover),
+        in_lab(
+            "unplugged_gateway_withdraws_its_offer",
+            || Topology::line(2),
+            withdraws,
+        ),
+        in_lab(
+            "receipts_are_signed_and_survive_a_crash",
+            || Topology::line(3),
+            receipts,
+        ),
+    ]
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const FETCH: Duration = Duration::from_secs(5);
+
+/// Repeats a fetch until it works: right after a route has changed, the first may fail.
+fn eventually_fetch(node: &Node, host: IpAddr, path: &str) -> Result<Page> {
+    let phone = node.phone()?;
+    wait_for("a page", PATIENCE, || {
+        fetch(phone, web_at(host), path, FETCH)
+    })
+}
+
+fn village(lab: &mut Lab, gateway: &str) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink(gateway)?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", gateway, PATIENCE).map(drop)
+}
+
+fn phone(lab: &mut Lab) -> Result<()> {
+    village(lab, "r3")?;
+    let status = lab.node("r1")?.status()?;
+    ensure!(status.internet.hops == Some(2), "{:?}", status.internet);
+    let next = status.internet.next_hop.and_then(|next| next.name);
+    ensure!(next.as_deref() == Some("r2"), "the next hop is {next:?}");
+
+    let line = lab.node("r3")?.line()?;
+    for (host, outside) in [
+        (HOST_V4, IpAddr::V4(line.v4)),
+        (HOST_V6, IpAddr::V6(line.v6)),
+    ] {
+        let page = eventually_fetch(lab.node("r1")?, host, "/")?;
+        ensure!(
+            page.text().starts_with(http::GREETING),
+            "the page says {:?}",
+            page.text()
+        );
+        ensure!(
+            page.client == outside,
+            "the request came from {}, not {outside}",
+            page.client
+        );
+        // Larger than any window: segments have to fit through the tunnel.
+        let page = fetch(
+            lab.node("r1")?.phone()?,
+            web_at(host),
+            "/bytes/3000000",
+            FETCH,
+        )?;
+        ensure!(
+            page.body.len() == 3_000_000,
+            "{} bytes came",
+            page.body.len()
+        );
+    }
+    let text = lab.node("r1")?.ctl_text("status")?;
+    let first = text.lines().next().unwrap_or_default();
+    ensure!(
+        first.starts_with("Internet: yes") && first.contains("r3"),
+        "it says {first:?}"
+    );
+    Ok(())
+}
+
+fn own_phone(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r1")?;
+    lab.start_all()?;
+    let page = eventually_fetch(lab.node("r1")?, HOST_V4, "/")?;
+    let line = lab.node("r1")?.line()?;
+    ensure!(
+        page.client == IpAddr::V4(line.v4),
+        "the request came from {}",
+        page.client
+    );
+    let status = lab.node("r1")?.status()?;
+    ensure!(
+        status.internet.own_uplink.as_deref() == Some("wan0"),
+        "{:?}",
+        status.internet
+    );
+    Ok(())
+}
+
+/// r1 – r2 – r3 – r4 with gateways r3 and r4: the nearer one is used.
+fn failover(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r3")?;
+    lab.add_uplink("r4")?;
+    // r4 must be reachable once r3 is gone.
+    lab.air()
+        .connect("r2", "r4", mesh_tests::air::Loss::percent(30))?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", "r3", PATIENCE)?;
+    wait_for("both gateways", PATIENCE, || {
+        let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
+        ensure!(answer.gateways.len() == 2, "{:?}", answer.gateways);
+        Ok(())
+    })?;
+    eventually_fetch(lab.node("r1")?, HOST_V4, "/")?;
+
+    let interval = Duration::from_millis(10);
+    let pinger = Pinger::start(lab.node("r1")?.phone()?, echo_at(HOST_V4), interval)?;
+    let answers = |more: usize| {
+        let enough = pinger.answered() + more;
+        wait_for("answers from the Internet", PATIENCE, || {
+            ensure!(
+                pinger.answered() >= enough,
+                "{} of {enough}",
+                pinger.answered()
+            );
+            Ok(())
+        })
+    };
+    answers(20)?;
+    lab.power_off("r3")?;
+    answers(50)?;
+    wait_online_through(lab, "r1", "r4", PATIENCE)?;
+    note(&format!("gateway lost power: {}", pinger.stop()));
+    let page = eventually_fetch(lab.node("r1")?, HOST_V4, "/")?;
+    let line = lab.node("r4")?.line()?;
+    ensure!(
+        page.client == IpAddr::V4(line.v4),
+        "the request came from {}",
+        page.client
+    );
+    Ok(())
+}
+
+fn withdraws(lab: &mut Lab) -> Result<()> {
+    village(lab, "r2")?;
+    lab.internet()?.unplug(lab.node("r2")?.line()?)?;
+    let waited_for = |online| {
+        wait_for("r1 to notice the state of the line", PATIENCE, || {
+            let status = lab.node("r1")?.status()?;
+            ensure!(status.internet.online == online, "{:?}", status.internet);
+            Ok(())
+        })
+    };
+    waited_for(false)?;
+    lab.internet()?.plug_in(lab.node("r2")?.line()?)?;
+    // The provider's router announces nothing: the default routes went with the carrier.
+    let line = lab.node("r2")?.namespace();
+    line.ip("route replace default via 198.51.100.1 dev wan0")?;
+    waited_for(true)
+}
+
+fn account(node: &Node, role: Role, peer: &str) -> Result<Account> {
+    let accounts: Accounts = node.ctl("receipts list")?;
+    let mut matching = accounts
+        .accounts
+        .into_iter()
+        .filter(|account| account.role == role && account.name.as_deref() == Some(peer));
+    matching
+        .next_back()
+        .with_context(|| format!("{} has no such account", node.name()))
+}
+
+/// Waits until a receipt covers at least `bytes` in one direction.
+fn receipted(node: &Node, role: Role, peer: &str, bytes: u64) -> Result<Account> {
+    let what = format!(
+        "a receipt for {bytes} bytes between {} and {peer}",
+        node.name()
+    );
+    wait_for(&what, PATIENCE, || {
+        let account = account(node, role, peer)?;
+        ensure!(
+            account.bytes_down >= bytes && account.seq > 0,
+            "{account:?}"
+        );
+        Ok(account)
+    })
+}
+
+fn export_and_verify(node: &Node) -> Result<()> {
+    let file = node.files().directory().join("receipts.export");
+    node.ctl_text(&format!("receipts export {}", file.display()))?;
+    let verified = daemon::run("meshctl", &format!("receipts verify {}", file.display()))?;
+    ensure!(verified.code == 0, "{verified:?}");
+
+    // A single wrong byte must not pass.
+    let mut bytes = std::fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    let byte = bytes.get_mut(middle).context("the export is empty")?;
+    *byte ^= 1;
+    std::fs::write(&file, bytes)?;
+    let verified = daemon::run("meshctl", &format!("receipts verify {}", file.display()))?;
+    ensure!(verified.code == 8, "a falsified log: {verified:?}");
+    Ok(())
+}
+
+fn receipts(lab: &mut Lab) -> Result<()> {
+    lab.node_mut("r2")?.config.sharing = Some("{price: 1000}".to_owned());
+    village(lab, "r3")?;
+    let size = 2_000_000;
+    eventually_fetch(lab.node("r1")?, HOST_V4, &format!("/bytes/{size}"))?;
+    let provider = receipted(lab.node("r2")?, Role::Provider, "r1", size)?;
+    let consumer = receipted(lab.node("r1")?, Role::Consumer, "r2", size)?;
+    receipted(lab.node("r3")?, Role::Provider, "r2", size)?;
+    ensure!(
+        consumer.node_id != provider.node_id,
+        "both ends have the same key"
+    );
+    ensure!(
+        provider.amount_atto.to_string() != "0",
+        "r2 has a price and earned nothing"
+    );
+    for router in ["r2", "r3"] {
+        export_and_verify(lab.node(router)?).with_context(|| format!("log of {router}"))?;
+    }
+
+    let before = account(lab.node("r2")?, Role::Provider, "r1")?;
+    lab.node_mut("r2")?.take_daemon()?.crash()?;
+    lab.start("r2")?;
+    let accounts: Accounts = lab.node("r2")?.ctl("receipts list")?;
+    let kept = accounts.accounts.iter().any(|account| {
+        (account.node_id, account.role, account.epoch)
+            == (before.node_id, before.role, before.epoch)
+            && account.seq >= before.seq
+            && account.bytes_down >= before.bytes_down
+    });
+    ensure!(kept, "before the crash {before:?}, after it {accounts:?}");
+    export_and_verify(lab.node("r2")?).context("the log after the crash")?;
+
+    // And it goes on: what is forwarded now is receipted as well.
+    eventually_fetch(lab.node("r1")?, HOST_V4, &format!("/bytes/{size}"))?;
+    wait_for("a receipt for what came after the crash", PATIENCE, || {
+        let accounts: Accounts = lab.node("r2")?.ctl("receipts list")?;
+        let all = accounts.accounts.iter();
+        let of_r1 = all.filter(|a| a.node_id == before.node_id && a.role == Role::Provider);
+        let total: u64 = of_r1.map(|account| account.bytes_down).sum();
+        ensure!(
+            total >= before.bytes_down + size,
+            "{total} bytes in {accounts:?}"
+        );
+        Ok(())
+    })
+}

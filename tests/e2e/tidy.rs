@@ -1,0 +1,132 @@
+//! What is left in a kernel after the daemon has gone, one way or the other.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use mesh_tests::harness::in_lab;
+use mesh_tests::lab::Lab;
+use mesh_tests::mesh::{wait_all_pairs, wait_online_through};
+use mesh_tests::namespace::Namespace;
+use mesh_tests::snapshot::Snapshot;
+use mesh_tests::topology::Topology;
+use mesh_tests::wait::wait_for;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        in_lab(
+            "sigterm_leaves_nothing_behind",
+            || Topology::line(3),
+            leaves_nothing,
+        ),
+        in_lab(
+            "start_after_a_crash_removes_exactly_its_own",
+            || Topology::line(2),
+            after_crash,
+        ),
+    ]
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn leaves_nothing(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r3")?;
+    lab.settle()?;
+    let routers = ["r1", "r2", "r3"];
+    let mut before = Vec::new();
+    for router in routers {
+        before.push(Snapshot::take(lab.node(router)?.namespace())?);
+    }
+    lab.start_all()?;
+    wait_online_through(lab, "r1", "r3", PATIENCE)?;
+    for (router, before) in routers.iter().zip(&before) {
+        let now = Snapshot::take(lab.node(router)?.namespace())?;
+        ensure!(
+            before.must_equal(&now).is_err(),
+            "meshd of {router} has done nothing"
+        );
+    }
+    for (router, before) in routers.iter().zip(&before) {
+        lab.node_mut(router)?.take_daemon()?.terminate()?;
+        let node = lab.node(router)?;
+        before
+            .must_equal(&Snapshot::take(node.namespace())?)
+            .with_context(|| format!("{router} after SIGTERM"))?;
+        ensure!(
+            !node.files().socket().exists(),
+            "the control socket of {router} is left"
+        );
+    }
+    Ok(())
+}
+
+/// What an administrator, or another program, may have put right beside ours.
+fn add_foreign(namespace: &Namespace) -> Result<()> {
+    namespace.ip_batch(
+        "route add 198.18.0.0/15 dev mesh0 table 5525 proto static\n\
+         -6 route add fd99::/64 dev mesh0 table 5526 proto static\n\
+         route add 10.9.0.0/16 dev mesh0 proto 42\n\
+         rule add pref 31150 from 10.9.0.0/16 lookup 5525\n\
+         -6 rule add pref 31150 from fd99::/64 lookup 5525\n\
+         addr add fd99::1/64 dev mesh0 nodad\n\
+         link add vxlan9 type vxlan id 9 dstport 9999 dev mesh0\n",
+    )?;
+    namespace
+        .nft("table inet firewall {\nchain c {\ntype filter hook input priority 0;\n}\n}\n")?;
+    namespace.settle()
+}
+
+fn after_crash(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r2")?;
+    lab.settle()?;
+    let namespace = lab.node("r1")?.namespace().clone();
+    add_foreign(&namespace)?;
+    let before = Snapshot::take(&namespace)?;
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    wait_online_through(lab, "r1", "r2", PATIENCE)?;
+
+    lab.node_mut("r1")?.take_daemon()?.crash()?;
+    // What the dead one knew and the next one will not hear of: a router that is gone.
+    namespace.ip_batch(
+        "-6 route add fd77::dead/128 via fe80::dead dev mesh0 table 5525 proto 155\n\
+         route add 100.127.9.9/32 via inet6 fe80::dead dev mesh0 table 5525 proto 155\n\
+         rule add pref 31200 iif eth77 lookup 5526 proto 155\n",
+    )?;
+    // The next one has a smaller task: no LAN.
+    lab.node_mut("r1")?.config.lan = None;
+    lab.start("r1")?;
+    wait_for("the leftovers of the crash to be removed", PATIENCE, || {
+        let now = Snapshot::take(&namespace)?;
+        for leftover in ["fd77::dead", "100.127.9.9", "eth77", "lan0\\\" masquerade"] {
+            let lines: Vec<&str> = now.matching(leftover).collect();
+            ensure!(lines.is_empty(), "{lines:?}");
+        }
+        Ok(())
+    })?;
+    let now = Snapshot::take(&namespace)?;
+    for foreign in [
+        "198.18.0.0/15",
+        "10.9.0.0/16",
+        "fd99::",
+        "vxlan9",
+        "firewall",
+        "31150",
+    ] {
+        let (then, now) = (
+            before.matching(foreign).count(),
+            now.matching(foreign).count(),
+        );
+        ensure!(
+            now >= then && then > 0,
+            "{then} lines about {foreign} before, {now} now"
+        );
+    }
+    wait_all_pairs(lab, PATIENCE)?;
+    lab.node_mut("r1")?.take_daemon()?.terminate()?;
+    before
+        .must_equal(&Snapshot::take(&namespace)?)
+        .context("after the successor's end")
+}

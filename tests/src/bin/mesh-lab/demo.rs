@@ -1,0 +1,320 @@
+//! The main job, step by step: a phone goes online through another router's uplink, everybody
+//! who forwards for it is owed a signed receipt, and a dead gateway is replaced.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use control_api::{Account, Accounts, Gateways, Role};
+use mesh_tests::air::Loss;
+use mesh_tests::daemon;
+use mesh_tests::harness::keep;
+use mesh_tests::http::{self, fetch};
+use mesh_tests::internet::{HOST_V4, HOST_V6, echo_at, web_at};
+use mesh_tests::lab::Lab;
+use mesh_tests::mesh::{Addresses, path, wait_online_through, wait_pairs};
+use mesh_tests::probe::Pinger;
+use mesh_tests::sandbox;
+use mesh_tests::topology::Topology;
+use mesh_tests::wait::wait_for;
+
+use crate::show::{Show, bytes, seconds};
+
+/// Shows the main job, live, and measures it
+///
+/// Ends with exit status 0 only if every step held.
+#[derive(Args, Debug)]
+pub(crate) struct Options {}
+
+const PICTURE: &str = "
+   phone ─── r1 ~~~ r2 ~~~ r3 ~~~ r4 ~~~ r5 ─── Internet
+                                   ~
+                                   ~~~~~ r6 ─── Internet
+
+   ~~~ radio   ─── wire   r5 and r6 have an uplink; r4 hears r6 worse (20 % loss)";
+
+const STEPS: usize = 8;
+/// How long anything may take before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FETCH: Duration = Duration::from_secs(5);
+/// What the phone loads, so that there is something to write receipts for.
+const DOWNLOAD: u64 = 4 * 1024 * 1024;
+const RELAYS: [&str; 5] = ["r1", "r2", "r3", "r4", "r5"];
+
+pub(crate) fn run(_: &Options) -> Result<ExitCode> {
+    println!("meshd, the main job on the kernel of this machine:");
+    println!("{PICTURE}");
+    let mut show = Show::new(STEPS);
+    show.step("Building the village: namespaces, radio, a provider, a phone");
+    let start = Instant::now();
+    let mut lab = village()?;
+    show.held(&format!(
+        "8 machines, 2 lines, 5 radio links in {}",
+        seconds(start.elapsed())
+    ));
+
+    match story(&mut lab, &mut show) {
+        Ok(()) => {
+            show.table();
+            println!("Every step held.");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            show.failed(&format!("{error:#}"));
+            show.table();
+            let place = keep("demo", &lab)?;
+            println!("logs and kernel state: {}", place.display());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn village() -> Result<Lab> {
+    let mut lab = Lab::with_topology("", &Topology::line(5))?;
+    lab.add_router("r6")?;
+    lab.air().connect("r4", "r6", Loss::percent(20))?;
+    lab.add_phone("r1")?;
+    for gateway in ["r5", "r6"] {
+        lab.add_uplink(gateway)?;
+    }
+    for (router, price) in [
+        ("r2", 100),
+        ("r3", 100),
+        ("r4", 100),
+        ("r5", 500),
+        ("r6", 500),
+    ] {
+        let config = &mut lab.node_mut(router)?.config;
+        config.sharing = Some(format!("{{price: {price}}}"));
+    }
+    lab.settle()?;
+    Ok(lab)
+}
+
+fn story(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    mesh_up(lab, show)?;
+    hop_by_hop(lab, show)?;
+    phone_online(lab, show)?;
+    receipts_grow(lab, show)?;
+    gateway_dies(lab, show)?;
+    export(lab, show)?;
+    status(lab, show)
+}
+
+fn mesh_up(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("Starting meshd on six routers that know nothing of each other");
+    let start = Instant::now();
+    lab.start_all()?;
+    let addresses = Addresses::ask(lab)?;
+    wait_pairs(lab, &addresses, PATIENCE)?;
+    let all_pairs = start.elapsed();
+    show.held(&format!(
+        "every router reaches every other, IPv6 and IPv4, after {all_pairs:.1?}"
+    ));
+    show.figure(
+        "cold start until all 6 routers reach each other",
+        seconds(all_pairs),
+    );
+    wait_online_through(lab, "r1", "r5", PATIENCE)?;
+    show.held(&format!(
+        "r1 is online through r5 after {:.1?}",
+        start.elapsed()
+    ));
+    show.figure("cold start until r1 is online", seconds(start.elapsed()));
+    Ok(())
+}
+
+fn hop_by_hop(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("The path, as every router on it says");
+    let path = path(lab, "r1", "r5")?;
+    show.say(&path.join(" → "));
+    ensure!(path == RELAYS, "r1 reaches r5 over {path:?}");
+    show.held(&format!("{} hops", path.len() - 1));
+    show.figure("hops from r1 to the gateway", (path.len() - 1).to_string());
+    Ok(())
+}
+
+/// Fetches the page and checks that it was asked for from `gateway`'s public address.
+fn fetch_through(lab: &Lab, gateway: &str, host: IpAddr, show: &Show) -> Result<()> {
+    let node = lab.node("r1")?;
+    let line = lab.node(gateway)?.line()?;
+    let outside = if host.is_ipv4() {
+        IpAddr::V4(line.v4)
+    } else {
+        IpAddr::V6(line.v6)
+    };
+    let page = wait_for("a page", PATIENCE, || {
+        fetch(node.phone()?, web_at(host), "/", FETCH)
+    })?;
+    show.say(&page.text());
+    ensure!(
+        page.text().starts_with(http::GREETING),
+        "the page says {:?}",
+        page.text()
+    );
+    ensure!(
+        page.client == outside,
+        "{} asked for the page, not {gateway}",
+        page.client
+    );
+    show.held(&format!(
+        "fetched from {host}, translated to {gateway}'s address"
+    ));
+    Ok(())
+}
+
+fn phone_online(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("The phone behind r1 fetches a page, IPv4 and IPv6");
+    fetch_through(lab, "r5", HOST_V4, show)?;
+    fetch_through(lab, "r5", HOST_V6, show)?;
+    let start = Instant::now();
+    let path = format!("/bytes/{DOWNLOAD}");
+    let page = fetch(lab.node("r1")?.phone()?, web_at(HOST_V4), &path, PATIENCE)?;
+    let got = u64::try_from(page.body.len())?;
+    ensure!(got == DOWNLOAD, "{got} bytes came");
+    let rate = DOWNLOAD as f64 * 8.0 / 1e6 / start.elapsed().as_secs_f64();
+    show.held(&format!(
+        "{} downloaded at {rate:.0} Mbit/s",
+        bytes(DOWNLOAD)
+    ));
+    show.figure(
+        "download over 4 hops, tunnel and NAT",
+        format!("{rate:.0} Mbit/s"),
+    );
+    Ok(())
+}
+
+fn receipts_grow(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("Receipts: each pays the next one nearer to the Internet");
+    let start = Instant::now();
+    let mut covered = 0;
+    for pair in RELAYS.windows(2) {
+        let [consumer, provider] = pair else { continue };
+        let account = receipted(lab, provider, consumer)?;
+        show.say(&format!(
+            "{consumer} signed receipt {} for {provider}: {} up, {} down, {} atto-SMT",
+            account.seq,
+            bytes(account.bytes_up),
+            bytes(account.bytes_down),
+            account.amount_atto,
+        ));
+        covered += account.bytes_up + account.bytes_down;
+    }
+    show.held(&format!(
+        "all four hops receipted after {}",
+        seconds(start.elapsed())
+    ));
+    for router in RELAYS.iter().skip(1) {
+        verify(&exported(lab, router)?)?;
+    }
+    show.held("the logs of r2, r3, r4 and r5 verify: every signature, every link of the chain");
+    show.figure("bytes receipted over 4 hops", bytes(covered));
+    Ok(())
+}
+
+/// Waits until a receipt covers the whole download.
+fn receipted(lab: &Lab, provider: &str, consumer: &str) -> Result<Account> {
+    let what = format!("a receipt of {consumer} for {provider} that covers the download");
+    wait_for(&what, PATIENCE, || {
+        let accounts: Accounts = lab.node(provider)?.ctl("receipts list")?;
+        let mut accounts = accounts.accounts.into_iter();
+        let account = accounts
+            .find(|a| a.role == Role::Provider && a.name.as_deref() == Some(consumer))
+            .context("no account")?;
+        ensure!(account.bytes_down >= DOWNLOAD, "{account:?}");
+        Ok(account)
+    })
+}
+
+fn gateway_dies(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("The gateway r5 loses power; the phone sends a probe every 10 ms");
+    wait_for("both gateways to be known to r1", PATIENCE, || {
+        let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
+        ensure!(answer.gateways.len() == 2, "{:?}", answer.gateways);
+        Ok(())
+    })?;
+    let interval = Duration::from_millis(10);
+    let pinger = Pinger::start(lab.node("r1")?.phone()?, echo_at(HOST_V4), interval)?;
+    let wait_answers = |more: usize| {
+        let enough = pinger.answered() + more;
+        wait_for("answers from the Internet", PATIENCE, || {
+            ensure!(
+                pinger.answered() >= enough,
+                "{} of {enough}",
+                pinger.answered()
+            );
+            Ok(())
+        })
+    };
+    wait_answers(50)?;
+    lab.power_off("r5")?;
+    show.say("r5: no power");
+    wait_answers(100)?;
+    wait_online_through(lab, "r1", "r6", PATIENCE)?;
+    let report = pinger.stop();
+    show.held("r1 is online through r6");
+    show.say(&report.to_string());
+    show.figure(
+        "outage when the gateway loses power",
+        format!("{:.2} s", report.longest_outage.as_secs_f64()),
+    );
+    show.figure("probes lost", format!("{} of {}", report.lost, report.sent));
+    fetch_through(lab, "r6", HOST_V4, show)
+}
+
+fn export(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("r2 takes its receipts to where they can be redeemed");
+    let file = exported(lab, "r2")?;
+    show.say("$ meshctl receipts export r2.receipts && meshctl receipts verify r2.receipts");
+    show.say(&verify(&file)?);
+    show.held("exported and verified, without the daemon");
+
+    let mut content = std::fs::read(&file)?;
+    let middle = content.len() / 2;
+    *content.get_mut(middle).context("the export is empty")? ^= 1;
+    std::fs::write(&file, content)?;
+    let verified = daemon::run("meshctl", &format!("receipts verify {file}"))?;
+    ensure!(
+        verified.code == 8,
+        "a falsified log is taken for good: {verified:?}"
+    );
+    show.held("the same file with one bit changed is refused (exit status 8)");
+    Ok(())
+}
+
+fn exported(lab: &Lab, router: &str) -> Result<String> {
+    let file = Path::new(sandbox::FILES)
+        .join(format!("{router}.receipts"))
+        .display()
+        .to_string();
+    lab.node(router)?
+        .ctl_text(&format!("receipts export {file}"))?;
+    Ok(file)
+}
+
+fn verify(file: &str) -> Result<String> {
+    let verified = daemon::run("meshctl", &format!("receipts verify {file}"))?;
+    if verified.code != 0 {
+        bail!(
+            "meshctl receipts verify ended with {}: {}",
+            verified.code,
+            verified.err.trim()
+        );
+    }
+    Ok(verified.out)
+}
+
+fn status(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("What a villager sees on r1");
+    show.say("$ meshctl status");
+    let text = lab.node("r1")?.ctl_text("status")?;
+    show.say(&text);
+    ensure!(
+        text.starts_with("Internet: yes"),
+        "it does not begin with the answer"
+    );
+    Ok(())
+}
