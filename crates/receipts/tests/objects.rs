@@ -1,5 +1,10 @@
 //! Offers, receipts and messages as bytes: golden values, round trips, truncation, flipped bits.
-#![expect(missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod common;
 

@@ -39,6 +39,8 @@ pub(super) struct ConsumerAccount {
     /// When the provider was first heard of in this run.
     since: Option<Instant>,
     held: Option<Held>,
+    /// The epoch of an offer that is too dear.
+    too_dear: Option<u64>,
     /// What was refused last, so that the same is told once; a signature clears it.
     last_refusal: Option<RefusalReason>,
 }
@@ -71,6 +73,7 @@ impl ConsumerAccount {
             known_before,
             since: None,
             held: None,
+            too_dear: None,
             last_refusal: None,
         }
     }
@@ -121,6 +124,7 @@ impl ConsumerAccount {
             return Err(MessageError::Stale);
         }
         if offer.price() > desk.config.max_price {
+            self.too_dear = Some(offer.epoch());
             self.refuse(
                 offer.heading().position,
                 Totals::ZERO,
@@ -132,6 +136,7 @@ impl ConsumerAccount {
         offer.verify()?;
         self.state.set_offer(offer);
         self.offer_logged = false;
+        self.too_dear = None;
         self.held = None;
         desk.event(Event::OfferAccepted {
             peer: self.provider,
@@ -207,6 +212,9 @@ impl ConsumerAccount {
         request: &Request,
         tolerance: &Tolerance,
     ) -> Result<Verdict, Overflow> {
+        if self.too_dear == Some(request.position.epoch) {
+            return Ok(Verdict::Refuse(RefusalReason::Price));
+        }
         let Some(offer) = self.state.current_offer() else {
             return Ok(Verdict::Refuse(RefusalReason::UnknownOffer));
         };

@@ -50,8 +50,8 @@ pub(super) struct ProviderAccount {
     asked: Vec<Totals>,
     /// Whether the consumer has shown that it has the epoch's offer.
     offer_known: bool,
-    /// Whether it has said that it refuses it.
-    offer_refused: bool,
+    /// Why it refused last, so that the same is told once; a receipt clears it.
+    last_refusal: Option<RefusalReason>,
     disputed_bytes: u128,
     equivocated: bool,
     service: ServiceClock,
@@ -98,7 +98,7 @@ impl ProviderAccount {
             pending: None,
             asked: Vec::new(),
             offer_known: false,
-            offer_refused: false,
+            last_refusal: None,
             disputed_bytes: 0,
             equivocated: false,
             service: ServiceClock::default(),
@@ -167,7 +167,7 @@ impl ProviderAccount {
         self.state.set_offer(&offer);
         self.forget_pending();
         self.offer_known = false;
-        self.offer_refused = false;
+        self.last_refusal = None;
         if let Some(next) = self.next_epoch.take() {
             self.unsigned = next;
         }
@@ -350,11 +350,13 @@ impl ProviderAccount {
         let covered = receipt.totals().beyond(&self.state.signed());
         self.state.set_receipt(receipt)?;
         // An answer to a question of an earlier process speaks of bytes this one never counted.
+        // (It could equal ours to the byte by chance; that would cost the provider one receipt.)
         if self.asked.contains(receipt.totals()) {
             self.unsigned = self.unsigned.beyond(&covered);
         }
         self.forget_pending();
         self.offer_known = true;
+        self.last_refusal = None;
         self.unsigned_since = (self.unsigned.bytes() > 0).then_some(now);
         desk.persist(Record::ReceiptReceived(receipt.clone()));
         desk.event(Event::ReceiptReceived {
@@ -379,13 +381,7 @@ impl ProviderAccount {
             return self.handle_refused_offer(refusal, desk);
         }
         let first = !std::mem::replace(&mut pending.helped, true);
-        if first {
-            desk.event(Event::Refused {
-                peer: self.consumer,
-                role: Role::Provider,
-                refusal,
-            });
-        }
+        self.tell_refusal(refusal, desk);
         match refusal.reason {
             RefusalReason::UnknownOffer if first => self.offer_again(desk),
             RefusalReason::Gap if first => self.show_head(desk),
@@ -411,14 +407,18 @@ impl ProviderAccount {
         if refusal.position != offer.heading().position {
             return Err(MessageError::Stale);
         }
-        if !std::mem::replace(&mut self.offer_refused, true) {
+        self.tell_refusal(refusal, desk);
+        Ok(())
+    }
+
+    fn tell_refusal(&mut self, refusal: Refusal, desk: &mut Desk) {
+        if self.last_refusal.replace(refusal.reason) != Some(refusal.reason) {
             desk.event(Event::Refused {
                 peer: self.consumer,
                 role: Role::Provider,
                 refusal,
             });
         }
-        Ok(())
     }
 
     /// The consumer does not know the offer. If it was sent along with the request it was lost on
@@ -558,6 +558,8 @@ impl ProviderAccount {
         desk: &mut Desk,
     ) -> Result<(), MessageError> {
         if other_offer {
+            // Nothing under that offer answers what this process asked for.
+            self.forget_pending();
             self.state.set_offer(head.offer());
             desk.persist(Record::OfferMade(head.offer().clone()));
         }

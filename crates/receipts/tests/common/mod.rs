@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
-use receipts::log::{Header, Record, Writer, recover};
+use receipts::log::{Header, Record, Writer, recover, verify};
 use receipts::{
-    AccountView, Event, Ledger, LedgerConfig, Message, NetworkId, Offer, Output, Party, Price,
-    Receipt, Role, Totals, Usage,
+    AccountView, ContentHash, Event, Ledger, LedgerConfig, Message, NetworkId, Offer, Output,
+    Party, Position, Price, Receipt, Role, Totals, Usage,
 };
 
 pub const MIB: u64 = receipts::MIB;
@@ -118,6 +118,31 @@ impl Node {
         };
         recover(&self.log, &header).unwrap().records
     }
+}
+
+pub fn at(epoch: u64, seq: u32) -> Option<Position> {
+    Some(Position { epoch, seq })
+}
+
+/// Every receipt given or received, by place: no place may have two contents.
+pub fn assert_one_content_per_place(world: &World) {
+    let mut seen: BTreeMap<_, ContentHash> = BTreeMap::new();
+    for record in world.nodes.values().flat_map(Node::records) {
+        let (Record::ReceiptGiven(receipt) | Record::ReceiptReceived(receipt)) = record else {
+            continue;
+        };
+        let heading = receipt.heading();
+        let place = (heading.provider, heading.consumer, heading.position);
+        let known = *seen.entry(place).or_insert(receipt.hash());
+        assert_eq!(known, receipt.hash(), "two contents at {place:?}");
+    }
+}
+
+pub fn assert_logs_verify(world: &World) {
+    for node in world.nodes.values() {
+        verify(&node.log).unwrap();
+    }
+    assert_one_content_per_place(world);
 }
 
 type Filter = Box<dyn FnMut(&Message) -> bool>;

@@ -1,0 +1,508 @@
+//! The log: torn writes, flipped bits, damage in the middle, verification and export.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod common;
+
+use common::{MIB, key, network, offer, party, receipts, totals};
+use ed25519_dalek::Signer;
+use proptest::prelude::*;
+use receipts::log::{
+    CutReason, Fault, Header, HeaderError, Record, VerifyError, Writer, export, recover, verify,
+};
+use receipts::{Amount, Equivocation, NetworkId, Offer, Position, Price, Receipt, ReceiptError};
+
+/// The log of party 1, and the length of every sound prefix that ends between records.
+struct Sample {
+    header: Header,
+    records: Vec<Record>,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+fn header() -> Header {
+    Header {
+        network: network(),
+        owner: party(1),
+    }
+}
+
+fn log_of(header: Header, records: Vec<Record>) -> Sample {
+    let (mut writer, mut bytes) = Writer::create(&header);
+    let mut ends = vec![bytes.len()];
+    for record in &records {
+        bytes.extend(writer.append(record));
+        ends.push(bytes.len());
+    }
+    Sample {
+        header,
+        records,
+        bytes,
+        ends,
+    }
+}
+
+/// What party 1 wrote as provider of party 2.
+fn provided() -> Vec<Record> {
+    let received = receipts(3).into_iter().map(Record::ReceiptReceived);
+    std::iter::once(Record::OfferMade(offer()))
+        .chain(received)
+        .collect()
+}
+
+/// What party 1 wrote as consumer of party 3.
+fn consumed() -> Vec<Record> {
+    let terms = Offer::sign(&key(3), network(), party(1), 1, Price::new(5), MIB);
+    let first = Receipt::sign(&key(1), &terms, None, totals(MIB, 0, 1)).unwrap();
+    let second = Receipt::sign(&key(1), &terms, Some(&first), totals(MIB, MIB, 2)).unwrap();
+    vec![
+        Record::OfferAccepted(terms),
+        Record::ReceiptGiven(first),
+        Record::ReceiptGiven(second),
+    ]
+}
+
+fn proof() -> Equivocation {
+    let chain = receipts(2);
+    let other = Receipt::sign(&key(2), &offer(), Some(&chain[0]), totals(2000, 9 * MIB, 6));
+    Equivocation::between(&chain[1], &other.unwrap()).unwrap()
+}
+
+fn sample() -> Sample {
+    let mut records = provided();
+    records.extend(consumed());
+    records.push(Record::Equivocation(Box::new(proof())));
+    log_of(header(), records)
+}
+
+fn small() -> Sample {
+    log_of(header(), provided().into_iter().take(2).collect())
+}
+
+fn head_positions(state: &receipts::State) -> (Option<Position>, Option<Position>) {
+    let provided = state
+        .providing()
+        .get(&party(2))
+        .and_then(|pair| pair.receipt());
+    let consumed = state
+        .consuming()
+        .get(&party(3))
+        .and_then(|pair| pair.receipt());
+    (
+        provided.map(Receipt::position),
+        consumed.map(Receipt::position),
+    )
+}
+
+/// Repairs the file as the daemon does and checks that it is sound afterwards.
+fn repair(header: &Header, mut log: Vec<u8>) -> Vec<u8> {
+    let recovered = recover(&log, header).unwrap();
+    log.truncate(recovered.valid_len);
+    log.extend(&recovered.repair);
+    let again = recover(&log, header).unwrap();
+    assert_eq!(again.cut, None);
+    assert_eq!(again.records, recovered.records);
+    assert_eq!(again.state, recovered.state);
+    assert_eq!(again.writer, recovered.writer);
+    log
+}
+
+#[test]
+fn a_new_log_begins_with_its_header() {
+    let recovered = recover(&[], &header()).unwrap();
+    assert_eq!((recovered.valid_len, recovered.cut), (0, None));
+    assert_eq!(recovered.repair, header().to_bytes());
+    assert_eq!(Header::parse(&recovered.repair), Ok(header()));
+}
+
+#[test]
+fn the_header_is_laid_out_as_specified() {
+    let bytes = header().to_bytes();
+    assert_eq!(bytes.len(), Header::LEN);
+    assert_eq!(&bytes[..12], b"MESHLOG\0\x01\0\0\0");
+    assert_eq!(&bytes[12..28], network().as_bytes());
+    assert_eq!(&bytes[28..60], party(1).as_bytes());
+    assert_eq!(hex::encode(&bytes[60..]), "2be9af20");
+}
+
+#[test]
+fn a_record_is_laid_out_as_specified() {
+    let sample = small();
+    let record = &sample.bytes[sample.ends[0]..sample.ends[1]];
+    assert_eq!(&record[..4], &[180, 0, 1, 0]);
+    assert_eq!(hex::encode(&record[4..8]), "a7835372");
+    assert_eq!(
+        hex::encode(&record[8..40]),
+        "018fd95019f013f4ae4ba1e77224aba877535f9f9f481611074e51c1dcafce1d"
+    );
+    assert_eq!(&record[40..], &offer().to_bytes()[..]);
+}
+
+#[test]
+fn a_sound_log_gives_back_its_records() {
+    let sample = sample();
+    let recovered = recover(&sample.bytes, &sample.header).unwrap();
+    assert_eq!(recovered.records, sample.records);
+    assert_eq!(
+        (recovered.cut, recovered.valid_len),
+        (None, sample.bytes.len())
+    );
+    assert!(recovered.repair.is_empty());
+    let seen = head_positions(&recovered.state);
+    let expected = (Position { epoch: 7, seq: 3 }, Position { epoch: 1, seq: 2 });
+    assert_eq!(seen, (Some(expected.0), Some(expected.1)));
+    assert!(recovered.state.equivocators().contains(&party(2)));
+}
+
+#[test]
+fn a_cut_at_any_byte_loses_the_incomplete_record_only() {
+    let sample = sample();
+    for len in 0..=sample.bytes.len() {
+        let recovered = recover(&sample.bytes[..len], &sample.header).unwrap();
+        let whole = sample.ends.iter().filter(|end| **end <= len).count();
+        assert_eq!(
+            recovered.records,
+            sample.records[..whole.saturating_sub(1)],
+            "cut at {len}"
+        );
+        let sound = sample.ends[..whole].last().copied().unwrap_or(0);
+        assert_eq!(recovered.valid_len, sound, "cut at {len}");
+        match recovered.cut {
+            None => assert_eq!(sound, len),
+            Some(cut) => {
+                assert_eq!(cut.reason, CutReason::Incomplete, "cut at {len}");
+                assert_eq!((cut.lost_bytes, cut.salvaged), (len - sound, 0));
+            }
+        }
+        repair(&sample.header, sample.bytes[..len].to_vec());
+    }
+}
+
+#[test]
+fn a_tail_of_zeros_is_cut_off() {
+    // A file system that knew the new length and not yet the new content.
+    let sample = sample();
+    let log = [sample.bytes.clone(), vec![0; 300]].concat();
+    let recovered = recover(&log, &sample.header).unwrap();
+    assert_eq!(recovered.records, sample.records);
+    let cut = recovered.cut.unwrap();
+    assert_eq!((cut.reason, cut.lost_bytes), (CutReason::NotARecord, 300));
+}
+
+#[test]
+fn every_flipped_bit_is_detected() {
+    let sample = small();
+    for bit in 0..sample.bytes.len() * 8 {
+        let mut log = sample.bytes.clone();
+        log[bit / 8] ^= 1 << (bit % 8);
+        assert!(verify(&log).is_err(), "bit {bit} verifies");
+        match recover(&log, &sample.header) {
+            Ok(recovered) => assert!(recovered.cut.is_some(), "bit {bit} is not noticed"),
+            Err(error) => assert!(
+                matches!(error, HeaderError::Version(_)),
+                "bit {bit}: {error}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn damage_anywhere_keeps_the_records_behind_it() {
+    let sample = sample();
+    for byte in 0..sample.bytes.len() {
+        let mut log = sample.bytes.clone();
+        log[byte] ^= 1 << (byte % 8);
+        let recovered = recover(&log, &sample.header).unwrap();
+        let cut = recovered.cut.unwrap();
+        let hit = sample.ends.iter().position(|end| byte < *end).unwrap();
+        let mut left = sample.records.clone();
+        if hit > 0 {
+            left.remove(hit - 1);
+        }
+        assert_eq!(recovered.records, left, "byte {byte}: {cut:?}");
+        assert_eq!(
+            cut.salvaged,
+            sample.records.len() - hit.max(1) + usize::from(hit == 0)
+        );
+        repair(&sample.header, log);
+    }
+}
+
+#[test]
+fn a_record_taken_out_is_noticed_and_costs_nothing_else() {
+    let sample = sample();
+    let without = [
+        &sample.bytes[..sample.ends[1]],
+        &sample.bytes[sample.ends[2]..],
+    ]
+    .concat();
+    let recovered = recover(&without, &sample.header).unwrap();
+    assert_eq!(recovered.cut.unwrap().reason, CutReason::Chain);
+    assert_eq!(recovered.records.len(), sample.records.len() - 1);
+    let fault = Fault::Frame(CutReason::Chain);
+    assert_eq!(
+        verify(&without),
+        Err(VerifyError::Record {
+            index: 1,
+            offset: sample.ends[1],
+            fault
+        })
+    );
+}
+
+#[test]
+fn a_forged_record_behind_a_damage_is_not_believed() {
+    let mut sample = sample();
+    // Own check sum, own place, a receipt nobody signed: what an attacker could write at most.
+    let mut forged = receipts(3)[2].to_bytes();
+    forged[104] ^= 1;
+    let forged = Record::ReceiptReceived(Receipt::parse(&forged).unwrap());
+    let tail = log_of(header(), vec![forged]).bytes.split_off(Header::LEN);
+    sample.bytes.push(0xff);
+    sample.bytes.extend(tail);
+    let recovered = recover(&sample.bytes, &sample.header).unwrap();
+    assert_eq!(recovered.records, sample.records);
+    assert_eq!(recovered.cut.unwrap().salvaged, 0);
+}
+
+#[test]
+fn the_log_of_another_node_or_network_is_not_touched() {
+    let sample = sample();
+    for other in [
+        Header {
+            owner: party(9),
+            ..header()
+        },
+        Header {
+            network: NetworkId::from_name("elsewhere"),
+            ..header()
+        },
+    ] {
+        let refused = recover(&sample.bytes, &other).map(|_| ());
+        assert_eq!(refused, Err(HeaderError::Foreign(header())));
+    }
+    let text = b"#!/bin/sh\necho this is no log, but longer than the header of one would be\n";
+    assert_eq!(
+        recover(text, &header()).map(|_| ()),
+        Err(HeaderError::NotALog)
+    );
+}
+
+#[test]
+fn a_verified_log_reports_its_totals() {
+    let report = verify(&sample().bytes).unwrap();
+    assert_eq!(
+        (report.header, report.offers, report.receipts),
+        (header(), 2, 5)
+    );
+    assert_eq!(report.equivocations, [proof()]);
+    let pairs = report.pairs().unwrap();
+    let find = |provider| pairs.iter().find(|pair| pair.provider == provider).unwrap();
+    assert_eq!(pairs.len(), 2);
+    assert_eq!(find(party(1)).totals, totals(3000, 3 * MIB, 9));
+    assert_eq!(find(party(1)).amount, Amount::new(3002));
+    assert_eq!(find(party(3)).amount, Amount::new(10));
+}
+
+fn fault_of(records: Vec<Record>) -> Fault {
+    match verify(&log_of(header(), records).bytes) {
+        Err(VerifyError::Record { fault, .. }) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn whatever_is_wrong_in_a_well_framed_log_is_found() {
+    let chain = receipts(3);
+    let received = |n: usize| Record::ReceiptReceived(chain[n].clone());
+    let made = Record::OfferMade(offer());
+    assert_eq!(fault_of(vec![received(0)]), Fault::NoOffer);
+    assert_eq!(
+        fault_of(vec![made.clone(), received(1), received(0)]),
+        Fault::Receipt(ReceiptError::Seq)
+    );
+    assert_eq!(
+        fault_of(vec![made.clone(), received(0), received(0)]),
+        Fault::Receipt(ReceiptError::Seq)
+    );
+
+    let fork = Receipt::sign(&key(2), &offer(), None, totals(1, 1, 1)).unwrap();
+    let on_fork = Receipt::sign(&key(2), &offer(), Some(&fork), totals(3000, 3 * MIB, 9)).unwrap();
+    assert_eq!(
+        fault_of(vec![
+            made.clone(),
+            received(0),
+            Record::ReceiptReceived(on_fork)
+        ]),
+        Fault::Receipt(ReceiptError::Chain)
+    );
+
+    let mut forged = chain[0].to_bytes();
+    forged[120] ^= 1;
+    let forged = Receipt::parse(&forged).unwrap();
+    assert!(matches!(
+        fault_of(vec![made.clone(), Record::ReceiptReceived(forged)]),
+        Fault::Signature(_)
+    ));
+
+    let not_mine = Record::ReceiptGiven(chain[0].clone());
+    assert_eq!(
+        fault_of(vec![made, not_mine]),
+        Fault::Frame(CutReason::Foreign)
+    );
+}
+
+#[test]
+fn an_amount_that_does_not_follow_from_the_offer_is_found() {
+    // A consumer and a provider who agree can sign any amount.
+    let mut bytes = receipts(1)[0].to_bytes();
+    bytes[120] += 1;
+    let signature = key(2).sign(&bytes[..192]).to_bytes();
+    bytes[192..].copy_from_slice(&signature);
+    let dearer = Receipt::parse(&bytes).unwrap();
+    assert_eq!(dearer.verify(), Ok(()));
+    let records = vec![Record::OfferMade(offer()), Record::ReceiptReceived(dearer)];
+    assert_eq!(fault_of(records), Fault::Receipt(ReceiptError::Amount));
+}
+
+#[test]
+fn receipts_under_two_offers_of_one_epoch_are_found() {
+    let cheap = Offer::sign(&key(1), network(), party(2), 7, Price::new(1), 8 * MIB);
+    let first = Receipt::sign(&key(2), &cheap, None, totals(0, 1, 0)).unwrap();
+    let records = vec![
+        Record::OfferMade(cheap),
+        Record::OfferMade(offer()),
+        Record::ReceiptReceived(first),
+        Record::ReceiptReceived(receipts(2)[1].clone()),
+    ];
+    assert_eq!(fault_of(records), Fault::Receipt(ReceiptError::OtherOffer));
+}
+
+#[test]
+fn a_cut_log_does_not_verify() {
+    let sample = sample();
+    for len in 0..sample.bytes.len() {
+        let sound = sample.ends.contains(&len);
+        assert_eq!(verify(&sample.bytes[..len]).is_ok(), sound, "cut at {len}");
+    }
+}
+
+#[test]
+fn an_export_says_the_same_in_fewer_records() {
+    let sample = sample();
+    let exported = export(&sample.header, &sample.records);
+    let (full, short) = (verify(&sample.bytes).unwrap(), verify(&exported).unwrap());
+    assert_eq!((short.offers, short.receipts), (2, 2));
+    assert_eq!(short.newest, full.newest);
+    assert_eq!(short.equivocations, full.equivocations);
+    assert_eq!(short.pairs(), full.pairs());
+    let unused = vec![Record::OfferMade(offer())];
+    assert_eq!(export(&header(), &unused), header().to_bytes());
+}
+
+#[test]
+fn an_export_leaves_out_what_nobody_could_check() {
+    let mut records = sample().records;
+    records.remove(0);
+    let report = verify(&export(&header(), &records)).unwrap();
+    assert_eq!((report.offers, report.receipts), (1, 1));
+}
+
+#[test]
+fn both_sides_of_an_account_count_once() {
+    let given: Vec<Record> = std::iter::once(Record::OfferAccepted(offer()))
+        .chain(receipts(2).into_iter().map(Record::ReceiptGiven))
+        .collect();
+    let consumer = log_of(
+        Header {
+            owner: party(2),
+            ..header()
+        },
+        given,
+    );
+    let mut report = verify(&consumer.bytes).unwrap();
+    report
+        .merge(verify(&log_of(header(), provided()).bytes).unwrap())
+        .unwrap();
+    let pairs = report.pairs().unwrap();
+    assert_eq!(pairs.len(), 1);
+    assert_eq!(
+        pairs[0].totals,
+        totals(3000, 3 * MIB, 9),
+        "the newer receipt counts"
+    );
+    assert!(report.equivocations.is_empty());
+}
+
+#[test]
+fn a_contradiction_between_two_logs_comes_to_light() {
+    let (_, other) = (proof().receipts().0.clone(), proof().receipts().1.clone());
+    let mine: Vec<Record> = provided().into_iter().take(3).collect();
+    let theirs = vec![Record::OfferAccepted(offer()), Record::ReceiptGiven(other)];
+    let theirs = log_of(
+        Header {
+            owner: party(2),
+            ..header()
+        },
+        theirs,
+    );
+    let mut report = verify(&log_of(header(), mine).bytes).unwrap();
+    report.merge(verify(&theirs.bytes).unwrap()).unwrap();
+    assert_eq!(report.equivocations, [proof()]);
+}
+
+#[test]
+fn logs_of_two_networks_are_not_added_up() {
+    let elsewhere = Header {
+        network: NetworkId::from_name("elsewhere"),
+        ..header()
+    };
+    let mut report = verify(&header().to_bytes()).unwrap();
+    let other = verify(&elsewhere.to_bytes()).unwrap();
+    assert_eq!(report.merge(other), Err(HeaderError::Foreign(elsewhere)));
+}
+
+#[test]
+fn sums_out_of_range_are_errors() {
+    let dear = |epoch| Offer::sign(&key(1), network(), party(2), epoch, Price::MAX, 0);
+    let most = totals(0, u64::MAX, 0);
+    let receipt = |epoch| Receipt::sign(&key(2), &dear(epoch), None, most).unwrap();
+    let records = vec![
+        Record::OfferMade(dear(1)),
+        Record::ReceiptReceived(receipt(1)),
+        Record::OfferMade(dear(2)),
+        Record::ReceiptReceived(receipt(2)),
+    ];
+    assert!(
+        verify(&log_of(header(), records).bytes)
+            .unwrap()
+            .pairs()
+            .is_err()
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_behind_a_log_lose_nothing_of_it(
+        junk in proptest::collection::vec(any::<u8>(), 1..600),
+    ) {
+        let sample = small();
+        let log = [sample.bytes.clone(), junk].concat();
+        let recovered = recover(&log, &sample.header).unwrap();
+        prop_assert_eq!(&recovered.records, &sample.records);
+        prop_assert_eq!(recovered.valid_len, sample.bytes.len());
+        prop_assert!(verify(&log).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_no_log_and_no_crash(
+        bytes in proptest::collection::vec(any::<u8>(), 1..600),
+    ) {
+        prop_assert!(verify(&bytes).is_err());
+        prop_assert!(recover(&bytes, &header()).is_err());
+    }
+}

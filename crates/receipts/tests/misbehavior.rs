@@ -1,0 +1,392 @@
+//! Neighbors who do not play fair, and figures that are out of range.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+
+mod common;
+
+use common::{MIB, World, assert_logs_verify, at, key, network, party, totals};
+use receipts::log::{Header, Record};
+use receipts::{
+    Amount, CompactReceipt, Event, Ledger, LedgerConfig, LedgerError, Message, MessageError, Offer,
+    Position, Price, Receipt, RefusalReason, Request, Role, State, Usage,
+};
+
+/// Node 2 has signed one receipt; returns it and the offer.
+fn one_receipt(world: &mut World) -> (Offer, Receipt) {
+    world.traffic(1, 2, 0, 3 * MIB);
+    let records = world.node(1).records();
+    let mut offers = records.iter().filter_map(|record| match record {
+        Record::OfferMade(offer) => Some(offer.clone()),
+        _ => None,
+    });
+    let mut receipts = records.iter().filter_map(|record| match record {
+        Record::ReceiptReceived(receipt) => Some(receipt.clone()),
+        _ => None,
+    });
+    (offers.next().unwrap(), receipts.next().unwrap())
+}
+
+#[test]
+fn a_stranger_is_allowed_nothing_after_a_restart() {
+    let mut world = World::pair(1000);
+    world.restart(2, |_| {});
+    world.count(1, party(2), Role::Provider, 0, 2 * MIB);
+    world.seconds(30);
+    assert_eq!(world.provided(1, 2).disputed_bytes, u128::from(2 * MIB));
+    assert_eq!(world.consumed(1, 2).signed, totals(0, 0, 0));
+}
+
+#[test]
+fn a_price_above_the_limit_is_refused_and_said_once() {
+    let mut world = World::pair(1000);
+    world.node(2).ledger.set_max_price(Price::new(999));
+    world.traffic(1, 2, 0, 3 * MIB);
+    world.seconds(3600);
+    let refused = |event: &&Event| matches!(event, Event::Refused { .. });
+    assert!(world.consumed(1, 2).position.is_none());
+    assert_eq!(world.node(2).records(), []);
+    for seed in [1, 2] {
+        let told = world.node(seed).events.iter().filter(refused).count();
+        assert_eq!(told, 1, "node {seed}");
+    }
+}
+
+#[test]
+fn a_provider_that_claims_more_gets_what_was_counted() {
+    let mut world = World::pair(1000);
+    for _ in 0..20 {
+        world.count(2, party(1), Role::Consumer, MIB, 2 * MIB);
+        world.count(1, party(2), Role::Provider, MIB, 3 * MIB);
+        world.seconds(30);
+    }
+    let counted = 20 * 3 * MIB;
+    let account = world.provided(1, 2);
+    let signed = account.signed.bytes();
+    assert!(
+        signed <= u128::from(counted + counted / 100 + 65536),
+        "{signed}"
+    );
+    assert!(signed >= u128::from(counted), "{signed}");
+    assert_eq!(
+        signed + account.disputed_bytes + account.unsigned_bytes,
+        u128::from(20 * 4 * MIB)
+    );
+    let reason = |event: &Event| match event {
+        Event::Refused { refusal, .. } => Some(refusal.reason),
+        _ => None,
+    };
+    for seed in [1, 2] {
+        let reasons: Vec<_> = world.node(seed).events.iter().filter_map(reason).collect();
+        assert!(
+            reasons.contains(&RefusalReason::Unconfirmed),
+            "node {seed} says why"
+        );
+    }
+    assert_logs_verify(&world);
+}
+
+#[test]
+fn the_tolerance_is_one_percent_and_64_kib_once() {
+    let mut world = World::pair(1000);
+    let slack = MIB / 10 + 65536; // 1 % of 10 MiB and 64 KiB
+    world.count(2, party(1), Role::Consumer, 0, 10 * MIB);
+    world.count(1, party(2), Role::Provider, 0, 10 * MIB + slack);
+    assert_eq!(
+        world.provided(1, 2).signed.down_bytes,
+        10 * MIB + slack,
+        "within"
+    );
+
+    world.count(1, party(2), Role::Provider, 0, 2 * MIB);
+    world.seconds(30);
+    assert_eq!(
+        world.provided(1, 2).signed.down_bytes,
+        10 * MIB + slack,
+        "not a second time"
+    );
+
+    let mut world = World::pair(1000);
+    world.count(2, party(1), Role::Consumer, 0, 10 * MIB);
+    world.count(1, party(2), Role::Provider, 0, 10 * MIB + slack + 1);
+    assert_eq!(world.provided(1, 2).signed.down_bytes, 0, "a byte too many");
+    world.seconds(30);
+    assert_eq!(
+        world.provided(1, 2).signed.down_bytes,
+        10 * MIB,
+        "then exactly what was counted"
+    );
+}
+
+#[test]
+fn two_receipts_for_one_place_become_a_proof() {
+    let mut world = World::pair(1000);
+    let (offer, receipt) = one_receipt(&mut world);
+    let other = Receipt::sign(&key(2), &offer, None, totals(0, 1, 0)).unwrap();
+    let message = Message::Receipt(CompactReceipt::from(&other));
+    for _ in 0..3 {
+        assert_eq!(
+            world.inject(2, 1, &message),
+            Err(MessageError::Contradiction)
+        );
+    }
+    let proofs: Vec<_> = world
+        .node(1)
+        .records()
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Equivocation(proof) => Some(proof),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(proofs.len(), 1, "one proof is enough");
+    assert_eq!(proofs[0].receipts(), (&receipt, &other));
+    assert!(world.provided(1, 2).equivocated);
+    assert_eq!(
+        world.provided(1, 2).signed,
+        *receipt.totals(),
+        "the first stays"
+    );
+    world.restart(1, |_| {});
+    assert!(world.provided(1, 2).equivocated, "also after a restart");
+}
+
+#[test]
+fn a_forged_contradiction_is_no_proof() {
+    let mut world = World::pair(1000);
+    let (offer, _) = one_receipt(&mut world);
+    let other = Receipt::sign(&key(2), &offer, None, totals(0, 1, 0)).unwrap();
+    let mut bytes = Message::Receipt(CompactReceipt::from(&other)).to_bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    let forged = Message::parse(&bytes).unwrap();
+    let result = world.inject(2, 1, &forged);
+    assert!(
+        matches!(result, Err(MessageError::Signature(_))),
+        "{result:?}"
+    );
+    assert!(!world.provided(1, 2).equivocated);
+}
+
+#[test]
+fn a_repeated_receipt_changes_nothing() {
+    let mut world = World::pair(1000);
+    let (_, receipt) = one_receipt(&mut world);
+    let before = world.node(1).log.clone();
+    let message = Message::Receipt(CompactReceipt::from(&receipt));
+    assert_eq!(world.inject(2, 1, &message), Ok(()));
+    assert_eq!(world.node(1).log, before);
+}
+
+#[test]
+fn receipts_that_do_not_continue_the_account_are_dropped() {
+    let mut world = World::pair(1000);
+    let (offer, receipt) = one_receipt(&mut world);
+    let sign = |seed, previous: Option<&Receipt>, bytes| {
+        Receipt::sign(&key(seed), &offer, previous, totals(0, bytes, 0)).unwrap()
+    };
+    let second = sign(2, Some(&receipt), 4 * MIB);
+    let third = sign(2, Some(&second), 5 * MIB);
+    let fork = sign(2, None, 1);
+    let on_fork = sign(2, Some(&fork), 4 * MIB);
+    let mut inject =
+        |receipt: &Receipt| world.inject(2, 1, &Message::Receipt(CompactReceipt::from(receipt)));
+    assert_eq!(inject(&third), Err(MessageError::Unexpected), "a gap");
+    assert!(
+        matches!(inject(&on_fork), Err(MessageError::Receipt(_))),
+        "another predecessor"
+    );
+    assert_eq!(inject(&second), Ok(()));
+    assert!(
+        matches!(inject(&receipt), Err(MessageError::Receipt(_))),
+        "older than the head"
+    );
+}
+
+#[test]
+fn a_request_for_anything_but_the_next_place_is_not_signed() {
+    let mut world = World::pair(1000);
+    let (offer, receipt) = one_receipt(&mut world);
+    world.count(2, party(1), Role::Consumer, 0, 100 * MIB);
+    let request = |seq, total, amount, hash| {
+        let position = Position { epoch: 1, seq };
+        Message::Request(Request {
+            position,
+            totals: total,
+            amount,
+            offer_hash: hash,
+        })
+    };
+    let fair = totals(0, 4 * MIB, 0);
+    let price = offer.price().charge(&fair).unwrap();
+    let wrong = [
+        (request(3, fair, price, offer.hash()), RefusalReason::Gap),
+        (
+            request(2, fair, Amount::new(4001), offer.hash()),
+            RefusalReason::Amount,
+        ),
+        (
+            request(2, fair, price, receipt.hash()),
+            RefusalReason::UnknownOffer,
+        ),
+        (
+            request(2, *receipt.totals(), receipt.amount(), offer.hash()),
+            RefusalReason::NothingNew,
+        ),
+        (
+            request(2, totals(0, MIB, 0), Amount::new(1000), offer.hash()),
+            RefusalReason::NothingNew,
+        ),
+    ];
+    for (message, reason) in wrong {
+        world.sent.clear();
+        world.inject(1, 2, &message).unwrap();
+        let answer = world.sent.last().map(|(_, _, message)| message.clone());
+        let Some(Message::Refusal(refusal)) = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(refusal.reason, reason);
+    }
+    // Asked for the place of the last receipt, whatever the figures: the stored one.
+    world.sent.clear();
+    world
+        .inject(1, 2, &request(1, fair, price, offer.hash()))
+        .unwrap();
+    let stored = Message::Receipt(CompactReceipt::from(&receipt));
+    assert_eq!(world.sent, [(party(2), party(1), stored)]);
+    assert_eq!(
+        world.consumed(1, 2).position,
+        at(1, 1),
+        "nothing was signed"
+    );
+}
+
+#[test]
+fn seconds_beyond_the_time_that_passed_are_not_signed() {
+    let mut world = World::pair(0);
+    let (offer, _) = one_receipt(&mut world);
+    world.count(2, party(1), Role::Consumer, 0, 10 * MIB);
+    let claim = totals(0, 4 * MIB, 3600);
+    let request = Message::Request(Request {
+        position: Position { epoch: 1, seq: 2 },
+        totals: claim,
+        amount: Amount::ZERO,
+        offer_hash: offer.hash(),
+    });
+    world.inject(1, 2, &request).unwrap();
+    world.seconds(10);
+    assert_eq!(world.consumed(1, 2).position, at(1, 1));
+    world.seconds(3600);
+    world.inject(1, 2, &request).unwrap();
+    assert_eq!(world.consumed(1, 2).position, at(1, 2));
+}
+
+#[test]
+fn messages_about_others_are_dropped_and_counted() {
+    let mut world = World::pair(1000);
+    let (offer, receipt) = one_receipt(&mut world);
+    let elsewhere = receipts::NetworkId::from_name("elsewhere");
+    let foreign = [
+        Offer::sign(&key(1), elsewhere, party(2), 9, Price::FREE, 0),
+        Offer::sign(&key(1), network(), party(3), 9, Price::FREE, 0),
+        Offer::sign(&key(3), network(), party(2), 9, Price::FREE, 0),
+    ];
+    for offer in foreign {
+        assert_eq!(
+            world.inject(1, 2, &Message::Offer(offer)),
+            Err(MessageError::Foreign)
+        );
+    }
+    let unknown = Message::Receipt(CompactReceipt::from(&receipt));
+    assert_eq!(world.inject(3, 1, &unknown), Err(MessageError::Unexpected));
+    assert_eq!(world.inject(2, 2, &unknown), Err(MessageError::Foreign));
+    let now = world.now;
+    assert!(
+        world
+            .node(2)
+            .ledger
+            .handle_message(now, party(1), &[1, 9, 0])
+            .is_err()
+    );
+    let mut bytes = Offer::sign(&key(1), network(), party(2), 9, Price::FREE, 0).to_bytes();
+    bytes[170] ^= 1;
+    let forged = Message::Offer(Offer::parse(&bytes).unwrap());
+    assert!(matches!(
+        world.inject(1, 2, &forged),
+        Err(MessageError::Signature(_))
+    ));
+
+    let counters = *world.node(2).ledger.counters();
+    assert_eq!(
+        (counters.foreign, counters.malformed, counters.forged),
+        (4, 1, 1)
+    );
+    assert_eq!(world.node(1).ledger.counters().stale, 1);
+    assert_eq!(world.consumed(1, 2).price, Some(offer.price()));
+}
+
+#[test]
+fn offers_of_strangers_reach_neither_the_log_nor_the_end_of_memory() {
+    let mut world = World::new();
+    world.add(2, LedgerConfig::new(network()));
+    for n in 0_u16..1500 {
+        let mut seed = [9; 32];
+        seed[..2].copy_from_slice(&n.to_le_bytes());
+        let stranger = ed25519_dalek::SigningKey::from_bytes(&seed);
+        let offer = Offer::sign(&stranger, network(), party(2), 1, Price::FREE, 0);
+        let payload = Message::Offer(offer).to_bytes();
+        let now = world.now;
+        let from = receipts::Party::of(&stranger);
+        world
+            .node(2)
+            .ledger
+            .handle_message(now, from, &payload)
+            .unwrap();
+    }
+    world.settle();
+    assert_eq!(world.node(2).ledger.accounts().count(), 1024);
+    assert_eq!(world.node(2).records(), []);
+    world.count(2, party(1), Role::Consumer, 1, 1);
+    assert_eq!(
+        world.consumed(1, 2).unsigned_bytes,
+        2,
+        "who carries finds room"
+    );
+}
+
+#[test]
+fn counts_out_of_range_are_errors_and_nothing_is_signed() {
+    let mut world = World::pair(u64::MAX);
+    let now = world.now;
+    let usage = Usage {
+        peer: party(2),
+        role: Role::Provider,
+        up_bytes: u64::MAX,
+        down_bytes: u64::MAX,
+    };
+    let result = world.node(1).ledger.handle_usage(now, usage);
+    assert!(
+        matches!(result, Err(LedgerError::Overflow(_))),
+        "{result:?}"
+    );
+    let result = world.node(1).ledger.handle_usage(now, usage);
+    assert!(
+        matches!(result, Err(LedgerError::Overflow(_))),
+        "{result:?}"
+    );
+    world.settle();
+    world.seconds(3600);
+    assert_eq!(world.provided(1, 2).amount, Amount::ZERO);
+    // The account is not stuck: what came out of range is given up and a new epoch goes on.
+    world.traffic(1, 2, 0, 3 * MIB);
+    world.seconds(60);
+    assert_eq!(world.provided(1, 2).signed.bytes(), u128::from(3 * MIB));
+}
+
+#[test]
+fn the_state_of_another_node_is_refused() {
+    let state = State::new(Header {
+        network: network(),
+        owner: party(2),
+    });
+    let result = Ledger::new(LedgerConfig::new(network()), key(1), state).map(|_| ());
+    assert!(matches!(result, Err(LedgerError::ForeignState(_))));
+}
