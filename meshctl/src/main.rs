@@ -1,2 +1,58 @@
-//! meshctl
-fn main() {}
+//! `meshctl`: what meshd knows and does, for people and for programs.
+//!
+//! | module           | what it holds                                            |
+//! |------------------|----------------------------------------------------------|
+//! | [`cli`]          | the command line                                         |
+//! | [`commands`]     | one file per subcommand: ask, then show                  |
+//! | [`output`]       | standard output as table or JSON, through one writer     |
+//! | [`format`]       | values as people read them; untrusted text made harmless |
+//! | [`failure`]      | why a command ends early, and with which exit code       |
+//! | [`private_file`] | an export, written whole or not at all                   |
+//!
+//! **Invariants.** Results go to standard output, one line about a failure to standard error.
+//! What other nodes chose (names, reasons) reaches a terminal without control characters only.
+
+mod cli;
+mod commands;
+mod failure;
+mod format;
+mod output;
+mod private_file;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use control_api::Exit;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let ended = match Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(error) => explain(&error),
+    };
+    ended.map_or_else(report, |()| Exit::Ok).into()
+}
+
+/// `--help` and `--version` come as errors, too.
+fn explain(error: &clap::Error) -> Result<(), Failure> {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        return output::write_all(&error.render().to_string());
+    }
+    // Standard error gone: there is nobody left to tell.
+    let _ = write!(io::stderr(), "{}", error.render());
+    Err(Failure::silent(Exit::Usage))
+}
+
+fn report(failure: Failure) -> Exit {
+    if let Some(message) = &failure.message {
+        let _ = writeln!(io::stderr(), "meshctl: {}", format::harmless(message));
+    }
+    failure.exit
+}

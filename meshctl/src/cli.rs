@@ -1,0 +1,98 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use control_api::{DEFAULT_SOCKET, Destination};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong command line or configuration
+  3  meshd is not running
+  4  not found
+  5  no permission
+  6  meshd did not answer in time
+  8  verification failed";
+
+/// Asks meshd what it knows and does.
+#[derive(Debug, Parser)]
+#[command(name = "meshctl", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Where meshd listens
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+
+    /// Print JSON with full ids instead of a table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Wait so long for an answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Is there Internet, and how is this node doing?
+    Status,
+    /// The nodes in direct reach
+    Neighbors,
+    /// Every node of the mesh and the way to it
+    Originators,
+    /// The routes that meshd has put into the kernel
+    Routes {
+        /// Only those for an address, a prefix, a node's name or the first digits of its id
+        dest: Option<Destination>,
+    },
+    /// Who offers Internet, and which one is taken
+    Gateways,
+    /// Who forwarded how much for whom
+    #[command(subcommand)]
+    Receipts(Receipts),
+    /// The configuration file
+    #[command(subcommand)]
+    Config(Config),
+    /// Make meshd read its configuration again
+    Reload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Receipts {
+    /// The accounts with every neighbor
+    List,
+    /// Check an exported file: every signature and the chain of hashes (needs no meshd)
+    Verify {
+        /// The file
+        file: PathBuf,
+    },
+    /// Write the receipts to a file of mode 0600
+    Export {
+        /// The file; replaced when it exists
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check a configuration file (needs no meshd)
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let duration = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration
+        .filter(|limit| !limit.is_zero())
+        .ok_or_else(|| "expected seconds above 0".to_owned())
+}

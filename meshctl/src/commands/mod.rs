@@ -1,0 +1,55 @@
+//! One file per subcommand.
+
+mod config;
+mod gateways;
+mod neighbors;
+mod originators;
+mod receipts;
+mod reload;
+mod routes;
+mod status;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use control_api::{Client, ClientError};
+
+use crate::cli::{self, Cli, Command};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let output = if cli.json { Output::Json } else { Output::Text };
+    let daemon = Daemon {
+        socket: cli.socket,
+        limit: cli.timeout,
+    };
+    match cli.command {
+        Command::Status => status::run(&daemon, output),
+        Command::Neighbors => neighbors::run(&daemon, output),
+        Command::Originators => originators::run(&daemon, output),
+        Command::Routes { dest } => routes::run(&daemon, output, dest),
+        Command::Gateways => gateways::run(&daemon, output),
+        Command::Receipts(cli::Receipts::List) => receipts::list::run(&daemon, output),
+        Command::Receipts(cli::Receipts::Verify { file }) => receipts::verify::run(output, &file),
+        Command::Receipts(cli::Receipts::Export { file }) => {
+            receipts::export::run(&daemon, output, &file)
+        }
+        Command::Config(cli::Config::Check { file }) => config::check(output, &file),
+        Command::Reload => reload::run(&daemon, output),
+    }
+}
+
+/// Where the daemon is to be found.
+#[derive(Debug)]
+struct Daemon {
+    socket: PathBuf,
+    limit: Duration,
+}
+
+impl Daemon {
+    fn connect(&self) -> Result<Client, ClientError> {
+        Client::connect(&self.socket, self.limit)
+    }
+}

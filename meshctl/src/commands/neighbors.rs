@@ -1,0 +1,50 @@
+//! `meshctl neighbors`
+
+use control_api::{Neighbor, Neighbors};
+
+use super::Daemon;
+use crate::failure::Failure;
+use crate::format;
+use crate::output::{Column, Output, left, right, table};
+
+const COLUMNS: [Column; 11] = [
+    left("NAME"),
+    left("ID"),
+    left("INTERFACE"),
+    right("RX"),
+    right("TX"),
+    right("TQ"),
+    right("COST"),
+    right("HEARD"),
+    right("SINCE"),
+    right("UP"),
+    right("DOWN"),
+];
+
+pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
+    output.show(&daemon.connect()?.neighbors()?, text)
+}
+
+fn text(result: &Neighbors) -> String {
+    table(
+        COLUMNS,
+        result.neighbors.iter().map(row),
+        "No neighbors are heard.",
+    )
+}
+
+fn row(neighbor: &Neighbor) -> [String; COLUMNS.len()] {
+    [
+        format::name(neighbor.name.as_deref()),
+        neighbor.originator_id.short(),
+        format::name(Some(&neighbor.interface)),
+        format::percent(neighbor.rx_quality),
+        format::percent(neighbor.tx_quality),
+        neighbor.tq.to_string(),
+        format::or_dash(neighbor.cost_us, format::metric),
+        format::milliseconds(neighbor.last_heard_ms),
+        format::or_dash(neighbor.up_since_s, format::seconds),
+        format::bytes(neighbor.bytes_up),
+        format::bytes(neighbor.bytes_down),
+    ]
+}

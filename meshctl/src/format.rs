@@ -1,0 +1,252 @@
+//! Values as people read them.
+
+use control_api::{AttoSmt, NodeRef, OriginatorId, Quality};
+
+/// The longest name in a table; the first line of `status` fits 80 columns with it.
+const NAME_CHARS: usize = 20;
+
+/// For a value that is not known.
+pub(crate) const UNKNOWN: &str = "-";
+
+/// The decimals of SMT in a table; `--json` has all 18.
+const SMT_DECIMALS: usize = 9;
+
+/// Whether a terminal does more with a character than print it: control characters, and those that
+/// change the direction of the text or are not to be seen.
+pub(crate) fn acts_on_a_terminal(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Text that others chose, on one line and without what acts on a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    let visible = |character: char| match character {
+        space if space.is_whitespace() => Some(' '),
+        active if acts_on_a_terminal(active) => None,
+        shown => Some(shown),
+    };
+    text.chars().filter_map(visible).collect()
+}
+
+/// Harmless text of at most `limit` characters.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    let clean = harmless(text);
+    if clean.chars().count() <= limit {
+        return clean;
+    }
+    clean
+        .chars()
+        .take(limit.saturating_sub(1))
+        .chain(['…'])
+        .collect()
+}
+
+/// A node's name for a column of its own.
+pub(crate) fn name(name: Option<&str>) -> String {
+    let shown = cut(name.unwrap_or_default().trim(), NAME_CHARS);
+    if shown.trim().is_empty() {
+        UNKNOWN.to_owned()
+    } else {
+        shown
+    }
+}
+
+/// A node as `name (id)`, or its id alone.
+pub(crate) fn node(node: &NodeRef) -> String {
+    named(node.name.as_deref(), node.originator_id)
+}
+
+fn named(of: Option<&str>, id: OriginatorId) -> String {
+    let shown = name(of);
+    if shown == UNKNOWN {
+        id.short()
+    } else {
+        format!("{shown} ({})", id.short())
+    }
+}
+
+/// A value, or a dash for none.
+pub(crate) fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), show)
+}
+
+/// Seconds in their two largest units: `3m 20s`, `4d 5h`.
+pub(crate) fn seconds(s: u64) -> String {
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d {}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// Milliseconds; from ten seconds on as seconds.
+pub(crate) fn milliseconds(ms: u64) -> String {
+    if ms < 10_000 {
+        format!("{ms}ms")
+    } else {
+        seconds(ms / 1000)
+    }
+}
+
+/// A metric or cost.
+pub(crate) fn metric(us: u64) -> String {
+    format!("{us}us")
+}
+
+/// A share in percent.
+pub(crate) fn percent(quality: Quality) -> String {
+    format!("{:.0}%", quality.share() * 100.0)
+}
+
+/// Bytes with a binary prefix: `52.4 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    scaled(
+        bytes,
+        1024,
+        &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"],
+        " ",
+    )
+}
+
+/// Bits per second as in the configuration: `20M`.
+pub(crate) fn bit_rate(bps: u64) -> String {
+    scaled(bps, 1000, &["", "k", "M", "G", "T", "P", "E"], "")
+}
+
+/// One decimal, but none for what is whole. Rounded down: 1023.99 KiB stays below 1 MiB.
+fn scaled(value: u64, step: u64, units: &[&str], space: &str) -> String {
+    let mut divisor = 1;
+    let mut units = units.iter().copied().peekable();
+    let mut unit = units.next().unwrap_or_default();
+    while value / divisor >= step
+        && let Some(larger) = units.next()
+    {
+        divisor *= step;
+        unit = larger;
+    }
+    let tenths = u128::from(value) * 10 / u128::from(divisor);
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    if tenth == 0 {
+        return format!("{whole}{space}{unit}");
+    }
+    format!("{whole}.{tenth}{space}{unit}")
+}
+
+/// SMT, rounded down to [`SMT_DECIMALS`], never to a 0 that is none.
+pub(crate) fn smt(amount: AttoSmt) -> String {
+    let digits = format!("{:019}", amount.atto());
+    let (whole, fraction) = digits.split_at(digits.len() - 18);
+    let (shown, rest) = fraction.split_at(SMT_DECIMALS);
+    let shown = shown.trim_end_matches('0');
+    if !shown.is_empty() {
+        return format!("{whole}.{shown}");
+    }
+    if whole == "0" && rest.contains(|digit| digit != '0') {
+        return format!("<0.{:0>SMT_DECIMALS$}", 1);
+    }
+    whole.to_owned()
+}
+
+/// Breaks text into lines of at most `width` characters, between words where it can.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in harmless(text).split_whitespace() {
+        let room = width.saturating_sub(line.chars().count() + 1);
+        if !line.is_empty() && word.chars().count() > room {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        while line.chars().count() > width {
+            let rest = line.chars().skip(width).collect();
+            lines.push(line.chars().take(width).collect());
+            line = rest;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units() {
+        let cases = [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (200, "3m 20s"),
+            (3600, "1h 0m"),
+            (86_399, "23h 59m"),
+            (86_400, "1d 0h"),
+            (450_000, "5d 5h"),
+        ];
+        for (s, text) in cases {
+            assert_eq!(seconds(s), text);
+        }
+        assert_eq!(milliseconds(9_999), "9999ms");
+        assert_eq!(milliseconds(10_000), "10s");
+    }
+
+    #[test]
+    fn bytes_and_rates_have_one_decimal() {
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (1_048_575, "1023.9 KiB"),
+            (1_048_576, "1 MiB"),
+            (u64::MAX, "15.9 EiB"),
+        ];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bit_rate(20_000_000), "20M");
+        assert_eq!(bit_rate(1_500_000), "1.5M");
+        assert_eq!(bit_rate(999), "999");
+    }
+
+    #[test]
+    fn smt_is_rounded_down_but_never_to_nothing() {
+        let cases = [
+            (0, "0"),
+            (1, "<0.000000001"),
+            (1_000_000_000, "0.000000001"),
+            (1_999_999_999, "0.000000001"),
+            (1_611_000_000_000_000_000, "1.611"),
+            (2_000_000_000_000_000_001, "2"),
+            (u128::MAX, "340282366920938463463.374607431"),
+        ];
+        for (atto, text) in cases {
+            assert_eq!(smt(AttoSmt::new(atto)), text);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_act_on_the_terminal() {
+        assert_eq!(name(Some("a\u{1b}[31mb\n\u{9b}\u{202e}c\r\n")), "a[31mb c");
+        assert_eq!(name(Some("\u{1b}\u{200b} ")), "-");
+        assert_eq!(name(None), "-");
+        assert_eq!(name(Some(&"ü".repeat(20))), "ü".repeat(20));
+        assert_eq!(name(Some(&"ü".repeat(21))), "ü".repeat(19) + "…");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrap("one abcdefgh", 4), ["one", "abcd", "efgh"]);
+        assert_eq!(wrap("a\u{1b}b\nc", 80), ["ab c"]);
+        assert_eq!(wrap("", 80), [""]);
+    }
+}

@@ -1,0 +1,303 @@
+//! What people and programs read: tables, JSON, and nothing that harms a terminal.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::{Daemon, assert_golden, sample, stdout_of};
+use control_api::{
+    Accounts, Answer, Gateways, Internet, Method, Neighbors, NodeRef, OriginatorId, Originators,
+    Reloaded, Routes, SCHEMA, Status,
+};
+use serde::de::DeserializeOwned;
+
+/// What acts on a terminal: two escape sequences, an invisible character, a change of direction,
+/// a line's end.
+const HOSTILE: &str = "ev\u{1b}[31mil\u{9b}2J\u{200b}\u{202e}\nx\u{7f}";
+
+fn assert_shown<T>(arguments: &[&str], json: &str, table: &str)
+where
+    T: DeserializeOwned + Into<Answer>,
+{
+    let (result, json) = sample::<T>(json);
+    let daemon = Daemon::answering(result);
+
+    assert_golden(table, &stdout_of(&daemon.meshctl(arguments)));
+
+    let with_json = [&["--json"], arguments].concat();
+    assert_eq!(stdout_of(&daemon.meshctl(&with_json)), json, "{table}");
+}
+
+#[test]
+fn status() {
+    assert_shown::<Status>(&["status"], "status-gateway.json", "status-gateway.txt");
+    assert_shown::<Status>(&["status"], "status-uplink.json", "status-uplink.txt");
+    assert_shown::<Status>(&["status"], "status-offline.json", "status-offline.txt");
+}
+
+#[test]
+fn neighbors() {
+    assert_shown::<Neighbors>(&["neighbors"], "neighbors.json", "neighbors.txt");
+}
+
+#[test]
+fn originators() {
+    assert_shown::<Originators>(&["originators"], "originators.json", "originators.txt");
+}
+
+#[test]
+fn routes() {
+    assert_shown::<Routes>(&["routes"], "routes.json", "routes.txt");
+}
+
+#[test]
+fn gateways() {
+    assert_shown::<Gateways>(&["gateways"], "gateways.json", "gateways.txt");
+}
+
+#[test]
+fn receipts() {
+    assert_shown::<Accounts>(
+        &["receipts", "list"],
+        "receipts-list.json",
+        "receipts-list.txt",
+    );
+}
+
+#[test]
+fn reload() {
+    assert_shown::<Reloaded>(&["reload"], "reload.json", "reload.txt");
+}
+
+#[test]
+fn routes_passes_its_destination_on() {
+    let (routes, _) = sample::<Routes>("routes.json");
+    let daemon = Daemon::start(move |method| {
+        assert_eq!(
+            method,
+            &Method::Routes {
+                dest: Some("router-5".parse().unwrap())
+            }
+        );
+        routes.clone().into()
+    });
+
+    assert_golden(
+        "routes.txt",
+        &stdout_of(&daemon.meshctl(&["routes", "router-5"])),
+    );
+}
+
+#[test]
+fn nothing_to_show_is_said_in_words() {
+    let cases: [(&str, Answer, &str); 4] = [
+        (
+            "neighbors",
+            Neighbors {
+                schema: SCHEMA,
+                neighbors: vec![],
+            }
+            .into(),
+            "No neighbors are heard.\n",
+        ),
+        (
+            "originators",
+            Originators {
+                schema: SCHEMA,
+                originators: vec![],
+            }
+            .into(),
+            "No other nodes are known.\n",
+        ),
+        (
+            "routes",
+            Routes {
+                schema: SCHEMA,
+                routes: vec![],
+            }
+            .into(),
+            "No routes.\n",
+        ),
+        (
+            "gateways",
+            Gateways {
+                schema: SCHEMA,
+                gateways: vec![],
+            }
+            .into(),
+            "No gateway is reachable.\n",
+        ),
+    ];
+    for (command, answer, text) in cases {
+        let daemon = Daemon::answering(answer);
+        assert_eq!(stdout_of(&daemon.meshctl(&[command])), text);
+    }
+}
+
+fn status_text(change: impl FnOnce(&mut Status)) -> String {
+    let (mut status, _) = sample::<Status>("status-gateway.json");
+    change(&mut status);
+    stdout_of(&Daemon::answering(status).meshctl(&["status"]))
+}
+
+fn first_line(internet: Internet) -> String {
+    status_text(|status| status.internet = internet)
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+fn node(name: &str) -> NodeRef {
+    NodeRef {
+        originator_id: OriginatorId::new([0x55; 10]),
+        name: Some(name.into()),
+    }
+}
+
+#[test]
+fn status_leads_with_the_answer() {
+    let nameless = NodeRef {
+        name: None,
+        ..node("")
+    };
+    assert_eq!(
+        first_line(Internet::through_gateway(nameless, 1, node("x"), 59)),
+        "Internet: yes, through 55555555, 1 hop, since 59s"
+    );
+    assert_eq!(
+        first_line(Internet::offline(303, None, None)),
+        "Internet: no, not since meshd started 5m 3s ago"
+    );
+    assert_eq!(
+        first_line(Internet::offline(303, Some(303), None)),
+        "Internet: no, since 5m 3s"
+    );
+}
+
+#[test]
+fn status_fits_the_screen_whatever_happens() {
+    let text = status_text(|status| {
+        let long = "long-name ".repeat(20);
+        let days = 999 * 86_400 + 23 * 3600;
+        status.internet = Internet::through_gateway(node(&long), 255, node(&long), days);
+        status.name.clone_from(&long);
+        status.network = long.repeat(3);
+        status.version = long.repeat(3);
+        let counters = &mut status.counters;
+        (counters.rx_packets, counters.rx_bytes) = (u64::MAX, u64::MAX);
+        (counters.tx_packets, counters.tx_bytes) = (u64::MAX, u64::MAX);
+        counters.drops = (0..50)
+            .map(|n| (format!("reason_number_{n}"), u64::MAX - n))
+            .collect();
+        status.warnings = (0..50)
+            .map(|n| format!("{n}: {}", long.repeat(2)))
+            .collect();
+    });
+
+    let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest <= 80, "{widest} columns:\n{text}");
+    assert!(
+        text.lines().count() <= 23,
+        "{} lines:\n{text}",
+        text.lines().count()
+    );
+    assert!(text.contains("Warning      0: long-name"), "{text}");
+    assert!(
+        text.ends_with("more, see meshctl --json status\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn status_shows_every_warning_while_there_is_room() {
+    let text = status_text(|status| status.warnings = vec!["first".into(), "second".into()]);
+
+    assert!(
+        text.ends_with("Warning      first\nWarning      second\n"),
+        "{text}"
+    );
+}
+
+/// Every text in every sample, with [`HOSTILE`] in its place wherever another node or the daemon
+/// chose it.
+fn hostile<T: DeserializeOwned>(sample_name: &str) -> T {
+    let (mut value, _) = sample::<serde_json::Value>(sample_name);
+    poison(&mut value);
+    serde_json::from_value(value).unwrap()
+}
+
+fn poison(value: &mut serde_json::Value) {
+    const CHOSEN: [&str; 9] = [
+        "name",
+        "network",
+        "version",
+        "interface",
+        "reason",
+        "own_uplink",
+        "warnings",
+        "changed",
+        "needs_restart",
+    ];
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (key, field) in fields {
+                if CHOSEN.contains(&key.as_str()) && field.is_string() {
+                    *field = HOSTILE.into();
+                } else if CHOSEN.contains(&key.as_str()) && field.is_array() {
+                    *field = serde_json::json!([HOSTILE]);
+                } else if key == "drops" {
+                    *field = serde_json::json!({ HOSTILE: 1 });
+                } else {
+                    poison(field);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(poison),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
+}
+
+fn assert_harmless<T>(arguments: &[&str], sample_name: &str)
+where
+    T: DeserializeOwned + Into<Answer> + Clone + PartialEq + std::fmt::Debug,
+{
+    let result: T = hostile(sample_name);
+    let daemon = Daemon::answering(result.clone());
+
+    let table = stdout_of(&daemon.meshctl(arguments));
+    let json = stdout_of(&daemon.meshctl(&[&["--json"], arguments].concat()));
+
+    for text in [&table, &json] {
+        let harmful = text
+            .chars()
+            .find(|c| c.is_control() && *c != '\n' || matches!(c, '\u{200b}' | '\u{202e}'));
+        assert_eq!(harmful, None, "{text}");
+    }
+    assert!(table.contains("ev[31mil2J x"), "{table}");
+    assert_eq!(
+        serde_json::from_str::<T>(&json).unwrap(),
+        result,
+        "JSON keeps the value"
+    );
+}
+
+#[test]
+fn text_of_others_cannot_act_on_the_terminal() {
+    assert_harmless::<Status>(&["status"], "status-gateway.json");
+    assert_harmless::<Status>(&["status"], "status-uplink.json");
+    assert_harmless::<Status>(&["status"], "status-offline.json");
+    assert_harmless::<Neighbors>(&["neighbors"], "neighbors.json");
+    assert_harmless::<Originators>(&["originators"], "originators.json");
+    assert_harmless::<Routes>(&["routes"], "routes.json");
+    assert_harmless::<Gateways>(&["gateways"], "gateways.json");
+    assert_harmless::<Accounts>(&["receipts", "list"], "receipts-list.json");
+    assert_harmless::<Reloaded>(&["reload"], "reload.json");
+}
