@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use receipts::log::{self, Header, HeaderError, Record, Writer};
 use receipts::{NetworkId, Party, State};
@@ -104,12 +105,15 @@ fn lock(directory: &Path) -> Result<Flock<File>, StoreError> {
         .mode(FILE_MODE)
         .open(&path)
         .map_err(io_error(&path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => StoreError::Locked(directory.to_owned()),
-        other => StoreError::Io {
-            path,
-            source: other.into(),
-        },
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        if errno == Errno::EWOULDBLOCK {
+            StoreError::Locked(directory.to_owned())
+        } else {
+            StoreError::Io {
+                path,
+                source: errno.into(),
+            }
+        }
     })
 }
 
@@ -214,4 +218,95 @@ fn keep_damaged(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use receipts::{Offer, Price};
+
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[7; 32])
+    }
+
+    fn network() -> NetworkId {
+        NetworkId::from_name("village")
+    }
+
+    fn open(directory: &Path) -> Result<(Store, State), StoreError> {
+        Store::open(directory, network(), Party::of(&key()))
+    }
+
+    fn record(epoch: u64) -> Record {
+        let consumer = Party::of(&SigningKey::from_bytes(&[9; 32]));
+        Record::OfferMade(Offer::sign(
+            &key(),
+            network(),
+            consumer,
+            epoch,
+            Price::new(5),
+            1 << 20,
+        ))
+    }
+
+    #[test]
+    fn records_survive_the_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = open(directory.path()).unwrap();
+        store.append(&record(1)).unwrap();
+        store.append(&record(2)).unwrap();
+        let written = store.read_log(0, usize::MAX).unwrap();
+        drop(store);
+        let (mut store, state) = open(directory.path()).unwrap();
+        assert_eq!(store.read_log(0, usize::MAX).unwrap(), written);
+        assert_eq!(state.providing().values().next().unwrap().newest_epoch(), 2);
+    }
+
+    #[test]
+    fn a_cut_at_any_byte_loses_one_record_at_most_and_is_repaired() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(LOG_FILE);
+        let (mut store, _) = open(directory.path()).unwrap();
+        store.append(&record(1)).unwrap();
+        let one = store.log_len();
+        store.append(&record(2)).unwrap();
+        let whole = store.read_log(0, usize::MAX).unwrap();
+        drop(store);
+        for len in usize::try_from(one).unwrap()..whole.len() {
+            fs::write(&path, &whole[..len]).unwrap();
+            let (mut store, state) = open(directory.path()).unwrap();
+            assert_eq!(state.providing().values().next().unwrap().newest_epoch(), 1);
+            assert_eq!(store.log_len(), one);
+            store.append(&record(2)).unwrap();
+            assert_eq!(
+                store.read_log(0, usize::MAX).unwrap(),
+                whole,
+                "cut at {len}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_daemon_is_kept_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = open(directory.path()).unwrap();
+        assert!(matches!(open(directory.path()), Err(StoreError::Locked(_))));
+        drop(store);
+        assert!(open(directory.path()).is_ok());
+    }
+
+    #[test]
+    fn the_log_of_another_node_is_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = open(directory.path()).unwrap();
+        drop(store);
+        let path = directory.path().join(LOG_FILE);
+        let before = fs::read(&path).unwrap();
+        let other = Party::of(&SigningKey::from_bytes(&[8; 32]));
+        let refused = Store::open(directory.path(), network(), other);
+        assert!(matches!(refused, Err(StoreError::ForeignLog { .. })));
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
 }

@@ -127,6 +127,8 @@ mod tests {
                 .iter()
                 .map(|index| DefaultRoute {
                     ifindex: IfIndex(*index),
+                    name: format!("if{index}"),
+                    metric: 0,
                 })
                 .collect()
         };

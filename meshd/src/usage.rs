@@ -221,15 +221,10 @@ mod tests {
     #[test]
     fn what_an_earlier_run_counted_is_not_counted_again() {
         let mut usage = usage(true);
-        assert!(
-            usage
-                .handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]))
-                .is_empty()
-        );
-        let delta = usage.handle_counters(&reading(
-            1,
-            &[sample(Flow::UpRx, 1500), sample(Flow::UpTx, 9)],
-        ));
+        let first = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]));
+        assert_eq!(first[&NODE], Delta::default());
+        let later = [sample(Flow::UpRx, 1500), sample(Flow::UpTx, 9)];
+        let delta = usage.handle_counters(&reading(1, &later));
         assert_eq!(delta[&NODE].provided.up_bytes, 500);
         assert_eq!(
             delta[&NODE].consumed.up_bytes, 9,

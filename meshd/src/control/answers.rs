@@ -97,14 +97,31 @@ impl View<'_> {
                 rx_bytes: counters.received_bytes,
                 tx_packets: counters.sent_packets,
                 tx_bytes: counters.sent_bytes,
-                drops: counters
-                    .drops
-                    .iter()
-                    .map(|(reason, count)| (reason.name().to_owned(), *count))
-                    .collect(),
+                drops: self.drops(),
             },
             warnings: self.warnings(),
         }
+    }
+
+    /// What was dropped by the router, and receipt messages dropped by the ledger.
+    fn drops(&self) -> BTreeMap<String, u64> {
+        let routing = self
+            .router
+            .counters()
+            .drops
+            .iter()
+            .map(|(why, n)| (why.name(), *n));
+        let ledger = self.ledger.counters();
+        let receipts = [
+            ("receipt_malformed", ledger.malformed),
+            ("receipt_foreign", ledger.foreign),
+            ("receipt_forged", ledger.forged),
+            ("receipt_stale", ledger.stale),
+            ("receipt_inconsistent", ledger.inconsistent),
+        ];
+        let all = routing.chain(receipts).filter(|(_, count)| *count > 0);
+        all.map(|(reason, count)| (reason.to_owned(), count))
+            .collect()
     }
 
     fn internet(&self) -> Internet {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use control_api::Answer;
+use control_api::{Answer, Method};
 use mesh_proto::{IfIndex, Route, RouteChange};
 use receipts::{Party, Role};
 use tracing::{debug, error, info, warn};
@@ -233,10 +233,12 @@ impl Driver {
 
     pub(super) fn handle_question(&mut self, now: Instant, question: Question) {
         let Question { method, answer } = question;
-        let outcome = match method {
-            control_api::Method::Reload => self.reload(now).map(Answer::from),
-            control_api::Method::ReceiptsExport { offset } => self.export(offset).map(Answer::from),
-            other => self.view(now).answer(&other),
+        let outcome = if method == Method::Reload {
+            self.reload(now).map(Answer::from)
+        } else if let Method::ReceiptsExport { offset } = method {
+            self.export(offset).map(Answer::from)
+        } else {
+            self.view(now).answer(&method)
         };
         // Whoever asked may be gone.
         let _ = answer.send(outcome);

@@ -119,7 +119,7 @@ impl Driver {
                     }
                 }
                 receipts::Output::Send { .. } => {}
-                receipts::Output::Event(event) => info!(?event, "receipts"),
+                receipts::Output::Event(event) => log_receipt_event(&event),
             }
         }
         any
@@ -147,6 +147,51 @@ impl Driver {
             Some(Way::Own(interface)) => info!(interface, "Internet through our own uplink"),
             Some(Way::Gateway(id)) => info!(gateway = %id, "Internet through the mesh"),
             None => warn!("no Internet"),
+        }
+    }
+}
+
+/// Everyday bookkeeping at DEBUG; what somebody disputes or loses, an operator should read.
+fn log_receipt_event(event: &receipts::Event) {
+    use receipts::Event as E;
+    match event {
+        E::OfferMade { peer, epoch, price } => debug!(%peer, epoch, %price, "offer made"),
+        E::OfferAccepted { peer, epoch, price } => debug!(%peer, epoch, %price, "offer accepted"),
+        E::ReceiptReceived {
+            peer,
+            position,
+            amount,
+            ..
+        } => {
+            debug!(%peer, epoch = position.epoch, seq = position.seq, %amount, "receipt received");
+        }
+        E::ReceiptGiven {
+            peer,
+            position,
+            amount,
+            ..
+        } => {
+            debug!(%peer, epoch = position.epoch, seq = position.seq, %amount, "receipt given");
+        }
+        E::Refused {
+            peer,
+            role,
+            refusal,
+        } => warn!(%peer, ?role, ?refusal, "receipt refused"),
+        E::Disputed { peer, bytes } => warn!(%peer, bytes, "bytes not confirmed"),
+        E::Adopted {
+            peer,
+            role,
+            position,
+        } => warn!(
+            %peer, ?role, epoch = position.epoch, seq = position.seq,
+            "the neighbor's copy of the account was ahead of ours and has been taken over"
+        ),
+        E::Equivocation(proof) => {
+            error!(
+                ?proof,
+                "a neighbor signed two different receipts of one number"
+            );
         }
     }
 }

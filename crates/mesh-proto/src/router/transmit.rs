@@ -50,6 +50,25 @@ impl Router {
         true
     }
 
+    /// Says goodbye: neighbors take other ways at once instead of finding out. The router must
+    /// not be used to receive anything after this.
+    pub fn leave(&mut self, now: Instant) {
+        self.seqno = self.seqno.next();
+        let originator = self.id;
+        let record_seq = self.records.own().record().seq;
+        let metric = Metric::INFINITE;
+        let mut tlvs =
+            vec![Tlv::Ogm(Ogm { originator, seqno: self.seqno, metric, record_seq, hops: 0 })];
+        self.neighbors.clear();
+        for id in self.originators.keys().copied().collect::<Vec<_>>() {
+            self.select_route(now, id);
+            tlvs.extend(self.ogm(now, id).map(Tlv::Ogm));
+        }
+        for ifindex in self.interfaces.keys().copied().collect::<Vec<_>>() {
+            self.transmit(ifindex, None, &tlvs);
+        }
+    }
+
     /// Sends `tlvs` to one neighbor.
     pub(super) fn send_to(&mut self, link: LinkId, tlvs: &[Tlv]) {
         if let Some(address) = self.neighbors.get(&link).map(|neighbor| neighbor.address) {
