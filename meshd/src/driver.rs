@@ -20,6 +20,7 @@ mod outputs;
 mod reload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,8 +28,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use ed25519_dalek::SigningKey;
 use mesh_proto::router::{Announcement, Start};
-use mesh_proto::{IfIndex, Network, RouteChange, Router, RouterConfig};
-use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price};
+use mesh_proto::{IfIndex, Network, NodeId, RouteChange, Router, RouterConfig};
+use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -77,11 +78,15 @@ pub(crate) struct Driver {
 /// # Errors
 /// What keeps it from starting, or the loss of the kernel port.
 pub async fn run(config: Config, config_path: PathBuf, key: SigningKey) -> Result<()> {
+    require_net_admin()?;
     let mut signals = Signals::install()?;
-    let control = ControlSocket::open(config.control());
-    let (mut driver, mut events) = Driver::start(config, config_path, key).await?;
-    let path = driver.config.control().to_owned();
-    let mut control = control.with_context(|| format!("control socket {}", path.display()))?;
+    // The lock comes first: whoever has it owns the socket and what is in the kernel.
+    let network = NetworkId::from_name(config.network().as_str());
+    let stored = Store::open(config.state(), network, Party::of(&key))?;
+    let path = config.control().to_owned();
+    let mut control =
+        ControlSocket::open(&path).with_context(|| format!("control socket {}", path.display()))?;
+    let (mut driver, mut events) = Driver::start(config, config_path, key, stored).await?;
     let end = driver
         .run_until_signal(&mut events, &mut control, &mut signals)
         .await?;
@@ -136,16 +141,14 @@ impl Driver {
         config: Config,
         config_path: PathBuf,
         key: SigningKey,
+        (store, state): (Store, State),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = Network::new(config.network().as_str());
-        let party = Party::of(&key);
-        let receipts_network = NetworkId::from_name(network.name());
-        let (store, state) = Store::open(config.state(), receipts_network, party)?;
-        let id = mesh_proto::NodeId::from_bytes(*party.as_bytes()).originator_id();
+        let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
         let setup = Setup::new(network.prefix(), id);
         let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
         let Some(KernelEvent::Adopted(adopted)) = events.recv().await else {
-            bail!("the kernel did not answer: is CAP_NET_ADMIN missing?");
+            bail!("the kernel did not say which routes there are");
         };
         let warm = !adopted.is_empty();
         let start = if warm {
@@ -161,8 +164,8 @@ impl Driver {
             getrandom::u64().context("randomness")?,
         );
         let announcement = announcement(&config, None);
-        let ledger = Ledger::new(ledger_config(&config, receipts_network), key.clone(), state)
-            .context("receipt log")?;
+        let terms = ledger_config(&config, state.header().network);
+        let ledger = Ledger::new(terms, key.clone(), state).context("receipt log")?;
         let mut driver = Self {
             router: Router::new(router_config, key, announcement, now),
             config_path,
@@ -247,6 +250,7 @@ impl Driver {
         if now >= self.next_counters {
             self.next_counters = now + COUNTER_INTERVAL;
             self.note_neighbors(now);
+            self.count_gateways();
             self.kernel.request(KernelRequest::ReadCounters);
             self.offer_refused_routes();
         }
@@ -279,6 +283,19 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Better one clear line at the start than every request refused.
+fn require_net_admin() -> Result<()> {
+    /// Its bit in the sets of capabilities (`linux/capability.h`).
+    const CAP_NET_ADMIN: u64 = 1 << 12;
+    let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    if effective.is_some_and(|set| set & CAP_NET_ADMIN == 0) {
+        bail!("may not configure the network: run as root or with CAP_NET_ADMIN");
+    }
+    Ok(())
 }
 
 /// What the mesh is told about this node.
