@@ -122,7 +122,7 @@ impl Destination {
             Self::Address(address) => best_match(routes, *address).into_iter().collect(),
             Self::Prefix(prefix) => routes
                 .into_iter()
-                .filter(|route| prefix.trunc().contains(&route.prefix))
+                .filter(|route| prefix.contains(&route.prefix))
                 .collect(),
             Self::Node(node) => owned_by(routes, node),
         };
