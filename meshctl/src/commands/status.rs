@@ -70,6 +70,7 @@ fn node(status: &Status) -> Vec<String> {
         line("Gateways", &status.gateways.to_string()),
         String::new(),
         line("Node", &own),
+        line("In receipts", &status.node_id.short()),
         line(
             "Network",
             &format::cut(&status.network, SCREEN_COLUMNS - LABEL_COLUMNS),
