@@ -41,11 +41,9 @@ need() {
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    elif have sudo; then
+    else
         say "needs root: sudo $*"
         sudo "$@"
-    else
-        die "not root and no sudo; ask an administrator to run: $*"
     fi
 }
 
@@ -56,6 +54,9 @@ install_packages() {
     say "missing: ${missing_programs[*]}"
     if ! have apt-get; then
         die "this is no Debian; install by hand what brings these programs: ${missing_programs[*]} (Debian calls the packages ${missing_packages[*]})"
+    fi
+    if [ "$(id -u)" -ne 0 ] && ! have sudo; then
+        die "neither root nor sudo; ask an administrator for: apt-get install ${missing_packages[*]}"
     fi
     say "installing from Debian: ${missing_packages[*]}"
     as_root apt-get update -qq

@@ -125,11 +125,14 @@ fn own_phone(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// r1 – r2 – r3 – r4 with gateways r3 and r4: the nearer one is used.
+/// r1 – r2 – r3 – r4 with gateways r3 and r4: the nearer and faster one is used.
 fn failover(lab: &mut Lab) -> Result<()> {
     lab.add_phone("r1")?;
-    lab.add_uplink("r3")?;
-    lab.add_uplink("r4")?;
+    for (gateway, bandwidth) in [("r3", "50M/10M"), ("r4", "5M/1M")] {
+        lab.add_uplink(gateway)?;
+        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
+        lab.node_mut(gateway)?.config.uplink = Some(uplink);
+    }
     // r4 must be reachable once r3 is gone.
     lab.air()
         .connect("r2", "r4", mesh_tests::air::Loss::percent(30))?;
@@ -188,6 +191,9 @@ fn withdraws(lab: &mut Lab) -> Result<()> {
     waited_for(true)
 }
 
+/// A receipt is due after so many bytes; what is below it may wait for a minute.
+const RECEIPT_DUE: u64 = 2 * 1024 * 1024;
+
 fn account(node: &Node, role: Role, peer: &str) -> Result<Account> {
     let accounts: Accounts = node.ctl("receipts list")?;
     let mut matching = accounts
@@ -235,11 +241,11 @@ fn export_and_verify(node: &Node) -> Result<()> {
 fn receipts(lab: &mut Lab) -> Result<()> {
     lab.node_mut("r2")?.config.sharing = Some("{price: 1000}".to_owned());
     village(lab, "r3")?;
-    let size = 2_000_000;
-    eventually_fetch(lab.node("r1")?, HOST_V4, &format!("/bytes/{size}"))?;
-    let provider = receipted(lab.node("r2")?, Role::Provider, "r1", size)?;
-    let consumer = receipted(lab.node("r1")?, Role::Consumer, "r2", size)?;
-    receipted(lab.node("r3")?, Role::Provider, "r2", size)?;
+    let download = format!("/bytes/{}", RECEIPT_DUE * 3 / 2);
+    eventually_fetch(lab.node("r1")?, HOST_V4, &download)?;
+    let provider = receipted(lab.node("r2")?, Role::Provider, "r1", RECEIPT_DUE)?;
+    let consumer = receipted(lab.node("r1")?, Role::Consumer, "r2", RECEIPT_DUE)?;
+    receipted(lab.node("r3")?, Role::Provider, "r2", RECEIPT_DUE)?;
     ensure!(
         consumer.node_id != provider.node_id,
         "both ends have the same key"
@@ -266,14 +272,14 @@ fn receipts(lab: &mut Lab) -> Result<()> {
     export_and_verify(lab.node("r2")?).context("the log after the crash")?;
 
     // And it goes on: what is forwarded now is receipted as well.
-    eventually_fetch(lab.node("r1")?, HOST_V4, &format!("/bytes/{size}"))?;
+    eventually_fetch(lab.node("r1")?, HOST_V4, &download)?;
     wait_for("a receipt for what came after the crash", PATIENCE, || {
         let accounts: Accounts = lab.node("r2")?.ctl("receipts list")?;
         let all = accounts.accounts.iter();
         let of_r1 = all.filter(|a| a.node_id == before.node_id && a.role == Role::Provider);
         let total: u64 = of_r1.map(|account| account.bytes_down).sum();
         ensure!(
-            total >= before.bytes_down + size,
+            total >= before.bytes_down + RECEIPT_DUE,
             "{total} bytes in {accounts:?}"
         );
         Ok(())

@@ -214,7 +214,7 @@ fn reload(lab: &mut Lab) -> Result<()> {
     }
 
     let r3 = lab.node_mut("r3")?;
-    r3.config.uplink = Some("off".to_owned());
+    r3.config.uplink = Some("{interface: off}".to_owned());
     r3.files().write_config(&r3.config)?;
     r3.daemon()?.signal(Signal::SIGHUP)?;
     wait_for(

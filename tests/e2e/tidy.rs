@@ -65,10 +65,9 @@ fn leaves_nothing(lab: &mut Lab) -> Result<()> {
 fn add_foreign(namespace: &Namespace) -> Result<()> {
     namespace.ip_batch(
         "route add 198.18.0.0/15 dev mesh0 table 5525 proto static\n\
-         -6 route add fd99::/64 dev mesh0 table 5526 proto static\n\
+         route add fd99::/64 dev mesh0 table 5526 proto static\n\
          route add 10.9.0.0/16 dev mesh0 proto 42\n\
          rule add pref 31150 from 10.9.0.0/16 lookup 5525\n\
-         -6 rule add pref 31150 from fd99::/64 lookup 5525\n\
          addr add fd99::1/64 dev mesh0 nodad\n\
          link add vxlan9 type vxlan id 9 dstport 9999 dev mesh0\n",
     )?;
@@ -91,7 +90,7 @@ fn after_crash(lab: &mut Lab) -> Result<()> {
     lab.node_mut("r1")?.take_daemon()?.crash()?;
     // What the dead one knew and the next one will not hear of: a router that is gone.
     namespace.ip_batch(
-        "-6 route add fd77::dead/128 via fe80::dead dev mesh0 table 5525 proto 155\n\
+        "route add fd77::dead/128 via fe80::dead dev mesh0 table 5525 proto 155\n\
          route add 100.127.9.9/32 via inet6 fe80::dead dev mesh0 table 5525 proto 155\n\
          rule add pref 31200 iif eth77 lookup 5526 proto 155\n",
     )?;

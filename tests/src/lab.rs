@@ -22,6 +22,16 @@ pub const ROUTER_ON_LAN: &str = "192.168.1.1";
 /// The IPv4 address of every phone.
 pub const PHONE: &str = "192.168.1.100";
 
+/// What a router is asked after a failure.
+const QUESTIONS: [&str; 6] = [
+    "status",
+    "neighbors",
+    "originators",
+    "routes",
+    "gateways",
+    "receipts list",
+];
+
 /// A village.
 #[derive(Debug)]
 pub struct Lab {
@@ -354,11 +364,12 @@ impl Lab {
             if let Some(phone) = &node.phone {
                 let _ = fs::write(target.join("phone.txt"), describe(phone));
             }
-            for question in ["status", "neighbors", "originators", "routes", "gateways"] {
+            for question in QUESTIONS {
                 let Ok(answer) = node.ctl_text(question) else {
                     break;
                 };
-                let _ = fs::write(target.join(format!("{question}.txt")), answer);
+                let file = format!("{}.txt", question.replace(' ', "-"));
+                let _ = fs::write(target.join(file), answer);
             }
         }
         let _ = fs::write(directory.join("air.txt"), describe(self.air.namespace()));

@@ -34,7 +34,7 @@ const PICTURE: &str = "
                                    ~
                                    ~~~~~ r6 ─── Internet
 
-   ~~~ radio   ─── wire   r5 and r6 have an uplink; r4 hears r6 worse (20 % loss)";
+   ~~~ radio   ─── wire   r5 has the better uplink; r4 and r6 hear each other badly (20 % loss)";
 
 const STEPS: usize = 8;
 /// How long anything may take before it counts as failed.
@@ -42,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FETCH: Duration = Duration::from_secs(5);
 /// What the phone loads, so that there is something to write receipts for.
 const DOWNLOAD: u64 = 4 * 1024 * 1024;
+/// A receipt is due after so many bytes; what is below it may wait for a minute.
+const RECEIPT_DUE: u64 = 2 * 1024 * 1024;
+const ATTO_PER_SMT: u64 = 1_000_000_000_000_000_000;
 const RELAYS: [&str; 5] = ["r1", "r2", "r3", "r4", "r5"];
 
 pub(crate) fn run(_: &Options) -> Result<ExitCode> {
@@ -77,16 +80,14 @@ fn village() -> Result<Lab> {
     lab.add_router("r6")?;
     lab.air().connect("r4", "r6", Loss::percent(20))?;
     lab.add_phone("r1")?;
-    for gateway in ["r5", "r6"] {
+    for (gateway, bandwidth) in [("r5", "20M/5M"), ("r6", "4M/1M")] {
         lab.add_uplink(gateway)?;
+        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
+        lab.node_mut(gateway)?.config.uplink = Some(uplink);
     }
-    for (router, price) in [
-        ("r2", 100),
-        ("r3", 100),
-        ("r4", 100),
-        ("r5", 500),
-        ("r6", 500),
-    ] {
+    // Each asks for what it pays itself, and a tenth of a thousandth SMT for its own work.
+    for (router, tenths) in [("r2", 8), ("r3", 7), ("r4", 6), ("r5", 5), ("r6", 5)] {
+        let price = tenths * ATTO_PER_SMT / 10_000;
         let config = &mut lab.node_mut(router)?.config;
         config.sharing = Some(format!("{{price: {price}}}"));
     }
@@ -188,45 +189,67 @@ fn phone_online(lab: &mut Lab, show: &mut Show) -> Result<()> {
 }
 
 fn receipts_grow(lab: &mut Lab, show: &mut Show) -> Result<()> {
-    show.step("Receipts: each pays the next one nearer to the Internet");
-    let start = Instant::now();
-    let mut covered = 0;
-    for pair in RELAYS.windows(2) {
-        let [consumer, provider] = pair else { continue };
-        let account = receipted(lab, provider, consumer)?;
-        show.say(&format!(
-            "{consumer} signed receipt {} for {provider}: {} up, {} down, {} atto-SMT",
-            account.seq,
-            bytes(account.bytes_up),
-            bytes(account.bytes_down),
-            account.amount_atto,
-        ));
-        covered += account.bytes_up + account.bytes_down;
-    }
-    show.held(&format!(
-        "all four hops receipted after {}",
-        seconds(start.elapsed())
-    ));
+    show.step("Receipts: each signs for the next one nearer to the Internet");
+    show.say("after the first download:");
+    let first = receipted(lab, show, 0)?;
+    let path = format!("/bytes/{DOWNLOAD}");
+    fetch(lab.node("r1")?.phone()?, web_at(HOST_V4), &path, PATIENCE)?;
+    show.say("after the second:");
+    let second = receipted(lab, show, first)?;
+    show.held("they grow on all four hops");
     for router in RELAYS.iter().skip(1) {
         verify(&exported(lab, router)?)?;
     }
     show.held("the logs of r2, r3, r4 and r5 verify: every signature, every link of the chain");
-    show.figure("bytes receipted over 4 hops", bytes(covered));
+    show.figure(
+        "signed for on the last hop",
+        format!("{} in {second} receipts", bytes(signed(lab)?)),
+    );
     Ok(())
 }
 
-/// Waits until a receipt covers the whole download.
-fn receipted(lab: &Lab, provider: &str, consumer: &str) -> Result<Account> {
-    let what = format!("a receipt of {consumer} for {provider} that covers the download");
-    wait_for(&what, PATIENCE, || {
-        let accounts: Accounts = lab.node(provider)?.ctl("receipts list")?;
-        let mut accounts = accounts.accounts.into_iter();
-        let account = accounts
-            .find(|a| a.role == Role::Provider && a.name.as_deref() == Some(consumer))
-            .context("no account")?;
-        ensure!(account.bytes_down >= DOWNLOAD, "{account:?}");
-        Ok(account)
-    })
+/// Waits until all hops have a receipt beyond number `seen` that covers what is due, and returns
+/// the number that all of them have reached.
+fn receipted(lab: &Lab, show: &Show, seen: u64) -> Result<u64> {
+    let mut reached = u64::MAX;
+    for pair in RELAYS.windows(2) {
+        let [consumer, provider] = pair else { continue };
+        let what = format!("receipt {} of {consumer} for {provider}", seen + 1);
+        let account = wait_for(&what, PATIENCE, || {
+            let account = account(lab, provider, consumer)?;
+            let due = account.seq > seen && account.unsigned_bytes < RECEIPT_DUE;
+            ensure!(due && account.bytes_down > RECEIPT_DUE, "{account:?}");
+            Ok(account)
+        })?;
+        show.say(&format!(
+            "  {consumer} signed number {} for {provider}: {} up, {} down, {}",
+            account.seq,
+            bytes(account.bytes_up),
+            bytes(account.bytes_down),
+            smt(&account)?,
+        ));
+        reached = reached.min(account.seq);
+    }
+    Ok(reached)
+}
+
+fn account(lab: &Lab, provider: &str, consumer: &str) -> Result<Account> {
+    let accounts: Accounts = lab.node(provider)?.ctl("receipts list")?;
+    let mut accounts = accounts.accounts.into_iter();
+    accounts
+        .find(|a| a.role == Role::Provider && a.name.as_deref() == Some(consumer))
+        .with_context(|| format!("{provider} has no account of {consumer}"))
+}
+
+fn smt(account: &Account) -> Result<String> {
+    let atto: u128 = account.amount_atto.to_string().parse()?;
+    let tenths = atto * 10_000 / u128::from(ATTO_PER_SMT);
+    Ok(format!("{}.{:04} SMT", tenths / 10_000, tenths % 10_000))
+}
+
+fn signed(lab: &Lab) -> Result<u64> {
+    let account = account(lab, "r5", "r4")?;
+    Ok(account.bytes_up + account.bytes_down)
 }
 
 fn gateway_dies(lab: &mut Lab, show: &mut Show) -> Result<()> {
