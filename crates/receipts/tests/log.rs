@@ -8,8 +8,7 @@
 
 mod common;
 
-use common::{MIB, key, network, offer, party, receipts, totals};
-use ed25519_dalek::Signer;
+use common::{MIB, key, network, offer, party, receipts, resigned, totals};
 use proptest::prelude::*;
 use receipts::log::{
     CutReason, Fault, Header, HeaderError, Record, VerifyError, Writer, export, recover, verify,
@@ -359,14 +358,33 @@ fn whatever_is_wrong_in_a_well_framed_log_is_found() {
 #[test]
 fn an_amount_that_does_not_follow_from_the_offer_is_found() {
     // A consumer and a provider who agree can sign any amount.
-    let mut bytes = receipts(1)[0].to_bytes();
-    bytes[120] += 1;
-    let signature = key(2).sign(&bytes[..192]).to_bytes();
-    bytes[192..].copy_from_slice(&signature);
-    let dearer = Receipt::parse(&bytes).unwrap();
+    let dearer = resigned(&receipts(1)[0], 2, |content| content[120] += 1);
     assert_eq!(dearer.verify(), Ok(()));
     let records = vec![Record::OfferMade(offer()), Record::ReceiptReceived(dearer)];
     assert_eq!(fault_of(records), Fault::Receipt(ReceiptError::Amount));
+}
+
+#[test]
+fn a_first_receipt_with_a_predecessor_is_found() {
+    let odd = resigned(&receipts(1)[0], 2, |content| content[164] = 1);
+    let records = vec![Record::OfferMade(offer()), Record::ReceiptReceived(odd)];
+    assert_eq!(fault_of(records), Fault::Receipt(ReceiptError::Chain));
+}
+
+#[test]
+fn heads_never_move_back() {
+    let mut state = receipts::State::new(header());
+    let mut records = provided();
+    records.reverse();
+    for record in records {
+        state.apply(&record).unwrap();
+    }
+    let pair = &state.providing()[&party(2)];
+    assert_eq!(pair.position(), Some(Position { epoch: 7, seq: 3 }));
+    assert_eq!(pair.amount(), receipts(3)[2].amount());
+    let earlier = Offer::sign(&key(1), network(), party(2), 6, Price::FREE, 0);
+    state.apply(&Record::OfferMade(earlier)).unwrap();
+    assert_eq!(state.providing()[&party(2)].current_offer(), Some(&offer()));
 }
 
 #[test]

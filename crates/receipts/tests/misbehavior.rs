@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::{MIB, World, assert_logs_verify, at, key, network, party, totals};
+use common::{MIB, World, assert_logs_verify, at, forged, key, network, party, resigned, totals};
 use receipts::log::{Header, Record};
+use receipts::message::Head;
 use receipts::{
     Amount, CompactReceipt, Event, Ledger, LedgerConfig, LedgerError, Message, MessageError, Offer,
-    Position, Price, Receipt, RefusalReason, Request, Role, State, Usage,
+    Position, Price, Receipt, Refusal, RefusalReason, Request, Role, State, Usage,
 };
 
 /// Node 2 has signed one receipt; returns it and the offer.
@@ -83,6 +84,75 @@ fn a_provider_that_claims_more_gets_what_was_counted() {
         );
     }
     assert_logs_verify(&world);
+}
+
+#[test]
+fn a_consumer_that_lowers_every_request_is_asked_at_the_pace_of_retries() {
+    let mut world = World::pair(1000);
+    world.lose(|_| true);
+    world.count(1, party(2), Role::Provider, 0, 3 * MIB);
+    for byte in 1..=100 {
+        let refusal = Refusal {
+            position: Position { epoch: 1, seq: 1 },
+            confirmed: totals(0, 3 * MIB - byte, 0),
+            reason: RefusalReason::Unconfirmed,
+        };
+        let _ = world.inject(2, 1, &Message::Refusal(refusal));
+    }
+    let asked = world
+        .sent
+        .iter()
+        .filter(|(_, _, m)| matches!(m, Message::Request(_)))
+        .count();
+    assert!(asked <= 5, "{asked} requests while no time passed");
+}
+
+#[test]
+fn the_allowance_after_a_restart_is_the_smaller_of_two_limits() {
+    for (credit, allowed) in [(MIB, MIB), (1000 * MIB, 8 * MIB)] {
+        let mut world = World::pair(1000);
+        let now = world.now;
+        world
+            .node(1)
+            .ledger
+            .set_sharing(now, Price::new(1000), credit);
+        world.traffic(1, 2, 0, 3 * MIB);
+        world.restart(2, |_| {});
+        world.count(1, party(2), Role::Provider, 0, allowed + 65536);
+        world.seconds(61);
+        assert_eq!(
+            world.provided(1, 2).position,
+            at(1, 2),
+            "within, credit {credit}"
+        );
+        world.count(1, party(2), Role::Provider, 0, 2 * MIB);
+        world.seconds(30);
+        assert_eq!(
+            world.provided(1, 2).position,
+            at(1, 2),
+            "beyond, credit {credit}"
+        );
+    }
+}
+
+#[test]
+fn each_direction_and_their_sum_must_be_confirmed() {
+    // Counted: 10 MiB each way; 1 % and 64 KiB of that is 170,393 bytes.
+    let counted = 10 * MIB;
+    for (up, down, confirmed) in [
+        (counted + 170_000, counted, true),
+        (counted + 171_000, counted - 171_000, false),
+        (counted - 171_000, counted + 171_000, false),
+        // 1 % of the sum and 64 KiB once: 275,251.
+        (counted + 150_000, counted + 120_000, true),
+        (counted + 150_000, counted + 130_000, false),
+    ] {
+        let mut world = World::pair(1000);
+        world.count(2, party(1), Role::Consumer, counted, counted);
+        world.count(1, party(2), Role::Provider, up, down);
+        let signed = world.provided(1, 2).position == at(1, 1);
+        assert_eq!(signed, confirmed, "up {up} down {down}");
+    }
 }
 
 #[test]
@@ -164,6 +234,103 @@ fn a_forged_contradiction_is_no_proof() {
         "{result:?}"
     );
     assert!(!world.provided(1, 2).equivocated);
+}
+
+#[test]
+fn a_forged_receipt_is_not_believed() {
+    let mut world = World::pair(1000);
+    let (offer, receipt) = one_receipt(&mut world);
+    let next = Receipt::sign(&key(2), &offer, Some(&receipt), totals(0, 4 * MIB, 0)).unwrap();
+    let compact = |receipt: &Receipt| Message::Receipt(CompactReceipt::from(receipt));
+    let result = world.inject(2, 1, &compact(&forged(&next)));
+    assert!(
+        matches!(result, Err(MessageError::Signature(_))),
+        "{result:?}"
+    );
+    assert_eq!(world.inject(2, 1, &compact(&next)), Ok(()));
+}
+
+#[test]
+fn a_first_receipt_with_a_predecessor_is_dropped() {
+    let mut world = World::pair(1000);
+    world.lose(|message| matches!(message, Message::Receipt(_)));
+    world.traffic(1, 2, 0, 3 * MIB);
+    let given = world
+        .node(2)
+        .records()
+        .into_iter()
+        .find_map(|record| match record {
+            Record::ReceiptGiven(receipt) => Some(receipt),
+            _ => None,
+        });
+    let odd = resigned(&given.unwrap(), 2, |content| {
+        content.iter_mut().skip(164).for_each(|b| *b = 1)
+    });
+    let result = world.inject(2, 1, &Message::Receipt(CompactReceipt::from(&odd)));
+    assert!(
+        matches!(result, Err(MessageError::Receipt(_))),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn a_forged_head_is_not_adopted() {
+    let mut world = World::pair(1000);
+    let (offer, receipt) = one_receipt(&mut world);
+    let next = Receipt::sign(&key(2), &offer, Some(&receipt), totals(0, 4 * MIB, 0)).unwrap();
+    let head = |offer: &Offer, receipt: &Receipt| {
+        Message::Head(Box::new(
+            Head::new(offer.clone(), Some(receipt.clone())).unwrap(),
+        ))
+    };
+    let is_forgery = |result| matches!(result, Err(MessageError::Signature(_)));
+
+    // To the provider: a receipt nobody signed, and one under an offer the provider never made.
+    assert!(is_forgery(world.inject(
+        2,
+        1,
+        &head(&offer, &forged(&next))
+    )));
+    let mut bytes = Offer::sign(&key(1), network(), party(2), 9, Price::MAX, 0).to_bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    let dear = Offer::parse(&bytes).unwrap();
+    let owed = Receipt::sign(&key(2), &dear, None, totals(0, 1, 0)).unwrap();
+    assert!(is_forgery(world.inject(2, 1, &head(&dear, &owed))));
+
+    // To the consumer: the same two.
+    let dear = Offer::sign(&key(1), network(), party(2), 9, Price::MAX, 0);
+    let owed = Receipt::sign(&key(2), &dear, None, totals(0, 1, 0)).unwrap();
+    assert!(is_forgery(world.inject(1, 2, &head(&dear, &forged(&owed)))));
+    let unmade = Offer::parse(&bytes).unwrap();
+    assert!(is_forgery(world.inject(1, 2, &head(&unmade, &owed))));
+
+    assert_eq!(world.provided(1, 2).position, at(1, 1));
+    assert_eq!(world.consumed(1, 2).position, at(1, 1));
+    assert_eq!(
+        world.inject(2, 1, &head(&offer, &next)),
+        Ok(()),
+        "the true one is"
+    );
+}
+
+#[test]
+fn a_head_that_contradicts_the_account_is_not_adopted() {
+    let mut world = World::pair(1000);
+    let (offer, _) = one_receipt(&mut world);
+    let fork = Receipt::sign(&key(2), &offer, None, totals(0, 1, 0)).unwrap();
+    let on_fork = Receipt::sign(&key(2), &offer, Some(&fork), totals(0, 9 * MIB, 0)).unwrap();
+    let head = Head::new(offer, Some(on_fork)).unwrap();
+    let message = Message::Head(Box::new(head));
+    let to_provider = world.inject(2, 1, &message);
+    assert!(
+        matches!(to_provider, Err(MessageError::Receipt(_))),
+        "{to_provider:?}"
+    );
+    let to_consumer = world.inject(1, 2, &message);
+    assert!(
+        matches!(to_consumer, Err(MessageError::Receipt(_))),
+        "{to_consumer:?}"
+    );
 }
 
 #[test]

@@ -243,13 +243,31 @@ fn receipts_are_chained() {
 }
 
 #[test]
-fn a_key_without_a_valid_point_signs_nothing() {
-    // The identity point has small order: with cofactored checks anybody could sign for it.
+fn a_key_of_small_order_signs_nothing() {
+    // The identity point as key and as R with s = 0 satisfies the equation of RFC 8032 for every
+    // message; only the strict rules refuse it.
+    let identity = [[1].as_slice(), &[0; 31]].concat();
     let mut bytes = offer().to_bytes();
-    bytes[24] = 1;
-    bytes[25..56].fill(0);
+    bytes[24..56].copy_from_slice(&identity);
+    bytes[116..148].copy_from_slice(&identity);
+    bytes[148..180].fill(0);
     let weak = Offer::parse(&bytes).unwrap();
     assert!(weak.verify().is_err());
+}
+
+#[test]
+fn an_offer_has_seq_0_and_a_receipt_has_not() {
+    let mut bytes = offer().to_bytes();
+    bytes[96] = 1;
+    assert_eq!(Offer::parse(&bytes), Err(ParseError::Seq(1)));
+    let mut bytes = receipts(1)[0].to_bytes();
+    bytes[96] = 0;
+    assert_eq!(Receipt::parse(&bytes), Err(ParseError::Seq(0)));
+    for message in &every_message()[1..3] {
+        let mut bytes = message.to_bytes();
+        bytes[10] = 0;
+        assert_eq!(Message::parse(&bytes), Err(ParseError::Seq(0)));
+    }
 }
 
 #[test]

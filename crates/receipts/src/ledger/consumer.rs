@@ -105,13 +105,7 @@ impl ConsumerAccount {
         if known.is_some_and(|known| known.hash() == offer.hash()) {
             return Ok(());
         }
-        if known.is_none()
-            && self
-                .state
-                .receipt()
-                .is_some_and(|last| last.check_offer(offer).is_ok())
-        {
-            // Our log lost the offer and kept the receipts: it was accepted once.
+        if self.was_accepted(offer) {
             offer.verify()?;
             self.state.set_offer(offer);
             self.offer_logged = false;
@@ -125,15 +119,23 @@ impl ConsumerAccount {
         }
         if offer.price() > desk.config.max_price {
             self.too_dear = Some(offer.epoch());
-            self.refuse(
-                offer.heading().position,
-                Totals::ZERO,
-                RefusalReason::Price,
-                desk,
-            );
+            let position = offer.heading().position;
+            self.refuse(position, Totals::ZERO, RefusalReason::Price, desk);
             return Ok(());
         }
         offer.verify()?;
+        self.accept(offer, desk);
+        Ok(())
+    }
+
+    /// Our log lost the offer and kept receipts given under it.
+    fn was_accepted(&self, offer: &Offer) -> bool {
+        let last = self.state.receipt();
+        self.state.current_offer().is_none()
+            && last.is_some_and(|last| last.check_offer(offer).is_ok())
+    }
+
+    fn accept(&mut self, offer: &Offer, desk: &mut Desk) {
         self.state.set_offer(offer);
         self.offer_logged = false;
         self.too_dear = None;
@@ -143,7 +145,6 @@ impl ConsumerAccount {
             epoch: offer.epoch(),
             price: offer.price(),
         });
-        Ok(())
     }
 
     fn show_head(&self, desk: &mut Desk) {

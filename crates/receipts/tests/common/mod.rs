@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use receipts::log::{Header, Record, Writer, recover, verify};
 use receipts::{
     AccountView, ContentHash, Event, Ledger, LedgerConfig, Message, NetworkId, Offer, Output,
@@ -51,6 +51,22 @@ pub fn receipts(count: u32) -> Vec<Receipt> {
         chain.push(Receipt::sign(&key(2), &offer(), chain.last(), total).unwrap());
     }
     chain
+}
+
+/// A receipt with other content, signed all the same by the owner of key `seed`.
+pub fn resigned(receipt: &Receipt, seed: u8, change: impl FnOnce(&mut [u8])) -> Receipt {
+    let mut bytes = receipt.to_bytes();
+    let (content, signature) = bytes.split_at_mut(192);
+    change(content);
+    signature.copy_from_slice(&key(seed).sign(content).to_bytes());
+    Receipt::parse(&bytes).unwrap()
+}
+
+/// A receipt with a signature that is not valid.
+pub fn forged(receipt: &Receipt) -> Receipt {
+    let mut bytes = receipt.to_bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    Receipt::parse(&bytes).unwrap()
 }
 
 /// An arbitrary beginning of virtual time.
