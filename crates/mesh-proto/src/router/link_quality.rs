@@ -5,15 +5,22 @@ use std::time::{Duration, Instant};
 use crate::Metric;
 use crate::wire::Hello;
 
-/// Hellos remembered. At two a second: eight seconds, enough to tell 6 % of loss from none.
+/// Hellos that the quality is taken from. At two a second: eight seconds, enough to tell 6 % of
+/// loss from none.
 const WINDOW: u32 = 16;
+/// Hellos that the usual loss is taken from, by which a link is given up: so many that a link of
+/// 10 % loss passes for one without loss once in 800 times.
+const LONG_WINDOW: u32 = 63;
+/// A link of fewer hellos than this is taken for one that loses some, or links of much loss would
+/// be given up before it is known.
+const YOUNG: u32 = 8;
 /// Hellos in a row that a link without loss may miss before it is given up: one collision, one
 /// late timer, and the one that proves it.
 const MIN_MISSES: u32 = 3;
 /// How likely a living link may be given up by chance, in parts per million per hello. The usual
 /// loss of the link decides how many misses that takes (an accrual failure detector: Hayashibara
 /// et al., The φ Accrual Failure Detector, 2004).
-const GIVE_UP_PPM: u32 = 100;
+const GIVE_UP_PPM: u64 = 10;
 /// Airtime of a 1500-byte packet on a link of unknown speed, µs: 24 Mbit/s, a usual rate of
 /// outdoor radios.
 const ASSUMED_AIRTIME_US: u32 = 500;
@@ -22,8 +29,8 @@ const ASSUMED_AIRTIME_US: u32 = 500;
 #[derive(Debug)]
 pub(super) struct HelloWindow {
     /// Newest in the lowest bit; a set bit arrived.
-    heard: u32,
-    /// Hellos expected so far, at most [`WINDOW`].
+    heard: u64,
+    /// Hellos expected so far, at most [`LONG_WINDOW`].
     expected: u32,
     last_seqno: u16,
     last_at: Instant,
@@ -45,13 +52,21 @@ impl HelloWindow {
     /// began anew; what was learned of the link stays.
     pub(super) fn hear(&mut self, now: Instant, hello: &Hello) {
         let gap = u32::from(hello.seqno.wrapping_sub(self.last_seqno));
-        let shift = match gap {
-            0 => return,
-            1..=WINDOW => gap,
-            _ => 1,
-        };
-        self.heard = self.heard.checked_shl(shift).unwrap_or(0) | 1;
-        self.expected = (self.expected + shift).min(WINDOW);
+        match gap {
+            0 => {}
+            1..=WINDOW => self.take(now, hello, gap),
+            _ => self.take(now, hello, 1),
+        }
+    }
+
+    /// Takes note of the first hello after the sender's restart, whatever its number.
+    pub(super) fn hear_anew(&mut self, now: Instant, hello: &Hello) {
+        self.take(now, hello, 1);
+    }
+
+    fn take(&mut self, now: Instant, hello: &Hello, shift: u32) {
+        self.heard = self.heard << shift | 1;
+        self.expected = (self.expected + shift).min(LONG_WINDOW);
         self.last_seqno = hello.seqno;
         self.last_at = now;
         self.interval = hello.interval();
@@ -61,8 +76,7 @@ impl HelloWindow {
     pub(super) fn quality(&self, now: Instant) -> u8 {
         let overdue = self.overdue(now);
         let expected = (self.expected + overdue).min(WINDOW);
-        let mask = (1_u32 << expected) - 1;
-        let heard = (self.heard.checked_shl(overdue).unwrap_or(0) & mask).count_ones();
+        let heard = newest(self.heard << overdue, expected);
         // heard ≤ expected, so the share is at most 255.
         u8::try_from(heard * 255 / expected).unwrap_or(u8::MAX)
     }
@@ -74,12 +88,12 @@ impl HelloWindow {
 
     /// The least number of misses in a row that is unlikely on a living link.
     fn misses_allowed(&self) -> u32 {
-        let mask = (1_u32 << self.expected) - 1;
-        let lost = self.expected - (self.heard & mask).count_ones();
-        let mut chance_ppm: u32 = 1_000_000;
+        let lost = self.expected - newest(self.heard, self.expected);
+        let lost = lost.max(u32::from(self.expected < YOUNG));
+        let mut chance_ppm: u64 = 1_000_000;
         let mut misses = 0;
         while chance_ppm > GIVE_UP_PPM && misses < WINDOW {
-            chance_ppm = chance_ppm * lost / self.expected;
+            chance_ppm = chance_ppm * u64::from(lost) / u64::from(self.expected);
             misses += 1;
         }
         misses.max(MIN_MISSES)
@@ -93,6 +107,12 @@ impl HelloWindow {
             .unwrap_or(u32::MAX)
             .min(WINDOW)
     }
+}
+
+/// How many of the newest `expected` hellos, at most [`LONG_WINDOW`], were heard.
+const fn newest(heard: u64, expected: u32) -> u32 {
+    let mask = (1 << expected) - 1;
+    (heard & mask).count_ones()
 }
 
 /// What a link costs when `rx` of the neighbor's hellos arrive here and `tx` of ours there, both
@@ -165,6 +185,25 @@ mod tests {
         let (lossy, _) = window(40, 3);
         assert!(lossy.misses_allowed() >= 8, "{}", lossy.misses_allowed());
         assert!(lossy.misses_allowed() <= WINDOW);
+    }
+
+    #[test]
+    fn the_usual_loss_outlasts_a_lucky_streak() {
+        let (mut window, mut now) = window(40, 3);
+        for seqno in 40..60 {
+            now += INTERVAL;
+            window.hear(now, &hello(seqno));
+        }
+        assert_eq!(window.quality(now), 255);
+        assert!(window.misses_allowed() >= 6, "{}", window.misses_allowed());
+    }
+
+    #[test]
+    fn a_young_link_is_not_given_up_for_its_first_losses() {
+        let (young, _) = window(3, 0);
+        assert!(young.misses_allowed() >= 8, "{}", young.misses_allowed());
+        let (grown, _) = window(8, 0);
+        assert_eq!(grown.misses_allowed(), MIN_MISSES);
     }
 
     #[test]

@@ -62,8 +62,16 @@ impl Neighbor {
             false => Continuity::StateLost,
         };
         self.boot = hello.boot;
-        self.hellos.hear(now, hello);
+        match continuity {
+            Continuity::Same => self.hellos.hear(now, hello),
+            Continuity::Restarted | Continuity::StateLost => self.hellos.hear_anew(now, hello),
+        }
         continuity
+    }
+
+    /// The boot its last hello named.
+    pub(super) const fn boot(&self) -> u32 {
+        self.boot
     }
 
     pub(super) fn handle_report(&mut self, now: Instant, quality: u8) {
