@@ -44,6 +44,9 @@ pub struct Candidate<K> {
     pub advertised: Metric,
     /// The cost of the link to the neighbor.
     pub link_cost: Metric,
+    /// Whether the neighbor is the originator itself: a route that ends where it arrives cannot
+    /// lead in a circle, whatever was advertised before.
+    pub direct: bool,
 }
 
 impl<K> Candidate<K> {
@@ -55,7 +58,8 @@ impl<K> Candidate<K> {
 
 /// Selects a route.
 ///
-/// 1. Only usable routes count: finite, and admitted by the feasibility distance if there is one.
+/// 1. Only usable routes count: finite, and direct or admitted by the feasibility distance if
+///    there is one.
 /// 2. The lowest metric wins; among equals the lowest link, so that the choice is stable.
 /// 3. The route in use stays unless the winner beats it by [`SWITCH_GAIN_PERCENT`], or it is no
 ///    longer usable.
@@ -67,7 +71,7 @@ pub fn select<K: Copy + Ord>(
     let usable: Vec<_> = candidates
         .into_iter()
         .filter(|c| c.metric().is_finite())
-        .filter(|c| feasibility.is_none_or(|fd| fd.admits(c.seqno, c.advertised)))
+        .filter(|c| c.direct || feasibility.is_none_or(|fd| fd.admits(c.seqno, c.advertised)))
         .collect();
     let best = usable.iter().min_by_key(|c| (c.metric(), c.link))?;
     let current = usable.iter().find(|c| Some(c.link) == in_use);
@@ -89,6 +93,7 @@ mod tests {
             seqno: SeqNo::new(seqno),
             advertised: Metric::from_us(advertised),
             link_cost: Metric::from_us(600),
+            direct: false,
         }
     }
 
@@ -117,6 +122,15 @@ mod tests {
             select(routes, distance(7, 1), None).map(|c| c.link),
             Some(1)
         );
+    }
+
+    #[test]
+    fn the_originator_itself_is_always_a_feasible_next_hop() {
+        let direct = Candidate {
+            direct: true,
+            ..candidate(1, 2, 0)
+        };
+        assert_eq!(select([direct], distance(7, 500), None), Some(direct));
     }
 
     #[test]

@@ -11,9 +11,11 @@
 //! | `routes` | selection for each originator, and what follows for the RIB |
 //! | `gateways` | which gateway is used; what a gateway needs itself |
 //! | `records` | our own record and those of others |
+//! | `caution` | what a start must respect of the life before it |
 //! | `neighbor`, `link_quality`, `originator` | the tables' entries |
 //! | `view` | the state as operators see it |
 
+mod caution;
 mod counters;
 mod gateways;
 mod link_quality;
@@ -35,6 +37,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, rib::Rib};
+use caution::Caution;
 pub use counters::{Counters, DropReason};
 use gateways::ChosenGateway;
 pub use neighbor::LinkId;
@@ -167,6 +170,8 @@ struct Interface {
     hello_seqno: u16,
     next_hello: Instant,
     last_hello: Option<Instant>,
+    /// Somebody new listens: the next hello takes everything we know along.
+    greets: bool,
 }
 
 /// The routing state of one node.
@@ -181,6 +186,7 @@ pub struct Router {
     records: Records,
     rib: Rib,
     chosen_gateway: Option<ChosenGateway>,
+    caution: Caution,
     seqno: SeqNo,
     next_ogm: Instant,
     next_sweep: Instant,
@@ -217,6 +223,7 @@ impl Router {
             records,
             rib,
             chosen_gateway: None,
+            caution: Caution::new(&config),
             seqno: SeqNo::new(0),
             next_ogm: now,
             next_sweep: now + SWEEP_INTERVAL,
@@ -247,7 +254,9 @@ impl Router {
                 hello_seqno: 0,
                 next_hello: now,
                 last_hello: None,
+                greets: false,
             });
+        self.caution.begin(now);
     }
 
     /// An interface is gone or unusable: all its links are.
@@ -277,6 +286,9 @@ impl Router {
         for link in lost {
             self.drop_neighbor(now, link);
         }
+        if self.caution.end_listening(now) {
+            self.choose_first_routes(now);
+        }
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_INTERVAL;
             self.sweep(now);
@@ -291,11 +303,13 @@ impl Router {
             .values()
             .map(|interface| interface.next_hello);
         let neighbors = self.neighbors.values().map(Neighbor::deadline);
-        let ogm = (!self.interfaces.is_empty()).then_some(self.next_ogm);
+        // Without an interface there is nobody to say anything to.
+        let can_send = !self.interfaces.is_empty();
         hellos
             .chain(neighbors)
-            .chain(ogm)
-            .chain(self.flush_at)
+            .chain(self.caution.deadline())
+            .chain(Some(self.next_ogm).filter(|_| can_send))
+            .chain(self.flush_at.filter(|_| can_send))
             .fold(self.next_sweep, Instant::min)
     }
 
@@ -309,8 +323,12 @@ impl Router {
 
     /// Changes what we tell the mesh about ourselves.
     pub fn announce(&mut self, now: Instant, announcement: Announcement) {
+        let was_gateway = self.is_gateway();
         if !self.records.announce(announcement) {
             return;
+        }
+        if was_gateway != self.is_gateway() {
+            self.event(Event::GatewaysChanged);
         }
         self.pending_records.insert(self.id);
         self.flush_by(now);

@@ -6,8 +6,7 @@ use std::time::Instant;
 use super::counters::DropReason;
 use super::neighbor::{Continuity, LinkId, Neighbor};
 use super::originator::Originator;
-use super::{ADOPTION_TIME, Event, MAX_NEIGHBORS, MAX_ORIGINATORS, Router, Start};
-use crate::route_selection::FeasibilityDistance;
+use super::{Event, MAX_NEIGHBORS, MAX_ORIGINATORS, Router};
 use crate::wire::{Hello, LinkReport, Ogm, Packet, Payload, Tlv};
 use crate::{IfIndex, Metric, OriginatorId};
 
@@ -102,8 +101,12 @@ impl Router {
         let moved = std::mem::replace(&mut neighbor.address, source) != source;
         match neighbor.handle_hello(now, hello) {
             Continuity::Same => {}
-            Continuity::Restarted => self.greet(now, link.ifindex),
+            Continuity::Restarted => {
+                self.remind_of_routes(link);
+                self.greet(now, link.ifindex);
+            }
             Continuity::StateLost => {
+                self.remind_of_routes(link);
                 self.drop_neighbor(now, link);
                 self.neighbors
                     .insert(link, Neighbor::new(now, source, hello));
@@ -121,7 +124,14 @@ impl Router {
             .entries
             .iter()
             .find(|entry| entry.neighbor == self.id);
-        if let (Some(entry), Some(neighbor)) = (ours, self.neighbors.get_mut(&link)) {
+        let Some(entry) = ours else {
+            return;
+        };
+        if entry.boot != self.config.boot {
+            // It still sends packets through us by what we said before the restart, so it is no
+            // next hop for us yet.
+            self.caution.note_earlier_life();
+        } else if let Some(neighbor) = self.neighbors.get_mut(&link) {
             neighbor.handle_report(now, entry.quality);
         }
     }
@@ -132,25 +142,21 @@ impl Router {
             return Ok(());
         }
         if !self.originators.contains_key(&ogm.originator) {
-            if !ogm.metric.is_finite() {
+            // Retractions of what we do not know say nothing, unless they remind us of what we
+            // said in an earlier life.
+            if !ogm.metric.is_finite() && !self.caution.is_listening() {
                 return Ok(());
             }
             if self.originators.len() >= MAX_ORIGINATORS {
                 return Err(DropReason::TableFull);
             }
-            let feasibility = self.caution_after_restart(now, link, ogm);
-            self.originators
-                .insert(ogm.originator, Originator::new(now, feasibility));
+            self.meet(now, link, ogm);
+        }
+        if link.neighbor == ogm.originator {
+            self.remind_of_past(link, ogm);
         }
         if let Some(originator) = self.originators.get_mut(&ogm.originator) {
-            let known = originator.feasibility.map(|fd| fd.seqno);
             originator.offer(now, link, ogm);
-            // An originator that forgot how far it had counted learns it from its neighbors.
-            if link.neighbor == ogm.originator && known.is_some_and(|k| k.is_newer_than(ogm.seqno))
-            {
-                self.pending_ogms.insert(ogm.originator);
-                self.flush_soon(now);
-            }
         }
         if ogm.metric.is_finite() {
             self.records
@@ -161,36 +167,52 @@ impl Router {
         Ok(())
     }
 
-    /// Our own OGM comes back with a number we have not used: it is from before a restart.
-    /// Others would not believe lower ones, so we go on from there.
+    /// Our own OGM comes back with a number we have not used: it is from an earlier life. Others
+    /// would not believe lower ones, so we go on from there. Our record of then may have had the
+    /// number of today's, so that gets a new one in any case.
     fn catch_up_with_own_past(&mut self, now: Instant, ogm: &Ogm) {
-        if ogm.seqno.is_newer_than(self.seqno) {
+        let forgot = ogm.seqno.is_newer_than(self.seqno);
+        if forgot {
+            self.caution.note_earlier_life();
             self.seqno = ogm.seqno.next();
             self.pending_ogms.insert(self.id);
-            self.flush_by(now);
         }
-        if self.records.catch_up(ogm.record_seq) {
+        let outdated = self.records.catch_up(ogm.record_seq, forgot);
+        if outdated {
             self.pending_records.insert(self.id);
+        }
+        if forgot || outdated {
             self.flush_by(now);
         }
     }
 
-    /// After a warm restart others still route through us, but what we advertised to them is
-    /// forgotten. Until an originator raises its sequence number, its routes may lead back to
-    /// us: the kernel keeps the adopted ones meanwhile.
-    fn caution_after_restart(
-        &self,
-        now: Instant,
-        link: LinkId,
-        ogm: &Ogm,
-    ) -> Option<FeasibilityDistance> {
-        let warm = matches!(self.config.start, Start::Warm(_));
-        let recent = now < self.started + ADOPTION_TIME;
+    /// A new originator is heard of.
+    fn meet(&mut self, now: Instant, link: LinkId, ogm: &Ogm) {
+        let mut originator = Originator::new(now);
         let first_hand = link.neighbor == ogm.originator;
-        (warm && recent && !first_hand).then_some(FeasibilityDistance {
-            seqno: ogm.seqno,
-            metric: Metric::ZERO,
-        })
+        if !first_hand && !self.caution.is_listening() && self.caution.asks_for_newer(now) {
+            originator.offer(now, link, ogm);
+            originator.ask_for_newer();
+        }
+        self.originators.insert(ogm.originator, originator);
+    }
+
+    /// An originator that forgot how far it had counted learns it from its neighbors.
+    fn remind_of_past(&mut self, link: LinkId, ogm: &Ogm) {
+        let originator = self.originators.get(&ogm.originator);
+        let Some(known) = originator.and_then(|originator| originator.feasibility) else {
+            return;
+        };
+        if known.seqno.is_newer_than(ogm.seqno) {
+            let reminder = Ogm {
+                seqno: known.seqno,
+                metric: Metric::INFINITE,
+                record_seq: self.records.seq(ogm.originator).unwrap_or_default(),
+                hops: u8::MAX,
+                ..*ogm
+            };
+            self.send_to(link, &[Tlv::Ogm(reminder)]);
+        }
     }
 
     fn receive_payload(&mut self, from: OriginatorId, payload: Payload) -> Result<(), DropReason> {

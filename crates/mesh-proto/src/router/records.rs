@@ -94,13 +94,17 @@ impl Records {
         true
     }
 
-    /// Somebody has seen our record with number `seen`: goes beyond it if ours is lower.
-    pub(super) fn catch_up(&mut self, seen: SeqNo) -> bool {
-        let behind = seen.is_newer_than(self.own.record().seq);
-        if behind {
-            self.sign_own(self.announcement(), seen.next());
+    /// Somebody has seen our record with number `seen`: goes beyond it if ours is lower, or if
+    /// it is from `an_earlier_life` and may differ from ours even if that has the same number.
+    /// Returns whether there is a new one.
+    pub(super) fn catch_up(&mut self, seen: SeqNo, an_earlier_life: bool) -> bool {
+        let ours = self.own.record().seq;
+        let behind = seen.is_newer_than(ours);
+        if behind || an_earlier_life {
+            let last = if behind { seen } else { ours };
+            self.sign_own(self.announcement(), last.next());
         }
-        behind
+        behind || an_earlier_life
     }
 
     /// Takes the next IPv4 mesh address that follows from our key.
@@ -141,10 +145,14 @@ impl Records {
         self.own = record.sign(&self.network, &self.key);
     }
 
-    /// A neighbor says that it has record `seq` of `id`.
+    /// A neighbor says that it has record `seq` of `id`; 0, which no record has, that it has
+    /// none.
     pub(super) fn note_advertised(&mut self, id: OriginatorId, seq: SeqNo, from: LinkId) {
-        if self.seq(id).is_none_or(|ours| seq.is_newer_than(ours)) {
-            let asked = self.wanted.get(&id).and_then(|wanted| wanted.asked);
+        let wanted = self.wanted.get(&id);
+        let asked = wanted.and_then(|wanted| wanted.asked);
+        let older = wanted.is_some_and(|wanted| wanted.seq.is_newer_than(seq));
+        let missing = self.seq(id).is_none_or(|ours| seq.is_newer_than(ours));
+        if missing && !older && seq != SeqNo::default() {
             self.wanted.insert(id, Wanted { seq, from, asked });
         }
     }

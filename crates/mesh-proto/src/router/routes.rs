@@ -76,12 +76,15 @@ impl Router {
                 .neighbors
                 .get(link)
                 .map_or(Metric::INFINITE, |n| n.cost(now)),
+            direct: link.neighbor == id,
         });
+        let listening = self.caution.is_listening();
+        let candidates = candidates.filter(|candidate| candidate.direct || !listening);
         let before = originator.selected;
         let after = select(candidates, originator.feasibility, before).map(|c| c.link);
         if let Some(originator) = self.originators.get_mut(&id) {
             originator.selected = after;
-            if before.is_none() {
+            if before.is_some() != after.is_some() {
                 originator.since = now;
             }
         }
@@ -94,6 +97,19 @@ impl Router {
             self.settle_claims(now, id);
         }
         self.tell_if_notable(now, id);
+    }
+
+    /// Listening is over: uses what was heard, or waits for something newer if we may have said
+    /// the same in an earlier life.
+    pub(super) fn choose_first_routes(&mut self, now: Instant) {
+        let cautious = self.caution.asks_for_newer(now);
+        let ids: Vec<_> = self.originators.keys().copied().collect();
+        for id in ids {
+            if let Some(originator) = self.originators.get_mut(&id).filter(|_| cautious) {
+                originator.ask_for_newer();
+            }
+            self.select_route(now, id);
+        }
     }
 
     /// The truth about our route to an originator at this moment, `None` if there never was one.
@@ -148,15 +164,24 @@ impl Router {
         for id in affected {
             self.select_route(now, id);
         }
+        self.forget_originators(now);
+    }
+
+    fn forget_originators(&mut self, now: Instant) {
         let records = &mut self.records;
         let pending = &self.pending_ogms;
+        let mut lost_gateway = false;
         self.originators.retain(|id, originator| {
             let keep = !originator.is_forgettable(now) || pending.contains(id);
             if !keep {
+                lost_gateway |= records.offers_gateway(*id);
                 records.forget(*id);
             }
             keep
         });
+        if lost_gateway {
+            self.event(Event::GatewaysChanged);
+        }
     }
 
     /// Puts the claims of an originator into the RIB: what its record says, while it can be
@@ -212,7 +237,9 @@ impl Router {
             }
         }
         if self.is_gateway() {
-            for prefix in [ipv4, ipv6] {
+            // Answers from the Internet go back through the tunnel that the packets came by.
+            let answers: Vec<_> = claims.keys().map(|(_, prefix)| *prefix).collect();
+            for prefix in answers {
                 claims.insert((Table::Tunnel, prefix), Some(Target::Tunnel { peer: id }));
             }
         }

@@ -8,7 +8,6 @@ use rand_core::Rng;
 use super::neighbor::LinkId;
 use super::originator::Advertised;
 use super::{Output, Router, Start, Transmit};
-use crate::route_selection::FeasibilityDistance;
 use crate::wire::{Hello, LinkReport, Ogm, PacketBuilder, Payload, ReportEntry, Tlv};
 use crate::{IfIndex, Metric, OriginatorId};
 
@@ -57,8 +56,13 @@ impl Router {
         let originator = self.id;
         let record_seq = self.records.own().record().seq;
         let metric = Metric::INFINITE;
-        let mut tlvs =
-            vec![Tlv::Ogm(Ogm { originator, seqno: self.seqno, metric, record_seq, hops: 0 })];
+        let mut tlvs = vec![Tlv::Ogm(Ogm {
+            originator,
+            seqno: self.seqno,
+            metric,
+            record_seq,
+            hops: 0,
+        })];
         self.neighbors.clear();
         for id in self.originators.keys().copied().collect::<Vec<_>>() {
             self.select_route(now, id);
@@ -76,7 +80,8 @@ impl Router {
         }
     }
 
-    /// Says hello soon, and everything we know: somebody new is listening.
+    /// Says hello soon, and with it everything we know: somebody new is listening, who does not
+    /// take news from anybody whose hello it has not heard.
     pub(super) fn greet(&mut self, now: Instant, ifindex: IfIndex) {
         let jitter = self.jitter(FLUSH_DELAY);
         if let Some(interface) = self.interfaces.get_mut(&ifindex) {
@@ -84,11 +89,8 @@ impl Router {
                 .last_hello
                 .map_or(now, |last| now.max(last + GREETING_GAP));
             interface.next_hello = interface.next_hello.min(earliest + jitter);
+            interface.greets = true;
         }
-        self.pending_ogms.extend(self.originators.keys());
-        self.pending_ogms.insert(self.id);
-        self.pending_records.insert(self.id);
-        self.flush_soon(now);
     }
 
     /// Sends what is pending within [`FLUSH_DELAY`].
@@ -111,6 +113,7 @@ impl Router {
             self.seqno = self.seqno.next();
             self.next_ogm = now + self.jittered(self.config.ogm_interval);
             self.pending_ogms.insert(self.id);
+            self.repeat_what_is_old(now);
             self.flush_by(now);
         }
         let hello_due: Vec<IfIndex> = self
@@ -121,6 +124,11 @@ impl Router {
             .collect();
         if hello_due.is_empty() && self.flush_at.is_none_or(|at| now < at) {
             return;
+        }
+        if self.takes_greeting(&hello_due) {
+            self.pending_ogms.extend(self.originators.keys());
+            self.pending_ogms.insert(self.id);
+            self.pending_records.insert(self.id);
         }
         let news = self.take_news(now);
         let interfaces: Vec<IfIndex> = self.interfaces.keys().copied().collect();
@@ -134,6 +142,25 @@ impl Router {
         }
     }
 
+    /// Whether one of these interfaces has somebody new, who is greeted now.
+    fn takes_greeting(&mut self, interfaces: &[IfIndex]) -> bool {
+        let mut greets = false;
+        for ifindex in interfaces {
+            if let Some(interface) = self.interfaces.get_mut(ifindex) {
+                greets |= std::mem::take(&mut interface.greets);
+            }
+        }
+        greets
+    }
+
+    /// Queues what was said of others longer ago than their OGMs should take.
+    fn repeat_what_is_old(&mut self, now: Instant) {
+        let interval = self.config.ogm_interval * 3 / 2;
+        let old = self.originators.iter();
+        let old = old.filter(|(_, originator)| originator.needs_repeating(now, interval));
+        self.pending_ogms.extend(old.map(|(id, _)| *id));
+    }
+
     fn hello(&mut self, now: Instant, ifindex: IfIndex) -> Vec<Tlv> {
         let next_hello = now + self.jittered(self.config.hello_interval);
         let Some(interface) = self.interfaces.get_mut(&ifindex) else {
@@ -142,13 +169,7 @@ impl Router {
         interface.hello_seqno = interface.hello_seqno.wrapping_add(1);
         interface.next_hello = next_hello;
         interface.last_hello = Some(now);
-        let hello = Hello {
-            seqno: interface.hello_seqno,
-            interval_ms: u16::try_from(self.config.hello_interval.as_millis()).unwrap_or(u16::MAX),
-            boot: self.config.boot,
-            warm: matches!(self.config.start, Start::Warm(_)),
-        };
-        let mut tlvs = vec![Tlv::Hello(hello)];
+        let mut tlvs = vec![self.last_hello(ifindex)];
         let neighbors = self
             .neighbors
             .iter()
@@ -156,6 +177,7 @@ impl Router {
         let entries: Vec<_> = neighbors
             .map(|(link, neighbor)| ReportEntry {
                 neighbor: link.neighbor,
+                boot: neighbor.boot(),
                 quality: neighbor.rx_quality(now),
             })
             .collect();
@@ -167,6 +189,35 @@ impl Router {
             })
         }));
         tlvs
+    }
+
+    fn last_hello(&self, ifindex: IfIndex) -> Tlv {
+        let interface = self.interfaces.get(&ifindex);
+        Tlv::Hello(Hello {
+            seqno: interface.map_or(0, |interface| interface.hello_seqno),
+            interval_ms: u16::try_from(self.config.hello_interval.as_millis()).unwrap_or(u16::MAX),
+            boot: self.config.boot,
+            warm: matches!(self.config.start, Start::Warm(_)),
+        })
+    }
+
+    /// Tells a neighbor that was restarted how far it had counted for originators we reach
+    /// through it: those numbers it must not use again for a route that may lead through us. Our
+    /// hello comes along, or it would not listen.
+    pub(super) fn remind_of_routes(&mut self, link: LinkId) {
+        let mut tlvs = vec![self.last_hello(link.ifindex)];
+        for (id, originator) in &self.originators {
+            let in_use = originator.in_use().filter(|(used, _)| *used == link);
+            let retraction = in_use.map(|(_, route)| Ogm {
+                originator: *id,
+                seqno: route.seqno,
+                metric: Metric::INFINITE,
+                record_seq: self.records.seq(*id).unwrap_or_default(),
+                hops: u8::MAX,
+            });
+            tlvs.extend(retraction.map(Tlv::Ogm));
+        }
+        self.send_to(link, &tlvs);
     }
 
     /// The OGMs and records that are pending, which are then said.
@@ -197,21 +248,17 @@ impl Router {
                 hops: 0,
             });
         }
-        let advertised = self.now_true(now, id)?;
+        let truth = self.now_true(now, id)?;
         let originator = self.originators.get_mut(&id)?;
         let hops = originator
             .in_use()
             .map_or(u8::MAX, |(_, route)| route.hops.saturating_add(1));
-        if advertised.metric.is_finite() {
-            let Advertised { seqno, metric } = advertised;
-            originator
-                .feasibility
-                .get_or_insert(FeasibilityDistance { seqno, metric })
-                .lower_to(seqno, metric);
-        } else if originator.advertised.is_none() {
-            return None;
-        }
-        originator.advertised = Some(advertised);
+        let advertised = match originator.advertised {
+            Some(said) => said.updated_to(truth),
+            None if truth.metric.is_finite() => truth,
+            None => return None,
+        };
+        originator.say(now, advertised);
         let Advertised { seqno, metric } = advertised;
         Some(Ogm {
             originator: id,

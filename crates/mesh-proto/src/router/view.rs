@@ -119,20 +119,31 @@ impl Router {
 
     /// All other nodes.
     pub fn originators(&self, now: Instant) -> impl Iterator<Item = OriginatorView> {
-        self.originators.iter().map(move |(id, known)| self.originator_view(now, *id, known))
+        self.originators
+            .iter()
+            .map(move |(id, known)| self.originator_view(now, *id, known))
     }
 
     /// One other node.
     pub fn originator(&self, now: Instant, id: OriginatorId) -> Option<OriginatorView> {
-        self.originators.get(&id).map(|known| self.originator_view(now, id, known))
+        self.originators
+            .get(&id)
+            .map(|known| self.originator_view(now, id, known))
     }
 
-    fn originator_view(&self, now: Instant, id: OriginatorId, known: &Originator) -> OriginatorView {
+    fn originator_view(
+        &self,
+        now: Instant,
+        id: OriginatorId,
+        known: &Originator,
+    ) -> OriginatorView {
         let in_use = known.in_use();
         OriginatorView {
             id,
             ipv6: self.config.network.mesh_ipv6(id),
-            metric: self.now_true(now, id).map_or(Metric::INFINITE, |truth| truth.metric),
+            metric: self
+                .now_true(now, id)
+                .map_or(Metric::INFINITE, |truth| truth.metric),
             hops: in_use.map(|(_, route)| route.hops.saturating_add(1)),
             next_hop: in_use.map(|(link, _)| link),
             seqno: in_use.map(|(_, route)| route.seqno),

@@ -1,8 +1,8 @@
 //! Link report: how well the sender hears its neighbors on this link.
 //!
 //! ```text
-//! 0            10        11
-//! | originator | quality | … repeated
+//! 0            10     14        15
+//! | originator | boot | quality | … repeated
 //! ```
 
 use super::{ParseError, reader::Reader};
@@ -13,12 +13,15 @@ use crate::OriginatorId;
 pub struct ReportEntry {
     /// The neighbor.
     pub neighbor: OriginatorId,
+    /// The boot that its last hello named. A neighbor that was restarted since learns from it
+    /// that this node does not know yet.
+    pub boot: u32,
     /// The share of its hellos that arrive, 0 to 255.
     pub quality: u8,
 }
 
 impl ReportEntry {
-    pub(crate) const LEN: usize = OriginatorId::LEN + 1;
+    pub(crate) const LEN: usize = OriginatorId::LEN + 5;
 }
 
 /// How well the sender of a packet hears its neighbors on the link it was sent over. Large
@@ -33,9 +36,9 @@ impl LinkReport {
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let mut entries = Vec::new();
         while !reader.is_empty() {
-            let neighbor = reader.originator_id()?;
             entries.push(ReportEntry {
-                neighbor,
+                neighbor: reader.originator_id()?,
+                boot: reader.u32()?,
                 quality: reader.u8()?,
             });
         }
@@ -45,6 +48,7 @@ impl LinkReport {
     pub(super) fn emit(&self, out: &mut Vec<u8>) {
         for entry in &self.entries {
             out.extend_from_slice(entry.neighbor.as_bytes());
+            out.extend_from_slice(&entry.boot.to_be_bytes());
             out.push(entry.quality);
         }
     }

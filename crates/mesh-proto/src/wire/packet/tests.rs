@@ -28,6 +28,7 @@ fn one_of_each() -> Vec<Tlv> {
         Tlv::LinkReport(LinkReport {
             entries: vec![ReportEntry {
                 neighbor: id(9),
+                boot: 0xfeed_f00d,
                 quality: 200,
             }],
         }),
