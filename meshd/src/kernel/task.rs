@@ -39,6 +39,9 @@ pub(super) struct Task {
     base: Option<Base>,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     tunnel: Option<IfIndex>,
+    /// Mesh interfaces that were switched on if they were not. Later that is the operator's
+    /// business.
+    taken_up: BTreeSet<IfIndex>,
     /// The routes there should be. The kernel drops routes when an interface goes down, without
     /// saying so for IPv4; what is missing is put back when one comes up.
     routes: BTreeMap<RouteKey, Installed>,
@@ -60,6 +63,7 @@ impl Task {
             base: None,
             gateways: None,
             tunnel: None,
+            taken_up: BTreeSet::new(),
             routes: BTreeMap::new(),
         })
     }
@@ -202,7 +206,10 @@ impl Task {
     async fn follow(&mut self, event: &KernelEvent) {
         match event {
             KernelEvent::LinkChanged(link) => self.follow_link(link).await,
-            KernelEvent::LinkRemoved { ifindex, .. } => self.neighbors.forget(*ifindex),
+            KernelEvent::LinkRemoved { ifindex, .. } => {
+                self.taken_up.remove(ifindex);
+                self.neighbors.forget(*ifindex);
+            }
             KernelEvent::Adopted(_)
             | KernelEvent::LinkLocalChanged { .. }
             | KernelEvent::DefaultRoutesChanged { .. }
@@ -226,13 +233,14 @@ impl Task {
         for warning in sysctl::configure(&base) {
             tracing::warn!("{warning}");
         }
-        if is_mesh && let Err(error) = self.follow_mesh_link(&base).await {
+        if is_mesh && let Err(error) = self.follow_mesh_link(&base, link).await {
             tracing::warn!(%error);
         }
     }
 
     /// The tunnel must fit through all mesh interfaces; routes over one that was down are gone.
-    async fn follow_mesh_link(&mut self, base: &Base) -> Result<(), KernelError> {
+    async fn follow_mesh_link(&mut self, base: &Base, link: &Link) -> Result<(), KernelError> {
+        self.take_up(link).await?;
         let mtu = self.tunnel_mtu(base);
         let (device, created) = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
         self.tunnel = Some(device);
@@ -241,6 +249,16 @@ impl Task {
             address::add_missing(&self.handle, device, &wanted).await?;
         }
         self.restore_routes().await.into_iter().try_for_each(Err)
+    }
+
+    /// Switches on a mesh interface that is new to us.
+    async fn take_up(&mut self, link: &Link) -> Result<(), KernelError> {
+        let is_new = self.taken_up.insert(link.ifindex);
+        if is_new && !link.up {
+            link::set_up(&self.handle, link).await
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -277,11 +295,9 @@ impl Task {
     async fn set_up_mesh(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
         let messages = link::list(&self.handle).await?;
         let links: Vec<Link> = messages.iter().filter_map(Link::from_message).collect();
-        for link in links
-            .iter()
-            .filter(|link| base.mesh.contains(&link.name) && !link.up)
-        {
-            link::set_up(&self.handle, link).await?;
+        for link in links.iter().filter(|link| base.mesh.contains(&link.name)) {
+            self.taken_up.remove(&link.ifindex);
+            self.take_up(link).await?;
         }
         let lans = base.lan.iter().map(|lan| &lan.interface);
         let names = base.mesh.iter().chain(lans).chain(&base.uplink);

@@ -1,0 +1,379 @@
+//! The tunnel carries packets, and both ends of a hop count them alike.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use mesh_proto::{IfIndex, Route, Table, Target};
+use meshd::kernel::{Base, CounterSample, Flow, KernelError, KernelRequest, Neighbor};
+use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+
+use crate::Test;
+use crate::lab::{Namespace, Port, base, id, masqueraded, mesh_ipv4, routed, setup};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        ("the_tunnel_carries_both_families_through_a_relay", carries),
+        ("both_ends_of_each_hop_count_the_same_bytes", counts),
+        (
+            "counters_outlive_configure_and_their_loss_is_noticed",
+            generations,
+        ),
+        ("tcp_through_the_tunnel_learns_its_mtu", clamped),
+    ]
+}
+
+/// What a UDP datagram through the tunnel has around it: the tunnel, an inner IP header, UDP.
+const fn size_in_tunnel(payload: u64, inner_header: u64) -> u64 {
+    70 + inner_header + 8 + payload
+}
+
+/// `phone` behind node 1, whose mesh neighbor is the relay, node 2, whose other is the gateway,
+/// node 3, which has an uplink to `internet`.
+pub(crate) struct Chain {
+    pub(crate) phone: Namespace,
+    pub(crate) nodes: [Namespace; 3],
+    pub(crate) internet: Namespace,
+    pub(crate) ports: [Port; 3],
+}
+
+impl Chain {
+    pub(crate) fn new() -> Self {
+        let phone = Namespace::new();
+        let internet = Namespace::new();
+        let nodes = [Namespace::new(), Namespace::new(), Namespace::new()];
+        phone.connect("eth0", &nodes[0], "lan0");
+        nodes[0].connect("mesh0", &nodes[1], "mesh0");
+        nodes[1].connect("mesh1", &nodes[2], "mesh0");
+        nodes[2].connect("wan0", &internet, "eth0");
+        nodes[0].run("ip addr add 192.168.1.1/24 dev lan0; ip addr add fd01::1/64 dev lan0 nodad");
+        phone.run(
+            "ip addr add 192.168.1.2/24 dev eth0; ip addr add fd01::2/64 dev eth0 nodad
+             ip route add default via 192.168.1.1; ip -6 route add default via fd01::1",
+        );
+        nodes[2]
+            .run("ip addr add 203.0.113.1/24 dev wan0; ip addr add 2001:db8::1/64 dev wan0 nodad");
+        internet
+            .run("ip addr add 203.0.113.9/24 dev eth0; ip addr add 2001:db8::9/64 dev eth0 nodad");
+        let ports =
+            [1, 2, 3].map(|number| Port::start(&nodes[usize::from(number) - 1], setup(number)));
+        let mut chain = Self {
+            phone,
+            nodes,
+            internet,
+            ports,
+        };
+        chain.configure();
+        chain.set_routes();
+        chain
+    }
+
+    pub(crate) fn base(number: u8) -> Base {
+        let mut base = base(number);
+        match number {
+            1 => base.lan.push(masqueraded("lan0")),
+            2 => _ = base.mesh.insert("mesh1".to_owned()),
+            _ => base.uplink = Some("wan0".to_owned()),
+        }
+        base
+    }
+
+    fn configure(&mut self) {
+        for (port, number) in self.ports.iter_mut().zip(1..) {
+            let warnings = port.configure(&Self::base(number));
+            assert!(warnings.is_empty(), "{warnings:?}");
+            port.set_gateways(BTreeSet::from([setup(3).mesh_ipv6()]));
+        }
+    }
+
+    fn set_routes(&mut self) {
+        let first = self.link(0, "mesh0", 1, "mesh0");
+        let second = self.link(1, "mesh1", 2, "mesh0");
+        let back = self.link(1, "mesh0", 0, "mesh0");
+        let back_to_relay = self.link(2, "mesh0", 1, "mesh1");
+        for (node, peer, target) in [
+            (0, 2, first),
+            (0, 3, first),
+            (1, 1, back),
+            (1, 3, second),
+            (2, 1, back_to_relay),
+            (2, 2, back_to_relay),
+        ] {
+            self.ports[node].set(&[
+                route(
+                    Table::Mesh,
+                    &format!("{}/128", setup(peer).mesh_ipv6()),
+                    target,
+                ),
+                route(Table::Mesh, &format!("{}/32", mesh_ipv4(peer)), target),
+            ]);
+        }
+        let to_gateway = Target::Tunnel { peer: id(3) };
+        for node in [0, 1] {
+            self.ports[node].set(&[
+                route(Table::Tunnel, "0.0.0.0/0", to_gateway),
+                route(Table::Tunnel, "::/0", to_gateway),
+            ]);
+        }
+        for peer in [1, 2] {
+            let target = Target::Tunnel { peer: id(peer) };
+            self.ports[2].set(&[
+                route(
+                    Table::Tunnel,
+                    &format!("{}/128", setup(peer).mesh_ipv6()),
+                    target,
+                ),
+                route(Table::Tunnel, &format!("{}/32", mesh_ipv4(peer)), target),
+            ]);
+        }
+    }
+
+    /// The target that leads from a node's interface to the neighbor at the other end.
+    fn link(&self, node: usize, name: &str, peer: usize, peer_name: &str) -> Target {
+        let via = self.nodes[peer].link_local(peer_name);
+        Target::NextHop {
+            via,
+            ifindex: self.nodes[node].ifindex(name),
+        }
+    }
+
+    /// Sends datagrams of `size` bytes from the phone to the Internet, which sends each back.
+    pub(crate) fn echo(&self, server: IpAddr, count: usize, size: usize) {
+        let socket = self
+            .internet
+            .call(move || UdpSocket::bind((server, 0)).expect("a socket"));
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a timeout");
+        let server = socket.local_addr().expect("its address");
+        let client = self.phone.call(move || {
+            let any: IpAddr = if server.is_ipv4() {
+                [0; 4].into()
+            } else {
+                [0; 16].into()
+            };
+            let socket = UdpSocket::bind((any, 0)).expect("a socket");
+            socket.connect(server).expect("a route");
+            socket
+        });
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a timeout");
+        let mut buffer = vec![0; size + 1];
+        for _ in 0..count {
+            client.send(&vec![1; size]).expect("send");
+            let (length, from) = socket.recv_from(&mut buffer).expect("the datagram");
+            assert_eq!(length, size);
+            socket.send_to(&buffer[..length], from).expect("send back");
+            assert_eq!(client.recv(&mut buffer).expect("the answer"), size);
+        }
+    }
+
+    fn sample(&mut self, node: usize, flow: Flow) -> Option<CounterSample> {
+        let counters = self.ports[node].counters();
+        let samples: Vec<_> = counters
+            .samples
+            .into_iter()
+            .filter(|sample| sample.flow == flow)
+            .collect();
+        assert!(samples.len() <= 1, "{samples:?}");
+        samples.first().copied()
+    }
+}
+
+fn route(table: Table, prefix: &str, target: Target) -> Route {
+    Route {
+        table,
+        prefix: prefix.parse().expect("a prefix"),
+        target,
+    }
+}
+
+const SERVER_V4: &str = "203.0.113.9";
+const SERVER_V6: &str = "2001:db8::9";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn carries() {
+    let chain = Chain::new();
+    for server in [SERVER_V4, SERVER_V6] {
+        chain.echo(address(server), 3, 100);
+        // The largest packet that goes through without fragments, and one more.
+        let largest = 1430 - 8 - if server == SERVER_V4 { 20 } else { 40 };
+        let ping = |size: usize| {
+            chain
+                .phone
+                .try_run(&format!("ping -n -M do -c 1 -W 2 -s {size} {server}"))
+        };
+        let (fits, text) = ping(largest);
+        assert!(fits, "{text}");
+        assert!(!ping(largest + 1).0);
+    }
+    // The nodes themselves go through the tunnel as well, and reach each other without.
+    for node in [0, 1] {
+        chain.nodes[node].run(&format!(
+            "ping -n -c 1 -W 2 {SERVER_V4}; ping -n -c 1 -W 2 {SERVER_V6}"
+        ));
+    }
+    chain.phone.run("ping -n -c 1 -W 2 100.64.0.3");
+    // No relay keeps an entry for what others' tunnels carry.
+    let tracked = chain.nodes[1].run("cat /proc/net/nf_conntrack 2>/dev/null || true");
+    assert!(!tracked.contains("dport=5526"), "{tracked}");
+}
+
+fn counts() {
+    let mut chain = Chain::new();
+    let neighbors = [
+        chain.nodes[1].link_local("mesh0"),
+        chain.nodes[0].link_local("mesh0"),
+        chain.nodes[2].link_local("mesh0"),
+        chain.nodes[1].link_local("mesh1"),
+    ];
+    let [relay, first, gateway, relay_too] = neighbors.map(Neighbor::LinkLocal);
+    let interface = |node: usize, name: &str| chain.nodes[node].ifindex(name);
+    let interfaces: [IfIndex; 4] = [
+        interface(0, "mesh0"),
+        interface(1, "mesh0"),
+        interface(1, "mesh1"),
+        interface(2, "mesh0"),
+    ];
+    let mut packets = 0;
+    let mut bytes = 0;
+    for (server, header) in [(SERVER_V4, 20), (SERVER_V6, 40)] {
+        for (count, size) in [(1, 1), (50, 333), (7, 1300)] {
+            chain.echo(address(server), count, size);
+            packets += count as u64;
+            bytes += count as u64 * size_in_tunnel(size as u64, header);
+        }
+        let [at_first, at_relay, at_relay_too, at_gateway] = interfaces;
+        for (node, flow, ifindex, neighbor) in [
+            (0, Flow::UpTx, at_first, relay),
+            (1, Flow::UpRx, at_relay, first),
+            (1, Flow::UpTx, at_relay_too, gateway),
+            (2, Flow::UpRx, at_gateway, relay_too),
+            (2, Flow::DownTx, at_gateway, relay_too),
+            (1, Flow::DownRx, at_relay_too, gateway),
+            (1, Flow::DownTx, at_relay, first),
+            (0, Flow::DownRx, at_first, relay),
+        ] {
+            let expected = CounterSample {
+                flow,
+                ifindex,
+                neighbor,
+                bytes,
+                packets,
+            };
+            assert_eq!(
+                chain.sample(node, flow),
+                Some(expected),
+                "node {}",
+                node + 1
+            );
+        }
+    }
+    // Nothing that does not belong there: the first has nobody behind it, the gateway nobody
+    // before it; and what stays in the mesh is not counted.
+    for (node, flow) in [
+        (0, Flow::UpRx),
+        (0, Flow::DownTx),
+        (2, Flow::UpTx),
+        (2, Flow::DownRx),
+    ] {
+        assert_eq!(chain.sample(node, flow), None);
+    }
+    chain.phone.run("ping -n -c 3 -i 0.1 100.64.0.3");
+    assert_eq!(
+        chain.sample(0, Flow::UpTx).map(|sample| sample.packets),
+        Some(packets)
+    );
+}
+
+fn generations() {
+    let mut chain = Chain::new();
+    chain.echo(address(SERVER_V4), 10, 100);
+    let before = chain.ports[1].counters();
+    let mut other = Chain::base(2);
+    other.lan.push(routed("lan9", &["10.9.0.0/16"]));
+    other.uplink = Some("wan9".to_owned());
+    chain.ports[1].configure(&other);
+    assert_eq!(
+        chain.ports[1].counters(),
+        before,
+        "configuring loses no count"
+    );
+    chain.echo(address(SERVER_V4), 10, 100);
+    let packets = chain.sample(1, Flow::UpRx).map(|sample| sample.packets);
+    assert_eq!(packets, Some(20), "and counting goes on");
+
+    chain.nodes[1].run("nft flush ruleset");
+    let error = chain.ports[1].fail(KernelRequest::ReadCounters);
+    assert!(matches!(error, KernelError::TableMissing), "{error}");
+    chain.ports[1].configure(&other);
+    chain.echo(address(SERVER_V4), 10, 100);
+    let after = chain.ports[1].counters();
+    assert_ne!(after.generation, before.generation);
+    let packets: Vec<u64> = after.samples.iter().map(|sample| sample.packets).collect();
+    assert_eq!(packets, [10; 4], "the gateways are known again");
+
+    // A table that can't be changed to ours is replaced, and that is said.
+    chain.nodes[1].run(
+        "nft delete table inet meshd; nft add table inet meshd
+         nft add set inet meshd up_rx '{ type ipv4_addr; flags dynamic; }'",
+    );
+    let error = chain.ports[1].fail(KernelRequest::ReadCounters);
+    assert!(matches!(error, KernelError::TableMissing), "{error}");
+    let warnings = chain.ports[1].configure(&Chain::base(2));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].to_string().contains("counters began again"),
+        "{}",
+        warnings[0]
+    );
+    chain.echo(address(SERVER_V4), 10, 100);
+    assert_eq!(
+        chain.sample(1, Flow::UpRx).map(|sample| sample.packets),
+        Some(10)
+    );
+    assert_ne!(chain.ports[1].counters().generation, after.generation);
+}
+
+fn clamped() {
+    let chain = Chain::new();
+    for (server, header) in [(SERVER_V4, 20), (SERVER_V6, 40)] {
+        let server = address(server);
+        let listener = chain
+            .internet
+            .call(move || TcpListener::bind((server, 80)).expect("a socket"));
+        let timeout = Some(Duration::from_secs(5));
+        let mut client = chain
+            .phone
+            .call(move || TcpStream::connect((server, 80)).expect("a connection"));
+        let (mut accepted, _) = listener.accept().expect("the connection");
+        for stream in [&client, &accepted] {
+            stream.set_read_timeout(timeout).expect("a timeout");
+            let limit = 1430 - header - 20;
+            let size = getsockopt(stream, TcpMaxSeg).expect("the segment size");
+            assert!(
+                size <= limit && size > limit - 40,
+                "{size} is not just below {limit}"
+            );
+        }
+        // Full segments arrive, in both directions.
+        let data = vec![7; 300_000];
+        let mut received = vec![0; data.len()];
+        let sent = data.clone();
+        let writer = std::thread::spawn(move || {
+            client.write_all(&sent).expect("send");
+            client
+        });
+        accepted.read_exact(&mut received).expect("all of it");
+        assert_eq!(received, data);
+        let mut client = writer.join().expect("the writer");
+        let writer = std::thread::spawn(move || accepted.write_all(&data).expect("send"));
+        client.read_exact(&mut received).expect("all of it");
+        writer.join().expect("the writer");
+    }
+}

@@ -1,0 +1,173 @@
+//! What the port reports of its own accord.
+
+use std::net::Ipv6Addr;
+
+use meshd::kernel::{DefaultRoute, Family, KernelEvent, Link};
+
+use crate::Test;
+use crate::lab::{Port, base, node, setup};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        ("links_are_reported_as_they_come_change_and_go", links),
+        ("link_local_addresses_are_reported_once_usable", link_locals),
+        ("default_routes_of_others_are_reported", default_routes),
+        ("lost_notifications_are_made_good_for", overrun),
+    ]
+}
+
+fn link(port: &mut Port, what: &str, is_it: impl Fn(&Link) -> bool) -> Link {
+    port.wait(what, |event| match event {
+        KernelEvent::LinkChanged(link) if is_it(link) => Some(link.clone()),
+        _ => None,
+    })
+}
+
+fn links() {
+    let (node, other) = node();
+    let mut port = Port::start(&node, setup(1));
+    let mesh0 = link(&mut port, "mesh0", |link| link.name == "mesh0");
+    assert_eq!(mesh0.ifindex, node.ifindex("mesh0"));
+    assert!(
+        mesh0.up && mesh0.carrier && mesh0.mtu == 1500 && mesh0.mac.is_some(),
+        "{mesh0:?}"
+    );
+
+    other.run("ip link set mesh0 down");
+    link(&mut port, "loss of carrier", |link| {
+        link.name == "mesh0" && link.up && !link.carrier
+    });
+    other.run("ip link set mesh0 up");
+    link(&mut port, "carrier", |link| {
+        link.name == "mesh0" && link.carrier
+    });
+    node.run("ip link set mesh0 mtu 1400");
+    link(&mut port, "another MTU", |link| link.mtu == 1400);
+    node.run("ip link set mesh0 down");
+    link(&mut port, "switching off", |link| !link.up && !link.carrier);
+    node.run("ip link set mesh0 name mesh7");
+    link(&mut port, "another name", |link| link.name == "mesh7");
+    // A port leaving its bridge is no interface that is gone.
+    node.run("ip link add br0 type bridge; ip link set mesh7 master br0");
+    node.run("ip link set mesh7 nomaster; ip link del mesh7");
+    let (ifindex, name) = port.wait("removal", |event| match event {
+        KernelEvent::LinkRemoved { ifindex, name } => Some((*ifindex, name.clone())),
+        _ => None,
+    });
+    assert_eq!((ifindex, name.as_str()), (mesh0.ifindex, "mesh7"));
+}
+
+fn link_local(port: &mut Port, what: &str) -> Option<Ipv6Addr> {
+    port.wait(what, |event| match event {
+        KernelEvent::LinkLocalChanged { address, .. } => Some(*address),
+        _ => None,
+    })
+}
+
+fn link_locals() {
+    let (node, _other) = node();
+    let expected = node.link_local("mesh0");
+    node.run("ip link set mesh0 down; echo 1 > /proc/sys/net/ipv6/conf/mesh0/accept_dad");
+    let mut port = Port::start(&node, setup(1));
+    link(&mut port, "mesh0", |link| link.name == "mesh0");
+    node.run("ip link set mesh0 up");
+    assert_eq!(
+        link_local(&mut port, "a link-local address"),
+        Some(expected)
+    );
+    // It was not reported before duplicate address detection was through.
+    let addresses = node.run("ip -6 addr show dev mesh0");
+    assert!(!addresses.contains("tentative"), "{addresses}");
+    node.run("ip addr add fe80::1/64 dev mesh0 nodad");
+    assert_eq!(
+        link_local(&mut port, "a lower address"),
+        Some("fe80::1".parse().expect("one"))
+    );
+    node.run("ip addr del fe80::1/64 dev mesh0");
+    assert_eq!(link_local(&mut port, "the other address"), Some(expected));
+    node.run("ip link set mesh0 down");
+    assert_eq!(link_local(&mut port, "its loss"), None);
+}
+
+fn default_routes() {
+    let (node, other) = node();
+    node.connect("wan0", &other, "wan0");
+    node.connect("wan1", &other, "wan1");
+    node.run("ip addr add 192.0.2.1/24 dev wan0; ip addr add 198.51.100.1/24 dev wan1");
+    let mut port = Port::start(&node, setup(1));
+    let mut next = |family: Family| {
+        port.wait("default routes", |event| match event {
+            KernelEvent::DefaultRoutesChanged {
+                family: changed,
+                routes,
+            } if *changed == family => {
+                let names = routes
+                    .iter()
+                    .map(|route: &DefaultRoute| (route.name.clone(), route.metric));
+                Some(names.collect::<Vec<_>>())
+            }
+            _ => None,
+        })
+    };
+    let route = |name: &str, metric: u32| (name.to_owned(), metric);
+    assert_eq!(next(Family::V4), []);
+    assert_eq!(next(Family::V6), []);
+    node.run("ip route add default via 192.0.2.2 metric 100");
+    assert_eq!(next(Family::V4), [route("wan0", 100)]);
+    node.run("ip route add default via 198.51.100.2 metric 50");
+    assert_eq!(next(Family::V4), [route("wan1", 50), route("wan0", 100)]);
+    node.run("ip -6 route add default via fe80::1 dev wan0");
+    assert_eq!(next(Family::V6), [route("wan0", 1024)]);
+    // The kernel removes IPv4 routes of an interface without saying so.
+    node.run("ip link set wan1 down");
+    assert_eq!(next(Family::V4), [route("wan0", 100)]);
+    node.run("ip link del wan0");
+    assert_eq!(next(Family::V4), []);
+    assert_eq!(next(Family::V6), []);
+    // Not in the main table, not a way out, ours, or into the mesh: none of these counts.
+    port.configure(&base(1));
+    node.run(
+        "ip link set wan1 up; ip route add default dev wan1 table 7
+         ip route add unreachable default metric 9
+         ip route add default dev wan1 proto 155 metric 8
+         ip route add default dev mesh0 metric 7
+         ip route add default dev wan1 metric 6",
+    );
+    let last = port.wait("default routes", |event| match event {
+        KernelEvent::DefaultRoutesChanged {
+            family: Family::V4,
+            routes,
+        } => Some(routes.clone()),
+        _ => None,
+    });
+    let last: Vec<(&str, u32)> = last
+        .iter()
+        .map(|it| (it.name.as_str(), it.metric))
+        .collect();
+    assert_eq!(last, [("wan1", 6)]);
+}
+
+fn overrun() {
+    let (node, other) = node();
+    other.connect("x", &other, "y");
+    let mut port = Port::start(&node, setup(1));
+    link(&mut port, "mesh0", |link| link.name == "mesh0");
+    // More than a socket's buffer holds (net.core.rmem_default, 208 KiB) while nobody reads.
+    port.hold(|| {
+        node.run(
+            "ip link add gone0 type veth peer name gone1; ip link del gone0
+             for i in $(seq 400); do echo link set mesh0 mtu $((1300 + i % 2)); done | ip -batch -
+             ip link set mesh0 mtu 1420; ip link add last0 type veth peer name last1",
+        );
+    });
+    link(&mut port, "the last MTU", |link| {
+        link.name == "mesh0" && link.mtu == 1420
+    });
+    link(&mut port, "the last interface", |link| link.name == "last0");
+    // What follows is reported as before.
+    node.run("ip link del last0");
+    port.wait("removal", |event| match event {
+        KernelEvent::LinkRemoved { name, .. } if name == "last0" => Some(()),
+        _ => None,
+    });
+}

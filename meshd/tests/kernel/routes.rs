@@ -1,0 +1,240 @@
+//! Routes: set, replaced, removed, refused, restored.
+
+use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
+use serde_json::Value;
+
+use crate::Test;
+use crate::lab::{Namespace, Port, base, eventually, id, mesh_ipv4, node, setup};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        (
+            "routes_are_set_replaced_and_removed",
+            set_replaced_and_removed,
+        ),
+        ("a_route_is_replaced_without_a_gap", replaced_without_a_gap),
+        ("a_refused_route_is_reported_and_spoils_no_other", refused),
+        ("tunnel_routes_come_with_their_neighbors", tunnel_routes),
+        ("routes_lost_with_an_interface_come_back_with_it", restored),
+        ("routes_follow_a_new_mesh_address", new_mesh_address),
+    ]
+}
+
+fn next_hop(prefix: &str, via: &str, ifindex: IfIndex) -> Route {
+    Route {
+        table: Table::Mesh,
+        prefix: prefix.parse().expect("a prefix"),
+        target: Target::NextHop {
+            via: via.parse().expect("an address"),
+            ifindex,
+        },
+    }
+}
+
+fn tunnel(prefix: &str, peer: u8) -> Route {
+    Route {
+        table: Table::Tunnel,
+        prefix: prefix.parse().expect("a prefix"),
+        target: Target::Tunnel { peer: id(peer) },
+    }
+}
+
+fn list(namespace: &Namespace, family: &str, table: u32) -> Vec<Value> {
+    let found = namespace.json(&format!("ip -j {family} route show table {table}"));
+    found.as_array().expect("a list").clone()
+}
+
+fn set_replaced_and_removed() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    let mesh0 = node.ifindex("mesh0");
+    let own_ipv6 = setup(1).mesh_ipv6().to_string();
+    for via in ["fe80::2", "fe80::3"] {
+        port.set(&[
+            next_hop("100.64.0.9/32", via, mesh0),
+            next_hop("fd12::9/128", via, mesh0),
+        ]);
+
+        let v4 = list(&node, "-4", 5525);
+        assert_eq!(v4.len(), 1, "{v4:?}");
+        assert_eq!(v4[0]["dst"], "100.64.0.9");
+        assert_eq!(v4[0]["via"]["host"], via);
+        assert_eq!(v4[0]["dev"], "mesh0");
+        assert_eq!(v4[0]["protocol"], "155");
+        assert_eq!(v4[0]["prefsrc"], mesh_ipv4(1).to_string());
+        let v6 = list(&node, "-6", 5525);
+        assert_eq!(v6.len(), 1, "{v6:?}");
+        assert_eq!(v6[0]["dst"], "fd12::9");
+        assert_eq!(v6[0]["gateway"], via);
+        assert_eq!(v6[0]["protocol"], "155");
+        assert_eq!(v6[0]["prefsrc"], own_ipv6);
+    }
+
+    let remove = |prefix: &str| RouteChange::Remove {
+        table: Table::Mesh,
+        prefix: prefix.parse().expect("a prefix"),
+    };
+    // The second time there is nothing to remove, which is as good.
+    for _ in 0..2 {
+        let failed = port.change(vec![remove("100.64.0.9/32"), remove("fd12::9/128")]);
+        assert!(failed.is_empty(), "{failed:?}");
+        assert_eq!(list(&node, "-4", 5525), [] as [Value; 0]);
+        assert_eq!(list(&node, "-6", 5525), [] as [Value; 0]);
+    }
+}
+
+fn replaced_without_a_gap() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    let mesh0 = node.ifindex("mesh0");
+    let routes = |via: &str| {
+        [
+            next_hop("100.64.0.9/32", via, mesh0),
+            next_hop("fd12::9/128", via, mesh0),
+            Route {
+                ..tunnel("0.0.0.0/0", via.len().try_into().expect("a short text"))
+            },
+            Route {
+                ..tunnel("::/0", via.len().try_into().expect("a short text"))
+            },
+        ]
+    };
+    port.set(&routes("fe80::1"));
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let path = log.path().display();
+    let monitor = node.run(&format!("ip -ts monitor route > {path} 2>&1 & echo $!"));
+    // A mark in the log shows that the monitor listens.
+    eventually("the monitor", || {
+        node.run("ip route add 192.0.2.1/32 dev lo; ip route del 192.0.2.1/32");
+        std::fs::read_to_string(log.path())
+            .expect("the log")
+            .contains("192.0.2.1")
+            .then_some(())
+    });
+    for _ in 0..20 {
+        port.set(&routes("fe80::22"));
+        port.set(&routes("fe80::1"));
+    }
+    node.run("ip route add 192.0.2.2/32 dev lo");
+    let text = eventually("the last change", || {
+        let text = std::fs::read_to_string(log.path()).expect("the log");
+        text.contains("192.0.2.2").then_some(text)
+    });
+    node.run(&format!("kill {}", monitor.trim()));
+    assert!(text.matches("fe80::22").count() >= 40, "{text}");
+    let deleted = text
+        .lines()
+        .filter(|line| line.contains("Deleted") && !line.contains("192.0.2"));
+    assert_eq!(deleted.count(), 0, "{text}");
+    for (family, table) in [("-4", 5525), ("-6", 5525), ("-4", 5526), ("-6", 5526)] {
+        assert_eq!(list(&node, family, table).len(), 1);
+    }
+}
+
+fn refused() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    let mesh0 = node.ifindex("mesh0");
+    let good = next_hop("fd12::9/128", "fe80::2", mesh0);
+    let bad = next_hop("fd12::a/128", "fe80::2", IfIndex(999));
+
+    let failed = port.change(vec![RouteChange::Set(good)]);
+    assert!(
+        failed[0].1.to_string().contains("nothing is configured"),
+        "{failed:?}"
+    );
+    port.configure(&base(1));
+    let failed = port.change(vec![RouteChange::Set(bad), RouteChange::Set(good)]);
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].0, RouteChange::Set(bad));
+    let error = failed[0].1.to_string();
+    assert!(error.contains("fd12::a/128 in table 5525"), "{error}");
+    assert_eq!(list(&node, "-6", 5525).len(), 1);
+}
+
+fn tunnel_routes() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    port.set(&[
+        tunnel("0.0.0.0/0", 2),
+        tunnel("::/0", 2),
+        tunnel("100.64.0.3/32", 3),
+    ]);
+
+    let routes = list(&node, "-4", 5526);
+    let route = routes.iter().find(|route| {
+        route
+            .to_string()
+            .contains(&id(2).tunnel_next_hop().to_string())
+    });
+    let route = route.expect("a route to node 2");
+    assert_eq!(route["encap"], "ip6");
+    assert_eq!(route["id"], 7);
+    let text = node.run("ip -4 route show table 5526 default");
+    let ends = format!("src {} dst {}", setup(1).mesh_ipv6(), setup(2).mesh_ipv6());
+    assert!(
+        text.contains(&ends) && text.contains("hoplimit 64"),
+        "{text}"
+    );
+    let next_hop = id(2).tunnel_next_hop().to_string();
+    assert_eq!(route["via"]["host"], next_hop);
+    assert_eq!(route["dev"], "meshd0");
+    let neighbors = || node.run("ip neigh show dev meshd0 nud permanent");
+    assert!(
+        neighbors().contains(&format!("{next_hop} lladdr 02:02:01:02:03:04")),
+        "{}",
+        neighbors()
+    );
+
+    // Both families left, then one, then none: the neighbor goes with the last.
+    port.set(&[tunnel("0.0.0.0/0", 3)]);
+    assert!(neighbors().contains(&next_hop));
+    port.set(&[tunnel("::/0", 3)]);
+    assert!(!neighbors().contains(&next_hop));
+    assert!(neighbors().contains(&id(3).tunnel_next_hop().to_string()));
+}
+
+fn restored() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    let mesh0 = node.ifindex("mesh0");
+    port.set(&[
+        next_hop("100.64.0.9/32", "fe80::2", mesh0),
+        next_hop("fd12::9/128", "fe80::2", mesh0),
+        tunnel("0.0.0.0/0", 2),
+    ]);
+    let before = node.snapshot();
+    node.run("ip link set mesh0 down");
+    let left = [list(&node, "-4", 5525), list(&node, "-6", 5525)].concat();
+    assert_eq!(left, [] as [Value; 0]);
+    node.run("ip link set mesh0 up");
+    eventually("routes as before", || {
+        (node.snapshot() == before).then_some(())
+    });
+}
+
+fn new_mesh_address() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    let mesh0 = node.ifindex("mesh0");
+    port.set(&[
+        next_hop("100.64.0.9/32", "fe80::2", mesh0),
+        tunnel("0.0.0.0/0", 2),
+    ]);
+    port.configure(&base(77));
+    for table in [5525, 5526] {
+        let routes = list(&node, "-4", table);
+        assert_eq!(routes.len(), 1, "{routes:?}");
+        assert_eq!(routes[0]["prefsrc"], mesh_ipv4(77).to_string());
+    }
+    let addresses = node.run("ip -4 addr show dev meshd0");
+    assert!(
+        !addresses.contains(&mesh_ipv4(1).to_string()),
+        "{addresses}"
+    );
+}
