@@ -52,7 +52,7 @@ unit:
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)
 	shellcheck tests/deps.sh .ci/run
-	"$$(tests/deps.sh deny-path)" --offline check licenses bans sources
+	CARGO=tests/cargo-for-deny "$$(tests/deps.sh deny-path)" --offline check licenses bans sources
 
 # The programs under test are built first: a test never builds what it tests.
 lab-test: build

@@ -7,6 +7,7 @@ use libtest_mimic::Trial;
 use mesh_tests::harness::in_lab;
 use mesh_tests::internet::{HOST_V4, web_at};
 use mesh_tests::lab::Lab;
+use mesh_tests::monitor::Monitor;
 use mesh_tests::snapshot::Snapshot;
 use mesh_tests::topology::Topology;
 
@@ -21,6 +22,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "snapshot_sees_every_kind_of_change",
             || Topology::line(1),
             sees_changes,
+        ),
+        in_lab(
+            "monitor_hears_what_comes_and_goes",
+            || Topology::line(1),
+            monitor,
         ),
     ]
 }
@@ -115,6 +121,26 @@ fn sees_changes(lab: &mut Lab) -> Result<()> {
         before
             .must_equal(&Snapshot::take(router)?)
             .with_context(|| format!("after {undo}"))?;
+    }
+    Ok(())
+}
+
+fn monitor(lab: &mut Lab) -> Result<()> {
+    let node = lab.node("r1")?;
+    let monitor = Monitor::start(node.namespace(), node.files().directory())?;
+    node.namespace()
+        .ip("route add fd77::2/128 via fe80::1 dev mesh0 proto 155")?;
+    node.namespace().ip("route del fd77::2/128 proto 155")?;
+    node.namespace().ip("rule add pref 31100 lookup 5525")?;
+    node.namespace().ip("rule del pref 31100")?;
+    let changes = monitor.stop()?;
+    for expected in ["fd77::2", "31100:"] {
+        let about = changes.iter().filter(|line| line.contains(expected));
+        let (gone, come): (Vec<&String>, _) = about.partition(|line| line.starts_with("Deleted"));
+        ensure!(
+            !gone.is_empty() && !come.is_empty(),
+            "{expected} in {changes:?}"
+        );
     }
     Ok(())
 }

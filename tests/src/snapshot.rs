@@ -1,7 +1,6 @@
 //! Everything a kernel was told about its network: to prove that it is as it was before.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -22,6 +21,9 @@ const VOLATILE: [&str; 11] = [
     "stats64",
     "valid_life_time",
 ];
+
+/// As many differences as a person reads.
+const MOST_SHOWN: usize = 30;
 
 /// The questions and how their answers are called.
 const QUESTIONS: [(&str, &str, &str); 10] = [
@@ -77,17 +79,27 @@ impl Snapshot {
     /// # Errors
     /// The text lists what is gone and what is new.
     pub fn must_equal(&self, now: &Self) -> Result<()> {
-        let mut text = String::new();
-        for line in self.lines.difference(&now.lines) {
-            let _ = write!(text, "\n  gone: {line}");
+        let gone = self
+            .lines
+            .difference(&now.lines)
+            .map(|line| format!("\n  gone: {line}"));
+        let new = now
+            .lines
+            .difference(&self.lines)
+            .map(|line| format!("\n  new:  {line}"));
+        let mut changes: Vec<String> = gone.chain(new).collect();
+        if changes.is_empty() {
+            return Ok(());
         }
-        for line in now.lines.difference(&self.lines) {
-            let _ = write!(text, "\n  new:  {line}");
+        if changes.len() > MOST_SHOWN {
+            let hidden = changes.len() - MOST_SHOWN;
+            changes.truncate(MOST_SHOWN);
+            changes.push(format!("\n  … and {hidden} more"));
         }
-        if !text.is_empty() {
-            bail!("the kernel's network settings have changed:{text}");
-        }
-        Ok(())
+        bail!(
+            "the kernel's network settings have changed:{}",
+            changes.concat()
+        )
     }
 }
 
