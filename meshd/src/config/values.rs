@@ -403,6 +403,8 @@ mod tests {
             "",
             "MiB",
             "99999999999999999GiB",
+            // 1 GiB, if the product were allowed to wrap.
+            "17179869185GiB",
         ] {
             assert!(Credit::from_text(bad).is_err(), "{bad}");
         }
