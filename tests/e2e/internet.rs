@@ -8,11 +8,11 @@ use control_api::{Account, Accounts, Gateways, Role};
 use libtest_mimic::Trial;
 use mesh_tests::daemon;
 use mesh_tests::harness::{in_lab, note};
-use mesh_tests::http::{self, Page, fetch};
+use mesh_tests::http::{self, Page, Server, fetch};
 use mesh_tests::internet::{HOST_V4, HOST_V6, echo_at, web_at};
 use mesh_tests::lab::{Lab, Node};
 use mesh_tests::mesh::wait_online_through;
-use mesh_tests::probe::Pinger;
+use mesh_tests::probe::{EchoServer, Pinger, reachable};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 
@@ -38,6 +38,16 @@ pub(crate) fn tests() -> Vec<Trial> {
             "receipts_are_signed_and_survive_a_crash",
             || Topology::line(3),
             receipts,
+        ),
+        in_lab(
+            "homes_with_the_same_addresses_do_not_mix",
+            || Topology::line(3),
+            same_lans,
+        ),
+        in_lab(
+            "routed_lan_is_reached_without_translation",
+            || Topology::line(3),
+            routed,
         ),
     ]
 }
@@ -122,6 +132,87 @@ fn own_phone(lab: &mut Lab) -> Result<()> {
         "{:?}",
         status.internet
     );
+    Ok(())
+}
+
+/// Behind every router the same LAN and the same phone, also behind relay and gateway.
+fn same_lans(lab: &mut Lab) -> Result<()> {
+    for router in ["r1", "r2", "r3"] {
+        lab.add_phone(router)?;
+    }
+    lab.add_uplink("r3")?;
+    lab.start_all()?;
+    for router in ["r1", "r2"] {
+        wait_online_through(lab, router, "r3", PATIENCE)?;
+    }
+    let line = lab.node("r3")?.line()?;
+    for router in ["r1", "r2", "r3"] {
+        for (host, outside) in [
+            (HOST_V4, IpAddr::V4(line.v4)),
+            (HOST_V6, IpAddr::V6(line.v6)),
+        ] {
+            let page = eventually_fetch(lab.node(router)?, host, "/")?;
+            ensure!(
+                page.client == outside,
+                "phone of {router}: from {}",
+                page.client
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A LAN with addresses of its own in the mesh: other routers reach its hosts, and it goes
+/// online like any other.
+fn routed(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_phone("r3")?;
+    lab.add_uplink("r2")?;
+    let r1 = lab.node_mut("r1")?;
+    r1.config.lan = Some(
+        "[{interface: lan0, mode: routed, prefixes: [10.1.2.0/24, \"fd12:3456::/64\"]}]".to_owned(),
+    );
+    let addresses: [IpAddr; 2] = ["10.1.2.100".parse()?, "fd12:3456::100".parse()?];
+    r1.namespace().ip_batch(
+        "addr flush dev lan0 scope global\n\
+         addr add 10.1.2.1/24 dev lan0\n\
+         addr add fd12:3456::1/64 dev lan0 nodad\n",
+    )?;
+    r1.phone()?.ip_batch(
+        "addr flush dev eth0 scope global\n\
+         addr add 10.1.2.100/24 dev eth0\n\
+         addr add fd12:3456::100/64 dev eth0 nodad\n\
+         route replace default via 10.1.2.1\n\
+         route replace default via fd12:3456::1\n",
+    )?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", "r2", PATIENCE)?;
+    let _echo = EchoServer::start(lab.node("r1")?.phone()?)?;
+    let _web = Server::start(lab.node("r1")?.phone()?)?;
+    let far = lab.node("r3")?;
+    wait_for("the host on the routed LAN to answer r3", PATIENCE, || {
+        let answered = reachable(far.namespace(), &addresses, Duration::from_millis(500))?;
+        ensure!(answered.len() == 2, "only {answered:?}");
+        Ok(())
+    })?;
+    // A phone behind r3 is translated to r3, and nothing else.
+    let status = far.status()?;
+    for (host, outside) in addresses
+        .into_iter()
+        .zip([IpAddr::V4(status.mesh_ipv4), IpAddr::V6(status.mesh_ipv6)])
+    {
+        let page = wait_for("a page of the routed host", PATIENCE, || {
+            fetch(far.phone()?, web_at(host), "/", FETCH)
+        })?;
+        ensure!(
+            page.client == outside,
+            "the request came from {}, not {outside}",
+            page.client
+        );
+    }
+    for host in [HOST_V4, HOST_V6] {
+        eventually_fetch(lab.node("r1")?, host, "/")?;
+    }
     Ok(())
 }
 

@@ -36,6 +36,21 @@ pub(crate) fn tests() -> Vec<Trial> {
             || Topology::line(2),
             questions,
         ),
+        in_lab(
+            "interface_that_goes_down_comes_back",
+            || Topology::line(3),
+            down_and_up,
+        ),
+        in_lab(
+            "interface_that_is_made_anew_is_used",
+            || Topology::line(3),
+            made_anew,
+        ),
+        in_lab(
+            "start_does_not_wait_for_addresses",
+            || Topology::line(2),
+            tentative,
+        ),
     ]
 }
 
@@ -129,6 +144,59 @@ fn joins(lab: &mut Lab) -> Result<()> {
     lab.add_router("r3")?;
     lab.air().connect("r2", "r3", Loss::NONE)?;
     lab.start("r3")?;
+    wait_all_pairs(lab, PATIENCE)
+}
+
+fn wait_alone(lab: &Lab, router: &str) -> Result<()> {
+    wait_for(
+        &format!("{router} to notice that it is alone"),
+        PATIENCE,
+        || {
+            let status = lab.node(router)?.status()?;
+            ensure!(
+                (status.neighbors, status.originators) == (0, 0),
+                "{status:?}"
+            );
+            Ok(())
+        },
+    )
+}
+
+fn down_and_up(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    lab.node("r2")?.namespace().ip("link set mesh0 down")?;
+    wait_alone(lab, "r2")?;
+    lab.node("r2")?.namespace().bring_up("mesh0")?;
+    wait_all_pairs(lab, PATIENCE)
+}
+
+/// What happens when a router's wireless settings are changed: the interface goes away, and
+/// another one of the same name appears.
+fn made_anew(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    let namespace = lab.node("r2")?.namespace().clone();
+    namespace.ip("link delete mesh0")?;
+    wait_alone(lab, "r2")?;
+    lab.air().attach("r2-again", &namespace, "mesh0")?;
+    for other in ["r1", "r3"] {
+        lab.air().connect("r2-again", other, Loss::NONE)?;
+    }
+    wait_all_pairs(lab, PATIENCE)
+}
+
+/// At boot the daemon starts while the kernel still looks for duplicates of its addresses.
+fn tentative(lab: &mut Lab) -> Result<()> {
+    let namespace = lab.node("r1")?.namespace().clone();
+    namespace.ip("link set mesh0 down")?;
+    namespace.set("net/ipv6/conf/mesh0/dad_transmits", "2")?;
+    namespace.ip("link set mesh0 up")?;
+    lab.node_mut("r1")?.launch()?;
+    lab.node_mut("r2")?.launch()?;
+    for router in ["r1", "r2"] {
+        lab.node_mut(router)?.daemon()?.wait_ready()?;
+    }
     wait_all_pairs(lab, PATIENCE)
 }
 
