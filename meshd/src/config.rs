@@ -168,6 +168,15 @@ impl Config {
         .collect()
     }
 
+    /// Keeps what is in force in `running` for the keys that take effect only at a start.
+    pub fn keep_restart_keys(&mut self, running: &Self) {
+        let (new, old) = (&mut self.settings, &running.settings);
+        new.network.clone_from(&old.network);
+        new.identity.clone_from(&old.identity);
+        new.state.clone_from(&old.state);
+        new.control.clone_from(&old.control);
+    }
+
     /// The mesh's name.
     pub const fn network(&self) -> &NetworkName {
         &self.settings.network

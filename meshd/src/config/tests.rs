@@ -239,3 +239,15 @@ fn a_reload_names_what_needs_a_restart() {
         Vec::<&str>::new()
     );
 }
+
+#[test]
+fn what_needs_a_restart_stays_as_it_is_until_then() {
+    let running = parse("network: village\nmesh: [{interface: mesh0}]\n").unwrap();
+    let text = "network: other\nidentity: /k\nstate: /s\ncontrol: /c\nname: x\n\
+                mesh: [{interface: mesh1}]\n";
+    let mut new = parse(text).unwrap();
+    new.keep_restart_keys(&running);
+    assert_eq!(running.restart_keys_changed(&new), Vec::<&str>::new());
+    assert_eq!(new.name().as_str(), "x");
+    assert_eq!(new.mesh()[0].interface().as_str(), "mesh1");
+}

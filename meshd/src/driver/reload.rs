@@ -27,11 +27,12 @@ impl Driver {
     /// Reads the configuration again and takes over what may change while running. A bad one
     /// changes nothing.
     pub(super) fn reload(&mut self, now: Instant) -> Result<Reloaded, RpcError> {
-        let new = Config::load(&self.config_path)
+        let mut new = Config::load(&self.config_path)
             .and_then(|new| new.check_system().map(|_| new))
             .map_err(|error| RpcError::failed(error.to_string()))?;
+        let needs_restart = self.config.restart_keys_changed(&new);
+        new.keep_restart_keys(&self.config);
         let old = std::mem::replace(&mut self.config, new);
-        let needs_restart = old.restart_keys_changed(&self.config);
         let changed = changed_keys(&old, &self.config);
         if changed.contains(&"sharing") {
             let sharing = self.config.sharing();
