@@ -257,6 +257,9 @@ fn a_consumer_without_its_log_is_shown_what_it_signed() {
         world.consumed(1, 2).last_hash,
         world.provided(1, 2).last_hash
     );
+    let accepted = |record: &Record| matches!(record, Record::OfferAccepted(_));
+    let offers = world.node(2).records().into_iter().filter(accepted).count();
+    assert_eq!(offers, 1, "the offer is in the log once");
     assert_logs_verify(&world);
 }
 

@@ -418,6 +418,8 @@ fn an_export_says_the_same_in_fewer_records() {
     assert_eq!(short.newest, full.newest);
     assert_eq!(short.equivocations, full.equivocations);
     assert_eq!(short.pairs(), full.pairs());
+    let twice = [sample.records.clone(), vec![Record::OfferMade(offer())]].concat();
+    assert_eq!(export(&header(), &twice), exported, "the same offer once");
     let unused = vec![Record::OfferMade(offer())];
     assert_eq!(export(&header(), &unused), header().to_bytes());
 }
