@@ -6,9 +6,11 @@
 //!
 //! # Driving it
 //! After every `handle_*` call, drain [`Ledger::poll_output`]. On [`Output::Persist`] append the
-//! record to the log and sync it **before taking the next output**; if that fails, take no further
-//! output until it succeeds, or start again from the log. Call [`Ledger::handle_timeout`] when
-//! [`Ledger::poll_timeout`] says so.
+//! record to the log and sync it **before taking the next output**. If that fails, give the record
+//! back with [`Ledger::persist_failed`] and stop draining: it comes first the next time. Dropping
+//! the outputs instead would not do, because the ledger repeats later what it believes to be on
+//! disk. While the queue is blocked it is bounded: above a limit, messages are refused as
+//! [`MessageError::Busy`]. Call [`Ledger::handle_timeout`] when [`Ledger::poll_timeout`] says so.
 //!
 //! # What the consumer signs
 //! In one run of the process, all figures signed for a provider together stay within what this
@@ -50,6 +52,10 @@ use provider::ProviderAccount;
 /// Accounts of each kind. A village has tens of neighbors; the limit only stops a flood of invented
 /// ones from filling the memory (about 1 KiB each).
 const MAX_ACCOUNTS: usize = 1024;
+
+/// Outputs that may wait while the log cannot be written. One message causes a handful; neighbors
+/// repeat what is refused above this.
+const MAX_OUTPUTS: usize = 256;
 
 /// What the operator and the driver decide.
 #[derive(Debug, Clone)]
@@ -263,6 +269,9 @@ pub enum MessageError {
     /// No room for another account.
     #[error("too many accounts")]
     TooManyAccounts,
+    /// The outputs of earlier messages have not been taken: the log cannot be written.
+    #[error("the log cannot be written")]
+    Busy,
     /// Figures out of range.
     #[error(transparent)]
     Overflow(#[from] Overflow),
@@ -297,6 +306,8 @@ pub struct Counters {
     pub stale: u64,
     /// Dropped: contradicts the account, or out of range.
     pub inconsistent: u64,
+    /// Dropped: the log cannot be written.
+    pub busy: u64,
 }
 
 impl Counters {
@@ -307,6 +318,7 @@ impl Counters {
             Err(MessageError::Foreign) => &mut self.foreign,
             Err(MessageError::Signature(_)) => &mut self.forged,
             Err(MessageError::Stale | MessageError::Unexpected) => &mut self.stale,
+            Err(MessageError::Busy) => &mut self.busy,
             Err(
                 MessageError::Receipt(_)
                 | MessageError::Contradiction
@@ -502,6 +514,9 @@ impl Ledger {
         if from == self.desk.me {
             return Err(MessageError::Foreign);
         }
+        if self.desk.outputs.len() > MAX_OUTPUTS {
+            return Err(MessageError::Busy);
+        }
         match Message::parse(payload)? {
             Message::Offer(offer) => {
                 if !self.desk.concerns(offer.heading(), from, self.desk.me) {
@@ -576,9 +591,16 @@ impl Ledger {
         providing.chain(consuming).min()
     }
 
-    /// What to do next. A [`Output::Persist`] must be on disk before the next call.
+    /// What to do next. An [`Output::Persist`] must be on disk before the next call, or given back.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.desk.outputs.pop_front()
+    }
+
+    /// Gives back a record that could not be written, and with it everything that depends on it:
+    /// [`Self::poll_output`] begins with it again. Drain again later, for example with the next
+    /// usage report.
+    pub fn persist_failed(&mut self, record: Record) {
+        self.desk.outputs.push_front(Output::Persist(record));
     }
 
     /// Changes what this node asks for. Bytes carried so far stay at the old price: each account

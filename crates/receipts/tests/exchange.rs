@@ -449,6 +449,30 @@ fn what_is_sent_was_persisted_before() {
 }
 
 #[test]
+fn nothing_leaves_while_the_log_cannot_be_written() {
+    let mut world = World::pair(1000);
+    world.traffic(1, 2, 0, 3 * MIB);
+    world.node(2).disk_full = true;
+    world.sent.clear();
+    world.traffic(1, 2, 0, 3 * MIB);
+    world.seconds(3600);
+    let receipt = |(from, _, _): &&(Party, Party, Message)| *from == party(2);
+    assert_eq!(world.sent.iter().filter(receipt).count(), 0);
+
+    // Neighbors repeat themselves; what waits here does not grow without end.
+    let request = world.sent.last().unwrap().2.clone();
+    for _ in 0..1000 {
+        let _ = world.inject(1, 2, &request);
+    }
+    assert!(world.node(2).ledger.counters().busy > 0);
+
+    world.node(2).disk_full = false;
+    world.seconds(600);
+    assert_eq!(world.provided(1, 2).signed.down_bytes, 6 * MIB);
+    assert_logs_verify(&world);
+}
+
+#[test]
 fn a_relay_is_provider_and_consumer_at_once() {
     let mut world = World::new();
     for (seed, price) in [(1, 700), (2, 1000), (3, 0)] {

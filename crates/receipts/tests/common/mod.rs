@@ -84,6 +84,7 @@ pub struct Node {
     pub ledger: Ledger,
     pub log: Vec<u8>,
     pub events: Vec<Event>,
+    pub disk_full: bool,
     writer: Writer,
 }
 
@@ -104,6 +105,7 @@ impl Node {
             ledger,
             log,
             events: Vec::new(),
+            disk_full: false,
             writer: recovered.writer,
         }
     }
@@ -112,6 +114,10 @@ impl Node {
         let mut sent = Vec::new();
         while let Some(output) = self.ledger.poll_output() {
             match output {
+                Output::Persist(record) if self.disk_full => {
+                    self.ledger.persist_failed(record);
+                    break;
+                }
                 Output::Persist(record) => self.log.extend(self.writer.append(&record)),
                 Output::Send { to, payload } => sent.push((to, payload)),
                 Output::Event(event) => self.events.push(event),
