@@ -507,8 +507,8 @@ fn offers_of_strangers_reach_neither_the_log_nor_the_end_of_memory() {
             .ledger
             .handle_message(now, from, &payload)
             .unwrap();
+        world.settle();
     }
-    world.settle();
     assert_eq!(world.node(2).ledger.accounts().count(), 1024);
     assert_eq!(world.node(2).records(), []);
     world.count(2, party(1), Role::Consumer, 1, 1);
