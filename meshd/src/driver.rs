@@ -71,6 +71,10 @@ pub(crate) struct Driver {
     kernel_warnings: Vec<String>,
     /// Routes the kernel refused, to be offered again with the next reading of counters.
     refused_routes: Vec<RouteChange>,
+    /// Why receipts cannot be saved, in the words shown to operators.
+    store_error: Option<String>,
+    /// Saving failed since the last reading of counters.
+    store_paused: bool,
 }
 
 /// Runs the daemon until a signal ends it.
@@ -185,6 +189,8 @@ impl Driver {
             next_counters: now + COUNTER_INTERVAL,
             kernel_warnings: Vec::new(),
             refused_routes: Vec::new(),
+            store_error: None,
+            store_paused: false,
         };
         driver.configure_kernel();
         info!(
@@ -249,6 +255,7 @@ impl Driver {
         }
         if now >= self.next_counters {
             self.next_counters = now + COUNTER_INTERVAL;
+            self.store_paused = false;
             self.note_neighbors(now);
             self.count_gateways();
             self.kernel.request(KernelRequest::ReadCounters);

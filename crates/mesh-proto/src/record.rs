@@ -344,19 +344,19 @@ pub fn is_announceable(network: &Network, prefix: &IpNet) -> bool {
     match prefix {
         IpNet::V4(net) => {
             let first = net.network();
-            net.prefix_len() >= 8
-                && !(first.is_loopback() || first.is_link_local() || first.is_multicast())
-                && !first.is_unspecified()
-                && !MESH_IPV4_RANGE.contains(net)
-                && !net.contains(&MESH_IPV4_RANGE)
+            let special = first.is_loopback()
+                || first.is_link_local()
+                || first.is_multicast()
+                || first.is_unspecified();
+            let of_the_mesh = MESH_IPV4_RANGE.contains(net) || net.contains(&MESH_IPV4_RANGE);
+            net.prefix_len() >= 8 && !special && !of_the_mesh
         }
         IpNet::V6(net) => {
             let first = net.network();
             let mesh = network.prefix();
-            net.prefix_len() >= 16
-                && (first.is_unique_local() || first.segments()[0] & 0xe000 == 0x2000)
-                && !mesh.contains(net)
-                && !net.contains(&mesh)
+            let unicast = first.is_unique_local() || first.segments()[0] & 0xe000 == 0x2000;
+            let of_the_mesh = mesh.contains(net) || net.contains(&mesh);
+            net.prefix_len() >= 16 && unicast && !of_the_mesh
         }
     }
 }

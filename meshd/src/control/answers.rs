@@ -118,6 +118,7 @@ impl View<'_> {
             ("receipt_forged", ledger.forged),
             ("receipt_stale", ledger.stale),
             ("receipt_inconsistent", ledger.inconsistent),
+            ("receipt_busy", ledger.busy),
         ];
         let all = routing.chain(receipts).filter(|(_, count)| *count > 0);
         all.map(|(reason, count)| (reason.to_owned(), count))

@@ -254,7 +254,12 @@ impl Driver {
             usage: &self.usage,
             uplink: self.uplink.as_ref(),
             internet: &self.internet,
-            warnings: self.kernel_warnings.clone(),
+            warnings: self
+                .kernel_warnings
+                .iter()
+                .chain(&self.store_error)
+                .cloned()
+                .collect(),
         }
     }
 }

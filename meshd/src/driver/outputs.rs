@@ -5,6 +5,7 @@ use std::time::Instant;
 use mesh_proto::router::{Event, Transmit};
 use mesh_proto::{NodeId, Output};
 use receipts::Party;
+use receipts::log::Record;
 use tracing::{debug, error, info, trace, warn};
 
 use super::Driver;
@@ -100,29 +101,39 @@ impl Driver {
 
     fn carry_out_receipts(&mut self, now: Instant) -> bool {
         let mut any = false;
-        // What was not persisted must not be relied on: sends that follow are dropped, and the
-        // protocol repeats them later.
-        let mut persisted = true;
-        while let Some(output) = self.ledger.poll_output() {
+        while !self.store_paused
+            && let Some(output) = self.ledger.poll_output()
+        {
             any = true;
             match output {
-                receipts::Output::Persist(record) => {
-                    if let Err(error) = self.store.append(&record) {
-                        error!(%error, "receipt not saved");
-                        persisted = false;
-                    }
-                }
-                receipts::Output::Send { to, payload } if persisted => {
+                receipts::Output::Persist(record) => self.persist(record),
+                receipts::Output::Send { to, payload } => {
                     let to = NodeId::from_bytes(*to.as_bytes()).originator_id();
                     if !self.router.send_payload(now, to, RECEIPTS_CHANNEL, payload) {
                         debug!(node = %to, "receipt message not sent: no link");
                     }
                 }
-                receipts::Output::Send { .. } => {}
                 receipts::Output::Event(event) => log_receipt_event(&event),
             }
         }
         any
+    }
+
+    /// Saves a record. If that fails, nothing that follows may be sent: the ledger is left alone
+    /// until the next reading of counters, and then offers the record again.
+    fn persist(&mut self, record: Record) {
+        match self.store.append(&record) {
+            Ok(()) => self.store_error = None,
+            Err(error) => {
+                self.ledger.persist_failed(record);
+                self.store_paused = true;
+                let line = format!("receipts cannot be saved: {error}");
+                if self.store_error.as_ref() != Some(&line) {
+                    error!("{line}");
+                    self.store_error = Some(line);
+                }
+            }
+        }
     }
 
     /// Tells the kernel whose traffic is counted.

@@ -26,6 +26,11 @@ use super::{Setup, TUNNEL_DEVICE, TUNNEL_OVERHEAD, TUNNEL_PORT};
 /// No IPv6 network has a smaller MTU (RFC 8200 §5).
 const MIN_MTU: u32 = 1280;
 
+/// Segments in a packet that is handed to the device. Large packets would leave it whole, to be cut
+/// up only by the driver of the mesh interface: each counted once here, with one header, and as
+/// many at the other end of the hop, where a receipt is written for it.
+const SEGMENTS: u32 = 1;
+
 /// What distinguishes our device from other VXLAN devices. UDP checksums are left out on the
 /// way out, which the kernel does for encapsulating routes without the `csum` flag, so they must
 /// not be demanded on the way in (RFC 6935 allows it for tunnels: what is inside has its own).
@@ -66,7 +71,10 @@ pub(super) async fn ensure(
     let ifindex = IfIndex(present.header.index);
     let link = Link::from_message(&present);
     let is_set = link
-        .is_some_and(|link| link.up && link.mtu == mtu && link.mac == Some(setup.id.tunnel_mac()));
+        .is_some_and(|link| link.up && link.mtu == mtu && link.mac == Some(setup.id.tunnel_mac()))
+        && present
+            .attributes
+            .contains(&LinkAttribute::GsoMaxSegs(SEGMENTS));
     if !is_set {
         adjust(handle, setup, ifindex, mtu).await?;
     }
@@ -120,6 +128,7 @@ async fn create(handle: &Handle, setup: &Setup, mtu: u32) -> Result<(), KernelEr
         .name(TUNNEL_DEVICE)
         .address(setup.id.tunnel_mac().to_vec())
         .mtu(mtu)
+        .append_extra_attribute(LinkAttribute::GsoMaxSegs(SEGMENTS))
         .up()
         .set_info_data(InfoData::Vxlan(PARAMETERS.to_vec()))
         .build();
@@ -139,6 +148,7 @@ async fn adjust(
     let message = LinkUnspec::new_with_index(ifindex.0)
         .address(setup.id.tunnel_mac().to_vec())
         .mtu(mtu)
+        .append_extra_attribute(LinkAttribute::GsoMaxSegs(SEGMENTS))
         .up()
         .build();
     ask(
