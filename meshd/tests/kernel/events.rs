@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use meshd::kernel::{DefaultRoute, Family, KernelEvent, Link};
 
 use crate::Test;
-use crate::lab::{Port, base, node, setup};
+use crate::lab::{Port, base, eventually, node, setup};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -49,7 +49,10 @@ fn links() {
     link(&mut port, "another name", |link| link.name == "mesh7");
     // A port leaving its bridge is no interface that is gone.
     node.run("ip link add br0 type bridge; ip link set mesh7 master br0");
-    node.run("ip link set mesh7 nomaster; ip link del mesh7");
+    node.run("ip link set mesh7 nomaster; ip link set mesh7 mtu 1300");
+    link(&mut port, "one more MTU", |link| link.mtu == 1300);
+    assert!(!port.saw(|event| matches!(event, KernelEvent::LinkRemoved { .. })));
+    node.run("ip link del mesh7");
     let (ifindex, name) = port.wait("removal", |event| match event {
         KernelEvent::LinkRemoved { ifindex, name } => Some((*ifindex, name.clone())),
         _ => None,
@@ -67,17 +70,23 @@ fn link_local(port: &mut Port, what: &str) -> Option<Ipv6Addr> {
 fn link_locals() {
     let (node, _other) = node();
     let expected = node.link_local("mesh0");
-    node.run("ip link set mesh0 down; echo 1 > /proc/sys/net/ipv6/conf/mesh0/accept_dad");
-    let mut port = Port::start(&node, setup(1));
-    link(&mut port, "mesh0", |link| link.name == "mesh0");
-    node.run("ip link set mesh0 up");
-    assert_eq!(
-        link_local(&mut port, "a link-local address"),
-        Some(expected)
+    node.run(
+        "ip link set mesh0 down; cd /proc/sys/net/ipv6/conf/mesh0
+         echo 1 > accept_dad; echo 3 > dad_transmits",
     );
-    // It was not reported before duplicate address detection was through.
-    let addresses = node.run("ip -6 addr show dev mesh0");
-    assert!(!addresses.contains("tentative"), "{addresses}");
+    let is_tentative = || node.run("ip -6 addr show dev mesh0").contains("tentative");
+    // Whether the address is there when the port starts, or comes later: it is reported when
+    // duplicate address detection is through, here after three seconds.
+    node.run("ip link set mesh0 up");
+    eventually("the address", || is_tentative().then_some(()));
+    let mut port = Port::start(&node, setup(1));
+    assert_eq!(link_local(&mut port, "an address"), Some(expected));
+    assert!(!is_tentative());
+    node.run("ip link set mesh0 down");
+    assert_eq!(link_local(&mut port, "its loss"), None);
+    node.run("ip link set mesh0 up");
+    assert_eq!(link_local(&mut port, "the address again"), Some(expected));
+    assert!(!is_tentative());
     node.run("ip addr add fe80::1/64 dev mesh0 nodad");
     assert_eq!(
         link_local(&mut port, "a lower address"),
@@ -95,20 +104,7 @@ fn default_routes() {
     node.connect("wan1", &other, "wan1");
     node.run("ip addr add 192.0.2.1/24 dev wan0; ip addr add 198.51.100.1/24 dev wan1");
     let mut port = Port::start(&node, setup(1));
-    let mut next = |family: Family| {
-        port.wait("default routes", |event| match event {
-            KernelEvent::DefaultRoutesChanged {
-                family: changed,
-                routes,
-            } if *changed == family => {
-                let names = routes
-                    .iter()
-                    .map(|route: &DefaultRoute| (route.name.clone(), route.metric));
-                Some(names.collect::<Vec<_>>())
-            }
-            _ => None,
-        })
-    };
+    let mut next = |family| default_routes_of(&mut port, family);
     let route = |name: &str, metric: u32| (name.to_owned(), metric);
     assert_eq!(next(Family::V4), []);
     assert_eq!(next(Family::V6), []);
@@ -131,20 +127,29 @@ fn default_routes() {
          ip route add unreachable default metric 9
          ip route add default dev wan1 proto 155 metric 8
          ip route add default dev mesh0 metric 7
-         ip route add default dev wan1 metric 6",
+         ip route add default dev wan1 metric 6
+         ip -6 route add unreachable default metric 9
+         ip -6 route add default via fe80::1 dev wan1 metric 500",
     );
-    let last = port.wait("default routes", |event| match event {
+    assert_eq!(default_routes_of(&mut port, Family::V4), [route("wan1", 6)]);
+    assert_eq!(
+        default_routes_of(&mut port, Family::V6),
+        [route("wan1", 500)]
+    );
+}
+
+/// The next report of default routes: their interfaces and metrics.
+fn default_routes_of(port: &mut Port, family: Family) -> Vec<(String, u32)> {
+    port.wait("default routes", |event| match event {
         KernelEvent::DefaultRoutesChanged {
-            family: Family::V4,
+            family: changed,
             routes,
-        } => Some(routes.clone()),
+        } if *changed == family => {
+            let route = |route: &DefaultRoute| (route.name.clone(), route.metric);
+            Some(routes.iter().map(route).collect())
+        }
         _ => None,
-    });
-    let last: Vec<(&str, u32)> = last
-        .iter()
-        .map(|it| (it.name.as_str(), it.metric))
-        .collect();
-    assert_eq!(last, [("wan1", 6)]);
+    })
 }
 
 fn overrun() {

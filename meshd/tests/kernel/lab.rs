@@ -285,6 +285,11 @@ impl Port {
         }
     }
 
+    /// Whether an event that nobody waited for was among those so far.
+    pub(crate) fn saw(&self, is_it: impl Fn(&KernelEvent) -> bool) -> bool {
+        self.unseen.iter().any(is_it)
+    }
+
     /// The answer to a request: what `pick` makes of it.
     fn answer<T>(&mut self, request: KernelRequest, pick: fn(KernelEvent) -> Option<T>) -> T {
         self.request(request);

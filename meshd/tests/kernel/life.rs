@@ -77,6 +77,7 @@ fn busy_node() -> (Namespace, Namespace, Vec<String>, Port) {
     let before = node.snapshot();
     let mut port = Port::start(&node, setup(1));
     assert_eq!(port.adopted(), []);
+    assert_eq!(node.snapshot(), before, "it is not ours to remove");
     let warnings = port.configure(&full_base());
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     port.set(&routes(node.ifindex("mesh0")));
