@@ -16,9 +16,13 @@ pub(super) const ROUTE_LIFETIME: Duration = Duration::from_secs(8);
 /// How long the feasibility distance outlives the last route (RFC 8966 §3.5.1 recommends
 /// minutes): as long as stale advertisements of ours can be about.
 const MEMORY: Duration = Duration::from_secs(60);
-/// How often a retraction is said: three broadcasts in a row get lost on a bad link of 30 % loss
-/// once in forty times, and then the route still expires.
-const RETRACTION_REPEATS: u8 = 3;
+/// How often it is said again that an originator can be reached, or no longer: three broadcasts
+/// in a row get lost on a bad link of 30 % loss once in forty times, and then there is still the
+/// next OGM, or the route expires.
+const REPEATS: u8 = 2;
+/// What is said again waits for the next hello after this time, so as not to share the fate of
+/// the packet before.
+const REPEAT_DELAY: Duration = Duration::from_millis(250);
 /// A route that became shorter by less than this share is not worth a message before the next
 /// OGM.
 const NOTABLE_PERCENT: u32 = 25;
@@ -30,6 +34,9 @@ pub(super) struct Offered {
     pub(super) metric: Metric,
     pub(super) hops: u8,
     pub(super) heard: Instant,
+    /// The neighbor was restarted since and may know nothing of this offer: whatever it says now
+    /// counts.
+    pub(super) from_earlier_life: bool,
 }
 
 /// What was last said of an originator to the neighbors.
@@ -70,7 +77,7 @@ pub(super) struct Originator {
     pub(super) selected: Option<LinkId>,
     pub(super) advertised: Option<Advertised>,
     last_said: Option<Instant>,
-    retractions_left: u8,
+    repeats_left: u8,
     pub(super) since: Instant,
     pub(super) last_heard: Instant,
 }
@@ -83,7 +90,7 @@ impl Originator {
             selected: None,
             advertised: None,
             last_said: None,
-            retractions_left: 0,
+            repeats_left: 0,
             since: now,
             last_heard: now,
         }
@@ -99,7 +106,9 @@ impl Originator {
             ..
         } = *ogm;
         let last = self.routes.get(&link);
-        if metric.is_finite() && last.is_some_and(|last| last.seqno.is_newer_than(seqno)) {
+        let overtaken = last.is_some_and(|last| last.seqno.is_newer_than(seqno))
+            && last.is_some_and(|last| !last.from_earlier_life);
+        if metric.is_finite() && overtaken {
             return;
         }
         self.routes.insert(
@@ -109,6 +118,7 @@ impl Originator {
                 metric,
                 hops,
                 heard: now,
+                from_earlier_life: false,
             },
         );
         self.last_heard = now;
@@ -132,22 +142,27 @@ impl Originator {
             self.feasibility
                 .get_or_insert(FeasibilityDistance { seqno, metric })
                 .lower_to(seqno, metric);
-            self.retractions_left = RETRACTION_REPEATS;
-        } else {
-            self.retractions_left = self.retractions_left.saturating_sub(1);
         }
+        let was_finite = self.advertised.is_some_and(|said| said.metric.is_finite());
+        self.repeats_left = if was_finite == metric.is_finite() {
+            self.repeats_left.saturating_sub(1)
+        } else {
+            REPEATS
+        };
         self.advertised = Some(advertised);
         self.last_said = Some(now);
     }
 
-    /// Whether what was said has to be said again: a route because neighbors forget what nobody
-    /// confirms, a retraction because its loss would leave packets going nowhere.
+    /// Whether what was said has to be said again: soon if it was a change, because its loss
+    /// leaves packets going nowhere; after `interval` if it is a route, because neighbors forget
+    /// what nobody confirms.
     pub(super) fn needs_repeating(&self, now: Instant, interval: Duration) -> bool {
         let (Some(advertised), Some(at)) = (self.advertised, self.last_said) else {
             return false;
         };
-        let due = now.duration_since(at) >= interval;
-        due && (advertised.metric.is_finite() || self.retractions_left > 0)
+        let silence = now.duration_since(at);
+        let again = self.repeats_left > 0 && silence >= REPEAT_DELAY;
+        again || (advertised.metric.is_finite() && silence >= interval)
     }
 
     /// The route in use.

@@ -102,11 +102,11 @@ impl Router {
         match neighbor.handle_hello(now, hello) {
             Continuity::Same => {}
             Continuity::Restarted => {
-                self.remind_of_routes(link);
+                self.remind_of_offers(link);
                 self.greet(now, link.ifindex);
             }
             Continuity::StateLost => {
-                self.remind_of_routes(link);
+                self.remind_of_offers(link);
                 self.drop_neighbor(now, link);
                 self.neighbors
                     .insert(link, Neighbor::new(now, source, hello));

@@ -113,7 +113,6 @@ impl Router {
             self.seqno = self.seqno.next();
             self.next_ogm = now + self.jittered(self.config.ogm_interval);
             self.pending_ogms.insert(self.id);
-            self.repeat_what_is_old(now);
             self.flush_by(now);
         }
         let hello_due: Vec<IfIndex> = self
@@ -124,6 +123,9 @@ impl Router {
             .collect();
         if hello_due.is_empty() && self.flush_at.is_none_or(|at| now < at) {
             return;
+        }
+        if !hello_due.is_empty() {
+            self.queue_repeats(now);
         }
         if self.takes_greeting(&hello_due) {
             self.pending_ogms.extend(self.originators.keys());
@@ -153,12 +155,13 @@ impl Router {
         greets
     }
 
-    /// Queues what was said of others longer ago than their OGMs should take.
-    fn repeat_what_is_old(&mut self, now: Instant) {
+    /// Queues what was said of others and has to be said again: after one and a half intervals
+    /// their next OGM is not just late.
+    fn queue_repeats(&mut self, now: Instant) {
         let interval = self.config.ogm_interval * 3 / 2;
-        let old = self.originators.iter();
-        let old = old.filter(|(_, originator)| originator.needs_repeating(now, interval));
-        self.pending_ogms.extend(old.map(|(id, _)| *id));
+        let known = self.originators.iter();
+        let due = known.filter(|(_, originator)| originator.needs_repeating(now, interval));
+        self.pending_ogms.extend(due.map(|(id, _)| *id));
     }
 
     fn hello(&mut self, now: Instant, ifindex: IfIndex) -> Vec<Tlv> {
@@ -201,21 +204,24 @@ impl Router {
         })
     }
 
-    /// Tells a neighbor that was restarted how far it had counted for originators we reach
-    /// through it: those numbers it must not use again for a route that may lead through us. Our
-    /// hello comes along, or it would not listen.
-    pub(super) fn remind_of_routes(&mut self, link: LinkId) {
+    /// Tells a neighbor that was restarted what it offered us: those numbers it must not use
+    /// again for a route that may lead through us. Our hello comes along, or it would not listen.
+    pub(super) fn remind_of_offers(&mut self, link: LinkId) {
         let mut tlvs = vec![self.last_hello(link.ifindex)];
-        for (id, originator) in &self.originators {
-            let in_use = originator.in_use().filter(|(used, _)| *used == link);
-            let retraction = in_use.map(|(_, route)| Ogm {
+        for (id, originator) in &mut self.originators {
+            let Some(offered) = originator.routes.get_mut(&link) else {
+                continue;
+            };
+            // A node's own count goes on where it was, as soon as it is reminded of it.
+            offered.from_earlier_life = *id != link.neighbor;
+            let retraction = Ogm {
                 originator: *id,
-                seqno: route.seqno,
+                seqno: offered.seqno,
                 metric: Metric::INFINITE,
                 record_seq: self.records.seq(*id).unwrap_or_default(),
                 hops: u8::MAX,
-            });
-            tlvs.extend(retraction.map(Tlv::Ogm));
+            };
+            tlvs.push(Tlv::Ogm(retraction));
         }
         self.send_to(link, &tlvs);
     }
