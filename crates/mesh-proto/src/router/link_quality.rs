@@ -142,9 +142,14 @@ mod tests {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the start of virtual time")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
     /// A window fed with hellos `0..count`, of which every `lose_every`th is lost.
     fn window(count: u16, lose_every: u16) -> (HelloWindow, Instant) {
-        let start = Instant::now();
+        let start = start();
         let mut now = start;
         let mut window = HelloWindow::new(now, &hello(0));
         for seqno in 1..count {
