@@ -1,7 +1,7 @@
 //! Reading the counter sets of our nftables table over nfnetlink (linux/netfilter/nf_tables.h).
 //!
-//! The kernel answers on the spot, a few thousand counters within a few milliseconds, so reading
-//! is done without giving way to other tasks.
+//! The kernel answers on the spot, within microseconds for each neighbor, so reading is done
+//! without giving way to other tasks.
 
 #![expect(
     clippy::wildcard_enum_match_arm,

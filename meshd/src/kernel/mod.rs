@@ -5,21 +5,22 @@
 //!
 //! | room | what lives there |
 //! |---|---|
-//! | [`task`] | the netlink task: one request at a time, events as they come |
-//! | [`netlink`] | the two rtnetlink sockets, [`KernelError`] |
-//! | [`monitor`] | links, link-local addresses and default routes as last reported |
-//! | [`link`], [`address`], [`route`], [`rule`] | rtnetlink messages, there and back |
-//! | [`tunnel`] | the VXLAN device `meshd0` and its permanent neighbors |
-//! | [`sysctl`] | what must be set under `/proc/sys/net`, written only if it is wrong |
-//! | [`nat`], [`nft`] | the nftables table `inet meshd`: what is in it, and the program that applies it |
-//! | [`counters`] | reading its counters over nfnetlink |
+//! | `task` | the netlink task: one request at a time, events as they come |
+//! | `netlink` | the two rtnetlink sockets, `KernelError` |
+//! | `monitor` | links, link-local addresses and default routes as last reported |
+//! | `link`, `address`, `route`, `rule` | rtnetlink messages, there and back |
+//! | `tunnel` | the VXLAN device `meshd0` and its permanent neighbors |
+//! | `sysctl` | what must be set under `/proc/sys/net`, written only if it is wrong |
+//! | `nat`, `nft` | the nftables table `inet meshd`: what is in it, and the program that applies it |
+//! | `counters` | reading its counters over nfnetlink |
 //!
 //! **Architecture invariants.** One task owns the request socket and serialises what goes through
 //! it: a netlink socket serves one dump at a time and answers `EBUSY` to a second. Notifications
 //! come over a socket of their own, so that an overrun there never loses an answer. Everything we
 //! put into the kernel can be told from what others put there: routes and rules carry protocol
 //! [`ROUTE_PROTOCOL`], the rest sits on [`TUNNEL_DEVICE`] or in our nftables table. Nothing else
-//! is ever changed or removed, sysctls and the up state of mesh interfaces excepted.
+//! is ever changed or removed, sysctls and the up state of mesh interfaces excepted. What others
+//! remove of it while the daemon runs is put back.
 //!
 //! # Full channels
 //! Both channels are bounded. While [`KernelEvent`]s are not received, the task waits with the
@@ -172,7 +173,9 @@ pub enum KernelRequest {
     /// only what differs; comes before the first [`KernelRequest::Routes`], as routes name the
     /// addresses and devices it makes.
     Configure(Base),
-    /// Change routes, in this order.
+    /// Change routes, in this order. From then on the port keeps them: it puts back what the kernel
+    /// drops with an interface that goes down, or what others remove, and tries refused ones again
+    /// then.
     Routes(Vec<RouteChange>),
     /// The mesh addresses of all gateways of the mesh, whose traffic is counted.
     SetGateways(BTreeSet<Ipv6Addr>),

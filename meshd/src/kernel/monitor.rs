@@ -56,6 +56,11 @@ impl Monitor {
         self.links.values().find(|link| link.name == name)
     }
 
+    /// Whether an interface is there and switched on.
+    pub(super) fn is_up(&self, ifindex: IfIndex) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| link.up)
+    }
+
     /// Takes in a notification.
     pub(super) fn handle_message(&mut self, message: &RouteNetlinkMessage) -> Outcome {
         let mut outcome = Outcome::default();

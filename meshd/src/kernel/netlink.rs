@@ -115,13 +115,15 @@ pub(super) fn open() -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// Opens the socket for notifications of links, addresses and routes.
+/// Opens the socket for notifications of links, addresses, routes and rules.
 pub(super) fn subscribe() -> io::Result<Notifications> {
     let (connection, _, messages) = rtnetlink::new_multicast_connection(&[
         MulticastGroup::Link,
         MulticastGroup::Ipv6Ifaddr,
         MulticastGroup::Ipv4Route,
         MulticastGroup::Ipv6Route,
+        MulticastGroup::Ipv4Rule,
+        MulticastGroup::Ipv6Rule,
     ])?;
     tokio::spawn(connection);
     Ok(Box::pin(messages.filter_map(async |(message, _)| {

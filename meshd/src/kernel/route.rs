@@ -90,6 +90,15 @@ pub(super) async fn dump_table(
     }
 }
 
+/// What a route under our protocol number in our tables is found by.
+pub(super) fn key_of(message: &RouteMessage) -> Option<RouteKey> {
+    let table = [Table::Mesh, Table::Tunnel]
+        .into_iter()
+        .find(|&table| number(table) == table_of(message))?;
+    let is_ours = message.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL);
+    Some((table, prefix(message)?)).filter(|_| is_ours)
+}
+
 /// The table a route stands in.
 pub(super) fn table_of(message: &RouteMessage) -> u32 {
     find(message, |attribute| match attribute {

@@ -133,7 +133,8 @@ fn emit(family: AddressFamily, rule: &Rule) -> RuleMessage {
     message
 }
 
-fn is_ours(message: &RuleMessage) -> bool {
+/// Whether a rule carries our protocol number.
+pub(super) fn is_ours(message: &RuleMessage) -> bool {
     message
         .attributes
         .contains(&RuleAttribute::Protocol(RouteProtocol::from(

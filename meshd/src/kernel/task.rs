@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use ipnet::IpNet;
 use mesh_proto::rib::RouteKey;
 use mesh_proto::{IfIndex, OriginatorId, Route, RouteChange, Target};
 use rtnetlink::Handle;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::counters::Neighbors;
 use super::link::Link;
@@ -24,6 +27,10 @@ use super::{
 
 /// What the tunnel is sized for as long as there is no mesh interface (Ethernet's MTU).
 const DEFAULT_MESH_MTU: u32 = 1500;
+
+/// Time from the first sign that something must be put back to doing so: what changes together is
+/// then seen together, as when an interface goes down with all its routes.
+const SETTLING: Duration = Duration::from_millis(50);
 
 /// Either the next input comes, or the task ends.
 type Next = ControlFlow<()>;
@@ -42,8 +49,10 @@ pub(super) struct Task {
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
     /// business.
     taken_up: BTreeSet<IfIndex>,
-    /// The routes there should be. The kernel drops routes when an interface goes down, without
-    /// saying so for IPv4; what is missing is put back when one comes up.
+    /// When to put back what is missing: the kernel drops routes of interfaces that go down, and
+    /// there are network managers that remove what they do not know.
+    mend_at: Option<Instant>,
+    /// The routes there should be.
     routes: BTreeMap<RouteKey, Installed>,
 }
 
@@ -64,6 +73,7 @@ impl Task {
             gateways: None,
             tunnel: None,
             taken_up: BTreeSet::new(),
+            mend_at: None,
             routes: BTreeMap::new(),
         })
     }
@@ -85,6 +95,10 @@ impl Task {
                     Some(notification) => self.notice(notification).await,
                     None => Next::Break(()),
                 },
+                () = sleep_until(self.mend_at) => {
+                    self.mend().await;
+                    Next::Continue(())
+                }
             };
         }
     }
@@ -158,8 +172,16 @@ impl Task {
 
     async fn notice(&mut self, notification: Notification) -> Next {
         let outcome = match notification {
-            Notification::Overrun => return self.resync().await,
-            Notification::Message(message) => self.monitor.handle_message(&message),
+            Notification::Overrun => {
+                self.mend_soon();
+                return self.resync().await;
+            }
+            Notification::Message(message) => {
+                if self.is_loss(&message) {
+                    self.mend_soon();
+                }
+                self.monitor.handle_message(&message)
+            }
         };
         for event in &outcome.events {
             self.follow(event).await;
@@ -204,51 +226,23 @@ impl Task {
 
     /// Keeps what belongs to an interface in step with it.
     async fn follow(&mut self, event: &KernelEvent) {
-        match event {
-            KernelEvent::LinkChanged(link) => self.follow_link(link).await,
-            KernelEvent::LinkRemoved { ifindex, .. } => {
-                self.taken_up.remove(ifindex);
-                self.neighbors.forget(*ifindex);
-            }
-            KernelEvent::Adopted(_)
-            | KernelEvent::LinkLocalChanged { .. }
-            | KernelEvent::DefaultRoutesChanged { .. }
-            | KernelEvent::Configured { .. }
-            | KernelEvent::RoutesApplied { .. }
-            | KernelEvent::GatewaysSet
-            | KernelEvent::Counters(_)
-            | KernelEvent::RequestFailed { .. }
-            | KernelEvent::ShutDown { .. } => {}
+        if let KernelEvent::LinkChanged(link) = event {
+            self.follow_link(link).await;
+        } else if let KernelEvent::LinkRemoved { ifindex, .. } = event {
+            self.taken_up.remove(ifindex);
+            self.neighbors.forget(*ifindex);
         }
     }
 
     async fn follow_link(&mut self, link: &Link) {
-        let Some(base) = self.base.clone() else {
-            return;
-        };
+        let Some(base) = &self.base else { return };
         let is_mesh = base.mesh.contains(&link.name);
-        if !is_mesh && base.uplink.as_ref() != Some(&link.name) {
-            return;
+        if is_mesh || base.uplink.as_ref() == Some(&link.name) {
+            self.mend_soon();
         }
-        for warning in sysctl::configure(&base) {
-            tracing::warn!("{warning}");
-        }
-        if is_mesh && let Err(error) = self.follow_mesh_link(&base, link).await {
+        if is_mesh && let Err(error) = self.take_up(link).await {
             tracing::warn!(%error);
         }
-    }
-
-    /// The tunnel must fit through all mesh interfaces; routes over one that was down are gone.
-    async fn follow_mesh_link(&mut self, base: &Base, link: &Link) -> Result<(), KernelError> {
-        self.take_up(link).await?;
-        let mtu = self.tunnel_mtu(base);
-        let (device, created) = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
-        self.tunnel = Some(device);
-        if created {
-            let wanted = self.own_addresses(base);
-            address::add_missing(&self.handle, device, &wanted).await?;
-        }
-        self.restore_routes().await.into_iter().try_for_each(Err)
     }
 
     /// Switches on a mesh interface that is new to us.
@@ -260,24 +254,52 @@ impl Task {
             Ok(())
         }
     }
+
+    /// Whether something is gone that we put there.
+    fn is_loss(&self, message: &RouteNetlinkMessage) -> bool {
+        let is_tunnel = |index: u32| self.tunnel == Some(IfIndex(index));
+        if let RouteNetlinkMessage::DelRule(message) = message {
+            rule::is_ours(message)
+        } else if let RouteNetlinkMessage::DelRoute(message) = message {
+            route::key_of(message).is_some_and(|key| self.routes.contains_key(&key))
+        } else if let RouteNetlinkMessage::DelLink(message) = message {
+            is_tunnel(message.header.index)
+        } else if let RouteNetlinkMessage::DelAddress(message) = message {
+            is_tunnel(message.header.index)
+        } else {
+            false
+        }
+    }
+
+    fn mend_soon(&mut self) {
+        self.mend_at
+            .get_or_insert_with(|| Instant::now() + SETTLING);
+    }
+
+    /// Puts back what is missing.
+    async fn mend(&mut self) {
+        self.mend_at = None;
+        let Some(base) = self.base.clone() else {
+            return;
+        };
+        match self.establish(&base).await {
+            Ok(warnings) => warnings
+                .iter()
+                .for_each(|warning| tracing::warn!("{warning}")),
+            Err(error) => tracing::warn!(%error),
+        }
+    }
 }
 
 /// Requests.
 impl Task {
-    /// Makes everything but the routes what it should be. Begins with what can't be done without,
-    /// and with the filter, so that nothing is forwarded that should not be.
+    /// Makes everything what it should be. Begins with what can't be done without, and with the
+    /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
         self.base = Some(base.clone());
         let reset = nat::apply(&self.setup, &base, self.gateways.as_ref()).await?;
         let mut warnings: Vec<Warning> = reset.into_iter().collect();
         warnings.extend(self.set_up_mesh(&base).await?);
-        let mtu = self.tunnel_mtu(&base);
-        let (device, _) = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
-        self.tunnel = Some(device);
-        warnings.extend(sysctl::configure(&base));
-
-        let wanted = self.own_addresses(&base);
-        let surplus = address::add_missing(&self.handle, device, &wanted).await?;
         for installed in self
             .routes
             .values_mut()
@@ -285,10 +307,22 @@ impl Task {
         {
             installed.source = IpAddr::V4(base.mesh_ipv4);
         }
+        warnings.extend(self.establish(&base).await?);
+        Ok(warnings)
+    }
+
+    /// Makes tunnel, sysctls, addresses, routes and rules what they should be.
+    async fn establish(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
+        let mtu = self.tunnel_mtu(base);
+        let device = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
+        self.tunnel = Some(device);
+        let mut warnings = sysctl::configure(base);
+        let wanted = self.own_addresses(base);
+        let surplus = address::add_missing(&self.handle, device, &wanted).await?;
         warnings.extend(self.restore_routes().await.into_iter().map(Warning::Kernel));
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
-        rule::reconcile(&self.handle, Some(&base)).await?;
+        rule::reconcile(&self.handle, Some(base)).await?;
         Ok(warnings)
     }
 
@@ -318,7 +352,8 @@ impl Task {
         .into()
     }
 
-    /// Puts back routes that should be there and are not, or are different.
+    /// Puts back routes that should be there and are not, or are different. Those into interfaces
+    /// that are down have to wait for them.
     async fn restore_routes(&mut self) -> Vec<KernelError> {
         let present: BTreeMap<RouteKey, Installed> =
             match route::list(&self.handle, &self.setup).await {
@@ -329,6 +364,7 @@ impl Task {
             .routes
             .iter()
             .filter(|(key, installed)| present.get(key) != Some(installed))
+            .filter(|(_, installed)| self.is_reachable(installed.target))
             .map(|(&key, installed)| as_route(key, installed.target))
             .collect();
         let mut errors = Vec::new();
@@ -336,6 +372,13 @@ impl Task {
             errors.extend(self.install(route).await.err());
         }
         errors
+    }
+
+    fn is_reachable(&self, target: Target) -> bool {
+        match target {
+            Target::NextHop { ifindex, .. } => self.monitor.is_up(ifindex),
+            Target::Tunnel { .. } => true,
+        }
     }
 
     async fn change_routes(&mut self, changes: &[RouteChange]) -> KernelEvent {
@@ -440,6 +483,14 @@ impl Task {
             .filter_map(Result::err)
             .map(Warning::Kernel)
             .collect()
+    }
+}
+
+/// Never, without a time.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -47,20 +47,18 @@ pub(super) fn mtu(mesh_mtu: u32) -> u32 {
 }
 
 /// Creates the device, or adopts it; a device with other parameters is replaced. Returns its
-/// index, and whether it is new: then all routes into it, and those from its addresses, are gone.
+/// index.
 pub(super) async fn ensure(
     handle: &Handle,
     setup: &Setup,
     mtu: u32,
-) -> Result<(IfIndex, bool), KernelError> {
-    let mut created = false;
+) -> Result<IfIndex, KernelError> {
     let present = match find(handle).await? {
         Some(message) if has_parameters(&message) => message,
         old => {
             if let Some(old) = old {
                 remove_device(handle, old.header.index).await?;
             }
-            created = true;
             create(handle, setup, mtu).await?;
             find(handle).await?.ok_or_else(|| KernelError::Unexpected {
                 action: format!("create {TUNNEL_DEVICE}"),
@@ -69,16 +67,20 @@ pub(super) async fn ensure(
         }
     };
     let ifindex = IfIndex(present.header.index);
-    let link = Link::from_message(&present);
-    let is_set = link
-        .is_some_and(|link| link.up && link.mtu == mtu && link.mac == Some(setup.id.tunnel_mac()))
-        && present
-            .attributes
-            .contains(&LinkAttribute::GsoMaxSegs(SEGMENTS));
-    if !is_set {
+    if !is_set(&present, setup, mtu) {
         adjust(handle, setup, ifindex, mtu).await?;
     }
-    Ok((ifindex, created))
+    Ok(ifindex)
+}
+
+/// Whether the device has what can be changed while it is in use.
+fn is_set(message: &LinkMessage, setup: &Setup, mtu: u32) -> bool {
+    let has_segments = message
+        .attributes
+        .contains(&LinkAttribute::GsoMaxSegs(SEGMENTS));
+    Link::from_message(message).is_some_and(|link| {
+        link.up && link.mtu == mtu && link.mac == Some(setup.id.tunnel_mac()) && has_segments
+    })
 }
 
 /// Removes the device, and with it its addresses, routes and neighbors.

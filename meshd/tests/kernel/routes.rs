@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_refused_route_is_reported_and_spoils_no_other", refused),
         ("tunnel_routes_come_with_their_neighbors", tunnel_routes),
         ("routes_lost_with_an_interface_come_back_with_it", restored),
+        ("what_others_remove_of_ours_is_put_back", put_back),
         ("routes_follow_a_new_mesh_address", new_mesh_address),
     ]
 }
@@ -215,6 +216,56 @@ fn restored() {
     eventually("routes as before", || {
         (node.snapshot() == before).then_some(())
     });
+}
+
+fn put_back() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    let mesh0 = node.ifindex("mesh0");
+    port.set(&[
+        next_hop("100.64.0.9/32", "fe80::2", mesh0),
+        next_hop("fd12::9/128", "fe80::2", mesh0),
+        tunnel("0.0.0.0/0", 2),
+        tunnel("::/0", 2),
+    ]);
+    // The device comes again under another index.
+    let lines = || {
+        let text = node.run(
+            "ip route show table 5525; ip route show table 5526; ip -6 route show table 5525
+             ip -6 route show table 5526; ip rule; ip -6 rule; ip neigh show nud permanent
+             ip -o addr show dev meshd0 scope global",
+        );
+        text.lines()
+            .map(|line| line.trim_start_matches(char::is_numeric).to_owned())
+            .collect()
+    };
+    let before: Vec<String> = lines();
+    for loss in [
+        "ip route flush table 5525; ip -6 route flush table 5525",
+        "ip route flush table 5526; ip -6 route flush table 5526",
+        "ip rule del pref 31000; ip -6 rule del pref 32800",
+        "ip addr flush dev meshd0 scope global",
+        "ip link del meshd0",
+    ] {
+        node.run(loss);
+        eventually(loss, || {
+            let (ok, _) = node.try_run("ip link show meshd0");
+            (ok && lines() == before).then_some(())
+        });
+    }
+    // What the driver removed is not put back.
+    let remove = |prefix: &str| RouteChange::Remove {
+        table: Table::Mesh,
+        prefix: prefix.parse().expect("a prefix"),
+    };
+    let failed = port.change(vec![remove("100.64.0.9/32")]);
+    assert!(failed.is_empty(), "{failed:?}");
+    node.run("ip -6 route flush table 5525");
+    eventually("the other route", || {
+        (list(&node, "-6", 5525).len() == 1).then_some(())
+    });
+    assert_eq!(list(&node, "-4", 5525), [] as [Value; 0]);
 }
 
 fn new_mesh_address() {
