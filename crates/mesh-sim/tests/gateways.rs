@@ -71,7 +71,10 @@ fn grid_with_two_gateways(seed: u64, loss: f64) -> Simulation {
 #[test]
 fn every_node_chooses_the_best_gateway() {
     for seed in 1..=3 {
-        let mut grid = grid_with_two_gateways(seed, 0.0);
+        let mut grid = mesh("grid:5x5", seed, 0.0);
+        share(&mut grid, 0.0, SLOW.0, Some(offer(SLOW.1)));
+        // The better one comes later, so that many have to change their choice.
+        share(&mut grid, 2.0, FAST.0, Some(offer(FAST.1)));
         run_until_routed(&mut grid, 4.0);
         for node in grid.nodes().filter(|n| ![FAST.0, SLOW.0].contains(n)) {
             let choice = chosen(&grid, node);

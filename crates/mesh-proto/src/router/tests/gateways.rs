@@ -1,0 +1,115 @@
+//! Gateways: which is chosen, and what follows.
+
+use ipnet::IpNet;
+
+use super::net::{Net, host, ms, network};
+use crate::record::Tunnels;
+use crate::router::{Announcement, Event};
+use crate::{GatewayOffer, RouteChange, Table, Target};
+
+fn offer(down_bps: u64) -> Announcement {
+    Announcement {
+        gateway: Some(GatewayOffer {
+            down_bps,
+            up_bps: 1_000_000,
+            price: 0,
+            ipv4: true,
+            ipv6: false,
+            tunnels: Tunnels::VXLAN,
+            dns: Vec::new(),
+        }),
+        ..Announcement::default()
+    }
+}
+
+fn default_route(net: &Net, node: usize) -> Option<Target> {
+    let prefix: IpNet = "0.0.0.0/0".parse().unwrap();
+    net.fibs[node].get(&(Table::Tunnel, prefix)).copied()
+}
+
+fn announce(net: &mut Net, node: usize, announcement: Announcement) {
+    net.routers[node].announce(net.now, announcement);
+    net.drain(node);
+    net.run(ms(200));
+}
+
+#[test]
+fn the_gateway_in_reach_is_used_until_it_withdraws() {
+    let mut net = Net::line(3);
+    assert_eq!(net.routers[0].gateway(), None);
+    announce(&mut net, 2, offer(20_000_000));
+    let peer = net.id(2);
+    assert_eq!(net.routers[0].gateway().map(|(id, _)| id), Some(peer));
+    assert_eq!(default_route(&net, 0), Some(Target::Tunnel { peer }));
+    let changed = Event::GatewayChanged {
+        from: None,
+        to: Some(peer),
+    };
+    assert!(net.events[0].contains(&changed));
+    assert!(net.events[0].contains(&Event::GatewaysChanged));
+    assert!(net.events[2].contains(&Event::GatewaysChanged), "its own");
+    let addresses: Vec<_> = net.routers[0].gateway_addresses().collect();
+    assert_eq!(addresses, [network().mesh_ipv6(peer)]);
+
+    announce(&mut net, 2, Announcement::default());
+    assert_eq!(net.routers[0].gateway(), None);
+    assert_eq!(default_route(&net, 0), None);
+    assert_eq!(net.routers[0].gateway_addresses().count(), 0);
+}
+
+#[test]
+fn a_gateway_has_the_way_back_to_every_node() {
+    let mut net = Net::line(3);
+    announce(&mut net, 2, offer(20_000_000));
+    for node in 0..2 {
+        let peer = net.id(node);
+        let back = net.fibs[2].get(&(Table::Tunnel, host(peer)));
+        assert_eq!(back, Some(&Target::Tunnel { peer }));
+    }
+    assert_eq!(default_route(&net, 2), None, "it has an uplink of its own");
+    announce(&mut net, 2, Announcement::default());
+    let tunnels = net.fibs[2]
+        .keys()
+        .filter(|(table, _)| *table == Table::Tunnel);
+    assert_eq!(tunnels.count(), 0);
+}
+
+#[test]
+fn a_much_better_gateway_takes_over_and_a_lost_one_is_replaced() {
+    let mut net = Net::line(3);
+    announce(&mut net, 0, offer(1_000_000));
+    let chosen = |net: &Net| net.routers[1].gateway().map(|(id, _)| id);
+    assert_eq!(chosen(&net), Some(net.id(0)));
+    announce(&mut net, 2, offer(1_100_000));
+    assert_eq!(chosen(&net), Some(net.id(0)), "hardly better");
+    announce(&mut net, 2, offer(20_000_000));
+    assert_eq!(chosen(&net), Some(net.id(2)), "much better");
+
+    net.changes[1].clear();
+    net.cut(1, 2);
+    net.run(ms(4000));
+    assert_eq!(chosen(&net), Some(net.id(0)));
+    let removed = |change: &&RouteChange| {
+        matches!(
+            change,
+            RouteChange::Remove {
+                table: Table::Tunnel,
+                ..
+            }
+        )
+    };
+    let removals = net.changes[1].iter().filter(removed).count();
+    assert_eq!(removals, 0, "replaced without a gap");
+}
+
+#[test]
+fn a_gateway_that_is_forgotten_is_reported() {
+    let mut net = Net::line(2);
+    announce(&mut net, 1, offer(20_000_000));
+    net.cut(0, 1);
+    net.run(ms(30_000));
+    net.events[0].clear();
+    net.run(ms(60_000));
+    assert_eq!(net.events[0], [Event::GatewaysChanged]);
+    assert_eq!(net.routers[0].gateway_addresses().count(), 0);
+}
