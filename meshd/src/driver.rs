@@ -67,6 +67,9 @@ pub(crate) struct Driver {
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
     next_counters: Instant,
+    /// Whether the kernel may be told what everything but routes should be. After a predecessor
+    /// it first has to say which uplink there is, or what belongs to it would go and come back.
+    settled: bool,
     /// What the kernel could not do as it should, in the words shown to operators.
     kernel_warnings: Vec<String>,
     /// Routes the kernel refused, to be offered again with the next reading of counters.
@@ -187,6 +190,7 @@ impl Driver {
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
             next_counters: now + COUNTER_INTERVAL,
+            settled: !warm,
             kernel_warnings: Vec::new(),
             refused_routes: Vec::new(),
             store_error: None,
@@ -256,6 +260,7 @@ impl Driver {
         if now >= self.next_counters {
             self.next_counters = now + COUNTER_INTERVAL;
             self.store_paused = false;
+            self.settle();
             self.note_neighbors(now);
             self.count_gateways();
             self.kernel.request(KernelRequest::ReadCounters);

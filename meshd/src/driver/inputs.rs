@@ -12,7 +12,7 @@ use super::{Driver, announcement};
 use crate::config::LanMode;
 use crate::control::{Question, View};
 use crate::kernel::{
-    self, Base, Counters, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
+    self, Base, Counters, Family, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
 };
 
 impl Driver {
@@ -30,6 +30,10 @@ impl Driver {
             KernelEvent::DefaultRoutesChanged { family, routes } => {
                 self.default_routes.handle_change(family, routes);
                 self.update_uplink(now);
+                // The first report has both families, this one last.
+                if family == Family::V6 {
+                    self.settle();
+                }
             }
             KernelEvent::Configured { warnings } => self.handle_configured(&warnings),
             KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(&failed),
@@ -123,8 +127,20 @@ impl Driver {
         self.count_gateways();
     }
 
+    /// Takes over what a predecessor left. Its counters are the base of ours, so they are read
+    /// before anything else is carried.
+    pub(super) fn settle(&mut self) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.configure_kernel();
+            self.kernel.request(KernelRequest::ReadCounters);
+        }
+    }
+
     /// Tells the kernel what everything but routes should be.
     pub(super) fn configure_kernel(&mut self) {
+        if !self.settled {
+            return;
+        }
         let own = self.router.record(self.router.id());
         let Some(mesh_ipv4) = own.map(|signed| signed.record().ipv4) else {
             return;
