@@ -28,7 +28,7 @@ pub fn in_lab(name: &'static str, topology: fn() -> Topology, body: Body) -> Tri
             Err(_) => anyhow!("the test panicked, see above"),
         };
         let text = format!("{error:#}");
-        Err(match keep(name, &lab) {
+        Err(match keep(name, &lab, &text) {
             Ok(place) => format!("{text}\nlogs and kernel state: {}", place.display()).into(),
             Err(error) => format!("{text}\nlogs and kernel state are lost: {error:#}").into(),
         })
@@ -68,19 +68,22 @@ pub fn main(trials: fn() -> Vec<Trial>) -> ExitCode {
 ///
 /// # Errors
 /// Neither the checkout nor the temporary directory can be written.
-pub fn keep(name: &str, lab: &Lab) -> Result<PathBuf> {
+pub fn keep(name: &str, lab: &Lab, failure: &str) -> Result<PathBuf> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
     let elsewhere = env::temp_dir().join("mesh-tests");
     let mut refused = None;
     for place in [checkout, elsewhere] {
         let place = place.join(name);
         let _ = fs::remove_dir_all(&place);
-        match fs::create_dir_all(&place) {
+        // A directory may be there from another user's run, and closed to this one.
+        let writable =
+            fs::create_dir_all(&place).and_then(|()| fs::write(place.join("failure.txt"), failure));
+        match writable {
             Ok(()) => {
                 lab.dump(&place);
                 return Ok(place);
             }
-            Err(error) => refused = Some(anyhow!("create {}: {error}", place.display())),
+            Err(error) => refused = Some(anyhow!("write to {}: {error}", place.display())),
         }
     }
     Err(refused.unwrap_or_else(|| anyhow!("no place to keep them")))

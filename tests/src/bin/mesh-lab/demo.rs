@@ -66,9 +66,10 @@ pub(crate) fn run(_: &Options) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            show.failed(&format!("{error:#}"));
+            let text = format!("{error:#}");
+            show.failed(&text);
             show.table();
-            let place = keep("demo", &lab)?;
+            let place = keep("demo", &lab, &text)?;
             println!("logs and kernel state: {}", place.display());
             Ok(ExitCode::FAILURE)
         }
