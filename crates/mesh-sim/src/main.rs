@@ -27,14 +27,14 @@ enum Command {
 #[derive(Debug, Args)]
 struct Run {
     /// grid:WxH, line:N, ring:N, geometric:N (random places), or file:PATH (NetJSON NetworkGraph
-    /// or {"links": [{"source": …, "target": …, "loss": 0.1}]})
+    /// or {"links": [{"source": …, "target": …, "loss": 0.1}]}, where "loss" is a share)
     #[arg(long)]
     topology: String,
     /// Seed of all randomness: the same seed gives the same run, packet for packet
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Share of broadcasts that links lose, 0 to 1; unicasts are tried four times
-    #[arg(long, default_value_t = 0.0)]
+    /// Broadcasts that links lose, %; unicasts are tried four times
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     loss: f64,
     /// How long a packet takes over a link, ms
     #[arg(long, default_value_t = 1.0, value_name = "MS")]
@@ -111,11 +111,11 @@ fn main() -> ExitCode {
 }
 
 fn simulate(run: &Run) -> anyhow::Result<Report> {
-    if !(0.0..=1.0).contains(&run.loss) {
-        bail!("--loss {}: a share from 0 to 1", run.loss);
+    if !(0.0..=100.0).contains(&run.loss) {
+        bail!("--loss {}: a percentage from 0 to 100", run.loss);
     }
     let options = Options {
-        loss: run.loss,
+        loss: run.loss / 100.0,
         delay: duration("--delay", run.delay / 1000.0)?,
         spread: duration("--spread", run.spread / 1000.0)?,
         ..Options::new(run.seed)

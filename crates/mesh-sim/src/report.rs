@@ -26,8 +26,8 @@ pub struct Report {
     pub links: usize,
     /// The seed; the same seed gives the same run.
     pub seed: u64,
-    /// The share of broadcasts lost on links of which the topology says nothing else.
-    pub loss: f64,
+    /// Broadcasts lost on links of which the topology says nothing else, %.
+    pub loss_percent: f64,
     /// How long a packet takes over a link, ms.
     pub delay_ms: f64,
     /// Virtual time of the run, s.
@@ -138,7 +138,7 @@ impl Report {
             nodes: simulation.topology().nodes.len(),
             links: simulation.topology().links.len(),
             seed: options.seed,
-            loss: options.loss,
+            loss_percent: options.loss * 100.0,
             delay_ms: options.delay.as_secs_f64() * 1000.0,
             duration_s: simulation.now().as_secs_f64(),
             trace_hash: format!("{:016x}", simulation.trace_hash()),
@@ -280,7 +280,7 @@ impl fmt::Display for Report {
         )?;
         row(
             "links",
-            format!("loss {} %, delay {} ms", self.loss * 100.0, self.delay_ms),
+            format!("loss {} %, delay {} ms", self.loss_percent, self.delay_ms),
         )?;
         row("virtual time", format!("{} s", self.duration_s))?;
         row("seed", self.seed.to_string())?;
