@@ -3,7 +3,8 @@
 use super::net::{INTERFACE, Net, address, key, ms, network};
 use crate::router::neighbor::LinkId;
 use crate::router::{Announcement, Event, Start};
-use crate::{IfIndex, Metric, Router, RouterConfig};
+use crate::wire::{Hello, LinkReport, Ogm, ReportEntry, Tlv};
+use crate::{IfIndex, Metric, Router, RouterConfig, SeqNo};
 
 fn link_to(net: &Net, node: usize) -> LinkId {
     LinkId {
@@ -109,6 +110,49 @@ fn a_router_without_an_interface_waits_and_does_not_spin() {
     router.announce(net.now, named);
     router.handle_timeout(net.now);
     assert!(router.poll_timeout() > net.now);
+}
+
+#[test]
+fn what_was_offered_over_a_lost_link_is_void() {
+    let mut net = Net::line(3);
+    net.cut(0, 1);
+    net.run(ms(4000));
+    let neighbor = Tlv::Hello(Hello {
+        seqno: 1,
+        interval_ms: 500,
+        boot: 2,
+        warm: false,
+    });
+    let report = Tlv::LinkReport(LinkReport {
+        entries: vec![ReportEntry {
+            neighbor: net.id(0),
+            boot: 1,
+            quality: 255,
+        }],
+    });
+    net.inject(0, 1, &[neighbor, report]);
+    let back = net.routers[0].neighbors(net.now).next().unwrap();
+    assert!(back.cost.is_finite());
+    assert_eq!(net.next_hop(0, 2), None, "until it is offered anew");
+}
+
+#[test]
+fn an_ogm_that_was_overtaken_changes_nothing() {
+    let mut net = Net::line(3);
+    let (one, two) = (net.id(1), net.id(2));
+    let before = net.routers[0].originator(net.now, two).unwrap();
+    let seqno = SeqNo::new(before.seqno.unwrap().value() - 1);
+    let late = Ogm {
+        originator: two,
+        seqno,
+        metric: Metric::from_us(600),
+        record_seq: SeqNo::new(1),
+        hops: 1,
+    };
+    net.inject(0, 1, &[Tlv::Ogm(late)]);
+    let after = net.routers[0].originator(net.now, two).unwrap();
+    assert_eq!(after.seqno, before.seqno);
+    assert_eq!(after.next_hop.map(|link| link.neighbor), Some(one));
 }
 
 /// Two routers that hear each other over two interfaces.

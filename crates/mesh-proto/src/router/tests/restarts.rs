@@ -109,7 +109,43 @@ fn a_neighbor_that_missed_our_restart_is_no_next_hop() {
     for _ in 0..5000 {
         net.run(ms(1));
         net.assert_no_loop();
+        // It is heard, but what it says of us is about our earlier life.
+        let heard = net.routers[1].neighbors(net.now).next();
+        assert_eq!(heard.map_or(0, |neighbor| neighbor.tx_quality), 0);
     }
+}
+
+#[test]
+fn only_direct_routes_are_used_in_the_first_half_second() {
+    let mut net = Net::new(3);
+    net.link(0, 1);
+    net.link(1, 2);
+    net.run(ms(500));
+    assert_eq!((net.next_hop(0, 1), net.next_hop(0, 2)), (Some(1), None));
+    net.run(ms(150));
+    assert_eq!(net.next_hop(0, 2), Some(1));
+}
+
+/// 0 - 1 - 2: what 2 says of 0 is lost, so 1 knows what it said before only from the reminder.
+#[test]
+fn a_restarted_node_is_reminded_of_what_it_said() {
+    let mut net = Net::line(3);
+    let zero = net.id(0);
+    let said = net.routers[2].originator(net.now, zero).unwrap().seqno;
+    net.cut(0, 1);
+    net.lose(move |from, _, tlvs| {
+        let speaks_of_zero = |tlv: &Tlv| {
+            matches!(tlv, Tlv::Ogm(ogm) if ogm.originator == zero && ogm.metric.is_finite())
+        };
+        from == 2 && tlvs.iter().any(speaks_of_zero)
+    });
+    net.restart(1, true);
+    net.run(ms(2300));
+    let feasibility = net.routers[1]
+        .originator(net.now, zero)
+        .unwrap()
+        .feasibility;
+    assert_eq!(feasibility.map(|distance| distance.seqno), said);
 }
 
 /// 0 - 1 - 2 - 3 and 3 - 1. Node 3 reaches 0 through 2, node 2 through 1. Node 1 restarts and
