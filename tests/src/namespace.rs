@@ -143,7 +143,11 @@ impl Namespace {
                 let usable = addresses.is_some_and(|addresses| {
                     !addresses.is_empty() && addresses.iter().all(|a| a.get("tentative").is_none())
                 });
-                ensure!(usable, "{interface}");
+                let flags = interface.get("flags").and_then(Value::as_array);
+                let has = |flag: &str| flags.is_some_and(|flags| flags.iter().any(|f| f == flag));
+                // Both: the other end is there, and the kernel has not told everybody yet.
+                let announced = !(has("LOWER_UP") && has("NO-CARRIER"));
+                ensure!(usable && announced, "{interface}");
             }
             Ok(())
         })

@@ -22,6 +22,9 @@ const VOLATILE: [&str; 11] = [
     "valid_life_time",
 ];
 
+/// Flags of an interface that say what is at the other end, not what was set.
+const CARRIER: [&str; 2] = ["LOWER_UP", "NO-CARRIER"];
+
 /// As many differences as a person reads.
 const MOST_SHOWN: usize = 30;
 
@@ -140,9 +143,7 @@ fn strip(value: &mut Value) -> bool {
             !object.is_empty()
         }
         Value::Array(items) => {
-            for item in items {
-                strip(item);
-            }
+            items.retain_mut(|item| !CARRIER.iter().any(|flag| item == flag) && strip(item));
             true
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
@@ -158,7 +159,10 @@ mod tests {
     fn volatile_keys_are_removed_at_every_depth() {
         let mut value = json!({"rule": {"handle": 3, "expr": [{"counter": {"packets": 1}}]}});
         assert!(strip(&mut value));
-        assert_eq!(value, json!({"rule": {"expr": [{}]}}));
+        assert_eq!(value, json!({"rule": {"expr": []}}));
+        let mut link = json!({"flags": ["UP", "LOWER_UP"]});
+        assert!(strip(&mut link));
+        assert_eq!(link, json!({"flags": ["UP"]}));
         assert!(!strip(&mut json!({"metainfo": {"version": "1"}})));
     }
 
