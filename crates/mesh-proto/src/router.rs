@@ -166,6 +166,7 @@ pub enum Output {
 
 #[derive(Debug)]
 struct Interface {
+    address: Ipv6Addr,
     max_packet_len: usize,
     hello_seqno: u16,
     next_hello: Instant,
@@ -239,17 +240,27 @@ impl Router {
         router
     }
 
-    /// An interface of the mesh is ready: it is up and `link_local` can be used. `mtu` is that
-    /// of the link, in bytes.
-    pub fn handle_interface_up(&mut self, now: Instant, ifindex: IfIndex, mtu: u32) {
+    /// An interface of the mesh is ready: it is up, and packets are sent from `link_local`. `mtu`
+    /// is that of the link, in bytes. Said again when either changes.
+    pub fn handle_interface_up(
+        &mut self,
+        now: Instant,
+        ifindex: IfIndex,
+        link_local: Ipv6Addr,
+        mtu: u32,
+    ) {
         /// IPv6 and UDP headers.
         const HEADERS: usize = 40 + 8;
         let mtu = usize::try_from(mtu.max(1280)).unwrap_or(1280);
         let max_packet_len = mtu - HEADERS;
         self.interfaces
             .entry(ifindex)
-            .and_modify(|interface| interface.max_packet_len = max_packet_len)
+            .and_modify(|interface| {
+                interface.address = link_local;
+                interface.max_packet_len = max_packet_len;
+            })
             .or_insert(Interface {
+                address: link_local,
                 max_packet_len,
                 hello_seqno: 0,
                 next_hello: now,

@@ -94,6 +94,7 @@ impl Fib {
 /// What makes a node who it is, and what it has.
 #[derive(Debug)]
 pub struct Node {
+    index: NodeIndex,
     key: SigningKey,
     id: OriginatorId,
     seed: u64,
@@ -118,6 +119,7 @@ impl Node {
         rng.fill_bytes(&mut secret);
         let key = SigningKey::from_bytes(&secret);
         Self {
+            index,
             id: NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id(),
             key,
             seed: rng.next_u64(),
@@ -150,7 +152,7 @@ impl Node {
         let seed = self.seed.wrapping_add(self.boots.into());
         let config = RouterConfig::new(network.clone(), start, self.boots, seed);
         let mut router = Router::new(config, self.key.clone(), self.announcement.clone(), now);
-        router.handle_interface_up(now, INTERFACE, MTU);
+        router.handle_interface_up(now, INTERFACE, self.index.address(), MTU);
         self.router = Some(router);
     }
 

@@ -18,7 +18,7 @@ pub enum TopologyError {
     )]
     Spec(String),
     /// The file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: String,

@@ -36,7 +36,8 @@ impl Router {
         if !self.interfaces.contains_key(&ifindex) || !source.is_unicast_link_local() {
             return Err(DropReason::NotFromLink);
         }
-        let packet = Packet::parse(&self.config.network, bytes).map_err(DropReason::Parse)?;
+        let packet =
+            Packet::parse(&self.config.network, source, bytes).map_err(DropReason::Parse)?;
         if packet.sender == self.id {
             return Err(DropReason::Own);
         }

@@ -7,7 +7,7 @@ use rand_core::Rng;
 
 use super::neighbor::LinkId;
 use super::originator::Advertised;
-use super::{Output, Router, Start, Transmit};
+use super::{Interface, Output, Router, Start, Transmit};
 use crate::wire::{Hello, LinkReport, Ogm, PacketBuilder, Payload, ReportEntry, Tlv};
 use crate::{IfIndex, Metric, OriginatorId};
 
@@ -276,8 +276,16 @@ impl Router {
     }
 
     fn transmit(&mut self, ifindex: IfIndex, to: Option<Ipv6Addr>, tlvs: &[Tlv]) {
-        let max_len = self.max_packet_len(ifindex);
-        let mut builder = PacketBuilder::new(&self.config.network, self.id, max_len);
+        let Some(interface) = self.interfaces.get(&ifindex) else {
+            return;
+        };
+        let Interface {
+            address,
+            max_packet_len,
+            ..
+        } = *interface;
+        let mut builder =
+            PacketBuilder::new(&self.config.network, self.id, address, max_packet_len);
         tlvs.iter().for_each(|tlv| builder.push(tlv));
         for bytes in builder.finish() {
             self.counters.sent_packets += 1;

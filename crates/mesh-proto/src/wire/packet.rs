@@ -4,9 +4,13 @@
 //! 0       1         2        4             8        18         20
 //! | magic | version | length | network tag | sender | reserved | parts … | code (16) |
 //! ```
-//! `length` is that of the whole packet. The code is HMAC-SHA-256 over everything before it,
-//! cut to 16 bytes (RFC 2104 §5), keyed from the network's name: it tells damaged packets and
-//! those of strangers from ours. A node inside the network can still lie about itself.
+//! `length` is that of the whole packet. The code is HMAC-SHA-256, cut to 16 bytes (RFC 2104 §5),
+//! keyed from the network's name: it tells damaged packets and those of strangers from ours. It
+//! covers everything before it and, as a pseudo-header, the IPv6 address the packet is sent from:
+//! a stranger who sends a recorded packet again cannot put its own address in place of the
+//! sender's. A node inside the network can still lie about itself.
+
+use std::net::Ipv6Addr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -35,12 +39,12 @@ impl Packet {
     /// Bytes that header and code add to the parts.
     pub const OVERHEAD: usize = HEADER_LEN + CODE_LEN;
 
-    /// Parses a packet of `network`. The code is checked before any part is looked at.
+    /// Parses a packet of `network` that came from the address `source`. The code is checked before any part is looked at.
     ///
     /// # Errors
     /// The first thing that is wrong, in the order of [`ParseError`]'s use here: end, magic,
     /// version, length, network, code, parts.
-    pub fn parse(network: &Network, bytes: &[u8]) -> Result<Self, ParseError> {
+    pub fn parse(network: &Network, source: Ipv6Addr, bytes: &[u8]) -> Result<Self, ParseError> {
         let mut header = Reader::new(bytes);
         let (magic, version) = (header.u8()?, header.u8()?);
         if magic != MAGIC {
@@ -60,7 +64,7 @@ impl Packet {
             return Err(ParseError::ForeignNetwork);
         }
         let (signed, code) = bytes.split_at(length - CODE_LEN);
-        authenticator(network, signed)
+        authenticator(network, source, signed)
             .verify_truncated_left(code)
             .map_err(|_| ParseError::BadMac)?;
         Self::parse_authentic(signed)
@@ -79,8 +83,9 @@ impl Packet {
     }
 }
 
-fn authenticator(network: &Network, signed: &[u8]) -> Hmac<Sha256> {
+fn authenticator(network: &Network, source: Ipv6Addr, signed: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new(network.mac_key().into());
+    mac.update(&source.octets());
     mac.update(signed);
     mac
 }
@@ -90,18 +95,26 @@ fn authenticator(network: &Network, signed: &[u8]) -> Hmac<Sha256> {
 pub struct PacketBuilder<'a> {
     network: &'a Network,
     sender: OriginatorId,
+    source: Ipv6Addr,
     max_len: usize,
     open: Vec<u8>,
     done: Vec<Vec<u8>>,
 }
 
 impl<'a> PacketBuilder<'a> {
-    /// A builder of packets from `sender` that are at most `max_len` bytes of UDP payload long.
-    pub fn new(network: &'a Network, sender: OriginatorId, max_len: usize) -> Self {
+    /// A builder of packets that `sender` sends from the address `source`, of at most `max_len`
+    /// bytes of UDP payload each.
+    pub fn new(
+        network: &'a Network,
+        sender: OriginatorId,
+        source: Ipv6Addr,
+        max_len: usize,
+    ) -> Self {
         let max_len = max_len.min(usize::from(u16::MAX));
         Self {
             network,
             sender,
+            source,
             max_len,
             open: Vec::new(),
             done: Vec::new(),
@@ -141,7 +154,9 @@ impl<'a> PacketBuilder<'a> {
         for (byte, value) in packet.iter_mut().skip(2).zip(length) {
             *byte = value;
         }
-        let code = authenticator(self.network, &packet).finalize().into_bytes();
+        let code = authenticator(self.network, self.source, &packet)
+            .finalize()
+            .into_bytes();
         packet.extend(code.iter().take(CODE_LEN));
         self.done.push(packet);
     }

@@ -93,7 +93,7 @@ fn an_interface_that_goes_down_takes_its_routes_along() {
     net.drain(0);
     assert_eq!(net.fibs[0].len(), 0, "{:?}", net.fibs[0]);
     assert_eq!(net.routers[0].neighbors(net.now).count(), 0);
-    net.routers[0].handle_interface_up(net.now, INTERFACE, 1500);
+    net.routers[0].handle_interface_up(net.now, INTERFACE, address(0), 1500);
     net.run(ms(1500));
     assert_eq!(net.next_hop(0, 2), Some(1), "it comes back");
 }
@@ -163,8 +163,8 @@ fn a_neighbor_is_reached_over_the_other_interface_when_one_fails() {
     let router = |node| {
         let config = RouterConfig::new(network(), Start::Cold, 1, node as u64);
         let mut router = Router::new(config, key(node), Announcement::default(), now);
-        router.handle_interface_up(now, INTERFACE, 1500);
-        router.handle_interface_up(now, other, 1500);
+        router.handle_interface_up(now, INTERFACE, address(node), 1500);
+        router.handle_interface_up(now, other, address(node), 1500);
         router
     };
     let mut pair = [router(0), router(1)];

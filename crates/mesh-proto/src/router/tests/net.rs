@@ -108,7 +108,7 @@ impl Net {
         let seed = self.boot.into();
         let config = RouterConfig::new(self.network.clone(), start, self.boot, seed);
         let mut router = Router::new(config, key(node), Announcement::default(), self.now);
-        router.handle_interface_up(self.now, INTERFACE, 1500);
+        router.handle_interface_up(self.now, INTERFACE, address(node), 1500);
         router
     }
 
@@ -191,11 +191,13 @@ impl Net {
 
     /// A packet of `tlvs` arrives as if `from` had sent it.
     pub(super) fn inject(&mut self, to: usize, from: usize, tlvs: &[Tlv]) {
-        let bytes = packet(&self.network, self.id(from), tlvs);
+        let bytes = packet(&self.network, self.id(from), address(from), tlvs);
         self.receive(to, address(from), &bytes);
     }
 
+    /// Carries out what a router wants done. No change of routes may close a circle.
     pub(super) fn drain(&mut self, node: usize) {
+        let changes = self.changes[node].len();
         while let Some(output) = self.routers[node].poll_output() {
             match output {
                 Output::Transmit(transmit) => self.transmit(node, &transmit),
@@ -203,10 +205,15 @@ impl Net {
                 Output::Event(event) => self.events[node].push(event),
             }
         }
+        if self.changes[node].len() != changes {
+            self.assert_no_loop();
+        }
     }
 
     fn transmit(&mut self, from: usize, transmit: &Transmit) {
-        let tlvs = Packet::parse(&self.network, &transmit.bytes).unwrap().tlvs;
+        let tlvs = Packet::parse(&self.network, address(from), &transmit.bytes)
+            .unwrap()
+            .tlvs;
         self.sent.extend(tlvs.iter().map(|tlv| (from, tlv.clone())));
         for to in 0..self.fibs.len() {
             let addressed = transmit.to.is_none_or(|only| only == address(to));
@@ -249,7 +256,7 @@ impl Net {
     }
 
     /// Follows the kernels' routes; fails if they lead in a circle.
-    pub(super) fn assert_no_loop(&self) {
+    fn assert_no_loop(&self) {
         for destination in 0..self.routers.len() {
             for start in 0..self.routers.len() {
                 let mut path = vec![start];
@@ -277,8 +284,13 @@ pub(super) fn host(id: OriginatorId) -> IpNet {
     IpNet::from(std::net::IpAddr::V6(network().mesh_ipv6(id)))
 }
 
-pub(super) fn packet(network: &Network, sender: OriginatorId, tlvs: &[Tlv]) -> Vec<u8> {
-    let mut builder = PacketBuilder::new(network, sender, 1400);
+pub(super) fn packet(
+    network: &Network,
+    sender: OriginatorId,
+    source: Ipv6Addr,
+    tlvs: &[Tlv],
+) -> Vec<u8> {
+    let mut builder = PacketBuilder::new(network, sender, source, 1400);
     tlvs.iter().for_each(|tlv| builder.push(tlv));
     builder.finish().remove(0)
 }

@@ -35,11 +35,16 @@ fn drops(net: &Net, node: usize, reason: DropReason) -> u64 {
 fn what_cannot_be_used_is_counted_and_has_no_effect() {
     let stranger = OriginatorId::from_bytes([7; 10]);
     let mut net = Net::new(1);
-    let mut damaged = packet(&network(), stranger, &[hello()]);
+    let mut damaged = packet(&network(), stranger, address(5), &[hello()]);
     *damaged.last_mut().unwrap() ^= 1;
-    let foreign = packet(&Network::new("other village"), stranger, &[hello()]);
-    let own = packet(&network(), net.id(0), &[hello()]);
-    let unheard = packet(&network(), stranger, &[ogm(stranger)]);
+    let foreign = packet(
+        &Network::new("other village"),
+        stranger,
+        address(5),
+        &[hello()],
+    );
+    let own = packet(&network(), net.id(0), address(5), &[hello()]);
+    let unheard = packet(&network(), stranger, address(5), &[ogm(stranger)]);
     for (bytes, reason) in [
         (damaged, DropReason::Parse(ParseError::BadMac)),
         (foreign, DropReason::Parse(ParseError::ForeignNetwork)),
@@ -58,7 +63,12 @@ fn what_cannot_be_used_is_counted_and_has_no_effect() {
 #[test]
 fn packets_from_elsewhere_than_the_link_are_counted() {
     let mut net = Net::new(1);
-    let bytes = packet(&network(), OriginatorId::from_bytes([7; 10]), &[hello()]);
+    let bytes = packet(
+        &network(),
+        OriginatorId::from_bytes([7; 10]),
+        address(5),
+        &[hello()],
+    );
     let global: Ipv6Addr = "2001:db8::1".parse().unwrap();
     net.receive(0, global, &bytes);
     let unknown = IfIndex(99);
@@ -108,4 +118,16 @@ fn a_payload_needs_a_working_link_and_has_a_limit() {
     );
     assert!(!router.send_payload(net.now, one, 4, vec![0; Payload::MAX_LEN + 1]));
     assert!(router.send_payload(net.now, one, 4, vec![0; Payload::MAX_LEN]));
+}
+
+#[test]
+fn a_recorded_packet_sent_again_from_elsewhere_changes_nothing() {
+    let mut net = Net::line(2);
+    let recorded = packet(&network(), net.id(1), address(1), &[hello()]);
+    let stranger = address(5);
+    net.receive(0, stranger, &recorded);
+    let bad = drops(&net, 0, DropReason::Parse(ParseError::BadMac));
+    assert_eq!(bad, 1);
+    let neighbor = net.routers[0].neighbors(net.now).next().unwrap();
+    assert_eq!(neighbor.address, address(1));
 }

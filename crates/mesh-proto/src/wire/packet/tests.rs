@@ -1,11 +1,15 @@
 //! Golden bytes, round trips, and what damage does to a packet.
 
+use std::net::Ipv6Addr;
+
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
 use super::*;
 use crate::wire::{Hello, LinkReport, Ogm, Payload, RecordRequest, ReportEntry};
 use crate::{Metric, NodeRecord, SeqNo};
+
+const SOURCE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 fn network() -> Network {
     Network::new("village")
@@ -51,7 +55,7 @@ fn one_of_each() -> Vec<Tlv> {
 
 fn build(tlvs: &[Tlv], max_len: usize) -> Vec<Vec<u8>> {
     let network = network();
-    let mut builder = PacketBuilder::new(&network, id(1), max_len);
+    let mut builder = PacketBuilder::new(&network, id(1), SOURCE, max_len);
     tlvs.iter().for_each(|tlv| builder.push(tlv));
     builder.finish()
 }
@@ -79,7 +83,7 @@ fn golden_bytes_of_a_hello() {
 fn every_part_survives_the_round_trip() {
     let packets = build(&one_of_each(), 1200);
     assert_eq!(packets.len(), 1);
-    let packet = Packet::parse(&network(), &packets[0]).unwrap();
+    let packet = Packet::parse(&network(), SOURCE, &packets[0]).unwrap();
     assert_eq!(
         packet,
         Packet {
@@ -97,7 +101,7 @@ fn parts_spread_over_packets_of_the_link_s_mtu() {
     assert_eq!(packets.len(), 10, "(300 - 36) / 26 = 10 in a packet");
     let parsed = packets
         .iter()
-        .flat_map(|p| Packet::parse(&network(), p).unwrap().tlvs);
+        .flat_map(|p| Packet::parse(&network(), SOURCE, p).unwrap().tlvs);
     assert_eq!(parsed.count(), 100);
 }
 
@@ -107,7 +111,7 @@ fn a_cut_at_any_byte_is_truncation() {
     for len in 0..packet.len() {
         let cut = &packet[..len];
         assert_eq!(
-            Packet::parse(&network(), cut),
+            Packet::parse(&network(), SOURCE, cut),
             Err(ParseError::Truncated),
             "{len} bytes"
         );
@@ -120,7 +124,7 @@ fn every_single_flipped_bit_is_rejected() {
     for bit in 0..packet.len() * 8 {
         let mut damaged = packet.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        let error = Packet::parse(&network(), &damaged).expect_err("accepted");
+        let error = Packet::parse(&network(), SOURCE, &damaged).expect_err("accepted");
         match bit / 8 {
             0 => assert_eq!(error, ParseError::Malformed),
             1 => assert_eq!(error, ParseError::UnknownVersion),
@@ -139,7 +143,7 @@ fn packets_of_another_network_are_told_from_damaged_ones() {
     let packet = build(&one_of_each(), 1200).remove(0);
     let other = Network::new("other village");
     assert_eq!(
-        Packet::parse(&other, &packet),
+        Packet::parse(&other, SOURCE, &packet),
         Err(ParseError::ForeignNetwork)
     );
 }
@@ -148,21 +152,21 @@ fn packets_of_another_network_are_told_from_damaged_ones() {
 fn parts_of_unknown_types_are_skipped_and_bad_ones_are_not() {
     let network = network();
     let seal = |part: &[u8]| {
-        let mut builder = PacketBuilder::new(&network, id(1), 1200);
+        let mut builder = PacketBuilder::new(&network, id(1), SOURCE, 1200);
         builder.push(&one_of_each()[0]);
         builder.open.extend_from_slice(part);
         builder.finish().remove(0)
     };
-    let unknown = Packet::parse(&network, &seal(&[200, 0, 2, 1, 2])).unwrap();
+    let unknown = Packet::parse(&network, SOURCE, &seal(&[200, 0, 2, 1, 2])).unwrap();
     assert_eq!(unknown.tlvs, one_of_each()[..1]);
     let too_short_for_an_ogm = seal(&[Tlv::OGM_TYPE, 0, 2, 1, 2]);
     assert_eq!(
-        Packet::parse(&network, &too_short_for_an_ogm),
+        Packet::parse(&network, SOURCE, &too_short_for_an_ogm),
         Err(ParseError::Truncated)
     );
     let zero_interval = seal(&[1, 0, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(
-        Packet::parse(&network, &zero_interval),
+        Packet::parse(&network, SOURCE, &zero_interval),
         Err(ParseError::Malformed)
     );
 }
@@ -174,7 +178,7 @@ impl Tlv {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
-        let _ = Packet::parse(&network(), &bytes);
+        let _ = Packet::parse(&network(), SOURCE, &bytes);
     }
 
     /// Behind the code, where fuzzing from outside does not reach.
