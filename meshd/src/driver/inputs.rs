@@ -82,16 +82,13 @@ impl Driver {
 
     /// Takes a mesh interface into use when it is ready, and out of use when it is not.
     pub(super) fn update_interface(&mut self, now: Instant, ifindex: IfIndex) {
-        let ready = self.links.get(&ifindex).filter(|link| {
-            link.carrier
-                && self.link_locals.contains_key(&ifindex)
-                && self
-                    .config
-                    .mesh()
-                    .iter()
-                    .any(|mesh| mesh.interface().as_str() == link.name)
-        });
-        let Some(link) = ready else {
+        let configured = |link: &&Link| {
+            let mut mesh = self.config.mesh().iter();
+            link.carrier && mesh.any(|mesh| mesh.interface().as_str() == link.name)
+        };
+        let link = self.links.get(&ifindex).filter(configured);
+        let ready = link.zip(self.link_locals.get(&ifindex));
+        let Some((link, link_local)) = ready else {
             if self.sockets.close(ifindex) {
                 info!(
                     interface = self.name_of(ifindex),
@@ -109,7 +106,8 @@ impl Driver {
                 return;
             }
         }
-        self.router.handle_interface_up(now, ifindex, link.mtu);
+        self.router
+            .handle_interface_up(now, ifindex, *link_local, link.mtu);
     }
 
     fn update_uplink(&mut self, now: Instant) {

@@ -75,7 +75,7 @@ fn golden_bytes_of_a_hello() {
     assert_eq!(
         hex,
         "6d01003021859bd2010101010101010101010000010009000701f4000000\
-         0100ac52058e571a89c47c97d97b7ed8bbb5"
+         0100c97afb301db352ddb08cf96c54818b45"
     );
 }
 
