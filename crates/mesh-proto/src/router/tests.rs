@@ -4,6 +4,7 @@ mod gateways;
 mod interleavings;
 mod links;
 mod net;
+mod ogms;
 mod packets;
 mod records;
 mod restarts;

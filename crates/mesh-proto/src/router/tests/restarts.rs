@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::net::{Net, host, key, ms, network, route};
 use crate::router::{Announcement, Start};
-use crate::wire::{Ogm, Tlv};
+use crate::wire::{Hello, Ogm, Tlv};
 use crate::{IfIndex, Metric, RouteChange, Router, RouterConfig, SeqNo, Table};
 
 #[test]
@@ -75,6 +75,30 @@ fn after_a_warm_restart_nobody_changes_a_route() {
     assert_eq!(net.next_hop(1, 2), Some(2));
     let view = net.routers[1].originator(net.now, net.id(2)).unwrap();
     assert_eq!(view.metric, Metric::from_us(600), "confirmed");
+}
+
+#[test]
+fn what_a_restarted_neighbor_says_counts_even_if_it_said_newer_before() {
+    let mut net = Net::line(3);
+    let two = net.id(2);
+    let before = net.routers[0].originator(net.now, two).unwrap().seqno;
+    let restarted = Tlv::Hello(Hello {
+        seqno: 1,
+        interval_ms: 500,
+        boot: 99,
+        warm: true,
+    });
+    let older = Ogm {
+        originator: two,
+        seqno: SeqNo::new(before.unwrap().value() - 1),
+        metric: Metric::from_us(600),
+        record_seq: SeqNo::new(1),
+        hops: 1,
+    };
+    net.inject(0, 1, &[restarted]);
+    assert_eq!(net.next_hop(0, 2), Some(1), "kept until it says otherwise");
+    net.inject(0, 1, &[Tlv::Ogm(older)]);
+    assert_eq!(net.next_hop(0, 2), None, "we may have said this ourselves");
 }
 
 #[test]
