@@ -44,10 +44,10 @@ fmt:
 lint:
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
-# The tests that need namespaces have a target of their own.
+# What needs namespaces and nft is in lab-test.
 unit:
-	$(CARGO) test $(LOCKED) --workspace --exclude mesh-tests
-	$(CARGO) test $(LOCKED) -p mesh-tests --lib --bins
+	$(CARGO) test $(LOCKED) --workspace --exclude meshd --exclude mesh-tests
+	$(CARGO) test $(LOCKED) -p meshd -p mesh-tests --lib --bins
 
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)
@@ -56,5 +56,6 @@ deny:
 
 # The programs under test are built first: a test never builds what it tests.
 lab-test: build
+	$(CARGO) test $(LOCKED) -p meshd --test kernel
 	$(CARGO) test $(LOCKED) -p mesh-tests --test netns
 	$(CARGO) test $(LOCKED) -p mesh-tests --test e2e

@@ -21,7 +21,7 @@ use control_api::{Answer, Incoming, Method, RpcError, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 pub(crate) use answers::View;
@@ -29,11 +29,12 @@ pub(crate) use answers::View;
 /// Owner and group may use the socket.
 const MODE: u32 = 0o660;
 /// Connections at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS: usize = 32;
 /// Questions that wait for the driver; connections wait when it is full.
 const QUEUE: usize = 8;
-/// A connection that says nothing, or takes no answer, for so long is closed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A connection that does not complete a question, or take its answer, for so long is closed: it
+/// may be keeping the place of somebody else.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question, and where the answer goes.
 #[derive(Debug)]
@@ -87,7 +88,15 @@ impl ControlSocket {
 
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
+        Ok(found) if found.file_type().is_socket() => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another daemon answers",
+                ));
+            }
+            fs::remove_file(path)
+        }
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             "there is something that is not a socket",
@@ -124,18 +133,17 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
 async fn serve(mut stream: UnixStream, questions: mpsc::Sender<Question>) {
     let mut session = Session::new();
     let mut buffer = [0; 4096];
+    let mut deadline = Instant::now() + PATIENCE;
     loop {
-        let Ok(Ok(len @ 1..)) = timeout(PATIENCE, stream.read(&mut buffer)).await else {
-            return;
-        };
+        let read = timeout_at(deadline, stream.read(&mut buffer)).await;
+        let Ok(Ok(len @ 1..)) = read else { return };
         session.handle_bytes(buffer.get(..len).unwrap_or_default());
         while let Some(incoming) = session.poll_incoming() {
-            let Some(line) = respond(incoming, &questions).await else {
-                continue;
-            };
-            let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(&line)).await else {
-                return;
-            };
+            if let Some(line) = respond(incoming, &questions).await {
+                let written = timeout(PATIENCE, stream.write_all(&line)).await;
+                let Ok(Ok(())) = written else { return };
+            }
+            deadline = Instant::now() + PATIENCE;
         }
     }
 }

@@ -36,6 +36,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::control::ControlSocket;
+use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
 use crate::store::Store;
 use crate::udp::Sockets;
@@ -70,6 +71,12 @@ pub(crate) struct Driver {
     /// Whether the kernel may be told what everything but routes should be. After a predecessor
     /// it first has to say which uplink there is, or what belongs to it would go and come back.
     settled: bool,
+    /// Whether there was a predecessor.
+    took_over: bool,
+    /// Whether the kernel has been what it should be at least once.
+    configured: bool,
+    /// Why the daemon cannot go on.
+    failure: Option<anyhow::Error>,
     /// What the kernel could not do as it should, in the words shown to operators.
     kernel_warnings: Vec<String>,
     /// Routes the kernel refused, to be offered again with the next reading of counters.
@@ -85,20 +92,22 @@ pub(crate) struct Driver {
 /// # Errors
 /// What keeps it from starting, or the loss of the kernel port.
 pub async fn run(config: Config, config_path: PathBuf, key: SigningKey) -> Result<()> {
-    require_net_admin()?;
     let mut signals = Signals::install()?;
-    // The lock comes first: whoever has it owns the socket and what is in the kernel.
+    // The locks come first: whoever has them owns what is in the kernel, and the state.
+    let _instance = Instance::claim().context("network namespace")?;
     let network = NetworkId::from_name(config.network().as_str());
     let stored = Store::open(config.state(), network, Party::of(&key))?;
     let path = config.control().to_owned();
     let mut control =
         ControlSocket::open(&path).with_context(|| format!("control socket {}", path.display()))?;
     let (mut driver, mut events) = Driver::start(config, config_path, key, stored).await?;
-    let end = driver
+    let outcome = driver
         .run_until_signal(&mut events, &mut control, &mut signals)
-        .await?;
+        .await;
     control.remove();
-    driver.shut_down(&mut events, end).await
+    let end = *outcome.as_ref().unwrap_or(&driver.end_of_failure());
+    let stopped = driver.shut_down(&mut events, end).await;
+    outcome.map(drop).and(stopped)
 }
 
 /// How the daemon ends.
@@ -191,6 +200,9 @@ impl Driver {
             counted_gateways: BTreeSet::new(),
             next_counters: now + COUNTER_INTERVAL,
             settled: !warm,
+            took_over: warm,
+            configured: false,
+            failure: None,
             kernel_warnings: Vec::new(),
             refused_routes: Vec::new(),
             store_error: None,
@@ -218,6 +230,9 @@ impl Driver {
             let now = Instant::now();
             self.handle_timeouts(now);
             self.carry_out(now);
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
             let deadline = self.deadline().into();
             tokio::select! {
                 action = signals.receive() => match action {
@@ -268,7 +283,21 @@ impl Driver {
         }
     }
 
+    /// A daemon that took routes over and cannot go on leaves them as it found them.
+    fn end_of_failure(&self) -> End {
+        if self.took_over {
+            End::Handover
+        } else {
+            End::Clean
+        }
+    }
+
     async fn shut_down(mut self, events: &mut mpsc::Receiver<KernelEvent>, end: End) -> Result<()> {
+        if end == End::Clean {
+            let now = Instant::now();
+            self.router.leave(now);
+            self.carry_out(now);
+        }
         self.kernel.request(KernelRequest::Shutdown {
             leave: end == End::Handover,
         });
@@ -276,29 +305,35 @@ impl Driver {
             while let Some(event) = events.recv().await {
                 self.kernel.flush();
                 if let KernelEvent::ShutDown { warnings } = event {
-                    for warning in &warnings {
-                        warn!(%warning, "not removed");
-                    }
-                    return;
+                    return Some(warnings);
                 }
             }
+            None
         };
-        if tokio::time::timeout(SHUTDOWN_PATIENCE, finish)
-            .await
-            .is_err()
-        {
+        let finished = tokio::time::timeout(SHUTDOWN_PATIENCE, finish).await;
+        let Ok(Some(warnings)) = finished else {
             bail!("the kernel did not answer within {SHUTDOWN_PATIENCE:?}");
+        };
+        for warning in &warnings {
+            warn!(%warning, "not removed");
         }
         match end {
-            End::Clean => info!("meshd stopped; everything of its own is removed"),
             End::Handover => info!("meshd stopped; its routes stay for the successor"),
+            End::Clean if warnings.is_empty() => {
+                info!("meshd stopped; everything of its own is removed");
+            }
+            End::Clean => info!("meshd stopped"),
         }
         Ok(())
     }
 }
 
-/// Better one clear line at the start than every request refused.
-fn require_net_admin() -> Result<()> {
+/// Checks that the daemon may configure the network: better one clear line at the start than
+/// every request refused.
+///
+/// # Errors
+/// It may not.
+pub fn require_net_admin() -> Result<()> {
     /// Its bit in the sets of capabilities (`linux/capability.h`).
     const CAP_NET_ADMIN: u64 = 1 << 12;
     let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;

@@ -15,6 +15,7 @@
 //! | [`kernel`] | the kernel port: requests and events as data |
 //! | [`uplink`] | which interface is our own way to the Internet |
 //! | [`usage`] | from the kernel's counters to what was carried for whom |
+//! | [`instance`] | one daemon for each network namespace |
 //! | [`store`] | the state directory: lock and receipt log |
 //! | [`control`] | the control socket and its answers |
 //!
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod driver;
 pub mod identity;
+pub mod instance;
 pub mod kernel;
 pub mod store;
 pub mod udp;

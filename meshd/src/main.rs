@@ -49,6 +49,10 @@ fn main() -> ExitCode {
     if arguments.check {
         return ExitCode::SUCCESS;
     }
+    if let Err(error) = driver::require_net_admin() {
+        error!("{error:#}");
+        return FAILURE.into();
+    }
     let key = match identity::load_or_create(config.identity()) {
         Ok(key) => key,
         Err(error) => {

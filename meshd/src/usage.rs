@@ -42,6 +42,8 @@ pub struct Delta {
 }
 
 type Key = (Flow, IfIndex, Neighbor);
+/// A neighbor's address at one of our interfaces.
+type Link = (IfIndex, Ipv6Addr);
 
 /// The counters as last read, and who is behind them.
 #[derive(Debug)]
@@ -52,8 +54,8 @@ pub struct Usage {
     /// Whether the next reading is only taken as a base: counters that were there before us
     /// include what an earlier run of the daemon has accounted for.
     base_only: bool,
-    nodes: BTreeMap<(IfIndex, Ipv6Addr), NodeId>,
-    totals: BTreeMap<NodeId, Carried>,
+    nodes: BTreeMap<Link, NodeId>,
+    totals: BTreeMap<Link, Carried>,
 }
 
 impl Usage {
@@ -85,22 +87,26 @@ impl Usage {
         }
         self.generation = Some(counters.generation);
         for sample in &counters.samples {
-            let Some((node, bytes)) = self.new_bytes(sample) else {
+            let Some((node, link, bytes)) = self.new_bytes(sample) else {
                 continue;
             };
             let delta = deltas.entry(node).or_default();
-            let field = match sample.flow {
-                Flow::UpRx => &mut delta.provided.up_bytes,
-                Flow::DownTx => &mut delta.provided.down_bytes,
-                Flow::UpTx => &mut delta.consumed.up_bytes,
-                Flow::DownRx => &mut delta.consumed.down_bytes,
+            let carried = match sample.flow {
+                Flow::UpRx | Flow::DownTx => &mut delta.provided,
+                Flow::UpTx | Flow::DownRx => &mut delta.consumed,
             };
-            *field = field.saturating_add(bytes);
-        }
-        for (node, delta) in &deltas {
-            let total = self.totals.entry(*node).or_default();
-            total.add(delta.provided);
-            total.add(delta.consumed);
+            let new = match sample.flow {
+                Flow::UpRx | Flow::UpTx => Carried {
+                    up_bytes: bytes,
+                    down_bytes: 0,
+                },
+                Flow::DownTx | Flow::DownRx => Carried {
+                    up_bytes: 0,
+                    down_bytes: bytes,
+                },
+            };
+            carried.add(new);
+            self.totals.entry(link).or_default().add(new);
         }
         deltas
     }
@@ -113,7 +119,7 @@ impl Usage {
     }
 
     /// What a counter counted since it was last read, if its neighbor has a name.
-    fn new_bytes(&mut self, sample: &CounterSample) -> Option<(NodeId, u64)> {
+    fn new_bytes(&mut self, sample: &CounterSample) -> Option<(NodeId, Link, u64)> {
         let CounterSample {
             flow,
             ifindex,
@@ -129,12 +135,16 @@ impl Usage {
             .last
             .insert((flow, ifindex, neighbor), bytes)
             .unwrap_or_default();
-        Some((node, bytes.checked_sub(before).unwrap_or(bytes)))
+        let new = bytes.checked_sub(before).unwrap_or(bytes);
+        Some((node, (ifindex, address), new))
     }
 
-    /// What was carried between us and a node since the start, whoever pays.
-    pub fn total(&self, node: &NodeId) -> Carried {
-        self.totals.get(node).copied().unwrap_or_default()
+    /// What was carried over a link since the start, whoever pays.
+    pub fn total(&self, ifindex: IfIndex, address: Ipv6Addr) -> Carried {
+        self.totals
+            .get(&(ifindex, address))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -194,7 +204,7 @@ mod tests {
             }
         );
         assert_eq!(
-            usage.total(&NODE),
+            usage.total(IfIndex(3), ADDRESS),
             Carried {
                 up_bytes: 301,
                 down_bytes: 4020

@@ -6,6 +6,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::net::if_::if_nameindex;
 use nix::unistd::{AccessFlags, faccessat};
 
+use crate::kernel::TUNNEL_DEVICE;
+
 use super::error::one_line;
 use super::path::{Fault, Path};
 use super::values::{InterfaceName, UplinkInterface};
@@ -94,7 +96,7 @@ fn check_interface(path: Path, name: &InterfaceName, existing: &[String]) -> Res
     let others: Vec<&str> = existing
         .iter()
         .map(String::as_str)
-        .filter(|name| *name != "lo")
+        .filter(|name| !["lo", TUNNEL_DEVICE].contains(name))
         .collect();
     let allowed = match others.is_empty() {
         true => "an existing network interface (there is none)".to_owned(),

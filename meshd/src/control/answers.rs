@@ -178,9 +178,7 @@ impl View<'_> {
     fn neighbor(&self, neighbor: &NeighborView) -> Neighbor {
         let id = neighbor.link.neighbor;
         let record = self.router.record(id);
-        let carried = record
-            .map(|signed| self.usage.total(&signed.node()))
-            .unwrap_or_default();
+        let carried = self.usage.total(neighbor.link.ifindex, neighbor.address);
         let usable = neighbor.cost.is_finite();
         Neighbor {
             originator_id: originator_id(id),

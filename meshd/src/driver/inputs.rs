@@ -167,6 +167,7 @@ impl Driver {
     }
 
     fn handle_configured(&mut self, warnings: &[Warning]) {
+        self.configured = true;
         let lines: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         for line in lines
             .iter()
@@ -198,17 +199,26 @@ impl Driver {
     }
 
     fn handle_failed_request(&mut self, request: &KernelRequest, error: &KernelError) {
+        if matches!(request, KernelRequest::Configure(_)) && !self.configured {
+            // A router without its filter would forward what it must not.
+            self.failure = Some(anyhow::anyhow!("{error}"));
+            return;
+        }
         if let KernelError::TableMissing = error {
-            warn!("somebody removed our nftables table: putting it back");
+            self.warn_once("the nftables table was removed by somebody else: putting it back");
             self.configure_kernel();
             self.counted_gateways.clear();
             self.count_gateways();
             return;
         }
-        let line = error.to_string();
-        if !self.kernel_warnings.contains(&line) {
-            warn!(?request, %error, "kernel request failed");
-            self.kernel_warnings.push(line);
+        self.warn_once(&error.to_string());
+    }
+
+    /// Warns unless the same was said already since the kernel was last as it should be.
+    fn warn_once(&mut self, line: &str) {
+        if !self.kernel_warnings.iter().any(|said| said == line) {
+            warn!("{line}");
+            self.kernel_warnings.push(line.to_owned());
         }
     }
 

@@ -389,8 +389,17 @@ pub(super) struct Neighbors {
 }
 
 impl Neighbors {
-    /// Reads the kernel's neighbors.
-    pub(super) async fn update(&mut self, handle: &Handle) -> Result<(), KernelError> {
+    /// Reads the kernel's neighbors, as far as `counters` has them: there are bounded many.
+    pub(super) async fn update(
+        &mut self,
+        handle: &Handle,
+        counters: &Counters,
+    ) -> Result<(), KernelError> {
+        let counted = |key: &(IfIndex, [u8; 6])| {
+            let (ifindex, mac) = *key;
+            let mut samples = counters.samples.iter();
+            samples.any(|s| s.ifindex == ifindex && s.neighbor == Neighbor::Mac(mac))
+        };
         let request = handle
             .neighbours()
             .get()
@@ -398,8 +407,10 @@ impl Neighbors {
         let mut present: BTreeMap<_, BTreeSet<Ipv6Addr>> = BTreeMap::new();
         for message in dump("list neighbors", request.execute()).await? {
             if let Some((mac, address)) = parse_neighbor(&message) {
-                let ifindex = IfIndex(message.header.ifindex);
-                present.entry((ifindex, mac)).or_default().insert(address);
+                let key = (IfIndex(message.header.ifindex), mac);
+                if counted(&key) {
+                    present.entry(key).or_default().insert(address);
+                }
             }
         }
         for (key, addresses) in present {

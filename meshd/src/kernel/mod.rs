@@ -1,7 +1,7 @@
 //! The kernel port: everything meshd asks of the kernel's network stack, as data.
 //!
-//! The driver sends [`KernelRequest`]s and receives [`KernelEvent`]s; it never sees a socket. The
-//! simulator answers the same enums.
+//! The driver sends [`KernelRequest`]s and receives [`KernelEvent`]s; it never sees a socket. Routes
+//! come as the routing core's own [`RouteChange`], which the simulator answers as well.
 //!
 //! | room | what lives there |
 //! |---|---|

@@ -296,8 +296,9 @@ impl Task {
     /// Makes everything what it should be. Begins with what can't be done without, and with the
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
-        self.base = Some(base.clone());
         let reset = nat::apply(&self.setup, &base, self.gateways.as_ref()).await?;
+        // Not before: without the filter nothing else may be made, or put back later.
+        self.base = Some(base.clone());
         let mut warnings: Vec<Warning> = reset.into_iter().collect();
         warnings.extend(self.set_up_mesh(&base).await?);
         for installed in self
@@ -455,7 +456,7 @@ impl Task {
 
     async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
         let mut counters = counters::read()?;
-        self.neighbors.update(&self.handle).await?;
+        self.neighbors.update(&self.handle, &counters).await?;
         self.neighbors.resolve(&mut counters);
         Ok(counters)
     }
