@@ -87,7 +87,12 @@ impl Topology {
             "grid" => {
                 let (width, height) = rest.split_once('x').ok_or_else(not_understood)?;
                 let side = |text| self::count(text, 1).ok_or_else(not_understood);
-                Ok(grid(side(width)?, side(height)?))
+                let (width, height) = (side(width)?, side(height)?);
+                // Each side is bounded, so the product fits.
+                match width * height <= MOST_NODES {
+                    true => Ok(grid(width, height)),
+                    false => Err(not_understood()),
+                }
             }
             _ => Err(not_understood()),
         }
@@ -130,8 +135,11 @@ impl Topology {
     }
 }
 
+/// Far beyond what one machine simulates; catches a slip of the finger.
+const MOST_NODES: usize = 100_000;
+
 fn count(text: &str, least: usize) -> Option<usize> {
-    /// Far beyond what one machine simulates; catches a slip of the finger.
-    const MOST: usize = 100_000;
-    text.parse().ok().filter(|n| (least..=MOST).contains(n))
+    text.parse()
+        .ok()
+        .filter(|n| (least..=MOST_NODES).contains(n))
 }

@@ -384,7 +384,11 @@ impl View<'_> {
     }
 
     fn display(&self, id: OriginatorId) -> String {
-        self.router.record(id).map_or_else(|| id.to_string(), name)
+        let known = self.router.record(id);
+        known.map_or_else(
+            || id.to_string(),
+            |record| format!("{} ({id})", name(record)),
+        )
     }
 
     fn interface(&self, ifindex: IfIndex) -> String {
