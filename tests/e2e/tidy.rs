@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use mesh_tests::daemon::{Daemon, Files};
 use mesh_tests::harness::in_lab;
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_all_pairs, wait_online_through};
@@ -24,6 +25,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             || Topology::line(2),
             after_crash,
         ),
+        in_lab("second_daemon_is_kept_out", || Topology::line(2), kept_out),
     ]
 }
 
@@ -128,4 +130,26 @@ fn after_crash(lab: &mut Lab) -> Result<()> {
     before
         .must_equal(&Snapshot::take(&namespace)?)
         .context("after the successor's end")
+}
+
+/// Another meshd in the same network namespace, with files of its own.
+fn kept_out(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    let node = lab.node("r1")?;
+    let before = Snapshot::take(node.namespace())?;
+    let files = Files::new(node.files().directory().join("second"))?;
+    files.write_config(&node.config)?;
+    let status = Daemon::start(node.namespace(), &files)?.wait_end("to give way")?;
+    ensure!(
+        status.code() == Some(1),
+        "the second daemon ended with {status}"
+    );
+    ensure!(
+        files.log_text().contains("another meshd is running"),
+        "it does not say why:\n{}",
+        files.log_text()
+    );
+    before.must_equal(&Snapshot::take(node.namespace())?)?;
+    node.status().context("the first daemon").map(drop)
 }
