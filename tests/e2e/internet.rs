@@ -238,20 +238,9 @@ fn failover(lab: &mut Lab) -> Result<()> {
 
     let interval = Duration::from_millis(10);
     let pinger = Pinger::start(lab.node("r1")?.phone()?, echo_at(HOST_V4), interval)?;
-    let answers = |more: usize| {
-        let enough = pinger.answered() + more;
-        wait_for("answers from the Internet", PATIENCE, || {
-            ensure!(
-                pinger.answered() >= enough,
-                "{} of {enough}",
-                pinger.answered()
-            );
-            Ok(())
-        })
-    };
-    answers(20)?;
+    pinger.wait_answers(20, PATIENCE)?;
     lab.power_off("r3")?;
-    answers(50)?;
+    pinger.wait_answers(50, PATIENCE)?;
     wait_online_through(lab, "r1", "r4", PATIENCE)?;
     note(&format!("gateway lost power: {}", pinger.stop()));
     let page = eventually_fetch(lab.node("r1")?, HOST_V4, "/")?;

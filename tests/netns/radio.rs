@@ -13,7 +13,6 @@ use mesh_tests::lab::Lab;
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::{self, Pinger};
 use mesh_tests::topology::Topology;
-use mesh_tests::wait::wait_for;
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -231,17 +230,8 @@ fn probes(lab: &mut Lab) -> Result<()> {
         r1.interface_index("mesh0")?,
     );
     let pinger = Pinger::start(&r1, target.into(), Duration::from_millis(5))?;
-    let wait_answers = |count| {
-        wait_for("answers", Duration::from_secs(5), || {
-            ensure!(
-                pinger.answered() >= count,
-                "{} of {count}",
-                pinger.answered()
-            );
-            Ok(())
-        })
-    };
-    wait_answers(20)?;
+    let bound = Duration::from_secs(5);
+    pinger.wait_answers(20, bound)?;
     let clean = pinger.report_since(Instant::now() - Duration::from_millis(50));
     let start = Instant::now();
     lab.air().cut("r1", "r2")?;
@@ -250,7 +240,7 @@ fn probes(lab: &mut Lab) -> Result<()> {
     let least = cut.elapsed();
     lab.air().heal("r1", "r2")?;
     let most = start.elapsed() + Duration::from_millis(100);
-    wait_answers(pinger.answered() + 10)?;
+    pinger.wait_answers(10, bound)?;
     let report = pinger.stop();
     ensure!(clean.lost <= 1, "before the cut: {clean}");
     ensure!(

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
+use crate::wait::wait_for;
 
 /// Where probes are echoed.
 pub const PORT: u16 = 7007;
@@ -137,6 +138,19 @@ impl Pinger {
             flight,
             sender: Some(sender),
             receiver: Some(receiver),
+        })
+    }
+
+    /// Waits until `more` answers have come back than now.
+    ///
+    /// # Errors
+    /// They have not within `bound`.
+    pub fn wait_answers(&self, more: usize, bound: Duration) -> Result<()> {
+        let enough = self.answered() + more;
+        wait_for("answers to probes", bound, || {
+            let answered = self.answered();
+            ensure!(answered >= enough, "{answered} of {enough}");
+            Ok(())
         })
     }
 

@@ -262,21 +262,10 @@ fn gateway_dies(lab: &mut Lab, show: &mut Show) -> Result<()> {
     })?;
     let interval = Duration::from_millis(10);
     let pinger = Pinger::start(lab.node("r1")?.phone()?, echo_at(HOST_V4), interval)?;
-    let wait_answers = |more: usize| {
-        let enough = pinger.answered() + more;
-        wait_for("answers from the Internet", PATIENCE, || {
-            ensure!(
-                pinger.answered() >= enough,
-                "{} of {enough}",
-                pinger.answered()
-            );
-            Ok(())
-        })
-    };
-    wait_answers(50)?;
+    pinger.wait_answers(50, PATIENCE)?;
     lab.power_off("r5")?;
     show.say("r5: no power");
-    wait_answers(100)?;
+    pinger.wait_answers(100, PATIENCE)?;
     wait_online_through(lab, "r1", "r6", PATIENCE)?;
     let report = pinger.stop();
     show.held("r1 is online through r6");
