@@ -5,8 +5,13 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use hmac::{Hmac, KeyInit, Mac};
 use ipnet::{Ipv4Net, Ipv6Net};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::SeqNo;
 
 /// The IPv4 range mesh addresses are taken from: shared address space between customers and
 /// their provider's NAT (RFC 6598), which is what a gateway is to the nodes behind it.
@@ -129,18 +134,33 @@ impl fmt::Debug for OriginatorId {
 pub struct Network {
     name: String,
     id: [u8; 32],
-    mac_key: [u8; 64],
+    key: MacKey,
 }
 
 impl Network {
-    /// The network called `name`. All nodes of a mesh must spell it alike.
+    /// The network called `name`. All nodes of a mesh must spell it alike. Its key follows from
+    /// the name, so it keeps out damage and other networks, but nobody who knows the name.
     pub fn new(name: &str) -> Self {
-        let mut mac_key = [0; 64];
-        mac_key[..32].copy_from_slice(&hash(b"meshd network key v1", &[name.as_bytes()]));
+        Self::with_secret(name, b"")
+    }
+
+    /// The network called `name` that only nodes with the same `secret` can take part in. Its
+    /// addresses are those of [`Network::new`].
+    pub fn with_secret(name: &str, secret: &[u8]) -> Self {
+        let key = match secret {
+            [] => hash(b"meshd network key v1", &[name.as_bytes()]),
+            _ => hash(
+                b"meshd network key v2",
+                &[
+                    &hash(b"meshd network secret v1", &[secret]),
+                    name.as_bytes(),
+                ],
+            ),
+        };
         Self {
             name: name.to_owned(),
             id: hash(b"meshd network id v1", &[name.as_bytes()]),
-            mac_key,
+            key: MacKey::new(&Zeroizing::new(key)),
         }
     }
 
@@ -154,10 +174,52 @@ impl Network {
         &self.id
     }
 
-    /// The key of the authentication code on every packet, padded to HMAC-SHA-256's block
-    /// with zeros (RFC 2104 §2).
-    pub(crate) const fn mac_key(&self) -> &[u8; 64] {
-        &self.mac_key
+    /// The key of the authentication code of packets to everybody.
+    pub(crate) const fn key(&self) -> &MacKey {
+        &self.key
+    }
+
+    /// The key that only the nodes `ours` and `theirs` can compute: X25519 (RFC 7748) between
+    /// their identities, as Montgomery points, mixed with the network's key. `None` if theirs is
+    /// no point, or one of so small an order that everybody could compute it.
+    pub(crate) fn pair_key(&self, ours: &SigningKey, theirs: NodeId) -> Option<MacKey> {
+        let point = VerifyingKey::from_bytes(theirs.as_bytes()).ok()?;
+        let scalar = Zeroizing::new(ours.to_scalar_bytes());
+        let shared = point.to_montgomery().mul_clamped(*scalar);
+        let shared = Zeroizing::new(shared.to_bytes());
+        if *shared == [0; 32] {
+            return None;
+        }
+        let us = ours.verifying_key().to_bytes();
+        let (low, high) = if us < theirs.0 {
+            (us, theirs.0)
+        } else {
+            (theirs.0, us)
+        };
+        let mut mac = self.key.authenticator();
+        for part in [b"meshd pair key v1".as_slice(), &*shared, &low, &high] {
+            mac.update(part);
+        }
+        let key = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
+        Some(MacKey::new(&key))
+    }
+
+    /// The secret of the chain of `ours` that begins at `base`, of the life that drew `instance`:
+    /// as hard to guess as the node's key.
+    pub(crate) fn chain_secret(
+        &self,
+        ours: &SigningKey,
+        instance: u64,
+        base: SeqNo,
+    ) -> Zeroizing<[u8; 32]> {
+        let scalar = Zeroizing::new(ours.to_scalar_bytes());
+        let parts: [&[u8]; 4] = [
+            &*scalar,
+            &self.id,
+            &instance.to_be_bytes(),
+            &base.value().to_be_bytes(),
+        ];
+        Zeroizing::new(hash(b"meshd chain secret v1", &parts))
     }
 
     /// Tells packets of other networks from damaged ones of ours.
@@ -196,7 +258,31 @@ impl fmt::Debug for Network {
     }
 }
 
-fn hash(domain: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+/// A key of authentication codes: HMAC-SHA-256 (RFC 2104) that has taken its key in.
+#[derive(Clone)]
+pub struct MacKey(Hmac<Sha256>);
+
+impl MacKey {
+    fn new(key: &[u8; 32]) -> Self {
+        // As long as the hash's block, padded with zeros (RFC 2104 §2).
+        let mut block = Zeroizing::new([0; 64]);
+        block[..32].copy_from_slice(key);
+        Self(Hmac::<Sha256>::new((&*block).into()))
+    }
+
+    /// A code to feed.
+    pub(crate) fn authenticator(&self) -> Hmac<Sha256> {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey(…)")
+    }
+}
+
+pub(crate) fn hash(domain: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(domain);
     for part in parts {
@@ -214,6 +300,10 @@ mod tests {
     use super::*;
 
     const KEY: NodeId = NodeId::from_bytes([7; 32]);
+
+    fn code(key: &MacKey) -> [u8; 32] {
+        key.authenticator().finalize().into_bytes().into()
+    }
 
     #[test]
     fn addresses_are_stable_and_in_their_ranges() {
@@ -237,9 +327,45 @@ mod tests {
     fn networks_differ_in_everything_that_follows_from_the_name() {
         let (a, b) = (Network::new("village"), Network::new("village2"));
         assert_ne!(a.id(), b.id());
-        assert_ne!(a.mac_key(), b.mac_key());
         assert_ne!(a.prefix(), b.prefix());
-        assert_ne!(a.id(), &a.mac_key()[..32]);
+        assert_ne!(code(a.key()), code(b.key()));
+    }
+
+    #[test]
+    fn a_secret_changes_the_key_and_nothing_else() {
+        let open = Network::new("village");
+        let closed = Network::with_secret("village", b"long and random");
+        assert_eq!(open.id(), closed.id());
+        assert_eq!(open.prefix(), closed.prefix());
+        assert_ne!(code(open.key()), code(closed.key()));
+        let other = Network::with_secret("village", b"other");
+        assert_ne!(code(other.key()), code(closed.key()));
+    }
+
+    #[test]
+    fn two_nodes_share_a_key_that_a_third_has_not() {
+        let network = Network::new("village");
+        let [a, b, c] = [1, 2, 3].map(|byte| SigningKey::from_bytes(&[byte; 32]));
+        let id = |key: &SigningKey| NodeId::from_bytes(key.verifying_key().to_bytes());
+        let pair = |ours, theirs| code(&network.pair_key(ours, id(theirs)).unwrap());
+        assert_eq!(pair(&a, &b), pair(&b, &a));
+        assert_ne!(pair(&a, &b), pair(&a, &c));
+        assert_ne!(pair(&a, &b), code(network.key()));
+        let other = Network::with_secret("village", b"secret");
+        assert_ne!(code(&other.pair_key(&a, id(&b)).unwrap()), pair(&a, &b));
+    }
+
+    #[test]
+    fn a_key_of_small_order_shares_nothing() {
+        let ours = SigningKey::from_bytes(&[1; 32]);
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let network = Network::new("village");
+        assert!(
+            network
+                .pair_key(&ours, NodeId::from_bytes(neutral))
+                .is_none()
+        );
     }
 
     #[test]

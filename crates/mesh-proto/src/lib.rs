@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`identity`] | networks, node and originator ids, the addresses made from them |
 //! | [`seqno`], [`metric`] | the two numbers that loop-freedom rests on |
+//! | [`hash_chain`] | proof that a sequence number is its originator's |
 //! | [`wire`] | packets and their parts: parse, emit, authenticate |
 //! | [`record`] | the signed record in which a node says who it is and what it offers |
 //! | [`route_selection`], [`gateway_selection`] | pure functions: which route, which gateway |
@@ -20,6 +21,7 @@
 //! feasible. Receipts and other applications ride as opaque payloads; the core knows none.
 
 pub mod gateway_selection;
+pub mod hash_chain;
 pub mod identity;
 pub mod metric;
 pub mod record;

@@ -4,7 +4,8 @@
 //! number of the newest. Layout, all integers big-endian:
 //!
 //! ```text
-//! key (32) | seq (4) | ipv4 (4) | name length (1) | name | prefix count (1) | prefixes |
+//! key (32) | epoch (4) | instance (8) | seq (4) | anchor seqno (4) | anchor value (12) |
+//! ipv4 (4) | name length (1) | name | prefix count (1) | prefixes |
 //! flags (1) | gateway offer if bit 0 | signature (64)
 //! prefix:        family 4 or 6 (1) | length (1) | address (4 or 16)
 //! gateway offer: down bit/s (8) | up bit/s (8) | price (8) | families (1) | tunnels (1) |
@@ -18,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::hash_chain::{ChainValue, Link};
 use crate::identity::{MESH_IPV4_RANGE, Network, NodeId, OriginatorId};
 use crate::seqno::SeqNo;
 use crate::wire::ParseError;
@@ -30,7 +32,7 @@ pub const MAX_PREFIXES: usize = 16;
 /// The most DNS servers a gateway names.
 pub const MAX_DNS: usize = 4;
 
-const DOMAIN: &[u8] = b"meshd node record v1";
+const DOMAIN: &[u8] = b"meshd node record v2";
 const SIGNATURE_LEN: usize = 64;
 
 /// A share of an uplink, offered to the mesh.
@@ -79,8 +81,14 @@ impl Tunnels {
 pub struct NodeRecord {
     /// The name its operator gave it, at most [`MAX_NAME_LEN`] bytes.
     pub name: String,
+    /// Rises with every start of the node's daemon.
+    pub epoch: u32,
+    /// Drawn at random at every start: tells two nodes with one key apart.
+    pub instance: u64,
     /// Rises with every change.
     pub seq: SeqNo,
+    /// Where the chain begins that proves its sequence numbers.
+    pub anchor: Link,
     /// Its IPv4 mesh address.
     pub ipv4: Ipv4Addr,
     /// Prefixes behind it that the mesh may reach, at most [`MAX_PREFIXES`].
@@ -94,7 +102,13 @@ impl NodeRecord {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            epoch: 0,
+            instance: 0,
             seq: SeqNo::new(0),
+            anchor: Link {
+                seqno: SeqNo::new(0),
+                value: ChainValue::default(),
+            },
             ipv4: MESH_IPV4_RANGE.network(),
             prefixes: Vec::new(),
             gateway: None,
@@ -123,7 +137,11 @@ impl NodeRecord {
 
     fn emit_body(&self, node: NodeId, out: &mut Vec<u8>) {
         out.extend_from_slice(node.as_bytes());
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.extend_from_slice(&self.instance.to_be_bytes());
         out.extend_from_slice(&self.seq.value().to_be_bytes());
+        out.extend_from_slice(&self.anchor.seqno.value().to_be_bytes());
+        out.extend_from_slice(&self.anchor.value.0);
         out.extend_from_slice(&self.ipv4.octets());
         push_len(self.name.len(), out);
         out.extend_from_slice(self.name.as_bytes());
@@ -139,7 +157,13 @@ impl NodeRecord {
 
     fn parse_body(reader: &mut Reader<'_>) -> Result<(NodeId, Self), ParseError> {
         let node = NodeId::from_bytes(reader.array()?);
+        let epoch = reader.u32()?;
+        let instance = reader.u64()?;
         let seq = reader.seqno()?;
+        let anchor = Link {
+            seqno: reader.seqno()?,
+            value: ChainValue(reader.array()?),
+        };
         let ipv4 = Ipv4Addr::from(reader.array::<4>()?);
         if !MESH_IPV4_RANGE.contains(&ipv4) {
             return Err(ParseError::Malformed);
@@ -155,7 +179,10 @@ impl NodeRecord {
             node,
             Self {
                 name,
+                epoch,
+                instance,
                 seq,
+                anchor,
                 ipv4,
                 prefixes,
                 gateway,
@@ -375,7 +402,13 @@ mod tests {
 
     fn full_record() -> NodeRecord {
         NodeRecord {
+            epoch: 3,
+            instance: 0x1234_5678_9abc_def0,
             seq: SeqNo::new(9),
+            anchor: Link {
+                seqno: SeqNo::new(77),
+                value: ChainValue([6; ChainValue::LEN]),
+            },
             ipv4: Ipv4Addr::new(100, 64, 1, 2),
             prefixes: vec!["10.1.2.0/24".parse().unwrap(), "fd12::/64".parse().unwrap()],
             gateway: Some(GatewayOffer {

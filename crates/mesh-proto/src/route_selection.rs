@@ -56,31 +56,68 @@ impl<K> Candidate<K> {
     }
 }
 
+/// What [`select`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection<K> {
+    /// The route to use now.
+    pub chosen: Candidate<K>,
+    /// Another that beats it by [`SWITCH_GAIN_PERCENT`], and should take its place if it goes on
+    /// to do so.
+    pub challenger: Option<K>,
+    /// The best of the others (a feasible successor): it can be used at once if the chosen one
+    /// dies.
+    pub backup: Option<K>,
+}
+
 /// Selects a route.
 ///
 /// 1. Only usable routes count: finite, and direct or admitted by the feasibility distance if
 ///    there is one.
 /// 2. The lowest metric wins; among equals the lowest link, so that the choice is stable.
-/// 3. The route in use stays unless the winner beats it by [`SWITCH_GAIN_PERCENT`], or it is no
-///    longer usable.
+/// 3. The route in use stays while it is usable. A winner that beats it by
+///    [`SWITCH_GAIN_PERCENT`] is its challenger.
 pub fn select<K: Copy + Ord>(
     candidates: impl IntoIterator<Item = Candidate<K>>,
     feasibility: Option<FeasibilityDistance>,
     in_use: Option<K>,
-) -> Option<Candidate<K>> {
-    let usable: Vec<_> = candidates
-        .into_iter()
-        .filter(|c| c.metric().is_finite())
-        .filter(|c| c.direct || feasibility.is_none_or(|fd| fd.admits(c.seqno, c.advertised)))
-        .collect();
-    let best = usable.iter().min_by_key(|c| (c.metric(), c.link))?;
-    let current = usable.iter().find(|c| Some(c.link) == in_use);
-    match current {
-        Some(current) if !best.metric().beats(current.metric(), SWITCH_GAIN_PERCENT) => {
-            Some(*current)
+) -> Option<Selection<K>> {
+    let rank = |c: &Candidate<K>| (c.metric(), c.link);
+    let better = |a: Option<Candidate<K>>, b: Candidate<K>| match a {
+        Some(a) if rank(&a) < rank(&b) => Some(a),
+        _ => Some(b),
+    };
+    let (mut best, mut second, mut current) = (None, None, None);
+    for candidate in candidates {
+        let feasible =
+            feasibility.is_none_or(|fd| fd.admits(candidate.seqno, candidate.advertised));
+        if !candidate.metric().is_finite() || !(candidate.direct || feasible) {
+            continue;
         }
-        _ => Some(*best),
+        if Some(candidate.link) == in_use {
+            current = Some(candidate);
+        }
+        let winner = better(best, candidate);
+        let loser = if winner == best {
+            Some(candidate)
+        } else {
+            best
+        };
+        second = loser.map_or(second, |loser| better(second, loser));
+        best = winner;
     }
+    let best: Candidate<K> = best?;
+    let chosen = current.unwrap_or(best);
+    let challenges = best.metric().beats(chosen.metric(), SWITCH_GAIN_PERCENT);
+    let others = if chosen.link == best.link {
+        second
+    } else {
+        Some(best)
+    };
+    Some(Selection {
+        chosen,
+        challenger: (chosen.link != best.link && challenges).then_some(best.link),
+        backup: others.map(|other| other.link),
+    })
 }
 
 #[cfg(test)]
@@ -97,6 +134,14 @@ mod tests {
         }
     }
 
+    fn chosen(
+        routes: impl IntoIterator<Item = Candidate<u8>>,
+        feasibility: Option<FeasibilityDistance>,
+        in_use: Option<u8>,
+    ) -> Option<u8> {
+        select(routes, feasibility, in_use).map(|selection| selection.chosen.link)
+    }
+
     fn distance(seqno: u32, metric: u32) -> Option<FeasibilityDistance> {
         Some(FeasibilityDistance {
             seqno: SeqNo::new(seqno),
@@ -108,20 +153,14 @@ mod tests {
     fn infeasible_routes_are_never_used_however_short() {
         let routes = [candidate(1, 7, 500), candidate(2, 6, 0)];
         assert_eq!(select(routes, distance(7, 500), None), None);
-        assert_eq!(
-            select(routes, distance(7, 501), None).map(|c| c.link),
-            Some(1)
-        );
-        assert_eq!(select(routes, None, None).map(|c| c.link), Some(2));
+        assert_eq!(chosen(routes, distance(7, 501), None), Some(1));
+        assert_eq!(chosen(routes, None, None), Some(2));
     }
 
     #[test]
     fn a_newer_seqno_is_feasible_at_any_distance() {
         let routes = [candidate(1, 8, 100_000)];
-        assert_eq!(
-            select(routes, distance(7, 1), None).map(|c| c.link),
-            Some(1)
-        );
+        assert_eq!(chosen(routes, distance(7, 1), None), Some(1));
     }
 
     #[test]
@@ -130,16 +169,27 @@ mod tests {
             direct: true,
             ..candidate(1, 2, 0)
         };
-        assert_eq!(select([direct], distance(7, 500), None), Some(direct));
+        assert_eq!(chosen([direct], distance(7, 500), None), Some(1));
     }
 
     #[test]
-    fn the_route_in_use_stays_unless_clearly_beaten() {
+    fn the_route_in_use_stays_and_is_challenged_by_what_clearly_beats_it() {
         let routes = [candidate(1, 7, 1000), candidate(2, 7, 800)];
-        assert_eq!(select(routes, None, Some(1)).map(|c| c.link), Some(1));
-        assert_eq!(select(routes, None, None).map(|c| c.link), Some(2));
+        let found = select(routes, None, Some(1)).unwrap();
+        assert_eq!((found.chosen.link, found.challenger), (1, None));
+        assert_eq!(chosen(routes, None, None), Some(2));
         let routes = [candidate(1, 7, 1000), candidate(2, 7, 700)];
-        assert_eq!(select(routes, None, Some(1)).map(|c| c.link), Some(2));
+        let found = select(routes, None, Some(1)).unwrap();
+        assert_eq!((found.chosen.link, found.challenger), (1, Some(2)));
+    }
+
+    #[test]
+    fn the_backup_is_the_best_of_the_other_usable_routes() {
+        let routes = [4, 3, 1, 2].map(|link| candidate(link, 7, 100 * u32::from(link)));
+        let backup = |feasibility, in_use| select(routes, feasibility, in_use).unwrap().backup;
+        assert_eq!(backup(None, None), Some(2), "after 1");
+        assert_eq!(backup(None, Some(3)), Some(1));
+        assert_eq!(backup(distance(7, 150), None), None, "1 alone is feasible");
     }
 
     #[test]

@@ -6,24 +6,36 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `receive` | packets in: one function for each kind of part |
-//! | `transmit` | packets out: hellos, reports, OGMs, what is said when |
+//! | `receive` | packets in: from whom, how fresh, one function for each kind of part |
+//! | `transmit` | packets out: hellos and news, what is said when |
+//! | `sync` | OGMs: keeping neighbors up to date, and being kept |
 //! | `routes` | selection for each originator, and what follows for the RIB |
+//! | `requests` | newer sequence numbers asked for, links watched, traffic announced |
 //! | `gateways` | which gateway is used; what a gateway needs itself |
 //! | `records` | our own record and those of others |
 //! | `caution` | what a start must respect of the life before it |
-//! | `neighbor`, `link_quality`, `originator` | the tables' entries |
+//! | `neighbor`, `originator` | the tables' entries |
+//! | `link_quality`, `liveness`, `feed`, `replay` | of a neighbor: how well it is heard, whether it lives, how much of what it says arrived, what is a recording |
+//! | `book` | everything we said, by version |
+//! | `budget` | how much news may be sent |
 //! | `view` | the state as operators see it |
 
+mod book;
+mod budget;
 mod caution;
 mod counters;
+mod feed;
 mod gateways;
 mod link_quality;
+mod liveness;
 mod neighbor;
 mod originator;
 mod receive;
 mod records;
+mod replay;
+mod requests;
 mod routes;
+mod sync;
 mod transmit;
 mod view;
 
@@ -34,9 +46,13 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use ipnet::IpNet;
 use rand_chacha::ChaCha8Rng;
-use rand_core::SeedableRng;
+use rand_core::{Rng, SeedableRng};
 
+use crate::route_selection::FeasibilityDistance;
+use crate::wire::Sender;
 use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, rib::Rib};
+use book::{Book, Said};
+use budget::Budget;
 use caution::Caution;
 pub use counters::{Counters, DropReason};
 use gateways::ChosenGateway;
@@ -44,6 +60,8 @@ pub use neighbor::LinkId;
 use neighbor::Neighbor;
 use originator::Originator;
 use records::Records;
+use replay::ReplayWindow;
+use sync::Waiting;
 pub use view::{GatewayView, NeighborView, OriginatorView};
 
 /// Neighbors beyond this number are not taken up: a bound on memory that no radio reaches.
@@ -51,9 +69,11 @@ const MAX_NEIGHBORS: usize = 512;
 /// Originators beyond this number are not taken up.
 const MAX_ORIGINATORS: usize = 8192;
 /// How often stale entries are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
-/// How long adopted routes wait to be confirmed: by then every node of a mesh in reach has sent
-/// several OGMs.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the whole table of originators is looked through.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long adopted routes wait to be confirmed: by then every neighbor in reach has said what
+/// it knows.
 const ADOPTION_TIME: Duration = Duration::from_secs(10);
 
 /// What the router finds in the kernel when it starts.
@@ -73,26 +93,21 @@ pub struct RouterConfig {
     pub network: Network,
     /// Where it starts from.
     pub start: Start,
-    /// Differs from start to start.
-    pub boot: u32,
-    /// Seed of all jitter.
+    /// How often the node was started: higher than at any start before, kept on disk. If it is
+    /// not, neighbors tell, and it is raised ([`Event::EpochBegun`]).
+    pub epoch: u32,
+    /// Seed of all jitter, and what tells this start from others.
     pub seed: u64,
-    /// Time between hellos.
-    pub hello_interval: Duration,
-    /// Time between our own OGMs.
-    pub ogm_interval: Duration,
 }
 
 impl RouterConfig {
-    /// The usual intervals: a silent neighbor is given up after 1.75 s on a clean link.
-    pub fn new(network: Network, start: Start, boot: u32, seed: u64) -> Self {
+    /// A router of `network`.
+    pub const fn new(network: Network, start: Start, epoch: u32, seed: u64) -> Self {
         Self {
             network,
             start,
-            boot,
+            epoch,
             seed,
-            hello_interval: Duration::from_millis(500),
-            ogm_interval: Duration::from_secs(1),
         }
     }
 }
@@ -140,6 +155,11 @@ pub enum Event {
     /// The set of nodes that offer an uplink changed: it is what [`Router::gateway_addresses`]
     /// gives now.
     GatewaysChanged,
+    /// The node is in this epoch now, because others remember a later one than it was started
+    /// with. It is to be kept on disk.
+    EpochBegun(u32),
+    /// Another node has our key: whichever it is, one of them has to get a key of its own.
+    DuplicateIdentity,
     /// A node with a lower id has our IPv4 mesh address; this is our new one.
     Ipv4Moved(Ipv4Addr),
     /// A neighbor's application has something to say.
@@ -164,15 +184,31 @@ pub enum Output {
     Event(Event),
 }
 
+/// What the driver knows of a neighbor's radio (nl80211's station data).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StationReport {
+    /// What it expects to get through, bit/s; `None`, or 0, if it does not know.
+    pub expected_throughput_bps: Option<u64>,
+    /// How long it has heard no frame of it.
+    pub inactive: Option<Duration>,
+}
+
 #[derive(Debug)]
 struct Interface {
     address: Ipv6Addr,
     max_packet_len: usize,
+    /// What the medium promises to everybody on it, bit/s.
+    speed: Option<u64>,
     hello_seqno: u16,
     next_hello: Instant,
-    last_hello: Option<Instant>,
-    /// Somebody new listens: the next hello takes everything we know along.
-    greets: bool,
+    /// What the next hello will promise.
+    hello_interval: Duration,
+    /// What the last hello promised.
+    promised: Duration,
+    /// How many hellos are to come sooner than promised.
+    echoes: u8,
+    /// How many of the next hellos say how neighbors are heard.
+    reports_due: u8,
 }
 
 /// The routing state of one node.
@@ -180,22 +216,50 @@ struct Interface {
 pub struct Router {
     config: RouterConfig,
     id: OriginatorId,
+    sender: Sender,
+    /// The counter of the last packet sent.
+    sent: u64,
     started: Instant,
     interfaces: BTreeMap<IfIndex, Interface>,
     neighbors: BTreeMap<LinkId, Neighbor>,
+    /// Those given up, and when.
+    lost_neighbors: BTreeMap<LinkId, Instant>,
+    /// What neighbors that were restarted offered before, until they are neighbors again.
+    pasts: BTreeMap<LinkId, (Instant, Vec<(OriginatorId, FeasibilityDistance)>)>,
+    /// Also of those who are no neighbors any longer.
+    replays: BTreeMap<LinkId, ReplayWindow>,
+    /// Nodes that were written to without being neighbors, and when.
+    introductions: BTreeMap<LinkId, Instant>,
     originators: BTreeMap<OriginatorId, Originator>,
     records: Records,
+    /// OGMs whose record is still missing.
+    waiting: BTreeMap<(OriginatorId, LinkId), Waiting>,
     rib: Rib,
     chosen_gateway: Option<ChosenGateway>,
     caution: Caution,
     seqno: SeqNo,
+    leaving: bool,
+    own_said: Option<Said>,
+    book: Book,
+    budget: Budget,
     next_ogm: Instant,
     next_sweep: Instant,
-    /// Originators of which something must be said, and by when.
+    next_expiry: Instant,
+    /// When our own record was last found to be behind one of an earlier life.
+    caught_up_at: Option<Instant>,
+    /// When another node with our key was last noticed.
+    double_seen: Option<Instant>,
+    /// Originators of which something must be said.
     pending_ogms: BTreeSet<OriginatorId>,
     /// Nodes whose record must be passed on.
     pending_records: BTreeSet<OriginatorId>,
     flush_at: Option<Instant>,
+    /// Originators for which there may soon be a better route.
+    contested: BTreeSet<OriginatorId>,
+    /// Originators without a feasible route, and when to ask for one.
+    requests: BTreeMap<OriginatorId, Instant>,
+    /// Originators whose traffic has just taken another way.
+    moved: BTreeSet<OriginatorId>,
     rng: ChaCha8Rng,
     counters: Counters,
     outputs: VecDeque<Output>,
@@ -210,28 +274,52 @@ impl Router {
         announcement: Announcement,
         now: Instant,
     ) -> Self {
-        let records = Records::new(config.network.clone(), key, announcement);
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let network = config.network.clone();
+        let records = Records::new(network, key, announcement, config.epoch, rng.next_u64());
         let mut rib = Rib::default();
         if let Start::Warm(routes) = &config.start {
             rib.adopt(routes.iter().copied());
         }
+        let id = records.own().originator();
         let mut router = Self {
-            id: records.own().originator(),
+            id,
+            sender: Sender {
+                id,
+                epoch: config.epoch,
+                warm: matches!(config.start, Start::Warm(_)),
+            },
+            sent: 0,
             started: now,
             interfaces: BTreeMap::new(),
             neighbors: BTreeMap::new(),
+            lost_neighbors: BTreeMap::new(),
+            pasts: BTreeMap::new(),
+            replays: BTreeMap::new(),
+            introductions: BTreeMap::new(),
             originators: BTreeMap::new(),
             records,
+            waiting: BTreeMap::new(),
             rib,
             chosen_gateway: None,
-            caution: Caution::new(&config),
-            seqno: SeqNo::new(0),
+            caution: Caution::new(&config.start),
+            seqno: SeqNo::new(config.epoch << records::EPOCH_BITS),
+            leaving: false,
+            own_said: None,
+            book: Book::default(),
+            budget: Budget::new(now),
             next_ogm: now,
             next_sweep: now + SWEEP_INTERVAL,
+            next_expiry: now + EXPIRY_INTERVAL,
+            caught_up_at: None,
+            double_seen: None,
             pending_ogms: BTreeSet::new(),
             pending_records: BTreeSet::new(),
             flush_at: None,
-            rng: ChaCha8Rng::seed_from_u64(config.seed),
+            contested: BTreeSet::new(),
+            requests: BTreeMap::new(),
+            moved: BTreeSet::new(),
+            rng,
             counters: Counters::default(),
             outputs: VecDeque::new(),
             config,
@@ -262,12 +350,85 @@ impl Router {
             .or_insert(Interface {
                 address: link_local,
                 max_packet_len,
+                speed: None,
                 hello_seqno: 0,
                 next_hello: now,
-                last_hello: None,
-                greets: false,
+                hello_interval: transmit::FIRST_HELLO_INTERVAL,
+                promised: transmit::FIRST_HELLO_INTERVAL,
+                echoes: 0,
+                reports_due: 0,
             });
         self.caution.begin(now);
+    }
+
+    /// What the medium of an interface promises to everybody on it, bit/s: the speed of a wire.
+    pub fn handle_speed(&mut self, now: Instant, ifindex: IfIndex, bps: Option<u64>) {
+        if let Some(interface) = self.interfaces.get_mut(&ifindex) {
+            interface.speed = bps;
+        }
+        for link in self.links_on(ifindex) {
+            self.set_speed(now, link, bps);
+        }
+    }
+
+    /// What the driver knows of a neighbor, by its link-local address.
+    pub fn handle_station(
+        &mut self,
+        now: Instant,
+        ifindex: IfIndex,
+        address: Ipv6Addr,
+        report: StationReport,
+    ) {
+        let Some(link) = self.link_to(ifindex, address) else {
+            return;
+        };
+        if let Some(bps) = report.expected_throughput_bps {
+            self.set_speed(now, link, Some(bps));
+        }
+        if let Some(neighbor) = self.neighbors.get_mut(&link)
+            && report.inactive.is_some_and(|time| time < liveness::SLACK)
+        {
+            neighbor.liveness.hear(now, Duration::ZERO);
+        }
+    }
+
+    /// Traffic flows to or from a neighbor: it is watched for the next seconds.
+    pub fn handle_carrying(&mut self, now: Instant, ifindex: IfIndex, address: Ipv6Addr) {
+        if let Some(link) = self.link_to(ifindex, address)
+            && let Some(neighbor) = self.neighbors.get_mut(&link)
+        {
+            neighbor.liveness.carry(now);
+            self.watch_neighbor(now, link);
+            self.announce_moved_traffic(now);
+        }
+    }
+
+    /// The kernel cannot resolve a neighbor's address any longer. That alone decides nothing, but
+    /// it is reason enough to look.
+    pub fn handle_neighbor_failed(&mut self, now: Instant, ifindex: IfIndex, address: Ipv6Addr) {
+        self.handle_carrying(now, ifindex, address);
+    }
+
+    fn set_speed(&mut self, now: Instant, link: LinkId, bps: Option<u64>) {
+        if let Some(neighbor) = self.neighbors.get_mut(&link) {
+            neighbor.speed = bps;
+            self.settle_link(now, link);
+        }
+    }
+
+    fn speed(&self, ifindex: IfIndex) -> Option<u64> {
+        self.interfaces.get(&ifindex)?.speed
+    }
+
+    fn link_to(&self, ifindex: IfIndex, address: Ipv6Addr) -> Option<LinkId> {
+        let mut links = self.neighbors.iter();
+        let found = links.find(|(link, it)| link.ifindex == ifindex && it.address == address);
+        found.map(|(link, _)| *link)
+    }
+
+    fn links_on(&self, ifindex: IfIndex) -> Vec<LinkId> {
+        let links = self.neighbors.keys().filter(|link| link.ifindex == ifindex);
+        links.copied().collect()
     }
 
     /// An interface is gone or unusable: all its links are.
@@ -275,27 +436,18 @@ impl Router {
         if self.interfaces.remove(&ifindex).is_none() {
             return;
         }
-        let links: Vec<_> = self
-            .neighbors
-            .keys()
-            .filter(|link| link.ifindex == ifindex)
-            .copied()
-            .collect();
-        for link in links {
-            self.drop_neighbor(now, link);
+        for link in self.links_on(ifindex) {
+            self.lose_neighbor(now, link);
         }
+        self.announce_moved_traffic(now);
     }
 
     /// Time has come to [`Router::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        let lost: Vec<_> = self
-            .neighbors
-            .iter()
-            .filter(|(_, n)| n.is_lost(now))
-            .map(|(link, _)| *link)
-            .collect();
-        for link in lost {
-            self.drop_neighbor(now, link);
+        let due = self.neighbors.iter().filter(|(_, it)| it.deadline() <= now);
+        for link in due.map(|(link, _)| *link).collect::<Vec<_>>() {
+            self.watch_neighbor(now, link);
+            self.sync_with(now, link);
         }
         if self.caution.end_listening(now) {
             self.choose_first_routes(now);
@@ -304,23 +456,30 @@ impl Router {
             self.next_sweep = now + SWEEP_INTERVAL;
             self.sweep(now);
         }
+        if self.requests.values().any(|at| *at <= now) {
+            self.make_requests(now);
+        }
+        self.announce_moved_traffic(now);
         self.transmit_due(now);
     }
 
     /// When [`Router::handle_timeout`] wants to be called next.
     pub fn poll_timeout(&self) -> Instant {
-        let hellos = self
-            .interfaces
-            .values()
-            .map(|interface| interface.next_hello);
+        let hellos = self.interfaces.values().map(|it| it.next_hello);
         let neighbors = self.neighbors.values().map(Neighbor::deadline);
         // Without an interface there is nobody to say anything to.
         let can_send = !self.interfaces.is_empty();
+        let news = self.flush_at.map(|at| at.max(self.budget.ready_at()));
         hellos
             .chain(neighbors)
             .chain(self.caution.deadline())
-            .chain(Some(self.next_ogm).filter(|_| can_send))
-            .chain(self.flush_at.filter(|_| can_send))
+            .chain(self.requests.values().copied())
+            .chain(
+                Some(self.next_ogm)
+                    .into_iter()
+                    .chain(news)
+                    .filter(|_| can_send),
+            )
             .fold(self.next_sweep, Instant::min)
     }
 
@@ -346,6 +505,7 @@ impl Router {
         self.settle_own_claims();
         self.settle_all_claims();
         self.choose_gateway(now);
+        self.announce_moved_traffic(now);
     }
 
     fn event(&mut self, event: Event) {
@@ -361,8 +521,14 @@ impl Router {
         for link in links {
             self.settle_link(now, link);
         }
-        self.expire_originators(now);
+        self.settle_contests(now);
         self.request_missing_records(now);
+        if now >= self.next_expiry {
+            self.next_expiry = now + EXPIRY_INTERVAL;
+            self.pasts
+                .retain(|_, (at, _)| now.duration_since(*at) < EXPIRY_INTERVAL);
+            self.expire_originators(now);
+        }
         self.choose_gateway(now);
     }
 }

@@ -5,19 +5,29 @@
 //! type are skipped, so a type is never reused; a known type has exactly the stated layout.
 
 pub mod hello;
-pub mod ogm;
 pub mod packet;
+pub mod path_check;
 pub mod payload;
+pub mod probe;
 pub mod reader;
 pub mod record_request;
+pub mod reminder;
 pub mod report;
+pub mod seqno_request;
+pub mod sync_request;
+pub mod update;
 
 pub use hello::Hello;
-pub use ogm::Ogm;
-pub use packet::{Packet, PacketBuilder};
+pub use packet::{Header, KeyKind, PacketBuilder, Sealed, Sender};
+pub use path_check::PathCheck;
 pub use payload::Payload;
+pub use probe::{Probe, ProbeAnswer};
 pub use record_request::RecordRequest;
+pub use reminder::Reminder;
 pub use report::{LinkReport, ReportEntry};
+pub use seqno_request::SeqnoRequest;
+pub use sync_request::SyncRequest;
+pub use update::{Binding, Ogm, OgmIndex, Update};
 
 use crate::SignedRecord;
 use reader::Reader;
@@ -37,7 +47,7 @@ pub enum ParseError {
     /// It belongs to another network.
     #[error("foreign network")]
     ForeignNetwork,
-    /// Its authentication code is wrong: damaged or forged.
+    /// Its authentication code is wrong: damaged, forged, or of a network with another secret.
     #[error("bad authentication code")]
     BadMac,
 }
@@ -49,26 +59,45 @@ pub enum Tlv {
     Hello(Hello),
     /// "This is how well I hear you."
     LinkReport(LinkReport),
-    /// "I can reach this originator."
-    Ogm(Ogm),
+    /// "This is who can be reached through me."
+    Update(Update),
     /// "This is who that node is."
     Record(Box<SignedRecord>),
-    /// "Who is that node?"
+    /// "Who are those nodes?"
     RecordRequest(RecordRequest),
     /// Something for an application of the receiver.
     Payload(Payload),
+    /// "What have I missed?"
+    SyncRequest(SyncRequest),
+    /// "This you said before you were restarted."
+    Reminder(Reminder),
+    /// "Are you there?"
+    Probe(Probe),
+    /// "I am."
+    ProbeAnswer(ProbeAnswer),
+    /// "I need a newer number of that originator."
+    SeqnoRequest(SeqnoRequest),
+    /// "Traffic is coming your way."
+    PathCheck(PathCheck),
 }
 
 impl Tlv {
     /// Bytes of type and length in front of every value.
     pub const HEADER_LEN: usize = 3;
 
+    // 3 was an OGM of version 1.
     const HELLO: u8 = 1;
     const LINK_REPORT: u8 = 2;
-    const OGM: u8 = 3;
     const RECORD: u8 = 4;
     const RECORD_REQUEST: u8 = 5;
     const PAYLOAD: u8 = 6;
+    const UPDATE: u8 = 7;
+    const SYNC_REQUEST: u8 = 8;
+    const REMINDER: u8 = 9;
+    const PROBE: u8 = 10;
+    const PROBE_ANSWER: u8 = 11;
+    const SEQNO_REQUEST: u8 = 12;
+    const PATH_CHECK: u8 = 13;
 
     /// Parses the part at the front of `reader`; `None` if its type is unknown.
     ///
@@ -81,10 +110,16 @@ impl Tlv {
         let tlv = match kind {
             Self::HELLO => Self::Hello(Hello::parse(&mut value)?),
             Self::LINK_REPORT => Self::LinkReport(LinkReport::parse(&mut value)?),
-            Self::OGM => Self::Ogm(Ogm::parse(&mut value)?),
+            Self::UPDATE => Self::Update(Update::parse(&mut value)?),
             Self::RECORD => Self::Record(Box::new(SignedRecord::parse(&mut value)?)),
             Self::RECORD_REQUEST => Self::RecordRequest(RecordRequest::parse(&mut value)?),
             Self::PAYLOAD => Self::Payload(Payload::parse(&mut value)?),
+            Self::SYNC_REQUEST => Self::SyncRequest(SyncRequest::parse(&mut value)?),
+            Self::REMINDER => Self::Reminder(Reminder::parse(&mut value)?),
+            Self::PROBE => Self::Probe(Probe::parse(&mut value)?),
+            Self::PROBE_ANSWER => Self::ProbeAnswer(ProbeAnswer::parse(&mut value)?),
+            Self::SEQNO_REQUEST => Self::SeqnoRequest(SeqnoRequest::parse(&mut value)?),
+            Self::PATH_CHECK => Self::PathCheck(PathCheck::parse(&mut value)?),
             _ => return Ok(None),
         };
         value.finish()?;
@@ -93,36 +128,44 @@ impl Tlv {
 
     /// Appends the part to `out`.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        let mut value = Vec::new();
-        let kind = match self {
-            Self::Hello(hello) => {
-                hello.emit(&mut value);
-                Self::HELLO
-            }
-            Self::LinkReport(report) => {
-                report.emit(&mut value);
-                Self::LINK_REPORT
-            }
-            Self::Ogm(ogm) => {
-                ogm.emit(&mut value);
-                Self::OGM
-            }
-            Self::Record(record) => {
-                record.emit(&mut value);
-                Self::RECORD
-            }
-            Self::RecordRequest(request) => {
-                request.emit(&mut value);
-                Self::RECORD_REQUEST
-            }
-            Self::Payload(payload) => {
-                payload.emit(&mut value);
-                Self::PAYLOAD
-            }
-        };
-        out.push(kind);
+        out.push(self.kind());
+        let length_at = out.len();
+        out.extend_from_slice(&[0, 0]);
+        match self {
+            Self::Hello(it) => it.emit(out),
+            Self::LinkReport(it) => it.emit(out),
+            Self::Update(it) => it.emit(out),
+            Self::Record(it) => it.emit(out),
+            Self::RecordRequest(it) => it.emit(out),
+            Self::Payload(it) => it.emit(out),
+            Self::SyncRequest(it) => it.emit(out),
+            Self::Reminder(it) => it.emit(out),
+            Self::Probe(it) => it.emit(out),
+            Self::ProbeAnswer(it) => it.emit(out),
+            Self::SeqnoRequest(it) => it.emit(out),
+            Self::PathCheck(it) => it.emit(out),
+        }
         // Every value is bounded far below 64 KiB by its own parser and constructor.
-        out.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
-        out.extend_from_slice(&value);
+        let len = u16::try_from(out.len() - length_at - 2).unwrap_or(u16::MAX);
+        for (byte, value) in out.iter_mut().skip(length_at).zip(len.to_be_bytes()) {
+            *byte = value;
+        }
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => Self::HELLO,
+            Self::LinkReport(_) => Self::LINK_REPORT,
+            Self::Update(_) => Self::UPDATE,
+            Self::Record(_) => Self::RECORD,
+            Self::RecordRequest(_) => Self::RECORD_REQUEST,
+            Self::Payload(_) => Self::PAYLOAD,
+            Self::SyncRequest(_) => Self::SYNC_REQUEST,
+            Self::Reminder(_) => Self::REMINDER,
+            Self::Probe(_) => Self::PROBE,
+            Self::ProbeAnswer(_) => Self::PROBE_ANSWER,
+            Self::SeqnoRequest(_) => Self::SEQNO_REQUEST,
+            Self::PathCheck(_) => Self::PATH_CHECK,
+        }
     }
 }

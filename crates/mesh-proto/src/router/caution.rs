@@ -2,28 +2,25 @@
 //!
 //! The feasibility condition rests on memory: a node must know the best it ever advertised. After
 //! a restart that is forgotten, while neighbors may still send packets through us, so a route of
-//! theirs may lead back here. Two things make a restart safe all the same:
-//!
-//! - For a moment we only listen. Routes straight to their originator cannot lead back; others
-//!   wait until every neighbor has said what it knows.
-//! - If we turn out to have lived before, others' routes are used only with a sequence number
-//!   newer than all heard in that moment: one that we have not advertised.
-//!
-//! A mesh that powers up together has no past, and waits for nothing but that moment.
+//! theirs may lead back here. But they remember. Whoever notices our restart reminds us of what we
+//! had told it ([`crate::wire::Reminder`]), before it says anything else. For a moment we only
+//! listen, so that every neighbor can; routes straight to their originator, which cannot lead
+//! back, are used at once.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{RouterConfig, Start};
+use super::Start;
+use crate::OriginatorId;
+use crate::route_selection::FeasibilityDistance;
 
-/// How many hellos of its neighbors a node without routes listens for: they drop what leads
-/// through it as soon as they hear of its start.
-const COLD_HELLOS: u32 = 1;
-/// How many a node with adopted routes listens for. Its neighbors go on sending through it, so
-/// each must have been heard; and the routes work meanwhile, so there is no hurry.
-const WARM_HELLOS: u32 = 4;
-/// Originators that are first heard of within this time after the start may have been known
-/// before.
-const CAUTION_TIME: Duration = Duration::from_secs(3);
+/// How long a node without routes listens: for three of its own hellos, one of which every
+/// neighbor hears, and the answers.
+const COLD: Duration = Duration::from_millis(400);
+/// How long a node with adopted routes listens: they work meanwhile, so there is no hurry.
+const WARM: Duration = Duration::from_secs(2);
+/// Reminders are taken for so long: neighbors that notice later have dropped the link meanwhile.
+const REMINDING_TIME: Duration = Duration::from_secs(10);
 
 /// What is known of an earlier life, and whether we still listen.
 #[derive(Debug)]
@@ -32,34 +29,25 @@ pub(super) struct Caution {
     /// `None` until there is an interface to listen on.
     started: Option<Instant>,
     listening: bool,
-    lived_before: bool,
+    past: BTreeMap<OriginatorId, FeasibilityDistance>,
 }
 
 impl Caution {
-    pub(super) fn new(config: &RouterConfig) -> Self {
-        let lived_before = matches!(config.start, Start::Warm(_));
-        let hellos = if lived_before {
-            WARM_HELLOS
-        } else {
-            COLD_HELLOS
-        };
+    pub(super) const fn new(start: &Start) -> Self {
         Self {
-            // Late hellos included.
-            listening_time: config.hello_interval * hellos * 11 / 10,
+            listening_time: match start {
+                Start::Cold => COLD,
+                Start::Warm(_) => WARM,
+            },
             started: None,
             listening: true,
-            lived_before,
+            past: BTreeMap::new(),
         }
     }
 
     /// There is something to listen on.
     pub(super) fn begin(&mut self, now: Instant) {
         self.started.get_or_insert(now);
-    }
-
-    /// Others remember us.
-    pub(super) const fn note_earlier_life(&mut self) {
-        self.lived_before = true;
     }
 
     /// When listening ends, while it lasts.
@@ -82,10 +70,22 @@ impl Caution {
         ends
     }
 
-    /// Whether routes to an originator that was heard of for the first time have to be newer than
-    /// what was heard.
-    pub(super) fn asks_for_newer(&self, now: Instant) -> bool {
-        let recent = self.started.is_none_or(|at| now < at + CAUTION_TIME);
-        self.lived_before && recent
+    /// Whether reminders are still to be expected.
+    pub(super) fn expects_reminders(&self, now: Instant) -> bool {
+        let started = self.started.unwrap_or(now);
+        now < started + REMINDING_TIME
+    }
+
+    /// We had advertised this, at least. There is room for `limit` of these.
+    pub(super) fn remember(&mut self, id: OriginatorId, said: FeasibilityDistance, limit: usize) {
+        if self.past.len() < limit || self.past.contains_key(&id) {
+            let known = self.past.entry(id).or_insert(said);
+            known.lower_to(said.seqno, said.metric);
+        }
+    }
+
+    /// What we had advertised of an originator, as far as we were reminded.
+    pub(super) fn past(&self, id: OriginatorId) -> Option<FeasibilityDistance> {
+        self.past.get(&id).copied()
     }
 }

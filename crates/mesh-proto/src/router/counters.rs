@@ -11,14 +11,26 @@ pub enum DropReason {
     Parse(ParseError),
     /// It did not come from a link-local address, or not over an interface of the mesh.
     NotFromLink,
-    /// It carries our own id: a copy of ours that came back.
+    /// It carries our own id: a copy of ours that came back, or a node with our key.
     Own,
+    /// Its sender's record is not known yet, or not the one of its present life.
+    UnknownSender,
+    /// It is of an earlier life of its sender.
+    Stale,
+    /// It was taken before, or is too old to tell.
+    Replayed,
+    /// It claims the key of a pair, and there is none with its sender.
+    NoKey,
+    /// A part that has to come with the key of the pair came with the network's.
+    WrongKey,
     /// Its parts presume a hello that has not been heard.
     UnknownNeighbor,
+    /// An OGM whose originator was never named.
+    UnknownIndex,
+    /// An OGM whose sequence number is not proven to be its originator's.
+    BadProof,
     /// A record whose signature is wrong.
     BadSignature,
-    /// A payload for somebody else.
-    NotForUs,
     /// A table has no room for another node.
     TableFull,
 }
@@ -34,9 +46,15 @@ impl DropReason {
             Self::Parse(ParseError::BadMac) => "bad_mac",
             Self::NotFromLink => "not_from_link",
             Self::Own => "own",
+            Self::UnknownSender => "unknown_sender",
+            Self::Stale => "stale",
+            Self::Replayed => "replayed",
+            Self::NoKey => "no_key",
+            Self::WrongKey => "wrong_key",
             Self::UnknownNeighbor => "unknown_neighbor",
+            Self::UnknownIndex => "unknown_index",
+            Self::BadProof => "bad_proof",
             Self::BadSignature => "bad_signature",
-            Self::NotForUs => "not_for_us",
             Self::TableFull => "table_full",
         }
     }
@@ -53,8 +71,14 @@ pub struct Counters {
     pub sent_packets: u64,
     /// Their bytes, UDP payload.
     pub sent_bytes: u64,
-    /// OGMs sent, own and others'.
+    /// OGMs sent to everybody, own and others'.
     pub sent_ogms: u64,
+    /// Probes sent, answers not counted.
+    pub sent_probes: u64,
+    /// Requests for newer sequence numbers sent, own and passed on.
+    pub seqno_requests: u64,
+    /// How often traffic to an originator moved from one next hop to another.
+    pub switches: u64,
     /// What was dropped, by reason.
     pub drops: BTreeMap<DropReason, u64>,
 }

@@ -31,15 +31,13 @@ impl Router {
         self.records.own().record().gateway.is_some()
     }
 
-    pub(super) fn gateway_candidates(&self, now: Instant) -> impl Iterator<Item = Candidate> {
+    pub(super) fn gateway_candidates(&self) -> impl Iterator<Item = Candidate> {
         self.records
             .gateways()
             .filter(|id| *id != self.id)
             .filter_map(move |id| {
                 let offer = self.records.get(id)?.record().gateway.as_ref()?;
-                let path = self
-                    .now_true(now, id)
-                    .map_or(Metric::INFINITE, |truth| truth.metric);
+                let path = self.distance(id);
                 let usable = offer.tunnels.contains(Tunnels::VXLAN);
                 let uplink = if usable {
                     uplink_cost(offer)
@@ -55,10 +53,12 @@ impl Router {
         let before = self.chosen_gateway.map(|gateway| gateway.id);
         let after = match self.is_gateway() {
             true => None,
-            false => select(self.gateway_candidates(now), before).map(|candidate| candidate.id),
+            false => select(self.gateway_candidates(), before).map(|candidate| candidate.id),
         };
         if before != after {
             self.chosen_gateway = after.map(|id| ChosenGateway { id, since: now });
+            // Its way was idle until now.
+            self.moved.extend(after);
             self.event(Event::GatewayChanged {
                 from: before,
                 to: after,

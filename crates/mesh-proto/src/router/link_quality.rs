@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::Metric;
 use crate::wire::Hello;
 
-/// Hellos that the quality is taken from. At two a second: eight seconds, enough to tell 6 % of
-/// loss from none.
-const WINDOW: u32 = 16;
+/// Hellos that the quality is taken from: on an idle link a minute, in which the loss of a link
+/// that loses a third is known to within 8 %.
+const WINDOW: u32 = 32;
 /// Hellos that the usual loss is taken from, by which a link is given up: so many that a link of
 /// 10 % loss passes for one without loss once in 800 times.
 const LONG_WINDOW: u32 = 63;
@@ -21,17 +21,63 @@ const MIN_MISSES: u32 = 3;
 /// loss of the link decides how many misses that takes (an accrual failure detector: Hayashibara
 /// et al., The φ Accrual Failure Detector, 2004).
 const GIVE_UP_PPM: u64 = 10;
+/// More misses than this are never waited for.
+const MAX_MISSES: u32 = 16;
 /// Airtime of a 1500-byte packet on a link of unknown speed, µs: 24 Mbit/s, a usual rate of
 /// outdoor radios.
 const ASSUMED_AIRTIME_US: u32 = 500;
 
-/// Which of a neighbor's last hellos arrived.
-#[derive(Debug)]
-pub(super) struct HelloWindow {
+/// Which of the last signs of life arrived, and which did not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct History {
     /// Newest in the lowest bit; a set bit arrived.
     heard: u64,
-    /// Hellos expected so far, at most [`LONG_WINDOW`].
+    /// Those expected so far, at most [`LONG_WINDOW`].
     expected: u32,
+}
+
+impl History {
+    /// One that arrived.
+    pub(super) const fn new() -> Self {
+        Self {
+            heard: 1,
+            expected: 1,
+        }
+    }
+
+    /// `misses`, and then one that arrived.
+    pub(super) fn note(&mut self, misses: u32) {
+        let shift = misses.min(LONG_WINDOW - 1) + 1;
+        self.heard = self.heard << shift | 1;
+        self.expected = (self.expected + shift).min(LONG_WINDOW);
+    }
+
+    /// How many of all expected were lost, and how many were expected.
+    pub(super) const fn lost(&self) -> (u32, u32) {
+        let heard = newest(self.heard, self.expected);
+        (self.expected - heard, self.expected)
+    }
+
+    /// The share that arrived of the newest [`WINDOW`], 0 to 255, if `overdue` more were lost.
+    fn quality(&self, overdue: u32) -> u8 {
+        let overdue = overdue.min(WINDOW);
+        let expected = (self.expected + overdue).min(WINDOW);
+        let heard = newest(self.heard << overdue, expected);
+        // heard ≤ expected, so the share is at most 255.
+        u8::try_from(heard * 255 / expected).unwrap_or(u8::MAX)
+    }
+}
+
+/// How many of the newest `expected`, at most [`LONG_WINDOW`], arrived.
+const fn newest(heard: u64, expected: u32) -> u32 {
+    let mask = (1 << expected) - 1;
+    (heard & mask).count_ones()
+}
+
+/// A neighbor's hellos.
+#[derive(Debug)]
+pub(super) struct HelloWindow {
+    history: History,
     last_seqno: u16,
     last_at: Instant,
     interval: Duration,
@@ -40,33 +86,23 @@ pub(super) struct HelloWindow {
 impl HelloWindow {
     pub(super) fn new(now: Instant, hello: &Hello) -> Self {
         Self {
-            heard: 1,
-            expected: 1,
+            history: History::new(),
             last_seqno: hello.seqno,
             last_at: now,
             interval: hello.interval(),
         }
     }
 
-    /// Takes note of a hello. One out of order, or far ahead, means that the sender's count
-    /// began anew; what was learned of the link stays.
+    /// Takes note of a hello. One far ahead or behind means that the sender's count began anew;
+    /// what was learned of the link stays.
     pub(super) fn hear(&mut self, now: Instant, hello: &Hello) {
         let gap = u32::from(hello.seqno.wrapping_sub(self.last_seqno));
         match gap {
+            // The last one again, to go with something else.
             0 => {}
-            1..=WINDOW => self.take(now, hello, gap),
-            _ => self.take(now, hello, 1),
+            1..=WINDOW => self.history.note(gap - 1),
+            _ => self.history.note(0),
         }
-    }
-
-    /// Takes note of the first hello after the sender's restart, whatever its number.
-    pub(super) fn hear_anew(&mut self, now: Instant, hello: &Hello) {
-        self.take(now, hello, 1);
-    }
-
-    fn take(&mut self, now: Instant, hello: &Hello, shift: u32) {
-        self.heard = self.heard << shift | 1;
-        self.expected = (self.expected + shift).min(LONG_WINDOW);
         self.last_seqno = hello.seqno;
         self.last_at = now;
         self.interval = hello.interval();
@@ -74,75 +110,103 @@ impl HelloWindow {
 
     /// The share of hellos that arrive, 0 to 255; those overdue at `now` count as lost.
     pub(super) fn quality(&self, now: Instant) -> u8 {
-        let overdue = self.overdue(now);
-        let expected = (self.expected + overdue).min(WINDOW);
-        let heard = newest(self.heard << overdue, expected);
-        // heard ≤ expected, so the share is at most 255.
-        u8::try_from(heard * 255 / expected).unwrap_or(u8::MAX)
+        self.history.quality(self.overdue(now))
+    }
+
+    /// The share of broadcasts that usually get lost, in parts per million.
+    pub(super) const fn usual_loss_ppm(&self) -> u64 {
+        let (lost, expected) = self.history.lost();
+        lost as u64 * 1_000_000 / expected as u64
     }
 
     /// When the link is given up if no further hello arrives.
     pub(super) fn deadline(&self) -> Instant {
-        self.last_at + self.interval * self.misses_allowed() + self.interval / 2
+        let misses = usize::try_from(self.misses_allowed()).unwrap_or(usize::MAX);
+        let due = self.due().nth(misses - 1).unwrap_or(self.interval);
+        self.last_at + due + self.interval / 2
     }
 
     /// The least number of misses in a row that is unlikely on a living link.
     fn misses_allowed(&self) -> u32 {
-        let lost = self.expected - newest(self.heard, self.expected);
+        let (lost, expected) = self.history.lost();
         // A young link is judged as if it had lost one more of as many as make it grown.
-        let (lost, expected) = match self.expected < YOUNG {
+        let (lost, expected) = match expected < YOUNG {
             true => (lost + 1, YOUNG),
-            false => (lost, self.expected),
+            false => (lost, expected),
         };
-        let mut chance_ppm: u64 = 1_000_000;
-        let mut misses = 0;
-        while chance_ppm > GIVE_UP_PPM && misses < WINDOW {
-            chance_ppm = chance_ppm * u64::from(lost) / u64::from(expected);
-            misses += 1;
-        }
-        misses.max(MIN_MISSES)
+        unlikely_misses(lost.into(), expected.into(), GIVE_UP_PPM).clamp(MIN_MISSES, MAX_MISSES)
     }
 
     /// Hellos that should have come since the last one; half an interval is forgiven as jitter.
     fn overdue(&self, now: Instant) -> u32 {
-        let waited = now.saturating_duration_since(self.last_at) + self.interval / 2;
-        let due = waited.as_micros() / self.interval.as_micros().max(1);
-        u32::try_from(due.saturating_sub(1))
-            .unwrap_or(u32::MAX)
-            .min(WINDOW)
+        let waited = now.saturating_duration_since(self.last_at);
+        let forgiven = self.interval / 2;
+        let due = self
+            .due()
+            .take(usize::try_from(WINDOW).unwrap_or(usize::MAX));
+        let overdue = due.take_while(|due| *due + forgiven <= waited).count();
+        u32::try_from(overdue).unwrap_or(WINDOW)
+    }
+
+    /// How long after the last hello the next ones are due at the latest: intervals may double
+    /// from one to the next (see [`Hello`]).
+    fn due(&self) -> impl Iterator<Item = Duration> {
+        let first = (self.interval, self.interval);
+        let steps = std::iter::successors(Some(first), |(due, interval)| {
+            let interval = (*interval * 2).min(Hello::LONGEST.max(*interval));
+            Some((*due + interval, interval))
+        });
+        steps.map(|(due, _)| due)
     }
 }
 
-/// How many of the newest `expected` hellos, at most [`LONG_WINDOW`], were heard.
-const fn newest(heard: u64, expected: u32) -> u32 {
-    let mask = (1 << expected) - 1;
-    (heard & mask).count_ones()
+/// How many misses in a row happen with a chance of less than `ppm` millionths, where `lost` of
+/// `expected` get lost usually.
+pub(super) fn unlikely_misses(lost: u64, expected: u64, ppm: u64) -> u32 {
+    const ONE: u64 = 1_000_000_000;
+    let mut chance = ONE;
+    let mut misses = 0;
+    while chance > ppm * (ONE / 1_000_000) && misses < MAX_MISSES {
+        chance = chance * lost / expected;
+        misses += 1;
+    }
+    misses
+}
+
+/// The airtime of a 1500-byte packet at `bits_per_second`, µs: what a driver or a wire promises;
+/// without it what is usual.
+pub(super) fn airtime_us(bits_per_second: Option<u64>) -> u32 {
+    const PACKET_BITS: u64 = 1500 * 8;
+    let known = bits_per_second.filter(|speed| *speed > 0);
+    known.map_or(ASSUMED_AIRTIME_US, |speed| {
+        u32::try_from(PACKET_BITS * 1_000_000 / speed).unwrap_or(u32::MAX)
+    })
 }
 
 /// What a link costs when `rx` of the neighbor's hellos arrive here and `tx` of ours there, both
-/// 0 to 255: the airtime of one transmission times the expected number of them (ETX: De Couto et
-/// al., A High-Throughput Path Metric for Multi-Hop Wireless Routing, 2003), plus the fixed cost
-/// of a hop.
-pub(super) fn link_cost(rx: u8, tx: u8) -> Metric {
-    let delivered = u32::from(rx) * u32::from(tx);
-    let Some(airtime) = (ASSUMED_AIRTIME_US * 255 * 255).checked_div(delivered) else {
-        return Metric::INFINITE;
-    };
-    Metric::HOP.plus(Metric::from_us(airtime))
+/// 0 to 255: the cost of one transmission, which is the fixed one of a hop and the airtime, times
+/// the expected number of them (ETX: De Couto et al., A High-Throughput Path Metric for Multi-Hop
+/// Wireless Routing, 2003).
+pub(super) fn link_cost(rx: u8, tx: u8, airtime_us: u32) -> Metric {
+    let once = u64::from(Metric::HOP.plus(Metric::from_us(airtime_us)).as_us());
+    let delivered = u64::from(rx) * u64::from(tx);
+    let cost = (once * 255 * 255).checked_div(delivered);
+    cost.map_or(Metric::INFINITE, |us| {
+        Metric::from_us(u32::try_from(us).unwrap_or(u32::MAX))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const INTERVAL: Duration = Duration::from_millis(500);
+    const INTERVAL: Duration = Duration::from_secs(2);
 
     fn hello(seqno: u16) -> Hello {
         Hello {
             seqno,
-            interval_ms: 500,
-            boot: 1,
-            warm: false,
+            interval_ms: 2000,
+            version: 0,
         }
     }
 
@@ -178,12 +242,9 @@ mod tests {
     #[test]
     fn overdue_hellos_lower_the_quality_before_the_next_arrives() {
         let (window, now) = window(40, 0);
-        assert_eq!(
-            window.quality(now + INTERVAL * 4 / 3),
-            255,
-            "one late hello is jitter"
-        );
-        assert_eq!(window.quality(now + INTERVAL * 4), 207, "13 of 16");
+        let late = window.quality(now + INTERVAL * 4 / 3);
+        assert_eq!(late, 255, "one late hello is jitter");
+        assert_eq!(window.quality(now + INTERVAL * 4), 231, "29 of 32");
         assert_eq!(window.quality(now + INTERVAL * 400), 0);
     }
 
@@ -193,18 +254,18 @@ mod tests {
         assert_eq!(clean.deadline() - now, INTERVAL * 3 + INTERVAL / 2);
         let (lossy, _) = window(40, 3);
         assert!(lossy.misses_allowed() >= 8, "{}", lossy.misses_allowed());
-        assert!(lossy.misses_allowed() <= WINDOW);
+        assert!(lossy.misses_allowed() <= MAX_MISSES);
     }
 
     #[test]
     fn the_usual_loss_outlasts_a_lucky_streak() {
         let (mut window, mut now) = window(40, 3);
-        for seqno in 40..60 {
+        for seqno in 40..72 {
             now += INTERVAL;
             window.hear(now, &hello(seqno));
         }
         assert_eq!(window.quality(now), 255);
-        assert!(window.misses_allowed() >= 6, "{}", window.misses_allowed());
+        assert!(window.misses_allowed() >= 5, "{}", window.misses_allowed());
     }
 
     #[test]
@@ -216,6 +277,21 @@ mod tests {
     }
 
     #[test]
+    fn intervals_that_grow_while_hellos_get_lost_are_not_taken_for_silence() {
+        let now = start();
+        let fast = Hello {
+            interval_ms: 200,
+            ..hello(0)
+        };
+        let mut window = HelloWindow::new(now, &fast);
+        let due: Vec<_> = window.due().take(6).collect();
+        let ms = Duration::from_millis;
+        assert_eq!(due, [200, 600, 1400, 3000, 5000, 7000].map(ms));
+        (1..8).for_each(|seqno| window.hear(now, &Hello { seqno, ..fast }));
+        assert_eq!(window.deadline() - now, ms(1500), "three, and half of one");
+    }
+
+    #[test]
     fn a_restarted_count_is_not_taken_for_loss() {
         let (mut window, now) = window(40, 0);
         window.hear(now + INTERVAL, &hello(0));
@@ -224,10 +300,27 @@ mod tests {
 
     #[test]
     fn cost_grows_with_loss_in_either_direction() {
-        assert_eq!(link_cost(255, 255), Metric::from_us(600));
-        assert!(link_cost(128, 255) > Metric::from_us(1000));
-        assert_eq!(link_cost(128, 255), link_cost(255, 128));
-        assert_eq!(link_cost(0, 255), Metric::INFINITE);
-        assert_eq!(link_cost(255, 0), Metric::INFINITE);
+        let cost = |rx, tx| link_cost(rx, tx, airtime_us(None));
+        assert_eq!(cost(255, 255), Metric::from_us(600));
+        assert!(cost(128, 255) > Metric::from_us(1000));
+        assert_eq!(cost(128, 255), cost(255, 128));
+        assert_eq!(cost(0, 255), Metric::INFINITE);
+        assert_eq!(cost(255, 0), Metric::INFINITE);
+    }
+
+    #[test]
+    fn a_known_speed_counts_and_a_hop_is_never_free() {
+        let wire = link_cost(255, 255, airtime_us(Some(1_000_000_000)));
+        assert_eq!(wire, Metric::from_us(112));
+        assert!(link_cost(255, 255, airtime_us(Some(u64::MAX))) >= Metric::HOP);
+        assert_eq!(
+            airtime_us(Some(0)),
+            airtime_us(None),
+            "0 is a driver that does not know"
+        );
+        assert!(
+            link_cost(128, 255, 0) > Metric::from_us(190),
+            "loss counts on wires too"
+        );
     }
 }

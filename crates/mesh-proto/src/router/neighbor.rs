@@ -1,11 +1,21 @@
 //! Links to neighbors.
 
 use std::net::Ipv6Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::link_quality::{HelloWindow, link_cost};
+use super::feed::Feed;
+use super::link_quality::{HelloWindow, airtime_us, link_cost};
+use super::liveness::{Liveness, Watch};
+use crate::route_selection::FeasibilityDistance;
 use crate::wire::Hello;
 use crate::{IfIndex, Metric, OriginatorId};
+
+/// How long a neighbor's word on how it hears us counts. On an idle link reports come with every
+/// fourth hello, and at once if something changed; this is four of those.
+const REPORT_LIFETIME: Duration = Duration::from_secs(32);
+/// A link's cost follows what is measured only when they differ by this much, so that the noise of
+/// a lossy link does not become news for the whole mesh.
+const NOTABLE_COST_PERCENT: u64 = 25;
 
 /// A link: a neighbor as heard on one of our interfaces. A neighbor in reach of two interfaces
 /// has two links.
@@ -17,74 +27,89 @@ pub struct LinkId {
     pub neighbor: OriginatorId,
 }
 
-/// What a hello says of the neighbor beyond "still here".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Continuity {
-    /// It goes on as before.
-    Same,
-    /// Its daemon was restarted and took its routes over: what leads through it still works.
-    Restarted,
-    /// It began from nothing: what led through it is void.
-    StateLost,
-}
-
 #[derive(Debug)]
 pub(super) struct Neighbor {
     pub(super) address: Ipv6Addr,
+    pub(super) epoch: u32,
     pub(super) since: Instant,
     pub(super) last_heard: Instant,
-    /// The cost that routes were last selected with.
-    pub(super) settled_cost: Metric,
-    boot: u32,
+    pub(super) liveness: Liveness,
+    pub(super) feed: Feed,
+    /// What it told us in its life before, so that it can be reminded of it.
+    pub(super) past: Vec<(OriginatorId, FeasibilityDistance)>,
+    /// What its radio or wire promises, bit/s.
+    pub(super) speed: Option<u64>,
+    /// What the link costs, infinite until it is known to work in both directions.
+    cost: Metric,
     hellos: HelloWindow,
     /// How well it says it hears us, and when it said so.
     reported: Option<(u8, Instant)>,
 }
 
 impl Neighbor {
-    pub(super) fn new(now: Instant, address: Ipv6Addr, hello: &Hello) -> Self {
+    /// A neighbor whose first `hello` came, with random nonces from `nonce`.
+    pub(super) fn new(
+        now: Instant,
+        address: Ipv6Addr,
+        epoch: u32,
+        hello: &Hello,
+        nonce: u32,
+    ) -> Self {
         Self {
             address,
+            epoch,
             since: now,
             last_heard: now,
-            settled_cost: Metric::INFINITE,
-            boot: hello.boot,
+            liveness: Liveness::new(now, nonce),
+            feed: Feed::default(),
+            past: Vec::new(),
+            speed: None,
+            cost: Metric::INFINITE,
             hellos: HelloWindow::new(now, hello),
             reported: None,
         }
     }
 
-    pub(super) fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Continuity {
-        self.last_heard = now;
-        let continuity = match hello.boot == self.boot {
-            true => Continuity::Same,
-            false if hello.warm => Continuity::Restarted,
-            false => Continuity::StateLost,
-        };
-        self.boot = hello.boot;
-        match continuity {
-            Continuity::Same => self.hellos.hear(now, hello),
-            Continuity::Restarted | Continuity::StateLost => self.hellos.hear_anew(now, hello),
-        }
-        continuity
+    pub(super) fn handle_hello(&mut self, now: Instant, hello: &Hello) {
+        self.hellos.hear(now, hello);
+        self.feed.note_version(now, hello.version);
     }
 
-    /// The boot its last hello named.
-    pub(super) const fn boot(&self) -> u32 {
-        self.boot
+    /// Its daemon was restarted and took its routes over: the link goes on, but what it says is
+    /// counted from the beginning.
+    pub(super) fn restart(&mut self, epoch: u32, past: Vec<(OriginatorId, FeasibilityDistance)>) {
+        self.epoch = epoch;
+        self.feed = Feed::default();
+        self.past = past;
     }
 
     pub(super) fn handle_report(&mut self, now: Instant, quality: u8) {
         self.reported = Some((quality, now));
     }
 
-    /// Whether the neighbor is given up at `now`.
-    pub(super) fn is_lost(&self, now: Instant) -> bool {
-        now >= self.hellos.deadline()
+    /// When its hellos are no longer waited for.
+    pub(super) fn hello_deadline(&self) -> Instant {
+        self.hellos.deadline()
     }
 
+    /// When there is something to do for the link.
     pub(super) fn deadline(&self) -> Instant {
-        self.hellos.deadline()
+        let watch = self.liveness.deadline();
+        // Before the link is confirmed, what it says is not taken, so not asked for either.
+        let feed = self.feed.deadline();
+        let feed = feed.filter(|_| self.liveness.is_confirmed());
+        watch
+            .into_iter()
+            .chain(feed)
+            .fold(self.hello_deadline(), Instant::min)
+    }
+
+    /// What the watch over the link asks for now.
+    pub(super) fn watch(&mut self, now: Instant) -> Watch {
+        if now >= self.hello_deadline() {
+            return Watch::Lost;
+        }
+        self.liveness.watch(now, self.hellos.usual_loss_ppm())
     }
 
     /// The share of its hellos that arrive here, 0 to 255.
@@ -92,21 +117,37 @@ impl Neighbor {
         self.hellos.quality(now)
     }
 
-    /// The share of our hellos that arrive there, 0 to 255. Reports come with hellos, so one
-    /// that is older than the patience for hellos is no longer believed.
+    /// The share of our hellos that arrive there, 0 to 255.
     pub(super) fn tx_quality(&self, now: Instant) -> u8 {
-        let patience = self
-            .hellos
-            .deadline()
-            .saturating_duration_since(self.last_heard);
         match self.reported {
-            Some((quality, at)) if now.saturating_duration_since(at) <= patience => quality,
+            Some((quality, at)) if now.duration_since(at) <= REPORT_LIFETIME => quality,
             _ => 0,
         }
     }
 
-    /// What the link costs; infinite until both directions are known to work.
-    pub(super) fn cost(&self, now: Instant) -> Metric {
-        link_cost(self.rx_quality(now), self.tx_quality(now))
+    /// What the link costs.
+    pub(super) const fn cost(&self) -> Metric {
+        self.cost
+    }
+
+    /// Takes into account what was measured since. Returns the cost before, if it changed.
+    pub(super) fn settle_cost(&mut self, now: Instant) -> Option<Metric> {
+        let measured = self.measured_cost(now);
+        let before = self.cost;
+        let difference = u64::from(before.as_us().abs_diff(measured.as_us()));
+        let notable = difference * 100 > u64::from(before.as_us()) * NOTABLE_COST_PERCENT;
+        if !notable && before.is_finite() == measured.is_finite() {
+            return None;
+        }
+        self.cost = measured;
+        Some(before)
+    }
+
+    fn measured_cost(&self, now: Instant) -> Metric {
+        if !self.liveness.is_confirmed() {
+            return Metric::INFINITE;
+        }
+        let (rx, tx) = (self.rx_quality(now), self.tx_quality(now));
+        link_cost(rx, tx, airtime_us(self.speed))
     }
 }

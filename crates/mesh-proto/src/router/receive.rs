@@ -1,14 +1,15 @@
-//! Packets in.
+//! Packets in: who sent them, whether they are fresh, and what their parts mean.
 
 use std::net::Ipv6Addr;
 use std::time::Instant;
 
 use super::counters::DropReason;
-use super::neighbor::{Continuity, LinkId, Neighbor};
-use super::originator::Originator;
-use super::{Event, MAX_NEIGHBORS, MAX_ORIGINATORS, Router};
-use crate::wire::{Hello, LinkReport, Ogm, Packet, Payload, Tlv};
-use crate::{IfIndex, Metric, OriginatorId};
+use super::neighbor::{LinkId, Neighbor};
+use super::replay::ReplayWindow;
+use super::{Event, MAX_NEIGHBORS, Router};
+use crate::route_selection::FeasibilityDistance;
+use crate::wire::{Header, Hello, KeyKind, LinkReport, Payload, ReportEntry, Sealed, Tlv};
+use crate::{IfIndex, Metric, OriginatorId, SeqNo};
 
 impl Router {
     /// A datagram arrived on `ifindex` from `source`. Whatever is wrong with it is counted.
@@ -24,6 +25,8 @@ impl Router {
         if let Err(reason) = self.receive(now, ifindex, source, bytes) {
             self.counters.drop(reason);
         }
+        self.request_wanted_records(now);
+        self.announce_moved_traffic(now);
     }
 
     fn receive(
@@ -36,22 +39,120 @@ impl Router {
         if !self.interfaces.contains_key(&ifindex) || !source.is_unicast_link_local() {
             return Err(DropReason::NotFromLink);
         }
-        let packet =
-            Packet::parse(&self.config.network, source, bytes).map_err(DropReason::Parse)?;
-        if packet.sender == self.id {
+        let sealed = Sealed::parse(&self.config.network, bytes).map_err(DropReason::Parse)?;
+        let header = *sealed.header();
+        let neighbor = header.sender.id;
+        let key = match header.key {
+            KeyKind::Network => self.config.network.key(),
+            KeyKind::Pair => self.records.pair_key(neighbor).ok_or(DropReason::NoKey)?,
+        };
+        let tlvs = sealed.open(key, source).map_err(DropReason::Parse)?;
+        if neighbor == self.id {
+            self.note_own_packet(now, source);
             return Err(DropReason::Own);
         }
-        let link = LinkId {
-            ifindex,
-            neighbor: packet.sender,
-        };
-        for tlv in packet.tlvs {
-            if let Err(reason) = self.receive_tlv(now, link, source, tlv) {
+        let link = LinkId { ifindex, neighbor };
+        self.receive_introduction(now, link, &tlvs);
+        self.check_freshness(now, link, source, &header)?;
+        for tlv in tlvs {
+            if let Err(reason) = self.receive_tlv(now, link, source, header.key, tlv) {
                 self.counters.drop(reason);
             }
         }
+        self.note_sign_of_life(now, link);
         self.settle_link(now, link);
         Ok(())
+    }
+
+    /// The record of the sender, if it is among the parts: without it nothing else is believed.
+    fn receive_introduction(&mut self, now: Instant, link: LinkId, tlvs: &[Tlv]) {
+        for tlv in tlvs {
+            if let Tlv::Record(record) = tlv
+                && record.originator() == link.neighbor
+                && let Err(reason) = self.receive_record(now, link, record)
+            {
+                self.counters.drop(reason);
+            }
+        }
+    }
+
+    /// Whether the packet is of the sender's present life, which its signed record names, and has
+    /// not been taken before. Notices restarts.
+    fn check_freshness(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        source: Ipv6Addr,
+        header: &Header,
+    ) -> Result<(), DropReason> {
+        let epoch = header.sender.epoch;
+        let Some(known) = self.records.epoch(link.neighbor) else {
+            self.introduce(now, link, source);
+            return Err(DropReason::UnknownSender);
+        };
+        if epoch > known {
+            self.introduce(now, link, source);
+            return Err(DropReason::UnknownSender);
+        }
+        if epoch < known {
+            self.tell_outdated(now, link, source);
+            return Err(DropReason::Stale);
+        }
+        let fresh = match self.replays.get_mut(&link) {
+            Some(window) => window.accept(epoch, header.counter),
+            None => {
+                let window = ReplayWindow::new(epoch, header.counter);
+                self.replays.insert(link, window);
+                true
+            }
+        };
+        if !fresh {
+            return Err(DropReason::Replayed);
+        }
+        if self.neighbors.get(&link).is_some_and(|it| it.epoch < epoch) {
+            self.handle_restart(now, link, epoch, header.sender.warm);
+        }
+        Ok(())
+    }
+
+    /// A neighbor's daemon was restarted. It is reminded of what it said before.
+    fn handle_restart(&mut self, now: Instant, link: LinkId, epoch: u32, warm: bool) {
+        let past = self.what_was_offered(link);
+        if warm {
+            for originator in self.originators.values_mut() {
+                originator.doubt(now, link);
+            }
+            if let Some(neighbor) = self.neighbors.get_mut(&link) {
+                neighbor.restart(epoch, past);
+            }
+            return;
+        }
+        self.drop_neighbor(now, link);
+        self.pasts.insert(link, (now, past));
+    }
+
+    fn what_was_offered(&self, link: LinkId) -> Vec<(OriginatorId, FeasibilityDistance)> {
+        let offered = self.originators.iter().filter_map(|(id, originator)| {
+            let route = originator.route(link)?;
+            let (seqno, retracted) = (route.proof.seqno, !route.metric.is_finite());
+            // How near it was before the retraction is forgotten; a newer number is always safe.
+            let metric = if retracted {
+                Metric::ZERO
+            } else {
+                route.metric
+            };
+            Some((*id, FeasibilityDistance { seqno, metric }))
+        });
+        // What a node says of itself leads nowhere else.
+        offered.filter(|(id, _)| *id != link.neighbor).collect()
+    }
+
+    fn note_sign_of_life(&mut self, now: Instant, link: LinkId) {
+        let slack = self.jitter(super::liveness::SLACK);
+        if let Some(neighbor) = self.neighbors.get_mut(&link) {
+            neighbor.last_heard = now;
+            neighbor.liveness.hear(now, slack);
+        }
     }
 
     fn receive_tlv(
@@ -59,28 +160,49 @@ impl Router {
         now: Instant,
         link: LinkId,
         source: Ipv6Addr,
+        key: KeyKind,
         tlv: Tlv,
     ) -> Result<(), DropReason> {
-        if let Tlv::Hello(hello) = tlv {
-            return self.receive_hello(now, link, source, &hello);
-        }
-        if !self.neighbors.contains_key(&link) {
-            return Err(DropReason::UnknownNeighbor);
-        }
         match tlv {
-            Tlv::Hello(_) => Ok(()),
-            Tlv::LinkReport(report) => {
-                self.receive_report(now, link, &report);
-                Ok(())
-            }
-            Tlv::Ogm(ogm) => self.receive_ogm(now, link, &ogm),
-            Tlv::Record(record) => self.receive_record(now, *record),
+            Tlv::Hello(hello) => return self.receive_hello(now, link, source, &hello),
+            // Taken already.
+            Tlv::Record(record) if record.originator() == link.neighbor => return Ok(()),
+            Tlv::Record(record) => return self.receive_record(now, link, &record),
             Tlv::RecordRequest(request) => {
-                self.answer_record_request(link, request.originator);
-                Ok(())
+                self.answer_record_request(now, link, source, key, &request.originators);
+                return Ok(());
             }
-            Tlv::Payload(payload) => self.receive_payload(link.neighbor, payload),
+            _ => {}
         }
+        let Some(neighbor) = self.neighbors.get_mut(&link) else {
+            return Err(DropReason::UnknownNeighbor);
+        };
+        match (tlv, key) {
+            (Tlv::LinkReport(report), _) => self.receive_report(now, link, &report),
+            (Tlv::Update(update), _) => return self.receive_update(now, link, &update),
+            (Tlv::Probe(probe), KeyKind::Pair) => self.answer_probe(now, link, probe),
+            (Tlv::ProbeAnswer(answer), KeyKind::Pair) => {
+                if neighbor.liveness.confirm(answer.nonce) {
+                    neighbor.handle_report(now, answer.quality);
+                }
+            }
+            (Tlv::SyncRequest(request), KeyKind::Pair) => {
+                self.answer_sync_request(now, link, request.since);
+            }
+            (Tlv::Reminder(reminder), KeyKind::Pair) => self.receive_reminder(now, &reminder),
+            (Tlv::SeqnoRequest(request), KeyKind::Pair) => {
+                self.receive_seqno_request(now, link, &request);
+            }
+            (Tlv::PathCheck(check), KeyKind::Pair) => {
+                self.receive_path_check(now, link, &check);
+            }
+            (Tlv::Payload(payload), KeyKind::Pair) => {
+                self.receive_payload(link.neighbor, payload);
+            }
+            // What is said to us alone has to be said with our key.
+            _ => return Err(DropReason::WrongKey),
+        }
+        Ok(())
     }
 
     fn receive_hello(
@@ -91,141 +213,79 @@ impl Router {
         hello: &Hello,
     ) -> Result<(), DropReason> {
         let Some(neighbor) = self.neighbors.get_mut(&link) else {
-            if self.neighbors.len() >= MAX_NEIGHBORS {
-                return Err(DropReason::TableFull);
-            }
-            self.neighbors
-                .insert(link, Neighbor::new(now, source, hello));
-            self.greet(now, link.ifindex);
-            return Ok(());
+            return self.meet_neighbor(now, link, source, hello);
         };
-        let moved = std::mem::replace(&mut neighbor.address, source) != source;
-        match neighbor.handle_hello(now, hello) {
-            Continuity::Same => {}
-            Continuity::Restarted => {
-                self.remind_of_offers(link);
-                self.greet(now, link.ifindex);
-            }
-            Continuity::StateLost => {
-                self.remind_of_offers(link);
-                self.drop_neighbor(now, link);
-                self.neighbors
-                    .insert(link, Neighbor::new(now, source, hello));
-                self.greet(now, link.ifindex);
-            }
-        }
-        if moved {
+        neighbor.handle_hello(now, hello);
+        if std::mem::replace(&mut neighbor.address, source) != source {
             self.settle_claims_through(link);
         }
         Ok(())
     }
 
+    fn meet_neighbor(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        source: Ipv6Addr,
+        hello: &Hello,
+    ) -> Result<(), DropReason> {
+        let epoch = self.records.epoch(link.neighbor);
+        let epoch = epoch.ok_or(DropReason::UnknownSender)?;
+        if self.neighbors.len() >= MAX_NEIGHBORS {
+            return Err(DropReason::TableFull);
+        }
+        if !self.records.make_pair_key(link.neighbor) {
+            return Err(DropReason::NoKey);
+        }
+        let nonce = self.random();
+        let mut neighbor = Neighbor::new(now, source, epoch, hello, nonce);
+        neighbor.feed.note_version(now, hello.version);
+        neighbor.speed = self.speed(link.ifindex);
+        if let Some((_, past)) = self.pasts.remove(&link) {
+            neighbor.past = past;
+        }
+        self.lost_neighbors.remove(&link);
+        self.neighbors.insert(link, neighbor);
+        self.watch_neighbor(now, link);
+        Ok(())
+    }
+
     fn receive_report(&mut self, now: Instant, link: LinkId, report: &LinkReport) {
-        let ours = report
-            .entries
-            .iter()
-            .find(|entry| entry.neighbor == self.id);
-        let Some(entry) = ours else {
-            return;
-        };
-        if entry.boot != self.config.boot {
-            // It still sends packets through us by what we said before the restart, so it is no
-            // next hop for us yet.
-            self.caution.note_earlier_life();
-        } else if let Some(neighbor) = self.neighbors.get_mut(&link) {
+        let us = ReportEntry::node(self.id);
+        let ours = report.entries.iter().find(|entry| entry.node == us);
+        if let Some(entry) = ours
+            && let Some(neighbor) = self.neighbors.get_mut(&link)
+        {
             neighbor.handle_report(now, entry.quality);
         }
     }
 
-    fn receive_ogm(&mut self, now: Instant, link: LinkId, ogm: &Ogm) -> Result<(), DropReason> {
-        if ogm.originator == self.id {
-            self.catch_up_with_own_past(now, ogm);
-            return Ok(());
-        }
-        if !self.originators.contains_key(&ogm.originator) {
-            // Retractions of what we do not know say nothing, unless they remind us of what we
-            // said in an earlier life.
-            if !ogm.metric.is_finite() && !self.caution.is_listening() {
-                return Ok(());
-            }
-            if self.originators.len() >= MAX_ORIGINATORS {
-                return Err(DropReason::TableFull);
-            }
-            self.meet(now, link, ogm);
-        }
-        if link.neighbor == ogm.originator {
-            self.remind_of_past(link, ogm);
-        }
-        if let Some(originator) = self.originators.get_mut(&ogm.originator) {
-            originator.offer(now, link, ogm);
-        }
-        if ogm.metric.is_finite() {
-            self.records
-                .note_advertised(ogm.originator, ogm.record_seq, link);
-            self.request_record(now, ogm.originator);
-        }
-        self.select_route(now, ogm.originator);
-        Ok(())
-    }
-
-    /// Our own OGM comes back with a number we have not used: it is from an earlier life. Others
-    /// would not believe lower ones, so we go on from there. Our record of then may have had the
-    /// number of today's, so that gets a new one in any case.
-    fn catch_up_with_own_past(&mut self, now: Instant, ogm: &Ogm) {
-        let forgot = ogm.seqno.is_newer_than(self.seqno);
-        if forgot {
-            self.caution.note_earlier_life();
-            self.seqno = ogm.seqno.next();
-            self.pending_ogms.insert(self.id);
-        }
-        let outdated = self.records.catch_up(ogm.record_seq, forgot);
-        if outdated {
-            self.pending_records.insert(self.id);
-        }
-        if forgot || outdated {
-            self.flush_by(now);
-        }
-    }
-
-    /// A new originator is heard of.
-    fn meet(&mut self, now: Instant, link: LinkId, ogm: &Ogm) {
-        let mut originator = Originator::new(now);
-        let first_hand = link.neighbor == ogm.originator;
-        if !first_hand && !self.caution.is_listening() && self.caution.asks_for_newer(now) {
-            originator.offer(now, link, ogm);
-            originator.ask_for_newer();
-        }
-        self.originators.insert(ogm.originator, originator);
-    }
-
-    /// An originator that forgot how far it had counted learns it from its neighbors.
-    fn remind_of_past(&mut self, link: LinkId, ogm: &Ogm) {
-        let originator = self.originators.get(&ogm.originator);
-        let Some(known) = originator.and_then(|originator| originator.feasibility) else {
-            return;
-        };
-        if known.seqno.is_newer_than(ogm.seqno) {
-            let reminder = Ogm {
-                seqno: known.seqno,
-                metric: Metric::INFINITE,
-                record_seq: self.records.seq(ogm.originator).unwrap_or_default(),
-                hops: u8::MAX,
-                ..*ogm
-            };
-            self.send_to(link, &[Tlv::Ogm(reminder)]);
-        }
-    }
-
-    fn receive_payload(&mut self, from: OriginatorId, payload: Payload) -> Result<(), DropReason> {
-        if payload.receiver != self.id {
-            return Err(DropReason::NotForUs);
-        }
-        let Payload { channel, bytes, .. } = payload;
+    fn receive_payload(&mut self, from: OriginatorId, payload: Payload) {
+        let Payload { channel, bytes } = payload;
         self.event(Event::Payload {
             from,
             channel,
             bytes,
         });
-        Ok(())
+    }
+
+    /// A packet of our own came back. If it was not sent from here, another node has our key.
+    fn note_own_packet(&mut self, now: Instant, source: Ipv6Addr) {
+        let ours = self.interfaces.values().any(|it| it.address == source);
+        if !ours {
+            self.note_double(now);
+        }
+    }
+
+    /// Another node has our key.
+    pub(super) fn note_double(&mut self, now: Instant) {
+        if self.double_seen.replace(now).is_none() {
+            self.event(Event::DuplicateIdentity);
+        }
+    }
+
+    /// The number of the originator's newest record that we have; 0 for none.
+    pub(super) fn record_seq(&self, id: OriginatorId) -> SeqNo {
+        self.records.seq(id).unwrap_or_default()
     }
 }

@@ -1,19 +1,28 @@
 //! Node records: our own, and those of others.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 
 use super::counters::DropReason;
 use super::neighbor::LinkId;
-use super::{Announcement, Event, Router};
-use crate::wire::{RecordRequest, Tlv};
+use super::{Announcement, Event, MAX_ORIGINATORS, Router};
+use crate::hash_chain::{Chain, Disproof, Link, Proven};
+use crate::identity::MacKey;
+use crate::wire::{KeyKind, RecordRequest, Tlv};
 use crate::{Network, NodeRecord, OriginatorId, SeqNo, SignedRecord};
 
 /// A request for a record is repeated after this long.
-const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
+/// How often a node that we do not know, or that does not know what it should, is written to.
+const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(200);
+/// Sequence numbers of one epoch: a week of OGMs every ten seconds. The next epoch's lie above,
+/// so whoever was restarted is believed at once.
+pub(super) const EPOCH_BITS: u32 = 16;
+/// How often we give way to another node with our key; it does the same.
+const DOUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A newer record than ours is about: who has it, and when we last asked.
 #[derive(Debug)]
@@ -23,30 +32,83 @@ struct Wanted {
     asked: Option<Instant>,
 }
 
-/// All records we have.
+/// Another node's record.
+#[derive(Debug)]
+struct Known {
+    signed: SignedRecord,
+    proven: Proven,
+}
+
+/// All records we have, and the secrets that belong to our own.
 #[derive(Debug)]
 pub(super) struct Records {
     network: Network,
     key: SigningKey,
+    instance: u64,
     own: SignedRecord,
+    chain: Chain,
     ipv4_moves: u8,
-    others: BTreeMap<OriginatorId, SignedRecord>,
+    others: BTreeMap<OriginatorId, Known>,
     wanted: BTreeMap<OriginatorId, Wanted>,
+    /// There is something in `wanted` that was not asked for yet.
+    unasked: bool,
+    /// Keys shared with those who are or were neighbors.
+    pair_keys: BTreeMap<OriginatorId, MacKey>,
 }
 
 impl Records {
-    pub(super) fn new(network: Network, key: SigningKey, announcement: Announcement) -> Self {
-        let unsigned = NodeRecord::new("").sign(&network, &key);
+    pub(super) fn new(
+        network: Network,
+        key: SigningKey,
+        announcement: Announcement,
+        epoch: u32,
+        instance: u64,
+    ) -> Self {
+        let own = NodeRecord::new("").sign(&network, &key);
         let mut records = Self {
+            chain: Chain::new(own.originator(), SeqNo::new(0), &[0; 32]),
             network,
             key,
-            own: unsigned,
+            instance,
+            own,
             ipv4_moves: 0,
             others: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            unasked: false,
+            pair_keys: BTreeMap::new(),
         };
-        records.sign_own(announcement, SeqNo::new(1));
+        records.begin_epoch(epoch, announcement);
         records
+    }
+
+    /// Begins to count anew, above everything of earlier epochs.
+    pub(super) fn begin_epoch(&mut self, epoch: u32, announcement: Announcement) {
+        let first = SeqNo::new(epoch << EPOCH_BITS);
+        self.renew_chain(first);
+        self.sign_own(announcement, epoch, first.next());
+    }
+
+    fn renew_chain(&mut self, base: SeqNo) {
+        let secret = self.network.chain_secret(&self.key, self.instance, base);
+        self.chain = Chain::new(self.own.originator(), base, &secret);
+    }
+
+    /// The proof of our own number `seqno`. If the chain does not reach so far there is a new
+    /// one, and with it a new record.
+    pub(super) fn prove(&mut self, seqno: SeqNo) -> (Link, bool) {
+        if let Some(value) = self.chain.value(seqno) {
+            return (Link { seqno, value }, false);
+        }
+        self.renew_chain(seqno);
+        self.sign_again();
+        let value = self.chain.value(seqno).unwrap_or_default();
+        (Link { seqno, value }, true)
+    }
+
+    /// Checks another's sequence number.
+    pub(super) fn check(&mut self, id: OriginatorId, proof: Link) -> Result<(), Disproof> {
+        let known = self.others.get_mut(&id).ok_or(Disproof::OtherChain)?;
+        known.proven.check(id, proof)
     }
 
     pub(super) const fn own(&self) -> &SignedRecord {
@@ -57,12 +119,33 @@ impl Records {
         if id == self.own.originator() {
             Some(&self.own)
         } else {
-            self.others.get(&id)
+            self.others.get(&id).map(|known| &known.signed)
         }
     }
 
     pub(super) fn seq(&self, id: OriginatorId) -> Option<SeqNo> {
         self.get(id).map(|signed| signed.record().seq)
+    }
+
+    /// The present epoch of another node.
+    pub(super) fn epoch(&self, id: OriginatorId) -> Option<u32> {
+        self.get(id).map(|signed| signed.record().epoch)
+    }
+
+    /// The key shared with a node that is or was our neighbor.
+    pub(super) fn pair_key(&self, id: OriginatorId) -> Option<&MacKey> {
+        self.pair_keys.get(&id)
+    }
+
+    /// Computes the key shared with `id`. Returns whether there is one.
+    pub(super) fn make_pair_key(&mut self, id: OriginatorId) -> bool {
+        if self.pair_keys.contains_key(&id) {
+            return true;
+        }
+        let node = self.get(id).map(SignedRecord::node);
+        let key = node.and_then(|node| self.network.pair_key(&self.key, node));
+        key.map(|key| self.pair_keys.insert(id, key));
+        self.pair_keys.contains_key(&id)
     }
 
     pub(super) fn offers_gateway(&self, id: OriginatorId) -> bool {
@@ -72,16 +155,10 @@ impl Records {
 
     /// All nodes that offer an uplink, ourselves included.
     pub(super) fn gateways(&self) -> impl Iterator<Item = OriginatorId> {
-        let own = self
-            .own
-            .record()
-            .gateway
-            .as_ref()
-            .map(|_| self.own.originator());
-        let others = self
-            .others
-            .iter()
-            .filter(|(_, s)| s.record().gateway.is_some());
+        let own = self.own.record().gateway.as_ref();
+        let own = own.map(|_| self.own.originator());
+        let others = self.others.iter();
+        let others = others.filter(|(_, known)| known.signed.record().gateway.is_some());
         own.into_iter().chain(others.map(|(id, _)| *id))
     }
 
@@ -90,31 +167,19 @@ impl Records {
         if self.announcement() == announcement {
             return false;
         }
-        self.sign_own(announcement, self.own.record().seq.next());
+        let record = self.own.record();
+        self.sign_own(announcement, record.epoch, record.seq.next());
         true
-    }
-
-    /// Somebody has seen our record with number `seen`: goes beyond it if ours is lower, or if
-    /// it is from `an_earlier_life` and may differ from ours even if that has the same number.
-    /// Returns whether there is a new one.
-    pub(super) fn catch_up(&mut self, seen: SeqNo, an_earlier_life: bool) -> bool {
-        let ours = self.own.record().seq;
-        let behind = seen.is_newer_than(ours);
-        if behind || an_earlier_life {
-            let last = if behind { seen } else { ours };
-            self.sign_own(self.announcement(), last.next());
-        }
-        behind || an_earlier_life
     }
 
     /// Takes the next IPv4 mesh address that follows from our key.
     pub(super) fn move_ipv4(&mut self) -> Ipv4Addr {
         self.ipv4_moves = self.ipv4_moves.wrapping_add(1);
-        self.sign_own(self.announcement(), self.own.record().seq.next());
+        self.sign_again();
         self.own.record().ipv4
     }
 
-    fn announcement(&self) -> Announcement {
+    pub(super) fn announcement(&self) -> Announcement {
         let NodeRecord {
             name,
             prefixes,
@@ -128,17 +193,24 @@ impl Records {
         }
     }
 
-    fn sign_own(&mut self, announcement: Announcement, seq: SeqNo) {
+    fn sign_again(&mut self) {
+        let (epoch, seq) = (self.own.record().epoch, self.own.record().seq.next());
+        self.sign_own(self.announcement(), epoch, seq);
+    }
+
+    fn sign_own(&mut self, announcement: Announcement, epoch: u32, seq: SeqNo) {
         let Announcement {
             name,
             prefixes,
             gateway,
         } = announcement;
-        let ipv4 = self.own.node().mesh_ipv4(self.ipv4_moves);
         let record = NodeRecord {
             name,
+            epoch,
+            instance: self.instance,
             seq,
-            ipv4,
+            anchor: self.chain.anchor(),
+            ipv4: self.own.node().mesh_ipv4(self.ipv4_moves),
             prefixes,
             gateway,
         };
@@ -154,7 +226,20 @@ impl Records {
         let missing = self.seq(id).is_none_or(|ours| seq.is_newer_than(ours));
         if missing && !older && seq != SeqNo::default() {
             self.wanted.insert(id, Wanted { seq, from, asked });
+            self.unasked |= asked.is_none();
         }
+    }
+
+    /// Puts another's record in place of what is known of it.
+    fn insert(&mut self, signed: SignedRecord) {
+        let (id, seq) = (signed.originator(), signed.record().seq);
+        let anchor = signed.record().anchor;
+        let proven = self.others.get(&id).map(|known| known.proven);
+        let proven = proven.filter(|proven| proven.anchor() == anchor);
+        let proven = proven.unwrap_or(Proven::new(anchor));
+        self.others.insert(id, Known { signed, proven });
+        self.wanted
+            .retain(|wanted, it| *wanted != id || it.seq.is_newer_than(seq));
     }
 
     pub(super) fn forget_link(&mut self, link: LinkId) {
@@ -164,83 +249,199 @@ impl Records {
     pub(super) fn forget(&mut self, id: OriginatorId) {
         self.others.remove(&id);
         self.wanted.remove(&id);
+        self.pair_keys.remove(&id);
+    }
+
+    /// What to ask whom for now.
+    fn requests(&mut self, now: Instant) -> BTreeMap<LinkId, Vec<OriginatorId>> {
+        self.unasked = false;
+        let mut requests: BTreeMap<LinkId, Vec<OriginatorId>> = BTreeMap::new();
+        for (id, wanted) in &mut self.wanted {
+            let asked = wanted.asked;
+            if asked.is_none_or(|asked| now.duration_since(asked) >= REQUEST_INTERVAL) {
+                wanted.asked = Some(now);
+                requests.entry(wanted.from).or_default().push(*id);
+            }
+        }
+        requests
     }
 }
 
 impl Router {
-    /// Asks for a record we miss, unless we just did.
-    pub(super) fn request_record(&mut self, now: Instant, id: OriginatorId) {
-        let Some(wanted) = self.records.wanted.get_mut(&id) else {
-            return;
-        };
-        if wanted
-            .asked
-            .is_some_and(|asked| now.duration_since(asked) < REQUEST_INTERVAL)
-        {
-            return;
+    /// Asks for the records we miss, unless we just did: those noted since the last time.
+    pub(super) fn request_wanted_records(&mut self, now: Instant) {
+        if self.records.unasked {
+            self.request_missing_records(now);
         }
-        wanted.asked = Some(now);
-        let from = wanted.from;
-        self.send_to(
-            from,
-            &[Tlv::RecordRequest(RecordRequest { originator: id })],
-        );
     }
 
     pub(super) fn request_missing_records(&mut self, now: Instant) {
-        let wanted: Vec<_> = self.records.wanted.keys().copied().collect();
-        for id in wanted {
-            self.request_record(now, id);
+        for (link, ids) in self.records.requests(now) {
+            for some in ids.chunks(RecordRequest::MAX_ORIGINATORS) {
+                let originators = some.to_vec();
+                let request = Tlv::RecordRequest(RecordRequest { originators });
+                self.send_to(now, link, &[request]);
+            }
         }
     }
 
-    pub(super) fn answer_record_request(&mut self, link: LinkId, id: OriginatorId) {
-        if let Some(record) = self.records.get(id).cloned() {
-            self.send_to(link, &[Tlv::Record(Box::new(record))]);
+    /// Answers in the way we were asked: who does not know us has no key of ours.
+    pub(super) fn answer_record_request(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        source: Ipv6Addr,
+        key: KeyKind,
+        ids: &[OriginatorId],
+    ) {
+        let mut tlvs = Vec::new();
+        if ids.contains(&self.id) {
+            tlvs.push(Tlv::Hello(self.last_hello(link.ifindex)));
         }
+        let records = ids.iter().filter_map(|id| self.records.get(*id).cloned());
+        tlvs.extend(records.map(Box::new).map(Tlv::Record));
+        match key {
+            KeyKind::Network => self.transmit(now, link.ifindex, Some(source), &tlvs),
+            KeyKind::Pair => self.send_to(now, link, &tlvs),
+        }
+    }
+
+    /// Tells a node that we do not know, or no longer, who we are, and asks who it is.
+    pub(super) fn introduce(&mut self, now: Instant, link: LinkId, source: Ipv6Addr) {
+        if self.wrote_recently(now, link) {
+            return;
+        }
+        let hello = Tlv::Hello(self.last_hello(link.ifindex));
+        let record = Tlv::Record(Box::new(self.records.own().clone()));
+        let originators = vec![link.neighbor];
+        let request = Tlv::RecordRequest(RecordRequest { originators });
+        self.transmit(now, link.ifindex, Some(source), &[hello, record, request]);
+    }
+
+    /// A node counts below what we have seen of it: it forgot how often it was started. Its own
+    /// signature tells it.
+    pub(super) fn tell_outdated(&mut self, now: Instant, link: LinkId, source: Ipv6Addr) {
+        if self.wrote_recently(now, link) {
+            return;
+        }
+        if let Some(record) = self.records.get(link.neighbor).cloned() {
+            let tlvs = [Tlv::Record(Box::new(record))];
+            self.transmit(now, link.ifindex, Some(source), &tlvs);
+        }
+    }
+
+    fn wrote_recently(&mut self, now: Instant, link: LinkId) -> bool {
+        self.introductions
+            .retain(|_, at| now.duration_since(*at) < INTRODUCTION_INTERVAL);
+        let full = self.introductions.len() >= super::MAX_NEIGHBORS;
+        if full || self.introductions.contains_key(&link) {
+            return true;
+        }
+        self.introductions.insert(link, now);
+        false
     }
 
     /// Takes a record if it is newer than ours and its signature is right, and passes it on.
-    /// Only records of originators we hear of are kept, so the table is bounded by theirs.
     pub(super) fn receive_record(
         &mut self,
         now: Instant,
-        signed: SignedRecord,
+        from: LinkId,
+        signed: &SignedRecord,
     ) -> Result<(), DropReason> {
-        let id = signed.originator();
-        let seq = signed.record().seq;
-        if id == self.id
-            || self
-                .records
-                .seq(id)
-                .is_some_and(|ours| !seq.is_newer_than(ours))
-        {
+        let (id, seq) = (signed.originator(), signed.record().seq);
+        if id == self.id {
+            return self.receive_own_record(now, signed);
+        }
+        let known = self.records.seq(id);
+        if known.is_some_and(|ours| !seq.is_newer_than(ours)) {
             return Ok(());
         }
-        if !self.originators.contains_key(&id) {
+        // Only what was asked for, what is newer, and who stands before us.
+        let expected = known.is_some() || self.is_spoken_of(id) || id == from.neighbor;
+        if !expected {
             return Ok(());
+        }
+        if known.is_none() && self.records.others.len() >= 2 * MAX_ORIGINATORS {
+            return Err(DropReason::TableFull);
         }
         if !signed.verify(&self.config.network) {
             return Err(DropReason::BadSignature);
         }
         let offered_before = self.records.offers_gateway(id);
         let offers_now = signed.record().gateway.is_some();
-        self.records.others.insert(id, signed);
-        if self
-            .records
-            .wanted
-            .get(&id)
-            .is_some_and(|wanted| !wanted.seq.is_newer_than(seq))
-        {
-            self.records.wanted.remove(&id);
+        self.records.insert(signed.clone());
+        self.release_waiting(now, id);
+        if self.originators.contains_key(&id) {
+            self.pending_records.insert(id);
+            self.pending_ogms.insert(id);
+            self.flush_soon(now);
+            self.settle_claims(now, id);
         }
-        self.pending_records.insert(id);
-        self.flush_soon(now);
-        self.settle_claims(now, id);
         if offered_before != offers_now {
             self.event(Event::GatewaysChanged);
             self.choose_gateway(now);
         }
         Ok(())
+    }
+
+    fn is_spoken_of(&self, id: OriginatorId) -> bool {
+        self.records.wanted.contains_key(&id) || self.originators.contains_key(&id)
+    }
+
+    /// A record with our signature that we did not make in this life. The first time it is from an
+    /// earlier life that we forgot, and we go on above it. After that another node has our key.
+    fn receive_own_record(
+        &mut self,
+        now: Instant,
+        signed: &SignedRecord,
+    ) -> Result<(), DropReason> {
+        let theirs = signed.record();
+        let ours = self.records.own().record();
+        if theirs.instance == ours.instance || theirs.epoch < ours.epoch {
+            return Ok(());
+        }
+        if !signed.verify(&self.config.network) {
+            return Err(DropReason::BadSignature);
+        }
+        if let Some(last) = self.caught_up_at {
+            self.note_double(now);
+            if now.duration_since(last) < DOUBLE_INTERVAL {
+                return Ok(());
+            }
+        }
+        self.caught_up_at = Some(now);
+        let Some(epoch) = theirs.epoch.checked_add(1) else {
+            return Ok(());
+        };
+        self.begin_epoch(now, epoch);
+        Ok(())
+    }
+
+    /// Goes on in a new epoch, as if just started.
+    fn begin_epoch(&mut self, now: Instant, epoch: u32) {
+        let announcement = self.records.announcement();
+        self.records.begin_epoch(epoch, announcement);
+        self.sender.epoch = epoch;
+        self.event(Event::EpochBegun(epoch));
+        self.originate(now, SeqNo::new(epoch << EPOCH_BITS).next());
+        self.pending_records.insert(self.id);
+        self.excite(now);
+    }
+
+    /// Records of nodes that nothing refers to any longer.
+    pub(super) fn forget_records(&mut self) {
+        let neighbors: BTreeSet<_> = self.neighbors.keys().map(|link| link.neighbor).collect();
+        let waiting: BTreeSet<_> = self.waiting.keys().map(|(id, _)| *id).collect();
+        let known = self.records.others.keys().copied();
+        let unused = known.filter(|id| {
+            !self.originators.contains_key(id) && !neighbors.contains(id) && !waiting.contains(id)
+        });
+        for id in unused.collect::<Vec<_>>() {
+            if self.records.offers_gateway(id) {
+                self.event(Event::GatewaysChanged);
+            }
+            self.records.forget(id);
+            self.replays.retain(|link, _| link.neighbor != id);
+        }
     }
 }

@@ -1,38 +1,51 @@
 //! Routes: selection for each originator, and what follows for the RIB.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::neighbor::LinkId;
-use super::originator::Advertised;
+use super::book::Advertised;
+use super::neighbor::{LinkId, Neighbor};
+use super::originator::is_news;
 use super::{Event, Router};
 use crate::record::is_announceable;
 use crate::rib::RouteKey;
-use crate::route_selection::{Candidate, select};
+use crate::route_selection::{Candidate, SWITCH_GAIN_PERCENT, select};
 use crate::{Metric, OriginatorId, Table, Target};
 
-/// Links whose cost changed by less than this are not worth a new selection.
-const NOTABLE_COST_PERCENT: u32 = 10;
+/// How long a route must go on to beat the one in use before traffic moves to it. What is told
+/// in a wave arrives from different sides at different times; this outlasts the wave.
+const DWELL: Duration = Duration::from_secs(5);
+/// Reachability that was lost is told within this time.
+const RETRACTION_DELAY: Duration = Duration::from_millis(4);
+/// How long restarted neighbors have to confirm what they offered before.
+const CONFIRMATION_TIME: Duration = Duration::from_secs(10);
 
 impl Router {
+    /// Gives up a neighbor that fell silent. Traffic that went to it is on its way to another.
+    pub(super) fn lose_neighbor(&mut self, now: Instant, link: LinkId) {
+        let watched = self.neighbors.get(&link);
+        if watched.is_some_and(|neighbor| neighbor.liveness.is_watched(now)) {
+            for originator in self.originators.values_mut() {
+                originator.moving |= originator.selected == Some(link);
+            }
+        }
+        self.lost_neighbors.insert(link, now);
+        self.drop_neighbor(now, link);
+    }
+
     /// Gives a link up: everything over it is void.
     pub(super) fn drop_neighbor(&mut self, now: Instant, link: LinkId) {
         let Some(neighbor) = self.neighbors.remove(&link) else {
             return;
         };
-        if neighbor.settled_cost.is_finite() {
+        if neighbor.cost().is_finite() {
             self.event(Event::NeighborDown(link));
         }
+        self.report_soon(link.ifindex);
         self.records.forget_link(link);
-        let affected = self.originators_through(link);
-        for id in affected {
-            if let Some(originator) = self.originators.get_mut(&id) {
-                originator.routes.remove(&link);
-            }
-            self.select_route(now, id);
-        }
+        self.withdraw_routes(now, link);
     }
 
     /// Takes a link's new cost into account if it changed notably.
@@ -40,14 +53,16 @@ impl Router {
         let Some(neighbor) = self.neighbors.get_mut(&link) else {
             return;
         };
-        let (old, new) = (neighbor.settled_cost, neighbor.cost(now));
-        let difference = u64::from(old.as_us().abs_diff(new.as_us()));
-        if difference * 100 <= u64::from(old.as_us()) * u64::from(NOTABLE_COST_PERCENT) {
+        let Some(before) = neighbor.settle_cost(now) else {
             return;
-        }
-        neighbor.settled_cost = new;
-        match (old.is_finite(), new.is_finite()) {
-            (false, true) => self.event(Event::NeighborUp(link)),
+        };
+        match (before.is_finite(), neighbor.cost().is_finite()) {
+            (false, true) => {
+                self.report_soon(link.ifindex);
+                self.event(Event::NeighborUp(link));
+                // What it has to say is asked for at once.
+                self.sync_with(now, link);
+            }
             (true, false) => self.event(Event::NeighborDown(link)),
             _ => {}
         }
@@ -56,100 +71,144 @@ impl Router {
         }
     }
 
-    fn originators_through(&self, link: LinkId) -> Vec<OriginatorId> {
+    pub(super) fn originators_through(&self, link: LinkId) -> Vec<OriginatorId> {
         let all = self.originators.iter();
-        all.filter(|(_, o)| o.routes.contains_key(&link))
+        all.filter(|(_, o)| o.route(link).is_some())
             .map(|(id, _)| *id)
             .collect()
     }
 
     /// Selects the route to `id` anew, and does what follows from a change.
     pub(super) fn select_route(&mut self, now: Instant, id: OriginatorId) {
-        let Some(originator) = self.originators.get(&id) else {
+        let (neighbors, listening) = (&self.neighbors, self.caution.is_listening());
+        let Some(originator) = self.originators.get_mut(&id) else {
             return;
         };
-        let candidates = originator.routes.iter().map(|(link, route)| Candidate {
-            link: *link,
-            seqno: route.seqno,
+        let before = (originator.selected, originator.backup);
+        let candidates = originator.routes().iter().map(|route| Candidate {
+            link: route.link,
+            seqno: route.proof.seqno,
             advertised: route.metric,
-            link_cost: self
-                .neighbors
-                .get(link)
-                .map_or(Metric::INFINITE, |n| n.cost(now)),
-            direct: link.neighbor == id,
+            link_cost: neighbors
+                .get(&route.link)
+                .map_or(Metric::INFINITE, Neighbor::cost),
+            direct: route.link.neighbor == id,
         });
-        let listening = self.caution.is_listening();
         let candidates = candidates.filter(|candidate| candidate.direct || !listening);
-        let before = originator.selected;
-        let after = select(candidates, originator.feasibility, before).map(|c| c.link);
+        let selection = select(candidates, originator.feasibility, originator.selected);
+        originator.choose(now, selection);
+        let after = (originator.selected, originator.backup);
+        if originator.challenger.is_some() {
+            self.contested.insert(id);
+        }
+        if before.0 != after.0 {
+            self.follow_selection(now, id, before.0, after.0);
+        } else if before.1 != after.1 {
+            self.settle_claims(now, id);
+        }
+        self.ask_if_starved(now, id);
+        self.tell_if_notable(now, id);
+    }
+
+    fn follow_selection(
+        &mut self,
+        now: Instant,
+        id: OriginatorId,
+        before: Option<LinkId>,
+        after: Option<LinkId>,
+    ) {
+        match (before, after) {
+            (None, Some(_)) => self.event(Event::OriginatorUp(id)),
+            (Some(_), None) => self.event(Event::OriginatorDown(id)),
+            _ => self.counters.switches += 1,
+        }
         if let Some(originator) = self.originators.get_mut(&id) {
-            originator.selected = after;
+            if after.is_some() && std::mem::take(&mut originator.moving) {
+                self.moved.insert(id);
+            }
             if before.is_some() != after.is_some() {
                 originator.since = now;
             }
         }
-        if before != after {
-            match (before, after) {
-                (None, Some(_)) => self.event(Event::OriginatorUp(id)),
-                (Some(_), None) => self.event(Event::OriginatorDown(id)),
-                _ => {}
-            }
-            self.settle_claims(now, id);
-        }
-        self.tell_if_notable(now, id);
+        self.settle_claims(now, id);
     }
 
-    /// Listening is over: uses what was heard, or waits for something newer if we may have said
-    /// the same in an earlier life.
-    pub(super) fn choose_first_routes(&mut self, now: Instant) {
-        let cautious = self.caution.asks_for_newer(now);
-        let ids: Vec<_> = self.originators.keys().copied().collect();
-        for id in ids {
-            if let Some(originator) = self.originators.get_mut(&id).filter(|_| cautious) {
-                originator.ask_for_newer();
+    /// Looks whether challengers have been better for long enough.
+    pub(super) fn settle_contests(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.contested) {
+            if let Some(originator) = self.originators.get_mut(&id)
+                && let Some((link, since)) = originator.challenger
+                && now.duration_since(since) >= DWELL
+            {
+                // As if nothing was in use: the best is chosen.
+                let before = originator.selected;
+                originator.challenger = None;
+                originator.selected = Some(link);
+                self.follow_selection(now, id, before, Some(link));
             }
             self.select_route(now, id);
         }
     }
 
-    /// The truth about our route to an originator at this moment, `None` if there never was one.
-    pub(super) fn now_true(&self, now: Instant, id: OriginatorId) -> Option<Advertised> {
-        let originator = self.originators.get(&id)?;
-        let cost = |link| {
-            self.neighbors
-                .get(&link)
-                .map_or(Metric::INFINITE, |n| n.cost(now))
-        };
-        match originator.in_use() {
-            Some((link, route)) => Some(Advertised {
-                seqno: route.seqno,
-                metric: route.metric.plus(cost(link)),
-            }),
-            None => {
-                let seqno = originator.feasibility?.seqno;
-                Some(Advertised {
-                    seqno,
-                    metric: Metric::INFINITE,
-                })
-            }
+    /// Listening is over: uses what was heard.
+    pub(super) fn choose_first_routes(&mut self, now: Instant) {
+        let ids: Vec<_> = self.originators.keys().copied().collect();
+        for id in ids {
+            self.select_route(now, id);
         }
     }
 
+    /// The truth about our route to an originator at this moment, `None` if there never was one.
+    pub(super) fn now_true(&self, id: OriginatorId) -> Option<Advertised> {
+        let originator = self.originators.get(&id)?;
+        match originator.in_use() {
+            Some(route) => {
+                let cost = self.neighbors.get(&route.link).map(Neighbor::cost);
+                Some(Advertised {
+                    link: route.proof,
+                    metric: route.metric.plus(cost.unwrap_or(Metric::INFINITE)),
+                    hops: route.hops.saturating_add(1),
+                })
+            }
+            None => Some(Advertised {
+                metric: Metric::INFINITE,
+                hops: u8::MAX,
+                ..*originator.advertised()?
+            }),
+        }
+    }
+
+    /// The distance to an originator.
+    pub(super) fn distance(&self, id: OriginatorId) -> Metric {
+        self.now_true(id)
+            .map_or(Metric::INFINITE, |truth| truth.metric)
+    }
+
     fn tell_if_notable(&mut self, now: Instant, id: OriginatorId) {
-        let Some(truth) = self.now_true(now, id) else {
+        let Some(truth) = self.now_true(id) else {
             return;
         };
-        let said = self
-            .originators
-            .get(&id)
-            .and_then(|originator| originator.advertised);
-        let news = match said {
-            Some(said) => said.is_outdated_by(&truth),
-            None => truth.metric.is_finite(),
-        };
-        if news {
+        let said = self.originators.get(&id).and_then(|it| it.advertised());
+        let said = said.copied();
+        if is_news(said.as_ref(), &truth) {
             self.pending_ogms.insert(id);
-            self.flush_soon(now);
+            match truth.metric.is_finite() {
+                true => self.flush_soon(now),
+                false => self.flush_within(now, RETRACTION_DELAY),
+            }
+            return;
+        }
+        let Some(said) = said.filter(|said| said.metric.is_finite()) else {
+            return;
+        };
+        if truth.link.seqno.is_newer_than(said.link.seqno) {
+            // It can wait for the next hello, unless somebody cannot.
+            self.pending_ogms.insert(id);
+            if self.is_awaited(now, id, truth.link.seqno) {
+                self.flush_within(now, RETRACTION_DELAY);
+            }
+        } else if said.metric.beats(truth.metric, SWITCH_GAIN_PERCENT) {
+            self.ask_lazily(now, id);
         }
     }
 
@@ -157,7 +216,7 @@ impl Router {
     pub(super) fn expire_originators(&mut self, now: Instant) {
         let mut affected = Vec::new();
         for (id, originator) in &mut self.originators {
-            if originator.expire(now) {
+            if originator.expire(now, CONFIRMATION_TIME) {
                 affected.push(*id);
             }
         }
@@ -168,20 +227,16 @@ impl Router {
     }
 
     fn forget_originators(&mut self, now: Instant) {
-        let records = &mut self.records;
         let pending = &self.pending_ogms;
-        let mut lost_gateway = false;
+        let book = &mut self.book;
         self.originators.retain(|id, originator| {
             let keep = !originator.is_forgettable(now) || pending.contains(id);
-            if !keep {
-                lost_gateway |= records.offers_gateway(*id);
-                records.forget(*id);
+            if !keep && let Some(said) = &originator.said {
+                book.forget(said);
             }
             keep
         });
-        if lost_gateway {
-            self.event(Event::GatewaysChanged);
-        }
+        self.forget_records();
     }
 
     /// Puts the claims of an originator into the RIB: what its record says, while it can be
@@ -214,15 +269,9 @@ impl Router {
 
     fn claims(&self, id: OriginatorId) -> BTreeMap<RouteKey, Option<Target>> {
         let mut claims = BTreeMap::new();
-        let Some((link, _)) = self.originators.get(&id).and_then(|o| o.in_use()) else {
+        let in_use = self.originators.get(&id).and_then(|it| it.selected);
+        let Some(target) = in_use.and_then(|link| self.next_hop(link)) else {
             return claims;
-        };
-        let Some(neighbor) = self.neighbors.get(&link) else {
-            return claims;
-        };
-        let target = Target::NextHop {
-            via: neighbor.address,
-            ifindex: link.ifindex,
         };
         let ipv6 = IpNet::V6(Ipv6Net::from(self.config.network.mesh_ipv6(id)));
         claims.insert((Table::Mesh, ipv6), Some(target));
@@ -244,6 +293,14 @@ impl Router {
             }
         }
         claims
+    }
+
+    fn next_hop(&self, link: LinkId) -> Option<Target> {
+        let neighbor = self.neighbors.get(&link)?;
+        Some(Target::NextHop {
+            via: neighbor.address,
+            ifindex: link.ifindex,
+        })
     }
 
     /// Puts our own claims into the RIB: prefixes of ours, which need no route, and the default

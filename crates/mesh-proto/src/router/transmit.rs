@@ -1,22 +1,35 @@
-//! Packets out.
+//! Packets out: what is said when.
 
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use rand_core::Rng;
 
+use super::book::Advertised;
 use super::neighbor::LinkId;
-use super::originator::Advertised;
-use super::{Interface, Output, Router, Start, Transmit};
-use crate::wire::{Hello, LinkReport, Ogm, PacketBuilder, Payload, ReportEntry, Tlv};
-use crate::{IfIndex, Metric, OriginatorId};
+use super::originator::to_say;
+use super::{Interface, Output, Router, Transmit};
+use crate::wire::{Hello, LinkReport, PacketBuilder, Payload, ReportEntry, Tlv};
+use crate::{IfIndex, Metric, OriginatorId, SeqNo};
 
 /// News waits this long at most, so that what arrives together leaves together and neighbors do
 /// not all send at once.
 const FLUSH_DELAY: Duration = Duration::from_millis(20);
-/// A new neighbor is answered at once, but not more often than this: a whole village that
-/// powers up together shares one channel.
-const GREETING_GAP: Duration = Duration::from_millis(100);
+/// Between the first hellos on an interface; it doubles up to [`Hello::LONGEST`].
+pub(super) const FIRST_HELLO_INTERVAL: Duration = Duration::from_millis(150);
+/// After news, hellos come this soon: they tell those who missed it that they did.
+const ECHO_DELAY: Duration = Duration::from_millis(100);
+/// How many hellos come so soon after news. Broadcasts on a bad link of 30 % loss: news and both
+/// echoes get lost once in forty times, and then there is still the next hello.
+const ECHOES: u8 = 2;
+/// On idle links, every so many hellos say how neighbors are heard.
+const REPORT_EVERY: u16 = 4;
+/// For so long a neighbor that was given up is told that it is not heard.
+const FAREWELL_TIME: Duration = Duration::from_secs(10);
+/// Our own OGMs come as often as there are originators, one a second, and not more nor less often
+/// than this: then all OGMs of a mesh together are one a second, at a sixtieth of the originators
+/// from sixty on.
+const OGM_INTERVALS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 
 impl Router {
     /// Sends bytes to the application `channel` of a neighbor, over the cheapest link to it.
@@ -28,80 +41,135 @@ impl Router {
         channel: u8,
         bytes: Vec<u8>,
     ) -> bool {
-        let links = self
-            .neighbors
-            .iter()
-            .filter(|(link, _)| link.neighbor == to);
-        let best = links.min_by_key(|(link, neighbor)| (neighbor.cost(now), **link));
-        let Some((link, neighbor)) = best else {
+        let links = self.neighbors.iter();
+        let links = links.filter(|(link, it)| link.neighbor == to && it.cost().is_finite());
+        let best = links.min_by_key(|(link, it)| (it.cost(), **link));
+        let Some(link) = best.map(|(link, _)| *link) else {
             return false;
         };
-        if !neighbor.cost(now).is_finite() || bytes.len() > Payload::MAX_LEN {
+        if bytes.len() > Payload::MAX_LEN {
             return false;
         }
-        let (ifindex, address) = (link.ifindex, neighbor.address);
-        let payload = Tlv::Payload(Payload {
-            receiver: to,
-            channel,
-            bytes,
-        });
-        self.transmit(ifindex, Some(address), &[payload]);
+        self.send_to(now, link, &[Tlv::Payload(Payload { channel, bytes })]);
         true
     }
 
     /// Says goodbye: neighbors take other ways at once instead of finding out. The router must
     /// not be used to receive anything after this.
     pub fn leave(&mut self, now: Instant) {
-        self.seqno = self.seqno.next();
-        let originator = self.id;
-        let record_seq = self.records.own().record().seq;
-        let metric = Metric::INFINITE;
-        let mut tlvs = vec![Tlv::Ogm(Ogm {
-            originator,
-            seqno: self.seqno,
-            metric,
-            record_seq,
-            hops: 0,
-        })];
         self.neighbors.clear();
-        for id in self.originators.keys().copied().collect::<Vec<_>>() {
-            self.select_route(now, id);
-            tlvs.extend(self.ogm(now, id).map(Tlv::Ogm));
-        }
-        for ifindex in self.interfaces.keys().copied().collect::<Vec<_>>() {
-            self.transmit(ifindex, None, &tlvs);
+        self.pending_ogms.extend(self.originators.keys());
+        let ids: Vec<_> = self.originators.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.select_route(now, id));
+        self.seqno = self.seqno.next();
+        self.leaving = true;
+        self.pending_ogms.insert(self.id);
+        self.flush(now);
+    }
+
+    /// Sends `tlvs` to one neighbor, with the key of the pair.
+    pub(super) fn send_to(&mut self, now: Instant, link: LinkId, tlvs: &[Tlv]) {
+        let Some(address) = self.neighbors.get(&link).map(|neighbor| neighbor.address) else {
+            return;
+        };
+        self.seal(
+            now,
+            link.ifindex,
+            Some((address, Some(link.neighbor))),
+            tlvs,
+        );
+    }
+
+    /// Sends `tlvs` with the network's key: to everybody on the link, or to one who has no other.
+    pub(super) fn transmit(
+        &mut self,
+        now: Instant,
+        ifindex: IfIndex,
+        to: Option<Ipv6Addr>,
+        tlvs: &[Tlv],
+    ) {
+        self.seal(now, ifindex, to.map(|address| (address, None)), tlvs);
+    }
+
+    fn seal(
+        &mut self,
+        now: Instant,
+        ifindex: IfIndex,
+        to: Option<(Ipv6Addr, Option<OriginatorId>)>,
+        tlvs: &[Tlv],
+    ) {
+        let Some(interface) = self.interfaces.get(&ifindex) else {
+            return;
+        };
+        let key = match to {
+            Some((_, Some(neighbor))) => match self.records.pair_key(neighbor) {
+                Some(key) => Some(key),
+                None => return,
+            },
+            _ => None,
+        };
+        let Interface {
+            address,
+            max_packet_len,
+            ..
+        } = *interface;
+        let network = &self.config.network;
+        let (sender, sent) = (self.sender, self.sent);
+        let mut builder = PacketBuilder::new(network, key, sender, address, max_packet_len, sent);
+        tlvs.iter().for_each(|tlv| builder.push(tlv));
+        let (packets, sent) = builder.finish();
+        self.sent = sent;
+        let to = to.map(|(address, _)| address);
+        for bytes in packets {
+            self.counters.sent_packets += 1;
+            self.counters.sent_bytes += bytes.len() as u64;
+            self.budget.spend(now, bytes.len());
+            let transmit = Transmit { ifindex, to, bytes };
+            self.outputs.push_back(Output::Transmit(transmit));
         }
     }
 
-    /// Sends `tlvs` to one neighbor.
-    pub(super) fn send_to(&mut self, link: LinkId, tlvs: &[Tlv]) {
-        if let Some(address) = self.neighbors.get(&link).map(|neighbor| neighbor.address) {
-            self.transmit(link.ifindex, Some(address), tlvs);
-        }
-    }
-
-    /// Says hello soon, and with it everything we know: somebody new is listening, who does not
-    /// take news from anybody whose hello it has not heard.
-    pub(super) fn greet(&mut self, now: Instant, ifindex: IfIndex) {
+    /// Hellos come fast for a while, on all interfaces.
+    pub(super) fn excite(&mut self, now: Instant) {
         let jitter = self.jitter(FLUSH_DELAY);
+        for interface in self.interfaces.values_mut() {
+            interface.hello_interval = FIRST_HELLO_INTERVAL;
+            interface.next_hello = interface.next_hello.min(now + jitter);
+        }
+    }
+
+    /// The next hello on an interface says how neighbors are heard.
+    pub(super) fn report_soon(&mut self, ifindex: IfIndex) {
         if let Some(interface) = self.interfaces.get_mut(&ifindex) {
-            let earliest = interface
-                .last_hello
-                .map_or(now, |last| now.max(last + GREETING_GAP));
-            interface.next_hello = interface.next_hello.min(earliest + jitter);
-            interface.greets = true;
+            interface.reports_due = 2;
         }
     }
 
     /// Sends what is pending within [`FLUSH_DELAY`].
     pub(super) fn flush_soon(&mut self, now: Instant) {
-        let at = now + self.jitter(FLUSH_DELAY);
+        self.flush_within(now, FLUSH_DELAY);
+    }
+
+    /// Sends what is pending at a random time within `delay`.
+    pub(super) fn flush_within(&mut self, now: Instant, delay: Duration) {
+        let at = now + self.jitter(delay);
         self.flush_by(at);
     }
 
-    /// Sends what is pending at `at` at the latest.
+    /// Sends what is pending at `at` at the latest, if the budget allows.
     pub(super) fn flush_by(&mut self, at: Instant) {
+        let at = at.max(self.budget.ready_at());
         self.flush_at = Some(self.flush_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// Our next sequence number.
+    pub(super) fn originate(&mut self, now: Instant, seqno: SeqNo) {
+        self.seqno = seqno;
+        let originators = u32::try_from(self.originators.len()).unwrap_or(u32::MAX);
+        let [least, most] = OGM_INTERVALS;
+        let interval = Duration::from_secs(1).saturating_mul(originators);
+        self.next_ogm = now + self.jittered(interval.clamp(least, most));
+        self.pending_ogms.insert(self.id);
     }
 
     /// Sends everything whose time has come. A due hello takes pending news along.
@@ -110,205 +178,188 @@ impl Router {
             return;
         }
         if now >= self.next_ogm {
-            self.seqno = self.seqno.next();
-            self.next_ogm = now + self.jittered(self.config.ogm_interval);
-            self.pending_ogms.insert(self.id);
-            self.flush_by(now);
+            self.originate(now, self.seqno.next());
         }
-        let hello_due: Vec<IfIndex> = self
-            .interfaces
-            .iter()
-            .filter(|(_, interface)| now >= interface.next_hello)
-            .map(|(ifindex, _)| *ifindex)
-            .collect();
-        if hello_due.is_empty() && self.flush_at.is_none_or(|at| now < at) {
+        let due = self.interfaces.iter();
+        let due = due.filter(|(_, interface)| now >= interface.next_hello);
+        let hellos: Vec<IfIndex> = due.map(|(ifindex, _)| *ifindex).collect();
+        let in_budget = now >= self.budget.ready_at();
+        if in_budget && self.flush_at.is_some_and(|at| now >= at) {
+            self.flush(now);
+            self.expect_echoes(now);
+        } else if in_budget && !hellos.is_empty() {
+            // What is not urgent goes along with a hello.
+            self.flush(now);
+        }
+        for ifindex in hellos {
+            let tlvs = self.hello(now, ifindex);
+            self.transmit(now, ifindex, None, &tlvs);
+        }
+    }
+
+    /// Urgent news is followed by hellos, from which those who missed it learn that they did.
+    fn expect_echoes(&mut self, now: Instant) {
+        let at = now + self.jittered(ECHO_DELAY);
+        for interface in self.interfaces.values_mut() {
+            interface.echoes = ECHOES;
+            interface.next_hello = interface.next_hello.min(at);
+        }
+    }
+
+    /// Says what is pending, over all interfaces.
+    fn flush(&mut self, now: Instant) {
+        self.flush_at = None;
+        let before = self.book.version();
+        for id in std::mem::take(&mut self.pending_ogms) {
+            self.say(now, id);
+        }
+        let records = std::mem::take(&mut self.pending_records);
+        let records = records.into_iter().filter_map(|id| self.records.get(id));
+        let mut news: Vec<_> = records.cloned().map(Box::new).map(Tlv::Record).collect();
+        self.counters.sent_ogms += u64::from(self.book.version() - before);
+        let interfaces = self.interfaces.iter();
+        let room: Vec<_> = interfaces.map(|(i, it)| (*i, it.max_packet_len)).collect();
+        if self.book.version() != before {
+            let least = room.iter().map(|(_, len)| *len).min().unwrap_or(0);
+            news.extend(self.updates(before, least));
+        }
+        for (ifindex, _) in room {
+            self.transmit(now, ifindex, None, &news);
+        }
+    }
+
+    /// Says the truth about an originator, if it was not said already. What is said lowers the
+    /// feasibility distance first (RFC 8966 §3.7.3).
+    fn say(&mut self, now: Instant, id: OriginatorId) {
+        let record_seq = self.record_seq(id);
+        if id == self.id {
+            let own = self.own_truth(now);
+            let record_seq = self.record_seq(id);
+            self.own_said = self.book.say(id, self.own_said, own, record_seq);
             return;
         }
-        if !hello_due.is_empty() {
-            self.queue_repeats(now);
+        let Some(truth) = self.now_true(id) else {
+            return;
+        };
+        let Some(originator) = self.originators.get_mut(&id) else {
+            return;
+        };
+        let advertised = to_say(originator.advertised(), truth);
+        let is_known = originator
+            .said
+            .as_ref()
+            .is_some_and(|said| said.says(&advertised, record_seq));
+        let never_said = originator.said.is_none() && !advertised.metric.is_finite();
+        if is_known || never_said {
+            return;
         }
-        if self.takes_greeting(&hello_due) {
-            self.pending_ogms.extend(self.originators.keys());
-            self.pending_ogms.insert(self.id);
+        let (seqno, metric) = (advertised.link.seqno, advertised.metric);
+        originator.lower_feasibility(seqno, metric);
+        originator.said = self.book.say(id, originator.said, advertised, record_seq);
+    }
+
+    fn own_truth(&mut self, now: Instant) -> Advertised {
+        let (link, renewed) = self.records.prove(self.seqno);
+        if renewed {
             self.pending_records.insert(self.id);
+            self.flush_by(now);
         }
-        let news = self.take_news(now);
-        let interfaces: Vec<IfIndex> = self.interfaces.keys().copied().collect();
-        for ifindex in interfaces {
-            let mut tlvs = Vec::new();
-            if hello_due.contains(&ifindex) {
-                tlvs = self.hello(now, ifindex);
-            }
-            tlvs.extend_from_slice(&news);
-            self.transmit(ifindex, None, &tlvs);
+        let metric = if self.leaving {
+            Metric::INFINITE
+        } else {
+            Metric::ZERO
+        };
+        Advertised {
+            link,
+            metric,
+            hops: 0,
         }
-    }
-
-    /// Whether one of these interfaces has somebody new, who is greeted now.
-    fn takes_greeting(&mut self, interfaces: &[IfIndex]) -> bool {
-        let mut greets = false;
-        for ifindex in interfaces {
-            if let Some(interface) = self.interfaces.get_mut(ifindex) {
-                greets |= std::mem::take(&mut interface.greets);
-            }
-        }
-        greets
-    }
-
-    /// Queues what was said of others and has to be said again: after one and a half intervals
-    /// their next OGM is not just late.
-    fn queue_repeats(&mut self, now: Instant) {
-        let interval = self.config.ogm_interval * 3 / 2;
-        let known = self.originators.iter();
-        let due = known.filter(|(_, originator)| originator.needs_repeating(now, interval));
-        self.pending_ogms.extend(due.map(|(id, _)| *id));
     }
 
     fn hello(&mut self, now: Instant, ifindex: IfIndex) -> Vec<Tlv> {
-        let next_hello = now + self.jittered(self.config.hello_interval);
+        let jitter = self.rng.next_u32();
         let Some(interface) = self.interfaces.get_mut(&ifindex) else {
             return Vec::new();
         };
+        let promised = interface.hello_interval;
+        let wait = match interface.echoes.checked_sub(1) {
+            Some(left) => {
+                interface.echoes = left;
+                promised.min(ECHO_DELAY)
+            }
+            None => {
+                interface.hello_interval = (promised * 2).min(Hello::LONGEST);
+                promised
+            }
+        };
+        interface.promised = promised;
         interface.hello_seqno = interface.hello_seqno.wrapping_add(1);
-        interface.next_hello = next_hello;
-        interface.last_hello = Some(now);
-        let mut tlvs = vec![self.last_hello(ifindex)];
-        let neighbors = self
-            .neighbors
-            .iter()
-            .filter(|(link, _)| link.ifindex == ifindex);
-        let entries: Vec<_> = neighbors
-            .map(|(link, neighbor)| ReportEntry {
-                neighbor: link.neighbor,
-                boot: neighbor.boot(),
-                quality: neighbor.rx_quality(now),
-            })
-            .collect();
-        let per_report = self.max_packet_len(ifindex) / 2 / ReportEntry::LEN;
-        let reports = entries.chunks(per_report.max(1));
-        tlvs.extend(reports.map(|some| {
-            Tlv::LinkReport(LinkReport {
-                entries: some.to_vec(),
-            })
-        }));
+        interface.next_hello = now + shortened(wait, jitter);
+        let is_settled = promised == Hello::LONGEST;
+        let reports = !is_settled
+            || interface.reports_due > 0
+            || interface.hello_seqno.is_multiple_of(REPORT_EVERY);
+        interface.reports_due = interface.reports_due.saturating_sub(1);
+        let mut tlvs = vec![Tlv::Hello(self.last_hello(ifindex))];
+        if reports {
+            tlvs.extend(self.reports(now, ifindex));
+        }
         tlvs
     }
 
-    fn last_hello(&self, ifindex: IfIndex) -> Tlv {
+    fn reports(&mut self, now: Instant, ifindex: IfIndex) -> Vec<Tlv> {
+        self.lost_neighbors
+            .retain(|_, at| now.duration_since(*at) < FAREWELL_TIME);
+        let lost = self.lost_neighbors.keys().map(|link| (link, 0));
+        let heard = self.neighbors.iter();
+        let heard = heard.map(|(link, neighbor)| (link, neighbor.rx_quality(now)));
+        let here = heard
+            .chain(lost)
+            .filter(|(link, _)| link.ifindex == ifindex);
+        let entries = here.map(|(link, quality)| ReportEntry::new(link.neighbor, quality));
+        let entries: Vec<_> = entries.collect();
+        let room = self.max_packet_len(ifindex) / 2 / ReportEntry::LEN;
+        let parts = entries.chunks(room.max(1)).map(|entries| {
+            let entries = entries.to_vec();
+            Tlv::LinkReport(LinkReport { entries })
+        });
+        parts.collect()
+    }
+
+    /// The last hello on an interface, to go along with something else.
+    pub(super) fn last_hello(&self, ifindex: IfIndex) -> Hello {
         let interface = self.interfaces.get(&ifindex);
-        Tlv::Hello(Hello {
+        let promised = interface.map_or(Hello::LONGEST, |interface| interface.promised);
+        Hello {
             seqno: interface.map_or(0, |interface| interface.hello_seqno),
-            interval_ms: u16::try_from(self.config.hello_interval.as_millis()).unwrap_or(u16::MAX),
-            boot: self.config.boot,
-            warm: matches!(self.config.start, Start::Warm(_)),
-        })
-    }
-
-    /// Tells a neighbor that was restarted what it offered us: those numbers it must not use
-    /// again for a route that may lead through us. Our hello comes along, or it would not listen.
-    pub(super) fn remind_of_offers(&mut self, link: LinkId) {
-        let mut tlvs = vec![self.last_hello(link.ifindex)];
-        for (id, originator) in &mut self.originators {
-            let Some(offered) = originator.routes.get_mut(&link) else {
-                continue;
-            };
-            // A node's own count goes on where it was, as soon as it is reminded of it.
-            offered.from_earlier_life = *id != link.neighbor;
-            let retraction = Ogm {
-                originator: *id,
-                seqno: offered.seqno,
-                metric: Metric::INFINITE,
-                record_seq: self.records.seq(*id).unwrap_or_default(),
-                hops: u8::MAX,
-            };
-            tlvs.push(Tlv::Ogm(retraction));
-        }
-        self.send_to(link, &tlvs);
-    }
-
-    /// The OGMs and records that are pending, which are then said.
-    fn take_news(&mut self, now: Instant) -> Vec<Tlv> {
-        self.flush_at = None;
-        let mut news = Vec::new();
-        for id in std::mem::take(&mut self.pending_ogms) {
-            news.extend(self.ogm(now, id).map(Tlv::Ogm));
-        }
-        self.counters.sent_ogms += news.len() as u64;
-        for id in std::mem::take(&mut self.pending_records) {
-            news.extend(self.records.get(id).cloned().map(Box::new).map(Tlv::Record));
-        }
-        news
-    }
-
-    /// What we say of an originator: the route in use, or a retraction if there was one. What is
-    /// said lowers the feasibility distance first (RFC 8966 §3.7.3).
-    fn ogm(&mut self, now: Instant, id: OriginatorId) -> Option<Ogm> {
-        let record_seq = self.records.seq(id).unwrap_or_default();
-        if id == self.id {
-            let (seqno, metric) = (self.seqno, Metric::ZERO);
-            return Some(Ogm {
-                originator: id,
-                seqno,
-                metric,
-                record_seq,
-                hops: 0,
-            });
-        }
-        let truth = self.now_true(now, id)?;
-        let originator = self.originators.get_mut(&id)?;
-        let hops = originator
-            .in_use()
-            .map_or(u8::MAX, |(_, route)| route.hops.saturating_add(1));
-        let advertised = match originator.advertised {
-            Some(said) => said.updated_to(truth),
-            None if truth.metric.is_finite() => truth,
-            None => return None,
-        };
-        originator.say(now, advertised);
-        let Advertised { seqno, metric } = advertised;
-        Some(Ogm {
-            originator: id,
-            seqno,
-            metric,
-            record_seq,
-            hops,
-        })
-    }
-
-    fn transmit(&mut self, ifindex: IfIndex, to: Option<Ipv6Addr>, tlvs: &[Tlv]) {
-        let Some(interface) = self.interfaces.get(&ifindex) else {
-            return;
-        };
-        let Interface {
-            address,
-            max_packet_len,
-            ..
-        } = *interface;
-        let mut builder =
-            PacketBuilder::new(&self.config.network, self.id, address, max_packet_len);
-        tlvs.iter().for_each(|tlv| builder.push(tlv));
-        for bytes in builder.finish() {
-            self.counters.sent_packets += 1;
-            self.counters.sent_bytes += bytes.len() as u64;
-            self.outputs
-                .push_back(Output::Transmit(Transmit { ifindex, to, bytes }));
+            interval_ms: u16::try_from(promised.as_millis()).unwrap_or(u16::MAX),
+            version: self.book.version(),
         }
     }
 
-    fn max_packet_len(&self, ifindex: IfIndex) -> usize {
+    pub(super) fn max_packet_len(&self, ifindex: IfIndex) -> usize {
         self.interfaces
             .get(&ifindex)
             .map_or(0, |interface| interface.max_packet_len)
     }
 
+    pub(super) fn random(&mut self) -> u32 {
+        self.rng.next_u32()
+    }
+
     /// A random part of `max`.
-    fn jitter(&mut self, max: Duration) -> Duration {
+    pub(super) fn jitter(&mut self, max: Duration) -> Duration {
         max * (self.rng.next_u32() % 1024) / 1024
     }
 
-    /// `interval`, or up to a tenth less, so that neighbors do not fall into step. Never more:
-    /// hellos announce their interval as a promise.
     fn jittered(&mut self, interval: Duration) -> Duration {
-        interval - self.jitter(interval / 10)
+        let random = self.rng.next_u32();
+        shortened(interval, random)
     }
+}
+
+/// `interval`, or up to a tenth less, so that neighbors do not fall into step. Never more: hellos
+/// announce their interval as a promise.
+fn shortened(interval: Duration, random: u32) -> Duration {
+    interval - interval / 10 * (random % 1024) / 1024
 }

@@ -26,6 +26,8 @@ pub struct NeighborView {
     pub tx_quality: u8,
     /// What the link costs.
     pub cost: Metric,
+    /// Whether it is probed because traffic flows to it or from it.
+    pub watched: bool,
     /// When it was last heard.
     pub last_heard: Instant,
     /// Since when it is heard.
@@ -45,6 +47,8 @@ pub struct OriginatorView {
     pub hops: Option<u8>,
     /// The link its traffic takes.
     pub next_hop: Option<LinkId>,
+    /// The link its traffic takes if that fails.
+    pub backup: Option<LinkId>,
     /// Sequence number of the route in use.
     pub seqno: Option<SeqNo>,
     /// The best we ever advertised.
@@ -111,42 +115,37 @@ impl Router {
                 address: neighbor.address,
                 rx_quality: neighbor.rx_quality(now),
                 tx_quality: neighbor.tx_quality(now),
-                cost: neighbor.cost(now),
+                cost: neighbor.cost(),
+                watched: neighbor.liveness.is_watched(now),
                 last_heard: neighbor.last_heard,
                 since: neighbor.since,
             })
     }
 
     /// All other nodes.
-    pub fn originators(&self, now: Instant) -> impl Iterator<Item = OriginatorView> {
+    pub fn originators(&self) -> impl Iterator<Item = OriginatorView> {
         self.originators
             .iter()
-            .map(move |(id, known)| self.originator_view(now, *id, known))
+            .map(move |(id, known)| self.originator_view(*id, known))
     }
 
     /// One other node.
-    pub fn originator(&self, now: Instant, id: OriginatorId) -> Option<OriginatorView> {
+    pub fn originator(&self, id: OriginatorId) -> Option<OriginatorView> {
         self.originators
             .get(&id)
-            .map(|known| self.originator_view(now, id, known))
+            .map(|known| self.originator_view(id, known))
     }
 
-    fn originator_view(
-        &self,
-        now: Instant,
-        id: OriginatorId,
-        known: &Originator,
-    ) -> OriginatorView {
+    fn originator_view(&self, id: OriginatorId, known: &Originator) -> OriginatorView {
         let in_use = known.in_use();
         OriginatorView {
             id,
             ipv6: self.config.network.mesh_ipv6(id),
-            metric: self
-                .now_true(now, id)
-                .map_or(Metric::INFINITE, |truth| truth.metric),
-            hops: in_use.map(|(_, route)| route.hops.saturating_add(1)),
-            next_hop: in_use.map(|(link, _)| link),
-            seqno: in_use.map(|(_, route)| route.seqno),
+            metric: self.distance(id),
+            hops: in_use.map(|route| route.hops.saturating_add(1)),
+            next_hop: in_use.map(|route| route.link),
+            backup: known.backup,
+            seqno: in_use.map(|route| route.proof.seqno),
             feasibility: known.feasibility,
             last_heard: known.last_heard,
             since: known.since,
@@ -154,8 +153,8 @@ impl Router {
     }
 
     /// All other nodes that offer an uplink.
-    pub fn gateways(&self, now: Instant) -> impl Iterator<Item = GatewayView> {
-        self.gateway_candidates(now).map(|candidate| GatewayView {
+    pub fn gateways(&self) -> impl Iterator<Item = GatewayView> {
+        self.gateway_candidates().map(|candidate| GatewayView {
             id: candidate.id,
             path: candidate.path,
             uplink: candidate.uplink,
@@ -164,6 +163,16 @@ impl Router {
                 .filter(|chosen| chosen.id == candidate.id)
                 .map(|chosen| chosen.since),
         })
+    }
+
+    /// How often the node was started, as far as it knows.
+    pub const fn epoch(&self) -> u32 {
+        self.sender.epoch
+    }
+
+    /// When another node with our key was last noticed.
+    pub const fn duplicate_identity(&self) -> Option<Instant> {
+        self.double_seen
     }
 
     /// The routes the kernel should have.

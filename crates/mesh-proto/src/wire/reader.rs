@@ -67,6 +67,15 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
+    /// The next 24-bit integer.
+    ///
+    /// # Errors
+    /// See [`Reader::u8`].
+    pub fn u24(&mut self) -> Result<u32, ParseError> {
+        let [a, b, c] = self.array()?;
+        Ok(u32::from_be_bytes([0, a, b, c]))
+    }
+
     /// The next 32-bit integer.
     ///
     /// # Errors

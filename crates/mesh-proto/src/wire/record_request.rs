@@ -1,27 +1,39 @@
-//! Record request: "send me the record of this originator", unicast to a neighbor that has a
-//! newer one.
+//! Record request: "send me the records of these originators", unicast to a neighbor that has
+//! newer ones.
 //!
 //! ```text
 //! 0            10
-//! | originator |
+//! | originator | … repeated
 //! ```
 
 use super::{ParseError, reader::Reader};
 use crate::OriginatorId;
 
-/// Asks the receiver for a node record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Asks the receiver for node records.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordRequest {
-    /// Whose record is wanted.
-    pub originator: OriginatorId,
+    /// Whose; at most [`RecordRequest::MAX_ORIGINATORS`].
+    pub originators: Vec<OriginatorId>,
 }
 
 impl RecordRequest {
+    /// The most records one asks for: the answer is a dozen packets.
+    pub const MAX_ORIGINATORS: usize = 64;
+
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
-        reader.originator_id().map(|originator| Self { originator })
+        let mut originators = Vec::new();
+        while !reader.is_empty() {
+            originators.push(reader.originator_id()?);
+        }
+        if originators.len() > Self::MAX_ORIGINATORS {
+            return Err(ParseError::Malformed);
+        }
+        Ok(Self { originators })
     }
 
     pub(super) fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.originator.as_bytes());
+        for id in &self.originators {
+            out.extend_from_slice(id.as_bytes());
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Link report: how well the sender hears its neighbors on this link.
 //!
 //! ```text
-//! 0            10     14        15
-//! | originator | boot | quality | … repeated
+//! 0      4         5
+//! | node | quality | … repeated
 //! ```
 
 use super::{ParseError, reader::Reader};
@@ -11,17 +11,28 @@ use crate::OriginatorId;
 /// How well one neighbor is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportEntry {
-    /// The neighbor.
-    pub neighbor: OriginatorId,
-    /// The boot that its last hello named. A neighbor that was restarted since learns from it
-    /// that this node does not know yet.
-    pub boot: u32,
+    /// The first bytes of the neighbor's id: enough to tell those in reach of one radio apart.
+    pub node: [u8; 4],
     /// The share of its hellos that arrive, 0 to 255.
     pub quality: u8,
 }
 
 impl ReportEntry {
-    pub(crate) const LEN: usize = OriginatorId::LEN + 5;
+    pub(crate) const LEN: usize = 5;
+
+    /// An entry for `neighbor`.
+    pub const fn new(neighbor: OriginatorId, quality: u8) -> Self {
+        Self {
+            node: Self::node(neighbor),
+            quality,
+        }
+    }
+
+    /// What a node is called in reports.
+    pub const fn node(id: OriginatorId) -> [u8; 4] {
+        let [a, b, c, d, ..] = *id.as_bytes();
+        [a, b, c, d]
+    }
 }
 
 /// How well the sender of a packet hears its neighbors on the link it was sent over. Large
@@ -37,8 +48,7 @@ impl LinkReport {
         let mut entries = Vec::new();
         while !reader.is_empty() {
             entries.push(ReportEntry {
-                neighbor: reader.originator_id()?,
-                boot: reader.u32()?,
+                node: reader.array()?,
                 quality: reader.u8()?,
             });
         }
@@ -47,8 +57,7 @@ impl LinkReport {
 
     pub(super) fn emit(&self, out: &mut Vec<u8>) {
         for entry in &self.entries {
-            out.extend_from_slice(entry.neighbor.as_bytes());
-            out.extend_from_slice(&entry.boot.to_be_bytes());
+            out.extend_from_slice(&entry.node);
             out.push(entry.quality);
         }
     }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use ipnet::IpNet;
 
+use crate::identity::MacKey;
 use crate::rib::RouteKey;
 use crate::router::{Announcement, Event, Output, Start, Transmit};
-use crate::wire::{Packet, PacketBuilder, Tlv};
+use crate::wire::{KeyKind, PacketBuilder, Sealed, Sender, Tlv};
 use crate::{
-    IfIndex, Network, OriginatorId, Route, RouteChange, Router, RouterConfig, Table, Target,
+    IfIndex, Network, NodeId, OriginatorId, Route, RouteChange, Router, RouterConfig, Table, Target,
 };
 
 pub(super) const INTERFACE: IfIndex = IfIndex(1);
@@ -66,7 +67,10 @@ pub(super) struct Net {
     hosts: Vec<IpNet>,
     links: BTreeSet<(usize, usize)>,
     loses: Loses,
-    boot: u32,
+    /// Of the next router that starts.
+    epoch: u32,
+    /// How many packets were injected.
+    injected: u64,
 }
 
 impl Net {
@@ -84,7 +88,8 @@ impl Net {
             hosts: Vec::new(),
             links: BTreeSet::new(),
             loses: Box::new(|_, _, _| false),
-            boot: 0,
+            epoch: 0,
+            injected: 0,
         };
         for node in 0..n {
             let router = net.router(node, Start::Cold);
@@ -99,14 +104,14 @@ impl Net {
     pub(super) fn line(n: usize) -> Self {
         let mut net = Self::new(n);
         (1..n).for_each(|node| net.link(node - 1, node));
-        net.run(ms(10_000));
+        net.run(ms(30_000));
         net
     }
 
     fn router(&mut self, node: usize, start: Start) -> Router {
-        self.boot += 1;
-        let seed = self.boot.into();
-        let config = RouterConfig::new(self.network.clone(), start, self.boot, seed);
+        self.epoch += 1;
+        let seed = self.epoch.into();
+        let config = RouterConfig::new(self.network.clone(), start, self.epoch, seed);
         let mut router = Router::new(config, key(node), Announcement::default(), self.now);
         router.handle_interface_up(self.now, INTERFACE, address(node), 1500);
         router
@@ -189,10 +194,19 @@ impl Net {
         self.drain(to);
     }
 
-    /// A packet of `tlvs` arrives as if `from` had sent it.
-    pub(super) fn inject(&mut self, to: usize, from: usize, tlvs: &[Tlv]) {
-        let bytes = packet(&self.network, self.id(from), address(from), tlvs);
-        self.receive(to, address(from), &bytes);
+    /// A packet of `tlvs` arrives as if `from` had sent it, with the key of the pair or the
+    /// network's.
+    pub(super) fn inject(&mut self, to: usize, from: usize, key: KeyKind, tlvs: &[Tlv]) {
+        self.injected += 1;
+        let sender = self.routers[from].sender;
+        let pair = pair_key(&self.network, from, to).filter(|_| key == KeyKind::Pair);
+        let counter = 1_000_000 + self.injected;
+        let source = address(from);
+        let mut builder =
+            PacketBuilder::new(&self.network, pair.as_ref(), sender, source, 1400, counter);
+        tlvs.iter().for_each(|tlv| builder.push(tlv));
+        let bytes = builder.finish().0.remove(0);
+        self.receive(to, source, &bytes);
     }
 
     /// Carries out what a router wants done. No change of routes may close a circle.
@@ -211,9 +225,7 @@ impl Net {
     }
 
     fn transmit(&mut self, from: usize, transmit: &Transmit) {
-        let tlvs = Packet::parse(&self.network, address(from), &transmit.bytes)
-            .unwrap()
-            .tlvs;
+        let tlvs = self.open(from, transmit);
         self.sent.extend(tlvs.iter().map(|tlv| (from, tlv.clone())));
         for to in 0..self.fibs.len() {
             let addressed = transmit.to.is_none_or(|only| only == address(to));
@@ -227,6 +239,18 @@ impl Net {
                 });
             }
         }
+    }
+
+    /// What a packet says.
+    fn open(&self, from: usize, transmit: &Transmit) -> Vec<Tlv> {
+        let sealed = Sealed::parse(&self.network, &transmit.bytes).unwrap();
+        let to = transmit.to.map(|to| usize::from(to.segments()[7]) - 1);
+        let pair = to.and_then(|to| pair_key(&self.network, from, to));
+        let key = match sealed.header().key {
+            KeyKind::Network => self.network.key(),
+            KeyKind::Pair => pair.as_ref().unwrap(),
+        };
+        sealed.open(key, address(from)).unwrap()
     }
 
     fn change(&mut self, node: usize, change: RouteChange) {
@@ -284,15 +308,16 @@ pub(super) fn host(id: OriginatorId) -> IpNet {
     IpNet::from(std::net::IpAddr::V6(network().mesh_ipv6(id)))
 }
 
-pub(super) fn packet(
-    network: &Network,
-    sender: OriginatorId,
-    source: Ipv6Addr,
-    tlvs: &[Tlv],
-) -> Vec<u8> {
-    let mut builder = PacketBuilder::new(network, sender, source, 1400);
+fn pair_key(network: &Network, a: usize, b: usize) -> Option<MacKey> {
+    let theirs = NodeId::from_bytes(key(b).verifying_key().to_bytes());
+    network.pair_key(&key(a), theirs)
+}
+
+/// A packet to everybody.
+pub(super) fn packet(network: &Network, sender: Sender, source: Ipv6Addr, tlvs: &[Tlv]) -> Vec<u8> {
+    let mut builder = PacketBuilder::new(network, None, sender, source, 1400, 1);
     tlvs.iter().for_each(|tlv| builder.push(tlv));
-    builder.finish().remove(0)
+    builder.finish().0.remove(0)
 }
 
 pub(super) fn route(prefix: IpNet, via: usize) -> Route {

@@ -1,0 +1,305 @@
+//! Whether a neighbor is there: probes and their answers.
+//!
+//! A link is used only after an answer came back: it proves that unicasts pass in both
+//! directions, that the neighbor holds its key, and that it speaks now, not in a recording.
+//! After that it costs nothing until traffic flows over it; then something must be heard in
+//! every [`PROBE_INTERVAL`]. Whatever is heard counts, so of two neighbors that watch each other
+//! one probes and the other listens.
+
+use std::time::{Duration, Instant};
+
+use super::link_quality::{History, unlikely_misses};
+
+/// How long a neighbor that carries traffic may be silent before it is probed.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the last answer is waited for.
+const PATIENCE: Duration = Duration::from_millis(60);
+/// How long after the last traffic a link is watched.
+const WATCH_TIME: Duration = Duration::from_secs(2);
+/// How long after the last probe that had traffic as its reason the other end watches as well.
+const ALONG_TIME: Duration = Duration::from_secs(1);
+/// By how much at most the next probe is put off when something was heard.
+pub(super) const SLACK: Duration = Duration::from_millis(30);
+/// Between the first tries to have a new link confirmed; it doubles up to
+/// [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
+/// Unanswered probes that a link without loss may have: unicasts are repeated by the radio, so
+/// each is four frames.
+const MIN_MISSES: u32 = 3;
+/// Probes that could not be answered in time if the neighbor was busy for this many of them.
+const MAX_MISSES: u32 = 8;
+/// How likely a living link may be given up by chance, in parts per million per probe: with ten
+/// probes a second, once in two weeks.
+const GIVE_UP_PPM: u64 = 1;
+/// Answers to this many of the last probes are taken.
+const NONCES: u32 = 8;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    /// Nothing yet.
+    Wait,
+    /// Send a probe with this nonce.
+    Probe {
+        /// What the answer must repeat.
+        nonce: u32,
+        /// Whether traffic is the reason.
+        traffic: bool,
+    },
+    /// The neighbor does not answer: give it up.
+    Lost,
+}
+
+/// The watch over one link.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    confirmed: bool,
+    /// Until when traffic is assumed to flow.
+    watched_until: Option<Instant>,
+    /// Until when the neighbor's probes let us assume so.
+    along_until: Option<Instant>,
+    /// When the next probe is due, if any is.
+    next: Instant,
+    nonce: u32,
+    sent: u32,
+    unanswered: u32,
+    history: History,
+}
+
+impl Liveness {
+    /// A new link, whose nonces begin at a random one.
+    pub(super) const fn new(now: Instant, nonce: u32) -> Self {
+        Self {
+            confirmed: false,
+            watched_until: None,
+            along_until: None,
+            next: now,
+            nonce,
+            sent: 0,
+            unanswered: 0,
+            history: History::new(),
+        }
+    }
+
+    pub(super) const fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Whether the link is watched because of traffic.
+    pub(super) fn is_watched(&self, now: Instant) -> bool {
+        self.carries(now) || self.along_until.is_some_and(|until| now < until)
+    }
+
+    fn carries(&self, now: Instant) -> bool {
+        self.watched_until.is_some_and(|until| now < until)
+    }
+
+    /// When [`Liveness::watch`] has something to do next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let is_watched = self.watched_until.or(self.along_until).is_some();
+        (!self.confirmed || is_watched).then_some(self.next)
+    }
+
+    /// Traffic flows over the link, or is about to.
+    pub(super) fn carry(&mut self, now: Instant) {
+        if !self.is_watched(now) {
+            self.next = self.next.min(now);
+        }
+        self.watched_until = Some(now + WATCH_TIME);
+    }
+
+    /// The neighbor watches us because of traffic: then we watch it as well, for when it falls
+    /// silent. Our probes for this reason alone do not make it watch us in turn.
+    pub(super) fn carry_along(&mut self, now: Instant) {
+        if !self.is_watched(now) {
+            self.next = now + PROBE_INTERVAL;
+        }
+        self.along_until = Some(now + ALONG_TIME);
+    }
+
+    /// Something was heard. `slack` is random, so that of two neighbors who watch each other one
+    /// falls behind and only listens.
+    pub(super) fn hear(&mut self, now: Instant, slack: Duration) {
+        if !self.confirmed {
+            return;
+        }
+        if self.unanswered > 0 {
+            // The last probe may just be answered.
+            self.history.note(self.unanswered - 1);
+        }
+        self.unanswered = 0;
+        self.next = now + PROBE_INTERVAL + slack;
+    }
+
+    /// An answer came. Returns whether it is one to a probe of ours.
+    pub(super) fn confirm(&mut self, nonce: u32) -> bool {
+        let age = self.nonce.wrapping_sub(nonce);
+        let ours = self.sent > 0 && age < NONCES.min(self.sent);
+        self.confirmed |= ours;
+        ours
+    }
+
+    /// Time has come to [`Liveness::deadline`]. `broadcast_loss_ppm` is what the link usually
+    /// loses of what is sent once.
+    pub(super) fn watch(&mut self, now: Instant, broadcast_loss_ppm: u64) -> Watch {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return Watch::Wait;
+        }
+        if !self.confirmed {
+            let retry = FIRST_RETRY * (1 << self.sent.min(5));
+            return self.probe(now, retry.min(LONGEST_RETRY));
+        }
+        if !self.is_watched(now) {
+            (self.watched_until, self.along_until) = (None, None);
+            self.unanswered = 0;
+            return Watch::Wait;
+        }
+        let allowed = self.misses_allowed(broadcast_loss_ppm);
+        if self.unanswered >= allowed {
+            return Watch::Lost;
+        }
+        self.unanswered += 1;
+        let wait = match self.unanswered < allowed {
+            true => PROBE_INTERVAL,
+            false => PATIENCE,
+        };
+        self.probe(now, wait)
+    }
+
+    fn probe(&mut self, now: Instant, wait: Duration) -> Watch {
+        self.next = now + wait;
+        self.sent = self.sent.saturating_add(1);
+        self.nonce = self.nonce.wrapping_add(1);
+        Watch::Probe {
+            nonce: self.nonce,
+            traffic: self.carries(now),
+        }
+    }
+
+    /// The least number of unanswered probes that is unlikely on a living link: by the probes
+    /// lost so far, or by the broadcasts if those say worse. A radio tries a unicast at least
+    /// twice, so it is lost no more often than the square of that.
+    fn misses_allowed(&self, broadcast_loss_ppm: u64) -> u32 {
+        let (lost, expected) = self.history.lost();
+        // A third of a loss more than were seen, of as many as are remembered.
+        let probes = (u64::from(lost) * 3 + 1) * 1_000_000 / (u64::from(expected.max(63)) * 3);
+        let broadcasts = broadcast_loss_ppm * broadcast_loss_ppm / 1_000_000;
+        let loss = probes.max(broadcasts);
+        unlikely_misses(loss, 1_000_000, GIVE_UP_PPM).clamp(MIN_MISSES, MAX_MISSES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "the start of virtual time")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn probe(nonce: u32, traffic: bool) -> Watch {
+        Watch::Probe { nonce, traffic }
+    }
+
+    /// A confirmed link.
+    fn confirmed(now: Instant) -> Liveness {
+        let mut link = Liveness::new(now, 100);
+        assert_eq!(link.watch(now, 0), probe(101, false));
+        assert!(link.confirm(101));
+        link.hear(now, Duration::ZERO);
+        link
+    }
+
+    /// How long after the last sign of life a link that carries traffic is given up.
+    fn time_to_loss(link: &mut Liveness, heard: Instant, loss_ppm: u64) -> Duration {
+        loop {
+            let now = link.deadline().unwrap();
+            link.carry(now);
+            if link.watch(now, loss_ppm) == Watch::Lost {
+                return now - heard;
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_answer_to_a_probe_of_ours_confirms() {
+        let now = start();
+        let mut link = Liveness::new(now, u32::MAX);
+        assert!(!link.confirm(u32::MAX), "none was sent");
+        assert_eq!(link.watch(now, 0), probe(0, false));
+        assert!(!link.confirm(1) && !link.confirm(u32::MAX) && !link.is_confirmed());
+        assert!(link.confirm(0) && link.is_confirmed());
+    }
+
+    #[test]
+    fn an_idle_link_is_left_alone() {
+        let link = confirmed(start());
+        assert_eq!(link.deadline(), None);
+    }
+
+    #[test]
+    fn a_dead_neighbor_that_carries_traffic_is_given_up_in_under_half_a_second() {
+        let now = start();
+        let mut link = confirmed(now);
+        link.carry(now);
+        let time = time_to_loss(&mut link, now, 0);
+        assert!(time <= Duration::from_millis(400), "{time:?}");
+        assert!(time >= Duration::from_millis(300), "{time:?}");
+    }
+
+    #[test]
+    fn a_lossy_link_is_given_more_time() {
+        let now = start();
+        let mut link = confirmed(now);
+        link.carry(now);
+        let clean = time_to_loss(&mut confirmed(now), now, 0);
+        let lossy = time_to_loss(&mut link, now, 300_000);
+        assert!(lossy > clean + Duration::from_millis(200), "{lossy:?}");
+    }
+
+    #[test]
+    fn anything_heard_spares_a_probe() {
+        let now = start();
+        let mut link = confirmed(now);
+        link.carry(now);
+        let mut now = now;
+        for _ in 0..100 {
+            now += PROBE_INTERVAL - Duration::from_millis(1);
+            assert_eq!(link.watch(now, 0), Watch::Wait);
+            link.hear(now, Duration::ZERO);
+            link.carry(now);
+        }
+    }
+
+    #[test]
+    fn probing_ends_some_time_after_the_traffic() {
+        let now = start();
+        let mut link = confirmed(now);
+        link.carry(now);
+        let end = now + WATCH_TIME;
+        while let Some(at) = link.deadline() {
+            assert!(at <= end + PROBE_INTERVAL);
+            assert_ne!(link.watch(at, 0), Watch::Lost);
+            link.hear(at, Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn two_ends_do_not_keep_each_other_watching() {
+        let now = start();
+        let mut link = confirmed(now);
+        link.carry_along(now);
+        let at = link.deadline().unwrap();
+        assert_eq!(
+            link.watch(at, 0),
+            probe(102, false),
+            "not for traffic of our own"
+        );
+        link.hear(at, Duration::ZERO);
+        let late = now + ALONG_TIME + PROBE_INTERVAL;
+        assert_eq!(link.watch(late, 0), Watch::Wait);
+        assert_eq!(link.deadline(), None);
+    }
+}
