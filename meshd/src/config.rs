@@ -56,7 +56,7 @@ const MAX_FILE_BYTES: usize = 64 << 10;
 const MAX_INTERFACES: usize = 16;
 
 const ROOT_KEYS: &[&str] = &[
-    "network", "name", "identity", "state", "control", "mesh", "lan", "uplink", "sharing",
+    "network", "network_key", "name", "identity", "state", "control", "mesh", "lan", "uplink", "sharing",
 ];
 const MESH_KEYS: &[&str] = &["interface"];
 const UPLINK_KEYS: &[&str] = &["interface", "bandwidth"];
@@ -76,6 +76,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 struct Settings {
     network: NetworkName,
+    network_key: Option<PathBuf>,
     name: NodeName,
     identity: PathBuf,
     state: PathBuf,
@@ -159,6 +160,7 @@ impl Config {
         let (old, new) = (&self.settings, &new.settings);
         [
             ("network", old.network != new.network),
+            ("network_key", old.network_key != new.network_key),
             ("identity", old.identity != new.identity),
             ("state", old.state != new.state),
             ("control", old.control != new.control),
@@ -172,6 +174,7 @@ impl Config {
     pub fn keep_restart_keys(&mut self, running: &Self) {
         let (new, old) = (&mut self.settings, &running.settings);
         new.network.clone_from(&old.network);
+        new.network_key.clone_from(&old.network_key);
         new.identity.clone_from(&old.identity);
         new.state.clone_from(&old.state);
         new.control.clone_from(&old.control);
@@ -180,6 +183,11 @@ impl Config {
     /// The mesh's name.
     pub const fn network(&self) -> &NetworkName {
         &self.settings.network
+    }
+
+    /// The file with the secret that the mesh's nodes share, if it has one.
+    pub fn network_key(&self) -> Option<&FilePath> {
+        self.settings.network_key.as_deref()
     }
 
     /// The node's name.
@@ -228,6 +236,9 @@ impl Settings {
         let fields = Fields::of(root, Path::default(), ROOT_KEYS)?;
         let settings = Self {
             network: fields.required("network")?,
+            network_key: fields
+                .optional("network_key")?
+                .map(|AbsolutePath(path)| path),
             name: fields
                 .optional("name")?
                 .unwrap_or_else(NodeName::of_this_host),

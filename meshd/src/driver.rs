@@ -36,6 +36,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::control::ControlSocket;
+use crate::identity;
 use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
 use crate::store::Store;
@@ -159,7 +160,7 @@ impl Driver {
         key: SigningKey,
         (store, state): (Store, State),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
-        let network = Network::new(config.network().as_str());
+        let network = network(&config)?;
         let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
         let setup = Setup::new(network.prefix(), id);
         let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
@@ -176,7 +177,7 @@ impl Driver {
         let router_config = RouterConfig::new(
             network,
             start,
-            getrandom::u32().context("randomness")?,
+            store.begin_epoch()?,
             getrandom::u64().context("randomness")?,
         );
         let announcement = announcement(&config, None);
@@ -343,6 +344,15 @@ pub fn require_net_admin() -> Result<()> {
         bail!("may not configure the network: run as root or with CAP_NET_ADMIN");
     }
     Ok(())
+}
+
+/// The mesh, with its secret if it has one.
+fn network(config: &Config) -> Result<Network> {
+    let name = config.network().as_str();
+    Ok(match config.network_key() {
+        Some(path) => Network::with_secret(name, &identity::load_network_key(path)?),
+        None => Network::new(name),
+    })
 }
 
 /// What the mesh is told about this node.

@@ -1,4 +1,5 @@
-//! The node's key: 64 hexadecimal digits and a newline in a file that nobody else may read.
+//! The node's key: 64 hexadecimal digits and a newline in a file that nobody else may read. And
+//! the network's, if it has one: any secret in such a file.
 //!
 //! **Architecture invariants.** Key material is in no error and no log, and the buffers it passes
 //! through are zeroed. The file is complete or not there, also after a power cut, and is never
@@ -18,6 +19,11 @@ use zeroize::Zeroizing;
 pub const ALLOWED: &str =
     "a file with 64 hex digits and a newline, owned by the user meshd runs as, mode 0600";
 
+/// What the file of a network's key must be like, for error messages.
+pub const NETWORK_KEY_ALLOWED: &str =
+    "a file with a secret of 16 to 1024 bytes, owned by the user meshd runs as, mode 0600";
+
+const NETWORK_KEY_LEN: std::ops::RangeInclusive<usize> = 16..=1024;
 const SEED_LEN: usize = ed25519_dalek::SECRET_KEY_LENGTH;
 const FILE_LEN: usize = 2 * SEED_LEN + 1;
 const MODE: u32 = 0o600;
@@ -79,6 +85,12 @@ pub enum IdentityError {
         /// The identity file.
         path: PathShown,
     },
+    /// Not a secret of a network.
+    #[error("{path} holds no secret of 16 to 1024 bytes")]
+    NoSecret {
+        /// The file of the network's key.
+        path: PathShown,
+    },
     /// The system gave no random bytes.
     #[error("no random bytes for a new key: {0}")]
     Random(getrandom::Error),
@@ -116,23 +128,55 @@ pub fn load_or_create(path: &Path) -> Result<SigningKey, IdentityError> {
 /// # Errors
 /// The file is missing or not as [`ALLOWED`] says.
 pub fn load(path: &Path) -> Result<SigningKey, IdentityError> {
+    let file = open(path)?;
+    match check_file(path, &file)? {
+        len if len == FILE_LEN as u64 => read_key(path, file),
+        len => Err(IdentityError::Length {
+            path: shown(path),
+            len,
+        }),
+    }
+}
+
+/// Reads the secret that the nodes of a network share: everything in the file at `path` but
+/// blanks and line ends around it, so that it may be written with an editor.
+///
+/// # Errors
+/// The file is missing or not as [`NETWORK_KEY_ALLOWED`] says.
+pub fn load_network_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+    let file = open(path)?;
+    check_file(path, &file)?;
+    let limit = *NETWORK_KEY_LEN.end() + 2;
+    // Room for everything that may be read: growing would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    file.take(limit as u64)
+        .read_to_end(&mut bytes)
+        .map_err(|error| io_error(path, "read", error))?;
+    let secret = Zeroizing::new(bytes.trim_ascii().to_vec());
+    if NETWORK_KEY_LEN.contains(&secret.len()) {
+        Ok(secret)
+    } else {
+        Err(IdentityError::NoSecret { path: shown(path) })
+    }
+}
+
+fn open(path: &Path) -> Result<File, IdentityError> {
     // Opening a FIFO would otherwise wait for a writer. Everything is asked of the open file, so
     // that it cannot be exchanged between check and use.
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path);
-    let file = match opened {
+    match opened {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(IdentityError::Missing { path: shown(path) });
+            Err(IdentityError::Missing { path: shown(path) })
         }
-        opened => opened.map_err(|error| io_error(path, "read", error))?,
-    };
-    check_file(path, &file)?;
-    read_key(path, file)
+        opened => opened.map_err(|error| io_error(path, "read", error)),
+    }
 }
 
-fn check_file(path: &Path, file: &File) -> Result<(), IdentityError> {
+/// Checks that nobody else may read the file. Returns its length.
+fn check_file(path: &Path, file: &File) -> Result<u64, IdentityError> {
     let metadata = file
         .metadata()
         .map_err(|error| io_error(path, "read", error))?;
@@ -154,10 +198,7 @@ fn check_file(path: &Path, file: &File) -> Result<(), IdentityError> {
             mode: metadata.mode() & 0o7777,
         });
     }
-    match metadata.len() {
-        len if len == FILE_LEN as u64 => Ok(()),
-        len => Err(IdentityError::Length { path, len }),
-    }
+    Ok(metadata.len())
 }
 
 fn read_key(path: &Path, mut file: File) -> Result<SigningKey, IdentityError> {

@@ -1,4 +1,5 @@
-//! The state directory: the lock that keeps two daemons apart, and the receipt log.
+//! The state directory: the lock that keeps two daemons apart, the receipt log, and the number
+//! of starts.
 //!
 //! The log is written before anything that depends on it is sent, and synced: a node never signs
 //! below what it signed, whatever happens to its power. A record is about 300 bytes and comes
@@ -18,6 +19,8 @@ use tracing::warn;
 /// The receipt log in the state directory.
 pub const LOG_FILE: &str = "receipts.log";
 const LOCK_FILE: &str = "lock";
+/// How often the node was started: decimal digits and a newline.
+pub const EPOCH_FILE: &str = "epoch";
 /// Receipts are nobody else's business.
 const FILE_MODE: u32 = 0o600;
 
@@ -53,6 +56,7 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
 /// The state directory, ours while this lives.
 #[derive(Debug)]
 pub struct Store {
+    directory: PathBuf,
     log: LogFile,
     _lock: Flock<File>,
 }
@@ -71,7 +75,54 @@ impl Store {
         fs::create_dir_all(directory).map_err(io_error(directory))?;
         let lock = lock(directory)?;
         let (log, state) = LogFile::open(directory.join(LOG_FILE), &Header { network, owner })?;
-        Ok((Self { log, _lock: lock }, state))
+        let store = Self {
+            directory: directory.to_owned(),
+            log,
+            _lock: lock,
+        };
+        Ok((store, state))
+    }
+
+    /// Begins another epoch: the number of this start. If the file cannot be read, counting
+    /// begins anew; neighbors who remember more will tell.
+    ///
+    /// # Errors
+    /// The number cannot be saved.
+    pub fn begin_epoch(&self) -> Result<u32, StoreError> {
+        let path = self.directory.join(EPOCH_FILE);
+        let last = match fs::read_to_string(&path) {
+            Ok(text) => text.trim_end().parse().unwrap_or_else(|_| {
+                warn!(path = %path.display(), "not a number of starts, counting begins anew");
+                0
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(io_error(&path)(error)),
+        };
+        let epoch = u32::saturating_add(last, 1);
+        self.save_epoch(epoch)?;
+        Ok(epoch)
+    }
+
+    /// Keeps the number of the present epoch. The file is complete or the one before.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save_epoch(&self, epoch: u32) -> Result<(), StoreError> {
+        let path = self.directory.join(EPOCH_FILE);
+        let temporary = self.directory.join(format!(".{EPOCH_FILE}"));
+        let write = || {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(FILE_MODE)
+                .open(&temporary)?;
+            writeln!(file, "{epoch}")?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(io_error(&path))
     }
 
     /// Appends a record and syncs it.
@@ -286,6 +337,20 @@ mod tests {
                 "cut at {len}"
             );
         }
+    }
+
+    #[test]
+    fn every_start_has_a_higher_epoch() {
+        let directory = tempfile::tempdir().unwrap();
+        for epoch in [1, 2, 3] {
+            let (store, _) = open(directory.path()).unwrap();
+            assert_eq!(store.begin_epoch().unwrap(), epoch);
+        }
+        let (store, _) = open(directory.path()).unwrap();
+        store.save_epoch(77).unwrap();
+        assert_eq!(store.begin_epoch().unwrap(), 78);
+        fs::write(directory.path().join(EPOCH_FILE), "many\n").unwrap();
+        assert_eq!(store.begin_epoch().unwrap(), 1, "neighbors will tell");
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub const PORT: u16 = 5525;
 /// All meshd routers on a link: a link-local multicast group (RFC 4291 §2.7).
 pub const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6d73);
 
+/// Internetwork control (RFC 2474 §4.2.2.2): radios and queues send it ahead of the traffic whose
+/// way it keeps open.
+const TRAFFIC_CLASS: u32 = 0xc0;
+
 /// The largest datagram taken; jumbo frames included.
 const MAX_DATAGRAM: usize = 16 * 1024;
 
@@ -128,6 +132,7 @@ fn open(ifindex: IfIndex, name: &str) -> io::Result<UdpSocket> {
     socket.set_multicast_if_v6(ifindex.0)?;
     socket.set_multicast_loop_v6(false)?;
     socket.join_multicast_v6(&GROUP, ifindex.0)?;
+    socket.set_tclass_v6(TRAFFIC_CLASS)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).into())?;
     UdpSocket::from_std(socket.into())

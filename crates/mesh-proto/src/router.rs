@@ -256,6 +256,8 @@ pub struct Router {
     flush_at: Option<Instant>,
     /// Originators for which there may soon be a better route.
     contested: BTreeSet<OriginatorId>,
+    /// Originators with a backup the RIB does not know yet, and when to tell it.
+    new_backups: BTreeMap<OriginatorId, Instant>,
     /// Originators without a feasible route, and when to ask for one.
     requests: BTreeMap<OriginatorId, Instant>,
     /// Originators whose traffic has just taken another way.
@@ -317,6 +319,7 @@ impl Router {
             pending_records: BTreeSet::new(),
             flush_at: None,
             contested: BTreeSet::new(),
+            new_backups: BTreeMap::new(),
             requests: BTreeMap::new(),
             moved: BTreeSet::new(),
             rng,
@@ -522,6 +525,7 @@ impl Router {
             self.settle_link(now, link);
         }
         self.settle_contests(now);
+        self.settle_backups(now);
         self.request_missing_records(now);
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRY_INTERVAL;

@@ -72,6 +72,13 @@ impl Config {
                 return Err(Fault::new(root.key("identity"), what, allowed));
             }
         }
+        if let Some(path) = self.network_key()
+            && let Err(error) = identity::load_network_key(path)
+        {
+            let what = one_line(&error.to_string());
+            let key = root.key("network_key");
+            return Err(Fault::new(key, what, identity::NETWORK_KEY_ALLOWED));
+        }
         check_place(root.key("state"), Some(self.state()))?;
         check_place(root.key("control"), self.control().parent())
     }

@@ -68,7 +68,7 @@ impl View<'_> {
         let counters = self.router.counters();
         let reachable = self
             .router
-            .originators(self.now)
+            .originators()
             .filter(|o| o.metric.is_finite());
         let usable = self
             .router
@@ -89,7 +89,7 @@ impl View<'_> {
             originators: count(reachable),
             gateways: count(
                 self.router
-                    .gateways(self.now)
+                    .gateways()
                     .filter(|g| g.path.is_finite()),
             ) + u32::from(self.uplink.is_some()),
             counters: Counters {
@@ -138,7 +138,7 @@ impl View<'_> {
         match self.internet.way() {
             Some(Way::Own(interface)) => Internet::through_own_uplink(interface.clone(), since_s),
             Some(Way::Gateway(id)) => {
-                let Some(path) = self.router.originator(self.now, *id) else {
+                let Some(path) = self.router.originator(*id) else {
                     return offline();
                 };
                 let (Some(hops), Some(link)) = (path.hops, path.next_hop) else {
@@ -161,7 +161,15 @@ impl View<'_> {
             };
             format!("{prefix} is announced by {other} as well: {loser}")
         });
-        self.warnings.iter().cloned().chain(conflicts).collect()
+        let double = self.router.duplicate_identity().map(|at| {
+            format!(
+                "another node uses the key of this one (noticed {} s ago): one of them needs a key \
+                 of its own",
+                self.age_s(at)
+            )
+        });
+        let own = self.warnings.iter().cloned().chain(double);
+        own.chain(conflicts).collect()
     }
 
     fn neighbors(&self) -> Neighbors {
@@ -200,7 +208,7 @@ impl View<'_> {
     fn originators(&self) -> Originators {
         let originators = self
             .router
-            .originators(self.now)
+            .originators()
             .map(|o| self.originator(&o));
         Originators {
             schema: SCHEMA,
@@ -270,7 +278,7 @@ impl View<'_> {
             Target::Tunnel { peer } => Some(peer),
             Target::NextHop { .. } => claimant,
         };
-        let metric = destination.and_then(|id| self.router.originator(self.now, id));
+        let metric = destination.and_then(|id| self.router.originator(id));
         let metric_us = metric.and_then(|originator| finite_us(originator.metric));
         Route {
             table,
@@ -291,7 +299,7 @@ impl View<'_> {
 
     fn gateways(&self) -> Gateways {
         let own = self.uplink.and_then(|_| self.own_gateway());
-        let mut others: Vec<GatewayView> = self.router.gateways(self.now).collect();
+        let mut others: Vec<GatewayView> = self.router.gateways().collect();
         others.sort_by_key(|gateway| (gateway.path.plus(gateway.uplink), gateway.id));
         let best = others.first().map(|gateway| gateway.id);
         let others = others
@@ -317,7 +325,7 @@ impl View<'_> {
         gateway.selected = view.in_use_since.is_some();
         gateway.reason = self.gateway_reason(view, best);
         gateway.metric_us = view.path.as_us().into();
-        let path = self.router.originator(self.now, view.id);
+        let path = self.router.originator(view.id);
         gateway.hops = path.and_then(|path| path.hops).map(u32::from);
         Some(gateway)
     }

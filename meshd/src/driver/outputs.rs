@@ -74,6 +74,16 @@ impl Driver {
                 );
             }
             Event::GatewaysChanged => self.count_gateways(),
+            Event::EpochBegun(epoch) => {
+                info!(epoch, "neighbors remember a later start than we do: going on from there");
+                if let Err(error) = self.store.save_epoch(epoch) {
+                    error!(%error, "number of starts cannot be saved");
+                }
+            }
+            Event::DuplicateIdentity => error!(
+                node = %self.router.id(),
+                "another node uses the key of this one: one of them needs a key of its own"
+            ),
             Event::Ipv4Moved(address) => {
                 warn!(%address, "IPv4 mesh address taken by another node, moved on");
                 self.configure_kernel();

@@ -49,6 +49,9 @@ pub(super) struct Originator {
     pub(super) selected: Option<LinkId>,
     /// The best of the other usable routes.
     pub(super) backup: Option<LinkId>,
+    /// The backup that the kernel's routes are grouped by: an older value of `backup`, because it
+    /// comes and goes with every wave of OGMs.
+    pub(super) announced_backup: Option<LinkId>,
     /// A route that is better than the one in use, and since when.
     pub(super) challenger: Option<(LinkId, Instant)>,
     pub(super) said: Option<Said>,
@@ -68,6 +71,7 @@ impl Originator {
             feasibility: None,
             selected: None,
             backup: None,
+            announced_backup: None,
             challenger: None,
             said: None,
             asked: None,

@@ -107,6 +107,8 @@ impl Router {
             }
         };
         if !fresh {
+            // Or it lost count, and began again with the same epoch.
+            self.tell_outdated(now, link, source);
             return Err(DropReason::Replayed);
         }
         if self.neighbors.get(&link).is_some_and(|it| it.epoch < epoch) {

@@ -103,8 +103,8 @@ impl Router {
         }
         if before.0 != after.0 {
             self.follow_selection(now, id, before.0, after.0);
-        } else if before.1 != after.1 {
-            self.settle_claims(now, id);
+        } else if before.1 != after.1 && after.1.is_some() {
+            self.new_backups.entry(id).or_insert(now + DWELL);
         }
         self.ask_if_starved(now, id);
         self.tell_if_notable(now, id);
@@ -129,8 +129,24 @@ impl Router {
             if before.is_some() != after.is_some() {
                 originator.since = now;
             }
+            originator.announced_backup = originator.backup;
         }
         self.settle_claims(now, id);
+    }
+
+    /// Groups the kernel's routes by backups that have lasted for a while.
+    pub(super) fn settle_backups(&mut self, now: Instant) {
+        let due = self.new_backups.iter().filter(|(_, at)| **at <= now);
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.new_backups.remove(&id);
+            if let Some(originator) = self.originators.get_mut(&id)
+                && originator.backup.is_some()
+                && originator.backup != originator.announced_backup
+            {
+                originator.announced_backup = originator.backup;
+                self.settle_claims(now, id);
+            }
+        }
     }
 
     /// Looks whether challengers have been better for long enough.
