@@ -3,11 +3,12 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`topology`] | nodes and links: generated, or read from a file |
-//! | [`scenario`] | what happens to a mesh and when, as data |
+//! | [`scenario`] | what happens to a mesh and when, as data; scenarios by name |
+//! | [`flows`] | traffic: between whom packets flow all the time |
 //! | [`simulation`] | virtual time: the event queue and its dispatch |
-//! | [`node`] | a node: the core, fed as the daemon feeds it, and a kernel's routes |
+//! | [`node`] | a node: the core, fed as the daemon feeds it |
 //! | [`radio`] | links: who hears whom, what is lost, how long it takes |
-//! | [`watch`] | what is checked and measured while the mesh runs: loops, reachability |
+//! | [`watch`] | what is checked and measured while the mesh runs: loops, outages, traffic |
 //! | [`oracle`] | shortest paths, computed with knowledge of the whole mesh |
 //! | [`report`] | the figures of a run, for people and for programs |
 //!
@@ -17,6 +18,7 @@
 //! and timers; what the watch knows never flows back. Every event that changed a node's routes
 //! is followed by a loop check.
 
+pub mod flows;
 pub mod node;
 pub mod oracle;
 mod queue;
@@ -29,8 +31,9 @@ pub mod topology;
 mod trace;
 pub mod watch;
 
+pub use flows::Flow;
 pub use node::NodeIndex;
 pub use report::Report;
-pub use scenario::{Action, Step};
+pub use scenario::{Action, Plan, Step};
 pub use simulation::{Options, Simulation};
 pub use topology::Topology;

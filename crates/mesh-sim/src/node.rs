@@ -1,4 +1,4 @@
-//! A simulated node: the core, fed as the daemon feeds it, and a kernel that has routes.
+//! A simulated node: the core, fed as the daemon feeds it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,15 +6,14 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
-use ipnet::IpNet;
-use mesh_proto::rib::RouteKey;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::router::{Announcement, Start};
-use mesh_proto::{
-    IfIndex, Network, NodeId, OriginatorId, Route, RouteChange, Router, RouterConfig, Table, Target,
-};
-use rand_core::Rng;
+use mesh_proto::{IfIndex, Network, NodeId, OriginatorId, Route, Router, RouterConfig};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
 
 use crate::random;
+use crate::scenario::Inheritance;
 
 /// The one interface of every node.
 pub const INTERFACE: IfIndex = IfIndex(1);
@@ -46,88 +45,64 @@ impl fmt::Display for NodeIndex {
     }
 }
 
-/// The routes in a node's kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fib {
-    routes: BTreeMap<RouteKey, Target>,
-    refused: u64,
-}
-
-impl Fib {
-    /// The routes.
-    pub fn routes(&self) -> impl Iterator<Item = Route> {
-        self.routes.iter().map(|(&(table, prefix), &target)| Route {
-            table,
-            prefix,
-            target,
-        })
-    }
-
-    /// The route for exactly `prefix`.
-    pub fn get(&self, table: Table, prefix: IpNet) -> Option<Target> {
-        self.routes.get(&(table, prefix)).copied()
-    }
-
-    /// Changes that a kernel would have refused: removals of routes it does not have.
-    pub const fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    pub(crate) fn change(&mut self, change: RouteChange) {
-        match change {
-            RouteChange::Set(route) => {
-                self.routes.insert(route.key(), route.target);
-            }
-            RouteChange::Remove { table, prefix } => {
-                if self.routes.remove(&(table, prefix)).is_none() {
-                    self.refused += 1;
-                }
-            }
-        }
-    }
-
-    pub(crate) fn flush(&mut self) -> Vec<RouteKey> {
-        std::mem::take(&mut self.routes).into_keys().collect()
-    }
-}
-
 /// What makes a node who it is, and what it has.
 #[derive(Debug)]
 pub struct Node {
     index: NodeIndex,
     key: SigningKey,
     id: OriginatorId,
+    /// Its own address, as a prefix.
+    host: IpNet,
     seed: u64,
-    boots: u32,
+    luck: ChaCha8Rng,
+    /// How often it was started.
+    lives: u64,
+    /// Its IPv4 address in the mesh, while its daemon runs.
+    ipv4: Option<IpNet>,
+    /// What its disk remembers: the number of its present life.
+    epoch: u32,
     /// What it tells about itself.
     pub(crate) announcement: Announcement,
     /// Its daemon, while that runs.
     pub(crate) router: Option<Router>,
-    /// Its kernel's routes.
-    pub(crate) fib: Fib,
+    /// Its kernel's routes into tunnels; those to neighbors stand in the table of all kernels.
+    pub(crate) tunnels: BTreeMap<IpNet, OriginatorId>,
     /// When its timer runs out.
     pub(crate) timer: Option<Duration>,
+    /// When its daemon was last started or ended.
+    pub(crate) changed: Duration,
+    /// Whether it is not switched on with the others.
+    pub(crate) is_late: bool,
 }
 
 impl Node {
     /// Node number `index` of the run with `seed`; both together make its key.
-    pub(crate) fn new(index: NodeIndex, seed: u64) -> Self {
+    pub(crate) fn new(index: NodeIndex, seed: u64, network: &Network) -> Self {
         let mut rng = random::stream(seed, random::KEYS);
         // 32 bytes of key and 8 of seed are ten words of 32 bits.
         rng.set_word_pos(10 * index.0 as u128);
         let mut secret = [0; 32];
         rng.fill_bytes(&mut secret);
         let key = SigningKey::from_bytes(&secret);
+        let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
+        let seed = rng.next_u64();
+        let mut luck = ChaCha8Rng::seed_from_u64(seed);
         Self {
             index,
-            id: NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id(),
+            id,
             key,
-            seed: rng.next_u64(),
-            boots: 0,
+            host: IpNet::V6(Ipv6Net::from(network.mesh_ipv6(id))),
+            epoch: first_epoch(&mut luck),
+            seed,
+            luck,
+            lives: 0,
+            ipv4: None,
             announcement: Announcement::default(),
             router: None,
-            fib: Fib::default(),
+            tunnels: BTreeMap::new(),
             timer: None,
+            changed: Duration::ZERO,
+            is_late: false,
         }
     }
 
@@ -136,37 +111,78 @@ impl Node {
         self.id
     }
 
-    /// Its kernel's routes.
-    pub const fn fib(&self) -> &Fib {
-        &self.fib
+    /// Its own address, as a route's prefix.
+    pub const fn host(&self) -> IpNet {
+        self.host
     }
 
-    /// Starts the daemon.
-    pub(crate) fn start(&mut self, network: &Network, warm: bool, now: Instant) {
-        self.boots += 1;
-        let start = if warm {
-            Start::Warm(self.fib.routes().collect())
-        } else {
-            Start::Cold
+    /// Whether its daemon runs.
+    pub const fn runs(&self) -> bool {
+        self.router.is_some()
+    }
+
+    /// Whether it offers a way to the Internet.
+    pub const fn is_gateway(&self) -> bool {
+        self.runs() && self.announcement.gateway.is_some()
+    }
+
+    /// Starts the daemon; `routes` are those in its kernel.
+    pub(crate) fn start(
+        &mut self,
+        network: &Network,
+        how: Inheritance,
+        routes: Vec<Route>,
+        now: Instant,
+    ) {
+        self.epoch = match how {
+            Inheritance::Warm | Inheritance::Cold => self.epoch + 1,
+            Inheritance::Lost => first_epoch(&mut self.luck),
         };
-        let seed = self.seed.wrapping_add(self.boots.into());
-        let config = RouterConfig::new(network.clone(), start, self.boots, seed);
+        let start = match how {
+            Inheritance::Warm => Start::Warm(routes),
+            Inheritance::Cold | Inheritance::Lost => Start::Cold,
+        };
+        self.lives += 1;
+        let seed = self.seed.wrapping_add(self.lives);
+        let config = RouterConfig::new(network.clone(), start, self.epoch, seed);
         let mut router = Router::new(config, self.key.clone(), self.announcement.clone(), now);
         router.handle_interface_up(now, INTERFACE, self.index.address(), MTU);
         self.router = Some(router);
+        self.note_ipv4();
+    }
+
+    /// Ends the daemon.
+    pub(crate) fn stop(&mut self) {
+        self.router = None;
+        self.note_ipv4();
+    }
+
+    /// Its IPv4 address in the mesh may have changed.
+    pub(crate) fn note_ipv4(&mut self) {
+        let record = self.router.as_ref().and_then(|r| r.record(self.id));
+        self.ipv4 = record.map(|r| IpNet::V4(Ipv4Net::from(r.record().ipv4)));
+    }
+
+    /// Tells the core that a neighbor carries traffic, or brings some.
+    pub(crate) fn tell_carrying(&mut self, _now: Instant, _neighbor: NodeIndex) {
+        // `Router::handle_carrying(now, INTERFACE, neighbor.address())`: this core takes no note
+        // of traffic, so there is nobody to tell.
     }
 
     /// Whether packets for `prefix` end here: the node says so itself.
-    pub(crate) fn owns(&self, network: &Network, prefix: IpNet) -> bool {
-        let host = match prefix {
-            IpNet::V6(net) => net.addr() == network.mesh_ipv6(self.id) && net.prefix_len() == 128,
-            IpNet::V4(net) => {
-                let record = self.router.as_ref().and_then(|r| r.record(self.id));
-                net.prefix_len() == 32 && record.is_some_and(|r| r.record().ipv4 == net.addr())
-            }
-        };
-        host || self.announcement.prefixes.contains(&prefix)
+    pub(crate) fn owns(&self, prefix: IpNet) -> bool {
+        prefix == self.host
+            || self.ipv4 == Some(prefix)
+            || self.announcement.prefixes.contains(&prefix)
     }
+}
+
+/// The epoch that a daemon begins with when its disk remembers nothing: some number, so that it
+/// may be above or below the one before.
+fn first_epoch(luck: &mut ChaCha8Rng) -> u32 {
+    /// Far more starts than any run has.
+    const SPAN: usize = 1 << 20;
+    u32::try_from(random::below(luck, SPAN)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -182,19 +198,10 @@ mod tests {
 
     #[test]
     fn nodes_differ_and_follow_from_seed_and_index() {
-        let id = |index, seed| Node::new(NodeIndex(index), seed).id();
+        let network = Network::new("simulated village");
+        let id = |index, seed| Node::new(NodeIndex(index), seed, &network).id();
         assert_eq!(id(1, 1), id(1, 1));
         assert_ne!(id(1, 1), id(2, 1));
         assert_ne!(id(1, 1), id(1, 2));
-    }
-
-    #[test]
-    fn the_kernel_refuses_to_remove_what_it_has_not() {
-        let mut fib = Fib::default();
-        fib.change(RouteChange::Remove {
-            table: Table::Mesh,
-            prefix: "10.0.0.0/24".parse().unwrap(),
-        });
-        assert_eq!(fib.refused(), 1);
     }
 }

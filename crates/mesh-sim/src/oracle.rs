@@ -41,7 +41,8 @@ pub fn distances(
             Some(distance @ None) => *distance = Some(cost),
             _ => continue,
         }
-        for (next, _) in radio.neighbors(node).filter(|(next, _)| works(*next)) {
+        let neighbors = radio.neighbors(node).iter().map(|d| d.to);
+        for next in neighbors.filter(|next| works(*next)) {
             if let Some(link) = link_cost(radio, node, next) {
                 open.push(Reverse((Cost(cost + link), next)));
             }
@@ -70,13 +71,11 @@ impl Ord for Cost {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::topology::{self, Link, Topology};
 
     fn radio(topology: &Topology) -> Radio {
-        Radio::new(topology, 0.0, Duration::ZERO)
+        Radio::new(topology, 0.0)
     }
 
     #[test]

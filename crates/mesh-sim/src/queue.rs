@@ -1,53 +1,86 @@
 //! The event queue.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::NodeIndex;
 
 /// Something that happens at a moment of virtual time.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A packet arrives.
-    Deliver {
-        to: NodeIndex,
-        from: NodeIndex,
-        bytes: Rc<[u8]>,
-    },
+    /// A packet arrives at all who hear it.
+    Deliver(Box<Delivery>),
     /// A node's timer runs out, if it is still set to this moment.
     Timer(NodeIndex),
     /// A node is switched on.
     PowerOn(NodeIndex),
     /// A step of the scenario, by its place in it.
     Step(usize),
+    /// Nodes on the paths of active flows are told what they carry.
+    Carry,
+}
+
+/// A packet on the air. One event for all who hear it keeps the queue short.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) from: NodeIndex,
+    pub(crate) to: Vec<NodeIndex>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Events in order of time. Those of one moment keep the order in which they were pushed, so
 /// that a run does not depend on how a heap breaks ties.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<(Duration, u64, Event)>>,
+    heap: BinaryHeap<Reverse<Entry>>,
     pushed: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Duration,
+    age: u64,
+    event: Event,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, at: Duration, event: Event) {
-        self.heap.push(Reverse((at, self.pushed, event)));
+        let age = self.pushed;
+        self.heap.push(Reverse(Entry { at, age, event }));
         self.pushed += 1;
     }
 
     /// The next event, if it is not after `until`.
     pub(crate) fn pop(&mut self, until: Duration) -> Option<(Duration, Event)> {
-        let Reverse((at, ..)) = self.heap.peek()?;
-        if *at > until {
+        let Reverse(first) = self.heap.peek()?;
+        if first.at > until {
             return None;
         }
-        let Reverse((at, _, event)) = self.heap.pop()?;
+        let Reverse(Entry { at, event, .. }) = self.heap.pop()?;
         Some((at, event))
     }
 }
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.age).cmp(&(other.at, other.age))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Entry {}
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,27 @@
 //! The figures of a run, for people and for programs.
 
-use std::fmt;
+mod control;
+mod cost;
+mod outages;
+mod paths;
+mod seeds;
+mod text;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::watch::{Cycle, Phase};
-use crate::{NodeIndex, Simulation, oracle};
+pub use control::Control;
+pub use cost::Cost;
+pub use outages::{Kind, Outages};
+pub use paths::{PathCost, routed_cost};
+pub use seeds::Seeds;
+
+use crate::watch::{Arrival, Cycle, Phase};
+use crate::{NodeIndex, Simulation};
 
 /// Version of the report's form; rises when a field changes its meaning or goes.
-const SCHEMA: u32 = 1;
-/// The steady state is measured over this many seconds at the end.
-const STEADY_SECONDS: usize = 10;
+const SCHEMA: u32 = 2;
 
 /// What a run showed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,10 +30,14 @@ pub struct Report {
     pub schema: u32,
     /// The topology as it was asked for.
     pub topology: String,
+    /// The scenario as it was asked for.
+    pub scenario: Option<String>,
     /// Nodes.
     pub nodes: usize,
-    /// Links.
+    /// Links at the start.
     pub links: usize,
+    /// Flows of traffic.
+    pub flows: usize,
     /// The seed; the same seed gives the same run.
     pub seed: u64,
     /// Broadcasts lost on links of which the topology says nothing else, %.
@@ -38,22 +52,36 @@ pub struct Report {
     pub loops: Loops,
     /// Pairs of nodes at the end.
     pub pairs: Pairs,
+    /// Virtual time from the start until all pairs were routed, s; `null` if they never were
+    /// before the first step.
+    pub cold_start_s: Option<f64>,
+    /// All outages, by the kind of step before them.
+    pub outages: Vec<Kind>,
     /// How the mesh came up and recovered from each step of the scenario.
     pub phases: Vec<PhaseFigures>,
     /// How good the paths are at the end; `null` if no pair is routed.
     pub path_cost: Option<PathCost>,
     /// Control traffic over the whole run.
     pub control: Control,
-    /// Control traffic over the last ten seconds.
+    /// Control traffic over the last half of the run.
     pub control_steady: Control,
     /// Changes to kernels' routes.
     pub route_changes: u64,
+    /// How often a next hop to a node gave way to another over the last half of the run, per
+    /// node and hour. Where nothing happened, that is without cause.
+    pub switches_per_node_hour: f64,
+    /// Neighbors that were given up.
+    pub neighbor_drops: u64,
+    /// Those of them without a cause: nothing happened to the link or to either node.
+    pub neighbor_drops_without_cause: u64,
     /// Removals of routes that a kernel did not have. Must be 0.
     pub refused_changes: u64,
     /// Timers that asked to be called again at once. Must be 0.
     pub busy_timers: u64,
     /// Events the simulator handled.
     pub events: u64,
+    /// What the run took of the machine; differs from run to run.
+    pub cost: Option<Cost>,
 }
 
 /// Loops that were seen. Each change of a route is followed by a check.
@@ -94,74 +122,98 @@ pub struct Pairs {
 pub struct PhaseFigures {
     /// What began it.
     pub label: String,
+    /// What kind of step that was.
+    pub kind: String,
     /// When it began, s.
     pub at_s: f64,
     /// How long it took until all pairs were routed, s; `null` if they never were.
     pub routed_after_s: Option<f64>,
+    /// How long it took until all nodes had a way to the Internet, s; `null` if they never had,
+    /// or if there is no gateway.
+    pub online_after_s: Option<f64>,
     /// How often that was lost again.
     pub relapses: u32,
     /// For how long pairs had no path, summed over pairs, s.
     pub unrouted_pair_s: f64,
     /// Changes to kernels' routes.
     pub route_changes: u64,
+    /// Outages of pairs that began in this phase.
+    pub pairs: Outages,
+    /// Those of pairs between which traffic flows.
+    pub flows: Outages,
+    /// Outages of nodes' ways to the Internet.
+    pub uplinks: Outages,
+    /// What a check in this phase found.
+    pub check: Option<Check>,
 }
 
-/// The cost of paths in use, over the cost of the shortest possible.
+/// What of all pairs got through at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct PathCost {
-    /// The sum of all over the sum of the shortest.
-    pub mean_ratio: f64,
-    /// That of the worst pair.
-    pub worst_ratio: f64,
-}
-
-/// Routing's own traffic, UDP payload.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Control {
-    /// Packets that a node sends in a second.
-    pub packets_per_node_s: f64,
-    /// Bytes that a node sends in a second.
-    pub bytes_per_node_s: f64,
+pub struct Check {
+    /// How long after the step, s.
+    pub after_s: f64,
+    /// Pairs that were routed, of those that could be, %.
+    pub routed_percent: f64,
+    /// Packets that would arrive, were one sent for each pair that could be routed, %.
+    pub delivered_percent: f64,
 }
 
 impl Report {
-    /// The figures of `simulation` so far; `topology` is what it is called.
-    pub fn new(simulation: &Simulation, topology: &str) -> Self {
+    /// The figures of `simulation` so far; `topology` and `scenario` are what these are called.
+    pub fn new(simulation: &Simulation, topology: &str, scenario: Option<&str>) -> Self {
         let options = simulation.options();
         let (unrouted, possible) = simulation.unrouted_pairs();
-        let (seen, contested) = simulation.cycles_seen();
-        let cycles = simulation.cycles().iter();
-        let fibs = || simulation.nodes().map(|node| simulation.node(node).fib());
+        let faults = simulation.faults();
+        let phases = simulation.phases();
+        let seconds = usize::try_from(simulation.now().as_secs()).unwrap_or(usize::MAX);
         Self {
             schema: SCHEMA,
             topology: topology.to_owned(),
+            scenario: scenario.map(str::to_owned),
             nodes: simulation.topology().nodes.len(),
             links: simulation.topology().links.len(),
+            flows: simulation.flows(),
             seed: options.seed,
             loss_percent: options.loss * 100.0,
             delay_ms: options.delay.as_secs_f64() * 1000.0,
             duration_s: simulation.now().as_secs_f64(),
             trace_hash: format!("{:016x}", simulation.trace_hash()),
-            loops: Loops {
-                seen,
-                contested,
-                first: cycles.map(|cycle| Loop::new(simulation, cycle)).collect(),
-            },
+            loops: Loops::new(simulation),
             pairs: Pairs { possible, unrouted },
-            phases: simulation.phases().iter().map(PhaseFigures::new).collect(),
-            path_cost: path_cost(simulation),
-            control: control(simulation, usize::MAX),
-            control_steady: control(simulation, STEADY_SECONDS),
-            route_changes: simulation.phases().iter().map(|p| p.route_changes).sum(),
-            refused_changes: fibs().map(crate::node::Fib::refused).sum(),
-            busy_timers: simulation.busy_timers(),
+            cold_start_s: phases
+                .first()
+                .and_then(|start| seconds_of(start.routed_after)),
+            outages: Kind::all(&phases),
+            path_cost: PathCost::measure(simulation),
+            control: Control::measure(simulation, 0..seconds),
+            control_steady: Control::measure(simulation, seconds / 2..seconds),
+            route_changes: phases.iter().map(|p| p.route_changes).sum(),
+            switches_per_node_hour: switches(simulation, seconds / 2..seconds),
+            neighbor_drops: faults.drops,
+            neighbor_drops_without_cause: faults.drops_without_cause,
+            refused_changes: faults.refused_changes,
+            busy_timers: faults.busy_timers,
             events: simulation.events(),
+            phases: phases.iter().map(PhaseFigures::new).collect(),
+            cost: None,
         }
     }
 
     /// Whether there was no loop, and all pairs that could have a path have one.
     pub const fn is_good(&self) -> bool {
         self.loops.seen == 0 && self.pairs.unrouted == 0
+    }
+}
+
+impl Loops {
+    fn new(simulation: &Simulation) -> Self {
+        let faults = simulation.faults();
+        let cycles = simulation.cycles().iter();
+        Self {
+            seen: faults.cycles,
+            contested: faults.contested_cycles,
+            first: cycles.map(|cycle| Loop::new(simulation, cycle)).collect(),
+        }
     }
 }
 
@@ -180,179 +232,42 @@ impl Loop {
     }
 }
 
-impl fmt::Display for Loop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            seed,
-            at_s,
-            destination,
-            cycle,
-        } = self;
-        let first = cycle.first().map_or("", String::as_str);
-        let path = cycle.join(" → ");
-        write!(
-            f,
-            "seed {seed}, {at_s:.3} s, to {destination}: {path} → {first}"
-        )
-    }
-}
-
 impl PhaseFigures {
     fn new(phase: &Phase) -> Self {
         Self {
             label: phase.label.clone(),
+            kind: phase.kind.to_owned(),
             at_s: phase.at.as_secs_f64(),
-            routed_after_s: phase.routed_after.map(|d: Duration| d.as_secs_f64()),
+            routed_after_s: seconds_of(phase.routed_after),
+            online_after_s: seconds_of(phase.online_after),
             relapses: phase.relapses,
             unrouted_pair_s: phase.unrouted_pair_seconds,
             route_changes: phase.route_changes,
+            pairs: Outages::new(&phase.pairs),
+            flows: Outages::new(&phase.flows),
+            uplinks: Outages::new(&phase.uplinks),
+            check: phase.arrival.map(Check::new),
         }
     }
 }
 
-/// Compares every path in use with the oracle's.
-fn path_cost(simulation: &Simulation) -> Option<PathCost> {
-    let (mut routed_sum, mut shortest_sum, mut worst_ratio) = (0.0, 0.0, 0.0_f64);
-    for destination in simulation.nodes() {
-        let runs = |node| simulation.router(node).is_some();
-        let count = simulation.topology().nodes.len();
-        let shortest = oracle::distances(simulation.radio(), count, destination, runs);
-        for (node, shortest) in simulation.nodes().zip(shortest) {
-            let (Some(shortest), true) = (shortest, node != destination) else {
-                continue;
-            };
-            if let Some(routed) = routed_cost(simulation, node, destination) {
-                routed_sum += routed;
-                shortest_sum += shortest;
-                worst_ratio = worst_ratio.max(routed / shortest);
-            }
+impl Check {
+    fn new(arrival: Arrival) -> Self {
+        Self {
+            after_s: arrival.after.as_secs_f64(),
+            routed_percent: arrival.routed * 100.0,
+            delivered_percent: arrival.delivered * 100.0,
         }
     }
-    (shortest_sum > 0.0).then(|| PathCost {
-        mean_ratio: routed_sum / shortest_sum,
-        worst_ratio,
-    })
 }
 
-/// What the path in use costs by the oracle's reckoning; `None` if it leads nowhere.
-pub fn routed_cost(
-    simulation: &Simulation,
-    from: NodeIndex,
-    destination: NodeIndex,
-) -> Option<f64> {
-    let prefix = simulation.address(destination);
-    let (mut here, mut cost) = (from, 0.0);
-    for _ in simulation.nodes() {
-        if here == destination {
-            return Some(cost);
-        }
-        let next = simulation.next_hop(prefix, here)?;
-        cost += oracle::link_cost(simulation.radio(), here, next)?;
-        here = next;
-    }
-    None
+fn seconds_of(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2⁵²")]
-fn control(simulation: &Simulation, last: usize) -> Control {
-    let traffic = simulation.traffic();
-    let whole = usize::try_from(simulation.now().as_secs()).unwrap_or(usize::MAX);
-    let whole = whole.min(traffic.len());
-    let seconds = traffic.get(whole.saturating_sub(last)..whole);
-    let seconds = seconds.unwrap_or_default();
-    let node_seconds = (seconds.len() * simulation.topology().nodes.len()).max(1) as f64;
-    let sum = |of: fn(&crate::simulation::Traffic) -> u64| seconds.iter().map(of).sum::<u64>();
-    Control {
-        packets_per_node_s: sum(|t| t.packets) as f64 / node_seconds,
-        bytes_per_node_s: sum(|t| t.bytes) as f64 / node_seconds,
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, value: String| writeln!(f, "{name:<20} {value}");
-        row(
-            "topology",
-            format!(
-                "{}, {} nodes, {} links",
-                self.topology, self.nodes, self.links
-            ),
-        )?;
-        row(
-            "links",
-            format!("loss {} %, delay {} ms", self.loss_percent, self.delay_ms),
-        )?;
-        row("virtual time", format!("{} s", self.duration_s))?;
-        row("seed", self.seed.to_string())?;
-        row("trace hash", self.trace_hash.clone())?;
-        let Pairs { possible, unrouted } = self.pairs;
-        row(
-            "pairs",
-            format!("{possible} possible, {unrouted} unrouted at the end"),
-        )?;
-        if let Some(PathCost {
-            mean_ratio,
-            worst_ratio,
-        }) = self.path_cost
-        {
-            row(
-                "path cost / shortest",
-                format!("mean {mean_ratio:.3}, worst {worst_ratio:.3}"),
-            )?;
-        }
-        row("control", self.control.to_string())?;
-        row("control, last 10 s", self.control_steady.to_string())?;
-        row("route changes", self.route_changes.to_string())?;
-        row(
-            "loops",
-            format!(
-                "{}, for contested prefixes {}",
-                self.loops.seen, self.loops.contested
-            ),
-        )?;
-        for one in &self.loops.first {
-            row("", one.to_string())?;
-        }
-        if self.refused_changes + self.busy_timers > 0 {
-            row("refused changes", self.refused_changes.to_string())?;
-            row("busy timers", self.busy_timers.to_string())?;
-        }
-        self.fmt_phases(f)
-    }
-}
-
-impl Report {
-    fn fmt_phases(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f)?;
-        writeln!(
-            f,
-            "{:>8}  {:<28} {:>12} {:>9} {:>16} {:>14}",
-            "at s", "phase", "routed in s", "relapses", "unrouted pair-s", "route changes"
-        )?;
-        for phase in &self.phases {
-            let routed = phase.routed_after_s;
-            let routed = routed.map_or("never".to_owned(), |s| format!("{s:.2}"));
-            writeln!(
-                f,
-                "{:>8.2}  {:<28} {:>12} {:>9} {:>16.1} {:>14}",
-                phase.at_s,
-                phase.label,
-                routed,
-                phase.relapses,
-                phase.unrouted_pair_s,
-                phase.route_changes
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.0} B/s and {:.1} packets/s per node",
-            self.bytes_per_node_s, self.packets_per_node_s
-        )
-    }
+fn switches(simulation: &Simulation, seconds: std::ops::Range<usize>) -> f64 {
+    let nodes = simulation.topology().nodes.len().max(1) as f64;
+    let hours = seconds.len().max(1) as f64 / 3600.0;
+    simulation.switches(seconds) as f64 / nodes / hours
 }

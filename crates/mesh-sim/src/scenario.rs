@@ -1,40 +1,69 @@
 //! What happens to a mesh and when, as data.
 
+mod churn;
+mod named;
+
 use std::time::Duration;
 
 use mesh_proto::router::Announcement;
 
-use crate::{NodeIndex, Topology};
+use crate::{Flow, NodeIndex, Topology};
+pub use named::{Named, SCENARIOS};
 
 /// What a node's new daemon finds of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inheritance {
-    /// Nothing: the kernel's routes are removed.
+    /// The disk, but no routes: what losing power leaves.
     Cold,
-    /// The kernel's routes, which went on carrying traffic.
+    /// The disk and the kernel's routes, which went on carrying traffic.
     Warm,
+    /// Neither: the node forgot how often it was started before.
+    Lost,
 }
 
+/// Both ends of a link.
+pub type Ends = (NodeIndex, NodeIndex);
+
 /// A change to the mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// A link loses everything, in both directions.
     Cut(NodeIndex, NodeIndex),
     /// A cut link works as before.
     Heal(NodeIndex, NodeIndex),
-    /// A node's daemon ends. Warm: the kernel goes on with the routes it has (`kill -9`). Cold:
+    /// A link that a flow uses is cut, one whose ends stay connected; if there is none, any link
+    /// of which that is true.
+    CutInUse,
+    /// All these links are cut.
+    Partition(Vec<Ends>),
+    /// Links that were cut work as before, all of them.
+    HealAll,
+    /// Each of these links loses this share of broadcasts.
+    Fade(Vec<(Ends, f64)>),
+    /// All links lose what they lost at the start.
+    Clear,
+    /// The first links are cut, and the second are new.
+    Rewire(Vec<Ends>, Vec<Ends>),
+    /// A node's daemon ends. Warm: the kernel goes on with the routes it has (`kill -9`). Else
     /// they are gone, as after losing power.
     Stop(NodeIndex, Inheritance),
+    /// A node in the middle of a flow's path loses power, one without which the flow's ends stay
+    /// connected; if there is none, any node without which all others stay connected.
+    StopInUse,
     /// A stopped node's daemon is started.
     Start(NodeIndex, Inheritance),
+    /// All stopped nodes are switched on.
+    StartAll,
     /// A node's daemon ends, and at once another takes its place.
     Restart(NodeIndex, Inheritance),
     /// A node says something else about itself from now on.
     Announce(NodeIndex, Announcement),
+    /// Nothing happens, but it is counted what gets through.
+    Check,
 }
 
 /// An action and its time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// When, after the start of the run.
     pub at: Duration,
@@ -42,23 +71,59 @@ pub struct Step {
     pub action: Action,
 }
 
+/// A scenario for one topology: all that happens, and to whom.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What happens, in order of time.
+    pub steps: Vec<Step>,
+    /// Between whom traffic flows.
+    pub flows: Vec<Flow>,
+    /// Nodes that are not switched on with the others.
+    pub late: Vec<NodeIndex>,
+}
+
+impl Action {
+    /// What kind of step this is, in one word.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Cut(..) | Self::CutInUse => "cut",
+            Self::Heal(..) | Self::HealAll => "heal",
+            Self::Partition(_) => "partition",
+            Self::Fade(_) => "fade",
+            Self::Clear => "clear",
+            Self::Rewire(..) => "rewire",
+            Self::Stop(..) | Self::StopInUse => "stop",
+            Self::Start(..) | Self::StartAll => "start",
+            Self::Restart(..) => "restart",
+            Self::Announce(..) => "announce",
+            Self::Check => "check",
+        }
+    }
+
+    /// In words, with the nodes' names.
+    pub fn label(&self, topology: &Topology) -> String {
+        let name = |node: &NodeIndex| topology.nodes.get(node.0).map_or("?", String::as_str);
+        let kind = self.kind();
+        match self {
+            Self::Cut(a, b) | Self::Heal(a, b) => format!("{kind} {}-{}", name(a), name(b)),
+            Self::Stop(node, how) | Self::Start(node, how) | Self::Restart(node, how) => {
+                format!("{kind} {} {}", name(node), how.name())
+            }
+            Self::Announce(node, _) => format!("announcement of {}", name(node)),
+            Self::Partition(links) => format!("partition: {} links", links.len()),
+            Self::Fade(links) => format!("fade: {} links", links.len()),
+            Self::Rewire(links, _) => format!("rewire: {} links", links.len()),
+            Self::CutInUse | Self::StopInUse => format!("{kind}: nothing to"),
+            Self::HealAll | Self::StartAll => format!("{kind} all"),
+            Self::Clear | Self::Check => kind.to_owned(),
+        }
+    }
+}
+
 impl Step {
     /// The step `action` at `at`.
     pub const fn new(at: Duration, action: Action) -> Self {
         Self { at, action }
-    }
-
-    /// The action in words, with the nodes' names.
-    pub fn label(&self, topology: &Topology) -> String {
-        let name = |node: &NodeIndex| topology.nodes.get(node.0).map_or("?", String::as_str);
-        match &self.action {
-            Action::Cut(a, b) => format!("cut {}-{}", name(a), name(b)),
-            Action::Heal(a, b) => format!("heal {}-{}", name(a), name(b)),
-            Action::Stop(node, how) => format!("stop {} {}", name(node), how.name()),
-            Action::Start(node, how) => format!("start {} {}", name(node), how.name()),
-            Action::Restart(node, how) => format!("restart {} {}", name(node), how.name()),
-            Action::Announce(node, _) => format!("announcement of {}", name(node)),
-        }
     }
 
     /// Reads `A-B@SECONDS`: a link and a time.
@@ -103,6 +168,7 @@ impl Inheritance {
         match self {
             Self::Cold => "cold",
             Self::Warm => "warm",
+            Self::Lost => "lost",
         }
     }
 }

@@ -1,26 +1,31 @@
 //! Virtual time: the event queue and its dispatch.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `drive` | nodes: packets and timers in, what the core wants done out |
+//! | `steps` | steps of the scenario, and on whom those fall that leave it open |
+//! | `traffic` | flows: who carries them, and their outages |
 
-use std::rc::Rc;
+mod drive;
+mod steps;
+mod traffic;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ipnet::{IpNet, Ipv6Net};
-use mesh_proto::router::Transmit;
-use mesh_proto::{Network, Output, RouteChange, Router, Table, Target};
+use ipnet::IpNet;
+use mesh_proto::{Network, OriginatorId, Route, Router, Table, Target};
 use rand_chacha::ChaCha8Rng;
 
+use crate::flows::Flows;
 use crate::node::{INTERFACE, Node, NodeIndex};
 use crate::queue::{Event, Queue};
-use crate::radio::{Cast, Radio};
+use crate::radio::Radio;
 use crate::random;
-use crate::scenario::{Action, Inheritance, Step};
+use crate::scenario::{Plan, Step};
 use crate::topology::Topology;
 use crate::trace::Trace;
-use crate::watch::{Cycle, NextHops, Phase, Phases, Reach};
-
-/// How exactly the time at which pairs are routed is measured.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// Circles that are kept; all are counted.
-const CYCLES_KEPT: usize = 20;
+use crate::watch::{Cycle, NextHops, Phase, Phases, Reach, Sent, Traffic, Uplinks};
 
 /// What a run is made of besides its topology and scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,13 +52,22 @@ impl Options {
     }
 }
 
-/// What was sent in one second, by all nodes together.
+/// Counts of what should be 0, or nearly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Packets.
-    pub packets: u64,
-    /// Their bytes, UDP payload.
-    pub bytes: u64,
+pub struct Faults {
+    /// Circles for prefixes of one owner, which must not be.
+    pub cycles: u64,
+    /// Circles for prefixes that several nodes claim, on whose owner nodes may disagree for a
+    /// moment.
+    pub contested_cycles: u64,
+    /// How often a node's timer asked to be called again at once: a daemon would spin.
+    pub busy_timers: u64,
+    /// Changes that a kernel would have refused: removals of routes it does not have.
+    pub refused_changes: u64,
+    /// Neighbors given up.
+    pub drops: u64,
+    /// Those of them whose link was not touched for long before, and who ran all the time.
+    pub drops_without_cause: u64,
 }
 
 /// A mesh in virtual time.
@@ -68,18 +82,23 @@ pub struct Simulation {
     queue: Queue,
     steps: Vec<Step>,
     nodes: Vec<Node>,
+    by_id: BTreeMap<OriginatorId, NodeIndex>,
     radio: Radio,
     luck: ChaCha8Rng,
+    choices: ChaCha8Rng,
+    flows: Flows,
     next_hops: NextHops,
     reach: Reach,
+    uplinks: Uplinks,
+    /// [`Reach::flips`] when the uplinks were last looked at.
+    uplinks_flips: u64,
     phases: Phases,
-    looked_at: Duration,
     cycles: Vec<Cycle>,
-    cycles_seen: u64,
-    contested_cycles_seen: u64,
-    busy_timers: u64,
+    faults: Faults,
     events: u64,
-    traffic: Vec<Traffic>,
+    traffic: Traffic,
+    /// Next hops for nodes' own addresses that gave way to another, by seconds.
+    switches: Vec<u64>,
     trace: Trace,
 }
 
@@ -87,36 +106,52 @@ impl Simulation {
     /// A mesh of `topology` whose nodes are about to be switched on.
     pub fn new(topology: Topology, options: Options) -> Self {
         let network = Network::new("simulated village");
-        let indices = (0..topology.nodes.len()).map(NodeIndex);
-        let nodes: Vec<_> = indices
-            .map(|index| Node::new(index, options.seed))
+        let count = topology.nodes.len();
+        let nodes: Vec<_> = (0..count)
+            .map(|index| Node::new(NodeIndex(index), options.seed, &network))
             .collect();
-        let addresses = nodes.iter().map(|node| host(&network, node)).collect();
+        let by_id = nodes.iter().map(Node::id).zip((0..).map(NodeIndex));
         let mut simulation = Self {
             options,
             origin: Instant::now(),
             now: Duration::ZERO,
             queue: Queue::default(),
             steps: Vec::new(),
-            radio: Radio::new(&topology, options.loss, options.delay),
+            radio: Radio::new(&topology, options.loss),
             luck: random::stream(options.seed, random::LOSS),
-            next_hops: NextHops::default(),
-            reach: Reach::new(addresses),
+            choices: random::stream(options.seed, random::TARGETS),
+            flows: Flows::default(),
+            next_hops: NextHops::new(nodes.iter().map(Node::host).collect()),
+            reach: Reach::new(count),
+            uplinks: Uplinks::new(count),
+            uplinks_flips: 0,
             phases: Phases::default(),
-            looked_at: Duration::ZERO,
             cycles: Vec::new(),
-            cycles_seen: 0,
-            contested_cycles_seen: 0,
-            busy_timers: 0,
+            faults: Faults::default(),
             events: 0,
-            traffic: Vec::new(),
+            traffic: Traffic::new(count),
+            switches: Vec::new(),
             trace: Trace::new(),
+            by_id: by_id.collect(),
             topology,
             network,
             nodes,
         };
         simulation.switch_on();
         simulation
+    }
+
+    /// Adds what a scenario plans. To be called before time passes.
+    pub fn follow(&mut self, plan: Plan) {
+        for node in plan.late {
+            self.node_mut(node).is_late = true;
+        }
+        let nodes = &self.nodes;
+        let is_late = |node: NodeIndex| nodes.get(node.0).is_some_and(|n| n.is_late);
+        self.reach
+            .set_parts(self.now, self.radio.parts(|node| !is_late(node)));
+        plan.flows.into_iter().for_each(|flow| self.add_flow(flow));
+        plan.steps.into_iter().for_each(|step| self.schedule(step));
     }
 
     /// Adds a step to the scenario. One whose time has passed is taken at once.
@@ -129,14 +164,10 @@ impl Simulation {
     /// Lets virtual time pass up to `until`, that moment included.
     pub fn run_until(&mut self, until: Duration) {
         while let Some((at, event)) = self.queue.pop(until) {
-            if at >= self.looked_at + LOOK_INTERVAL {
-                self.look();
-            }
             self.now = at;
-            self.events += 1;
             self.handle(event);
+            self.look();
         }
-        self.look();
         self.now = self.now.max(until);
         self.phases.add_up(self.now);
     }
@@ -181,7 +212,7 @@ impl Simulation {
     }
 
     /// All nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeIndex> {
+    pub fn nodes(&self) -> impl Iterator<Item = NodeIndex> + use<> {
         (0..self.nodes.len()).map(NodeIndex)
     }
 
@@ -192,19 +223,45 @@ impl Simulation {
 
     /// A node's own address, as a route's prefix.
     pub fn address(&self, index: NodeIndex) -> IpNet {
-        host(&self.network, self.node(index))
+        self.node(index).host()
     }
 
     /// The node to which `node` sends packets for `prefix`.
     pub fn next_hop(&self, prefix: IpNet, node: NodeIndex) -> Option<NodeIndex> {
-        self.next_hops.get(prefix, node)
+        self.next_hops.for_prefix(prefix, node)
+    }
+
+    /// The node to which `node` sends packets for the address of `destination`.
+    pub fn next_hop_to(&self, destination: NodeIndex, node: NodeIndex) -> Option<NodeIndex> {
+        self.next_hops.get(destination.0, node)
+    }
+
+    /// The routes in a node's kernel, in order.
+    pub fn routes(&self, index: NodeIndex) -> Vec<Route> {
+        let mesh = self.next_hops.of(index).filter_map(|(row, next)| {
+            Some(Route {
+                table: Table::Mesh,
+                prefix: self.next_hops.prefix(row)?,
+                target: Target::NextHop {
+                    via: next.address(),
+                    ifindex: INTERFACE,
+                },
+            })
+        });
+        let tunnels = self.node(index).tunnels.iter();
+        let tunnels = tunnels.map(|(prefix, peer)| Route {
+            table: Table::Tunnel,
+            prefix: *prefix,
+            target: Target::Tunnel { peer: *peer },
+        });
+        let mut routes: Vec<_> = mesh.chain(tunnels).collect();
+        routes.sort_by_key(Route::key);
+        routes
     }
 
     /// Pairs of nodes that have no path although one is possible, and all that could have one.
     pub fn unrouted_pairs(&self) -> (usize, usize) {
-        let mut reach = self.reach.clone();
-        let unrouted = reach.update(&self.next_hops, &self.radio);
-        (unrouted, reach.pairs())
+        (self.reach.unrouted(), self.reach.pairs())
     }
 
     /// The circles that were seen, the first ones.
@@ -212,28 +269,35 @@ impl Simulation {
         &self.cycles
     }
 
-    /// How many circles were seen: those for prefixes of one owner, which must not be, and those
-    /// for prefixes that several nodes claim, on whose owner nodes may disagree for a moment.
-    pub const fn cycles_seen(&self) -> (u64, u64) {
-        (self.cycles_seen, self.contested_cycles_seen)
+    /// What should not have happened.
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
     }
 
-    /// How often a node's timer asked to be called again at once: a daemon would spin.
-    pub const fn busy_timers(&self) -> u64 {
-        self.busy_timers
+    /// How the mesh recovered from each step so far.
+    pub fn phases(&self) -> Vec<Phase> {
+        let pairs = self.reach.open(self.now);
+        let uplinks = self.uplinks.open(self.now);
+        self.phases
+            .with_open(pairs, uplinks, |outage| self.flows.suffer(outage))
     }
 
-    /// How the mesh recovered from each step.
-    pub fn phases(&self) -> &[Phase] {
-        self.phases.all()
+    /// What each node sent in those seconds.
+    pub fn sent(&self, seconds: std::ops::Range<usize>) -> impl Iterator<Item = Sent> {
+        self.traffic.by_node(seconds)
     }
 
-    /// What was sent in each second.
-    pub fn traffic(&self) -> &[Traffic] {
-        &self.traffic
+    /// How often in those seconds, in all nodes, the next hop to a node gave way to another.
+    pub fn switches(&self, seconds: std::ops::Range<usize>) -> u64 {
+        self.switches.get(seconds).into_iter().flatten().sum()
     }
 
-    /// How many events were handled.
+    /// How many flows of traffic there are.
+    pub fn flows(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// How many events were handled: packets that arrived, timers that ran out, steps.
     pub const fn events(&self) -> u64 {
         self.events
     }
@@ -245,237 +309,41 @@ impl Simulation {
 
     fn switch_on(&mut self) {
         let mut rng = random::stream(self.options.seed, random::STARTS);
-        for index in (0..self.nodes.len()).map(NodeIndex) {
+        for index in self.nodes() {
             let at = self.options.spread.mul_f64(random::unit(&mut rng));
             self.queue.push(at, Event::PowerOn(index));
         }
-        self.phases.begin(Duration::ZERO, "start".to_owned());
+        self.phases.begin(Duration::ZERO, "power on", "power on");
         // None is reachable, and that counts from the beginning.
-        self.reach.note_topology(&self.radio, |_| true);
-        self.look();
+        self.reach.set_parts(self.now, self.radio.parts(|_| true));
+        self.phases.look(self.now, self.reach.unrouted());
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Deliver { to, from, bytes } => self.deliver(to, from, &bytes),
+            Event::Deliver(delivery) => self.deliver(&delivery),
             Event::Timer(node) => self.run_timer(node),
-            Event::PowerOn(node) => {
-                if self.router(node).is_none() {
-                    self.start(node, Inheritance::Cold);
-                }
-            }
+            Event::PowerOn(node) => self.power_on(node),
             Event::Step(index) => {
                 if let Some(step) = self.steps.get(index).cloned() {
-                    self.take(step);
+                    self.events += 1;
+                    self.take(step.action);
                 }
             }
+            Event::Carry => self.carry(),
         }
     }
 
-    fn deliver(&mut self, to: NodeIndex, from: NodeIndex, bytes: &[u8]) {
-        self.trace.add(self.now, to.0, bytes);
-        let now = self.instant();
-        if let Some(router) = &mut self.node_mut(to).router {
-            router.handle_packet(now, INTERFACE, from.address(), bytes);
-        }
-        self.drain(to);
-    }
-
-    fn run_timer(&mut self, index: NodeIndex) {
-        let (now, at) = (self.instant(), self.now);
-        let node = self.node_mut(index);
-        if node.timer != Some(at) {
-            return;
-        }
-        node.timer = None;
-        if let Some(router) = &mut node.router {
-            router.handle_timeout(now);
-            if router.poll_timeout() <= now {
-                self.busy_timers += 1;
-            }
-        }
-        self.drain(index);
-    }
-
-    fn take(&mut self, step: Step) {
-        self.look();
-        self.phases.begin(self.now, step.label(&self.topology));
-        match step.action {
-            Action::Cut(a, b) => self.radio.set_cut(a, b, true),
-            Action::Heal(a, b) => self.radio.set_cut(a, b, false),
-            Action::Stop(node, how) => self.stop(node, how),
-            Action::Start(node, how) => self.start(node, how),
-            Action::Restart(node, how) => {
-                self.stop(node, how);
-                self.start(node, how);
-            }
-            Action::Announce(node, announcement) => self.announce(node, announcement),
-        }
-        let nodes = &self.nodes;
-        self.reach.note_topology(&self.radio, |node| {
-            nodes.get(node.0).is_some_and(|n| n.router.is_some())
-        });
-        self.look();
-    }
-
-    fn stop(&mut self, index: NodeIndex, how: Inheritance) {
-        self.node_mut(index).router = None;
-        if how == Inheritance::Cold {
-            self.flush(index);
-        }
-    }
-
-    fn flush(&mut self, index: NodeIndex) {
-        for (table, prefix) in self.node_mut(index).fib.flush() {
-            self.note_route(index, table, prefix);
-        }
-    }
-
-    fn start(&mut self, index: NodeIndex, how: Inheritance) {
-        let (now, network) = (self.instant(), self.network.clone());
-        if how == Inheritance::Cold {
-            self.flush(index);
-        }
-        self.node_mut(index)
-            .start(&network, how == Inheritance::Warm, now);
-        self.drain(index);
-    }
-
-    fn announce(&mut self, index: NodeIndex, announcement: mesh_proto::router::Announcement) {
-        let now = self.instant();
-        let node = self.node_mut(index);
-        node.announcement = announcement.clone();
-        if let Some(router) = &mut node.router {
-            router.announce(now, announcement);
-        }
-        self.drain(index);
-    }
-
-    /// Does what the core of a node wants done, then checks the routes that changed, and sets
-    /// the node's timer.
-    fn drain(&mut self, index: NodeIndex) {
-        let mut changed = Vec::new();
-        while let Some(output) = self.poll_output(index) {
-            match output {
-                Output::Transmit(transmit) => self.transmit(index, &transmit),
-                Output::Route(change) => changed.push(self.change_route(index, change)),
-                Output::Event(_) => {}
-            }
-        }
-        for (table, prefix) in changed {
-            if table == Table::Mesh {
-                self.check_for_cycle(index, prefix);
-            }
-        }
-        self.set_timer(index);
-    }
-
-    fn poll_output(&mut self, index: NodeIndex) -> Option<Output> {
-        self.node_mut(index).router.as_mut()?.poll_output()
-    }
-
-    fn transmit(&mut self, from: NodeIndex, transmit: &Transmit) {
-        self.count(transmit.bytes.len());
-        let bytes: Rc<[u8]> = transmit.bytes.as_slice().into();
-        let only = transmit.to.map(NodeIndex::of_address);
-        let cast = match only {
-            Some(_) => Cast::Unicast,
-            None => Cast::Broadcast,
-        };
-        for (to, direction) in self.radio.neighbors(from) {
-            if only.is_some_and(|only| only != Some(to)) {
-                continue;
-            }
-            if let Some(delay) = direction.deliver(cast, &mut self.luck) {
-                let bytes = Rc::clone(&bytes);
-                self.queue
-                    .push(self.now + delay, Event::Deliver { to, from, bytes });
-            }
-        }
-    }
-
-    fn count(&mut self, bytes: usize) {
-        let second = usize::try_from(self.now.as_secs()).unwrap_or(usize::MAX - 1);
-        if self.traffic.len() <= second {
-            self.traffic.resize(second + 1, Traffic::default());
-        }
-        if let Some(traffic) = self.traffic.get_mut(second) {
-            traffic.packets += 1;
-            traffic.bytes += bytes as u64;
-        }
-    }
-
-    fn change_route(&mut self, index: NodeIndex, change: RouteChange) -> (Table, IpNet) {
-        let (table, prefix) = match change {
-            RouteChange::Set(route) => route.key(),
-            RouteChange::Remove { table, prefix } => (table, prefix),
-        };
-        self.node_mut(index).fib.change(change);
-        self.phases.count_route_change();
-        self.note_route(index, table, prefix);
-        (table, prefix)
-    }
-
-    /// Takes note of what a node's kernel now has for `prefix`.
-    fn note_route(&mut self, index: NodeIndex, table: Table, prefix: IpNet) {
-        if table != Table::Mesh {
-            return;
-        }
-        let next = match self.node(index).fib.get(table, prefix) {
-            Some(Target::NextHop { via, .. }) => NodeIndex::of_address(via),
-            Some(Target::Tunnel { .. }) | None => None,
-        };
-        let told = next.map_or(u64::MAX, |next| next.0 as u64).to_le_bytes();
-        self.trace.add(self.now, index.0, &told);
-        self.next_hops.set(prefix, index, next);
-        self.reach.note_route(prefix);
-    }
-
-    fn check_for_cycle(&mut self, index: NodeIndex, prefix: IpNet) {
-        let owns = |node| self.node(node).owns(&self.network, prefix);
-        let Some(nodes) = self.next_hops.cycle_through(prefix, index, owns) else {
-            return;
-        };
-        if self.nodes().filter(|node| owns(*node)).count() > 1 {
-            self.contested_cycles_seen += 1;
-            return;
-        }
-        self.cycles_seen += 1;
-        if self.cycles.len() < CYCLES_KEPT {
-            self.cycles.push(Cycle {
-                at: self.now,
-                destination: prefix,
-                nodes,
-            });
-        }
-    }
-
-    fn set_timer(&mut self, index: NodeIndex) {
-        /// Of timers that are set to the past, so that virtual time goes on all the same.
-        const LEAST: Duration = Duration::from_micros(1);
-        let Some(router) = self.router(index) else {
-            return;
-        };
-        let due = router.poll_timeout().saturating_duration_since(self.origin);
-        let at = if due > self.now {
-            due
-        } else {
-            self.now + LEAST
-        };
-        let node = self.node_mut(index);
-        if node.timer != Some(at) {
-            node.timer = Some(at);
-            self.queue.push(at, Event::Timer(index));
-        }
-    }
-
-    /// Looks which pairs are routed, as of now.
+    /// Takes note of what the last event changed for pairs and uplinks.
     fn look(&mut self) {
-        self.looked_at = self.now;
-        if self.reach.is_outdated() {
-            let unrouted = self.reach.update(&self.next_hops, &self.radio);
-            self.phases.look(self.now, unrouted);
+        self.look_at_uplinks();
+        for outage in self.reach.take_ended() {
+            let flows = self.flows.suffer(&outage);
+            if let Some(phase) = self.phases.at(outage.since) {
+                phase.count(&outage, flows);
+            }
         }
+        self.phases.look(self.now, self.reach.unrouted());
     }
 
     #[expect(
@@ -485,8 +353,4 @@ impl Simulation {
     fn node_mut(&mut self, index: NodeIndex) -> &mut Node {
         &mut self.nodes[index.0]
     }
-}
-
-fn host(network: &Network, node: &Node) -> IpNet {
-    IpNet::V6(Ipv6Net::from(network.mesh_ipv6(node.id())))
 }

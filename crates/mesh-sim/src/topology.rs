@@ -3,7 +3,7 @@
 mod file;
 mod generate;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::NodeIndex;
@@ -117,21 +117,23 @@ impl Topology {
 
     /// Whether every node can be reached from every other.
     pub fn is_connected(&self) -> bool {
-        let mut reached = BTreeSet::from([NodeIndex(0)]);
-        let mut open = vec![NodeIndex(0)];
-        while let Some(node) = open.pop() {
-            for link in &self.links {
-                let other = match node {
-                    n if n == link.a => link.b,
-                    n if n == link.b => link.a,
-                    _ => continue,
-                };
-                if reached.insert(other) {
-                    open.push(other);
-                }
-            }
+        self.reached_from(NodeIndex(0)).len() == self.nodes.len()
+    }
+
+    /// The nodes that can be reached from `start`, which is among them.
+    pub(crate) fn reached_from(&self, start: NodeIndex) -> BTreeSet<NodeIndex> {
+        let mut neighbors: BTreeMap<NodeIndex, Vec<NodeIndex>> = BTreeMap::new();
+        for link in &self.links {
+            neighbors.entry(link.a).or_default().push(link.b);
+            neighbors.entry(link.b).or_default().push(link.a);
         }
-        reached.len() == self.nodes.len()
+        let mut reached = BTreeSet::from([start]);
+        let mut open = vec![start];
+        while let Some(node) = open.pop() {
+            let next = neighbors.get(&node).into_iter().flatten();
+            open.extend(next.filter(|next| reached.insert(**next)));
+        }
+        reached
     }
 }
 

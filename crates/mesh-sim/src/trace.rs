@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A running FNV-1a hash (64 bit): not cryptographic, but any packet or route that differs
-/// between two runs changes it.
+/// A running hash (64 bit), multiplied as FNV-1a but by words: not cryptographic, but any packet
+/// or route that differs between two runs changes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trace(u64);
 
@@ -12,15 +12,61 @@ impl Trace {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
+    /// A node sent, or changed, what `bytes` say.
     pub(crate) fn add(&mut self, at: Duration, node: usize, bytes: &[u8]) {
-        let nanos = at.as_nanos().to_le_bytes();
-        for byte in nanos.iter().chain(&node.to_le_bytes()).chain(bytes) {
-            self.0 ^= u64::from(*byte);
-            self.0 = self.0.wrapping_mul(0x0100_0000_01b3);
+        self.happened(at, node);
+        self.mix(bytes.len() as u64);
+        let words = bytes.chunks_exact(8);
+        let mut last = [0; 8];
+        last.iter_mut()
+            .zip(words.remainder())
+            .for_each(|(to, from)| *to = *from);
+        for word in words {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(word);
+            self.mix(u64::from_le_bytes(bytes));
         }
+        self.mix(u64::from_le_bytes(last));
+    }
+
+    /// Something happened at a node that what was added before describes: a packet arrived.
+    pub(crate) fn happened(&mut self, at: Duration, node: usize) {
+        self.mix(at.as_secs());
+        self.mix(u64::from(at.subsec_nanos()) << 32 | node as u64);
     }
 
     pub(crate) const fn value(self) -> u64 {
         self.0
+    }
+
+    const fn mix(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3);
+        // The multiplication carries upwards only.
+        self.0 ^= self.0 >> 29;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(at: u64, node: usize, bytes: &[u8]) -> u64 {
+        let mut trace = Trace::new();
+        trace.add(Duration::from_nanos(at), node, bytes);
+        trace.value()
+    }
+
+    #[test]
+    fn time_node_and_every_byte_count() {
+        let bytes = [7; 21];
+        let hashes = (0..bytes.len()).map(|i| {
+            let mut changed = bytes;
+            changed[i] ^= 1;
+            hash(1, 2, &changed)
+        });
+        let others = [hash(2, 2, &bytes), hash(1, 3, &bytes), hash(1, 2, &[7; 20])];
+        let same = hash(1, 2, &bytes);
+        assert!(hashes.chain(others).all(|hash| hash != same));
+        assert_eq!(hash(1, 2, &bytes), same);
     }
 }

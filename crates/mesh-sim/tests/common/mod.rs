@@ -29,7 +29,7 @@ pub fn mesh(topology: &str, seed: u64, loss: f64) -> Simulation {
 #[track_caller]
 pub fn run(simulation: &mut Simulation, until: f64) -> Report {
     simulation.run_until(secs(until));
-    let report = Report::new(simulation, "test");
+    let report = Report::new(simulation, "test", None);
     let seed = report.seed;
     let loops: Vec<_> = report.loops.first.iter().map(ToString::to_string).collect();
     assert_eq!(report.loops.seen, 0, "seed {seed}: {loops:#?}");
@@ -39,7 +39,7 @@ pub fn run(simulation: &mut Simulation, until: f64) -> Report {
         let Some(router) = simulation.router(node) else {
             continue;
         };
-        let kernel: Vec<Route> = simulation.node(node).fib().routes().collect();
+        let kernel = simulation.routes(node);
         let wanted: Vec<Route> = router.routes().collect();
         assert_eq!(kernel, wanted, "seed {seed}: routes of node {node}");
     }
