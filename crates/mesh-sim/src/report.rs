@@ -109,12 +109,25 @@ pub struct Loop {
 }
 
 /// Pairs of nodes, each direction for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pairs {
     /// Those that could have a path, over links that work and nodes that run.
     pub possible: usize,
     /// Those of them that have none.
     pub unrouted: usize,
+    /// The first of these.
+    pub first: Vec<UnroutedPair>,
+}
+
+/// A pair that could have a path but has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnroutedPair {
+    /// Who wants to send.
+    pub from: String,
+    /// To whom.
+    pub to: String,
+    /// The nodes that packets pass until they get no farther.
+    pub path: Vec<String>,
 }
 
 /// The time from one step of the scenario to the next.
@@ -162,7 +175,6 @@ impl Report {
     /// The figures of `simulation` so far; `topology` and `scenario` are what these are called.
     pub fn new(simulation: &Simulation, topology: &str, scenario: Option<&str>) -> Self {
         let options = simulation.options();
-        let (unrouted, possible) = simulation.unrouted_pairs();
         let faults = simulation.faults();
         let phases = simulation.phases();
         let seconds = usize::try_from(simulation.now().as_secs()).unwrap_or(usize::MAX);
@@ -179,7 +191,7 @@ impl Report {
             duration_s: simulation.now().as_secs_f64(),
             trace_hash: format!("{:016x}", simulation.trace_hash()),
             loops: Loops::new(simulation),
-            pairs: Pairs { possible, unrouted },
+            pairs: Pairs::new(simulation),
             cold_start_s: phases
                 .first()
                 .and_then(|start| seconds_of(start.routed_after)),
@@ -205,6 +217,34 @@ impl Report {
     }
 }
 
+impl Pairs {
+    fn new(simulation: &Simulation) -> Self {
+        /// Pairs that are named.
+        const NAMED: usize = 5;
+        let (unrouted, possible) = simulation.unrouted_pairs();
+        let named = simulation.unrouted().take(NAMED);
+        let pair = |(from, to)| UnroutedPair {
+            from: name(simulation, from),
+            to: name(simulation, to),
+            path: names(simulation, &simulation.path(from, to)),
+        };
+        Self {
+            possible,
+            unrouted,
+            first: named.map(pair).collect(),
+        }
+    }
+}
+
+fn name(simulation: &Simulation, node: NodeIndex) -> String {
+    let names = &simulation.topology().nodes;
+    names.get(node.0).cloned().unwrap_or_default()
+}
+
+fn names(simulation: &Simulation, nodes: &[NodeIndex]) -> Vec<String> {
+    nodes.iter().map(|node| name(simulation, *node)).collect()
+}
+
 impl Loops {
     fn new(simulation: &Simulation) -> Self {
         let faults = simulation.faults();
@@ -219,15 +259,11 @@ impl Loops {
 
 impl Loop {
     fn new(simulation: &Simulation, cycle: &Cycle) -> Self {
-        let name = |node: &NodeIndex| {
-            let names = &simulation.topology().nodes;
-            names.get(node.0).cloned().unwrap_or_default()
-        };
         Self {
             seed: simulation.options().seed,
             at_s: cycle.at.as_secs_f64(),
             destination: cycle.destination.to_string(),
-            cycle: cycle.nodes.iter().map(name).collect(),
+            cycle: names(simulation, &cycle.nodes),
         }
     }
 }

@@ -264,6 +264,12 @@ impl Simulation {
         (self.reach.unrouted(), self.reach.pairs())
     }
 
+    /// Those that have no path although one is possible: from whom, to whom.
+    pub fn unrouted(&self) -> impl Iterator<Item = (NodeIndex, NodeIndex)> {
+        let open = self.reach.open(self.now);
+        open.filter_map(|outage| Some((outage.from, outage.to?)))
+    }
+
     /// The circles that were seen, the first ones.
     pub fn cycles(&self) -> &[Cycle] {
         &self.cycles

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{
     Check, Control, Cost, Kind, Loop, Loops, Outages, Pairs, PathCost, PhaseFigures, Report, Seeds,
+    UnroutedPair,
 };
 
 /// Of more phases than this, the first are shown; JSON has all.
@@ -45,7 +46,7 @@ impl Report {
     }
 
     fn fmt_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        row(f, "pairs", self.pairs)?;
+        row(f, "pairs", &self.pairs)?;
         row(f, "cold start", format!("{} s", seconds(self.cold_start_s)))?;
         if let Some(path_cost) = self.path_cost {
             row(f, "path cost / shortest", path_cost)?;
@@ -236,11 +237,12 @@ fn seconds(seconds: Option<f64>) -> String {
 
 impl fmt::Display for Pairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} possible, {} unrouted at the end",
-            self.possible, self.unrouted
-        )
+        let (possible, unrouted) = (self.possible, self.unrouted);
+        write!(f, "{possible} possible, {unrouted} unrouted at the end")?;
+        for UnroutedPair { from, to, path } in &self.first {
+            write!(f, "\n{:<20} {from} to {to}: {} ends", "", path.join(" → "))?;
+        }
+        Ok(())
     }
 }
 

@@ -46,7 +46,7 @@ pub const SCENARIOS: &[Named] = &[
         name: "loss",
         about: "From 20 s on, every 10 s, a random tenth of the links loses 10 to 60 % of \
                 broadcasts, each its own share; the tenth before is as it was. Outages, path \
-                cost, switches; a neighbor dropped here is dropped without cause.",
+                cost, switches.",
         seconds: 90,
         steps: loss,
     },

@@ -37,8 +37,7 @@ impl Simulation {
         self.queue.push(self.now + CARRY_INTERVAL, Event::Carry);
     }
 
-    /// The nodes that packets of each flow pass: up to the destination, or to the first that has
-    /// no route or whose next hop cannot be reached, that next hop included.
+    /// The nodes that packets of each flow pass.
     pub(super) fn flow_paths(&self) -> Vec<Vec<NodeIndex>> {
         self.flows
             .all()
@@ -47,7 +46,9 @@ impl Simulation {
             .collect()
     }
 
-    fn path(&self, from: NodeIndex, to: NodeIndex) -> Vec<NodeIndex> {
+    /// The nodes that packets pass: up to the destination, or to the first that has no route or
+    /// whose next hop cannot be reached, that next hop included.
+    pub fn path(&self, from: NodeIndex, to: NodeIndex) -> Vec<NodeIndex> {
         let mut path = vec![from];
         let mut here = from;
         while let Some(next) = self.next_hops.get(to.0, here).filter(|_| here != to) {
