@@ -163,10 +163,11 @@ impl Node {
         self.ipv4 = record.map(|r| IpNet::V4(Ipv4Net::from(r.record().ipv4)));
     }
 
-    /// Tells the core that a neighbor carries traffic, or brings some.
-    pub(crate) fn tell_carrying(&mut self, _now: Instant, _neighbor: NodeIndex) {
-        // `Router::handle_carrying(now, INTERFACE, neighbor.address())`: this core takes no note
-        // of traffic, so there is nobody to tell.
+    /// Tells the core that a neighbor brings traffic.
+    pub(crate) fn tell_carrying(&mut self, now: Instant, neighbor: NodeIndex) {
+        if let Some(router) = &mut self.router {
+            router.handle_carrying(now, INTERFACE, neighbor.address());
+        }
     }
 
     /// Whether packets for `prefix` end here: the node says so itself.

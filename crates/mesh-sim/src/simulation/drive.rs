@@ -212,6 +212,8 @@ impl Simulation {
             | router::Event::OriginatorUp(_)
             | router::Event::OriginatorDown(_)
             | router::Event::GatewaysChanged
+            | router::Event::EpochBegun(_)
+            | router::Event::DuplicateIdentity
             | router::Event::Payload { .. } => {}
         }
     }

@@ -22,8 +22,7 @@ impl Simulation {
         let mut carriers = BTreeSet::new();
         for path in self.flow_paths() {
             for (from, to) in path.iter().zip(path.iter().skip(1)) {
-                carriers.insert((*from, *to));
-                // What does not arrive tells the other end nothing.
+                // A kernel counts what it receives; what does not arrive tells nobody anything.
                 if self.radio.passes(*from, *to) {
                     carriers.insert((*to, *from));
                 }
