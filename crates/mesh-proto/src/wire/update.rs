@@ -53,7 +53,7 @@ pub struct Ogm {
     /// The originator's sequence number and its proof, unless the receiver has it.
     pub fresh: Option<Link>,
     /// The sender's distance; infinite is a retraction. In packets it has 24 bits: 16 seconds of
-    /// airtime, with which nothing could be done.
+    /// airtime, with which nothing could be done, and what does not fit is a retraction too.
     pub metric: Metric,
     /// Hops from the sender to the originator, for people to read; 255 is "many".
     pub hops: u8,
@@ -105,10 +105,8 @@ impl Ogm {
         };
         let fresh = if self.fresh.is_some() { Self::FRESH } else { 0 };
         out.extend_from_slice(&(self.index.0 | binds | fresh).to_be_bytes());
-        let metric = match self.metric.is_finite() {
-            true => self.metric.as_us().min(Self::INFINITE - 1),
-            false => Self::INFINITE,
-        };
+        // Never less than the truth: loop-freedom rests on it.
+        let metric = self.metric.as_us().min(Self::INFINITE);
         out.extend(metric.to_be_bytes().iter().skip(1));
         out.push(self.hops);
         if let Some(binding) = &self.binding {
