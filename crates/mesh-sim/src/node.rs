@@ -181,8 +181,8 @@ impl Node {
 /// The epoch that a daemon begins with when its disk remembers nothing: some number, so that it
 /// may be above or below the one before.
 fn first_epoch(luck: &mut ChaCha8Rng) -> u32 {
-    /// Far more starts than any run has.
-    const SPAN: usize = 1 << 20;
+    /// Far more starts than any run has, and fewer than a node has in its life.
+    const SPAN: usize = 1 << 10;
     u32::try_from(random::below(luck, SPAN)).unwrap_or(0)
 }
 

@@ -319,15 +319,15 @@ impl Router {
     }
 
     /// A node counts below what we have seen of it: it forgot how often it was started. Its own
-    /// signature tells it.
+    /// signature tells it, and our record who says so.
     pub(super) fn tell_outdated(&mut self, now: Instant, link: LinkId, source: Ipv6Addr) {
         if self.wrote_recently(now, link) {
             return;
         }
-        if let Some(record) = self.records.get(link.neighbor).cloned() {
-            let tlvs = [Tlv::Record(Box::new(record))];
-            self.transmit(now, link.ifindex, Some(source), &tlvs);
-        }
+        let known = [self.id, link.neighbor].map(|id| self.records.get(id).cloned());
+        let records = known.into_iter().flatten().map(Box::new).map(Tlv::Record);
+        let tlvs: Vec<_> = records.collect();
+        self.transmit(now, link.ifindex, Some(source), &tlvs);
     }
 
     fn wrote_recently(&mut self, now: Instant, link: LinkId) -> bool {

@@ -204,6 +204,7 @@ impl Router {
             if let Some(neighbor) = self.neighbors.get_mut(&link) {
                 neighbor.liveness.carry(now);
             }
+            self.watch_neighbor(now, link);
             originators.retain(|id| *id != link.neighbor);
             originators.truncate(PathCheck::MAX_ORIGINATORS);
             if !originators.is_empty() {

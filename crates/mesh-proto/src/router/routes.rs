@@ -25,14 +25,18 @@ const CONFIRMATION_TIME: Duration = Duration::from_secs(10);
 impl Router {
     /// Gives up a neighbor that fell silent. Traffic that went to it is on its way to another.
     pub(super) fn lose_neighbor(&mut self, now: Instant, link: LinkId) {
-        let watched = self.neighbors.get(&link);
-        if watched.is_some_and(|neighbor| neighbor.liveness.is_watched(now)) {
+        if self.carries_traffic(now, link) {
             for originator in self.originators.values_mut() {
                 originator.moving |= originator.selected == Some(link);
             }
         }
         self.lost_neighbors.insert(link, now);
         self.drop_neighbor(now, link);
+    }
+
+    fn carries_traffic(&self, now: Instant, link: LinkId) -> bool {
+        let neighbor = self.neighbors.get(&link);
+        neighbor.is_some_and(|neighbor| neighbor.liveness.is_watched(now))
     }
 
     /// Gives a link up: everything over it is void.
@@ -122,7 +126,10 @@ impl Router {
             (Some(_), None) => self.event(Event::OriginatorDown(id)),
             _ => self.counters.switches += 1,
         }
+        // It moves also if the way it took is still there, but leads nowhere any longer.
+        let carried = before.is_some_and(|link| self.carries_traffic(now, link));
         if let Some(originator) = self.originators.get_mut(&id) {
+            originator.moving |= carried;
             if after.is_some() && std::mem::take(&mut originator.moving) {
                 self.moved.insert(id);
             }
