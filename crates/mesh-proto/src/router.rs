@@ -526,6 +526,7 @@ impl Router {
         }
         self.settle_contests(now);
         self.settle_backups(now);
+        self.want_awaited_records();
         self.request_missing_records(now);
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRY_INTERVAL;

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::OriginatorId;
-use crate::wire::{OgmIndex, Update};
+use crate::wire::{Binding, OgmIndex, Update};
 
 /// A request is repeated after this time without an answer; it doubles up to [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_millis(60);
@@ -30,7 +29,7 @@ pub(super) struct Feed {
     latest: u32,
     request_at: Option<Instant>,
     retries: u32,
-    names: BTreeMap<OgmIndex, OriginatorId>,
+    names: BTreeMap<OgmIndex, Binding>,
 }
 
 impl Feed {
@@ -90,12 +89,12 @@ impl Feed {
     }
 
     /// Takes note of what an index stands for.
-    pub(super) fn bind(&mut self, index: OgmIndex, originator: OriginatorId) {
-        self.names.insert(index, originator);
+    pub(super) fn bind(&mut self, index: OgmIndex, binding: Binding) {
+        self.names.insert(index, binding);
     }
 
     /// What an index stands for.
-    pub(super) fn name(&self, index: OgmIndex) -> Option<OriginatorId> {
+    pub(super) fn binding(&self, index: OgmIndex) -> Option<Binding> {
         self.names.get(&index).copied()
     }
 }

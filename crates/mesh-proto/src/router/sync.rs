@@ -8,9 +8,9 @@ use super::feed::Turn;
 use super::neighbor::LinkId;
 use super::originator::{Offered, Originator};
 use super::{MAX_ORIGINATORS, Router};
-use crate::OriginatorId;
 use crate::hash_chain::{Disproof, Link};
 use crate::wire::{Ogm, Reminder, SyncRequest, Tlv, Update};
+use crate::{OriginatorId, SeqNo};
 
 /// OGMs that wait for a record at a time: a table of each of some neighbors.
 const MAX_WAITING: usize = 4 * MAX_ORIGINATORS;
@@ -20,6 +20,8 @@ const MAX_WAITING: usize = 4 * MAX_ORIGINATORS;
 pub(super) struct Waiting {
     ogm: Ogm,
     proof: Link,
+    /// The record that its sender has.
+    record_seq: SeqNo,
 }
 
 impl Router {
@@ -126,14 +128,13 @@ impl Router {
         let Some(neighbor) = self.neighbors.get_mut(&link) else {
             return Err(DropReason::UnknownNeighbor);
         };
-        if let Some(binding) = &ogm.binding {
-            neighbor.feed.bind(ogm.index, binding.originator);
+        if let Some(binding) = ogm.binding {
+            neighbor.feed.bind(ogm.index, binding);
         }
-        let id = neighbor.feed.name(ogm.index);
-        let id = id.ok_or(DropReason::UnknownIndex)?;
-        if let Some(binding) = &ogm.binding {
-            self.records.note_advertised(id, binding.record_seq, link);
-        }
+        let binding = neighbor.feed.binding(ogm.index);
+        let binding = binding.ok_or(DropReason::UnknownIndex)?;
+        let id = binding.originator;
+        self.records.note_advertised(id, binding.record_seq, link);
         if id == self.id {
             return Ok(());
         }
@@ -146,7 +147,20 @@ impl Router {
         // Nothing is known that this could change: what came before was not believed.
         let proof = proof.ok_or(DropReason::BadProof)?;
         self.waiting.remove(&(id, link));
-        self.take_ogm(now, link, id, Waiting { ogm, proof })
+        let record_seq = binding.record_seq;
+        let it = Waiting {
+            ogm,
+            proof,
+            record_seq,
+        };
+        self.take_ogm(now, link, id, it)
+    }
+
+    /// Asks for the records that OGMs wait for, also where whoever was asked is gone.
+    pub(super) fn want_awaited_records(&mut self) {
+        for ((id, link), it) in &self.waiting {
+            self.records.note_advertised(*id, it.record_seq, *link);
+        }
     }
 
     /// Takes an OGM whose sequence number is proven, or lets it wait for the record that proves
@@ -158,7 +172,7 @@ impl Router {
         id: OriginatorId,
         it: Waiting,
     ) -> Result<(), DropReason> {
-        let Waiting { ogm, proof } = it;
+        let Waiting { ogm, proof, .. } = it;
         match self.records.check(id, proof) {
             Ok(()) => {}
             Err(Disproof::WrongValue) => return Err(DropReason::BadProof),
