@@ -69,6 +69,8 @@ pub struct Node {
     pub(crate) tunnels: BTreeMap<IpNet, OriginatorId>,
     /// When its timer runs out.
     pub(crate) timer: Option<Duration>,
+    /// For when its next timer event is in the queue: then, or sooner.
+    pub(crate) timer_queued: Option<Duration>,
     /// When its daemon was last started or ended.
     pub(crate) changed: Duration,
     /// Whether it is not switched on with the others.
@@ -101,6 +103,7 @@ impl Node {
             router: None,
             tunnels: BTreeMap::new(),
             timer: None,
+            timer_queued: None,
             changed: Duration::ZERO,
             is_late: false,
         }

@@ -11,7 +11,7 @@ use crate::NodeIndex;
 pub(crate) enum Event {
     /// A packet arrives at all who hear it.
     Deliver(Box<Delivery>),
-    /// A node's timer runs out, if it is still set to this moment.
+    /// A node's timer may run out.
     Timer(NodeIndex),
     /// A node is switched on.
     PowerOn(NodeIndex),

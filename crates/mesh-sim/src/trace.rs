@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+use mesh_proto::rib::RouteKey;
+use mesh_proto::{Table, Target};
+
 /// A running hash (64 bit), multiplied as FNV-1a but by words: not cryptographic, but any packet
 /// or route that differs between two runs changes it.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +16,7 @@ impl Trace {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// A node sent, or changed, what `bytes` say.
+    /// A node sent a packet.
     pub(crate) fn add(&mut self, at: Duration, node: usize, bytes: &[u8]) {
         self.happened(at, node);
         self.mix(bytes.len() as u64);
@@ -27,6 +31,40 @@ impl Trace {
             self.mix(u64::from_le_bytes(bytes));
         }
         self.mix(u64::from_le_bytes(last));
+    }
+
+    /// A node's kernel changed a route; `None` removed it.
+    pub(crate) fn route(
+        &mut self,
+        at: Duration,
+        node: usize,
+        (table, prefix): RouteKey,
+        target: Option<Target>,
+    ) {
+        self.happened(at, node);
+        match prefix {
+            IpNet::V6(net) => self.address(net.addr().to_bits()),
+            IpNet::V4(net) => self.mix(u64::from(net.addr().to_bits())),
+        }
+        self.mix(u64::from(prefix.prefix_len()) << 1 | u64::from(table == Table::Tunnel));
+        match target {
+            Some(Target::NextHop { via, ifindex }) => {
+                self.address(via.to_bits());
+                self.mix(ifindex.0.into());
+            }
+            Some(Target::Tunnel { peer }) => {
+                let bytes = peer.as_bytes();
+                bytes.iter().for_each(|byte| self.mix((*byte).into()));
+            }
+            None => self.mix(0),
+        }
+    }
+
+    fn address(&mut self, bits: u128) {
+        #[expect(clippy::cast_possible_truncation, reason = "one half after the other")]
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
+        self.mix(high);
+        self.mix(low);
     }
 
     /// Something happened at a node that what was added before describes: a packet arrived.
@@ -68,5 +106,30 @@ mod tests {
         let same = hash(1, 2, &bytes);
         assert!(hashes.chain(others).all(|hash| hash != same));
         assert_eq!(hash(1, 2, &bytes), same);
+    }
+
+    #[test]
+    fn everything_about_a_route_counts() {
+        let hash = |table, prefix: &str, target| {
+            let mut trace = Trace::new();
+            let key = (table, prefix.parse().unwrap());
+            trace.route(Duration::ZERO, 0, key, target);
+            trace.value()
+        };
+        let via = |via: &str| {
+            let (via, ifindex) = (via.parse().unwrap(), mesh_proto::IfIndex(1));
+            Some(Target::NextHop { via, ifindex })
+        };
+        let hashes = [
+            hash(Table::Mesh, "fd00::1/128", via("fe80::1")),
+            hash(Table::Mesh, "fd00::1/128", via("fe80::2")),
+            hash(Table::Mesh, "fd00::1/128", None),
+            hash(Table::Mesh, "fd00::2/128", via("fe80::1")),
+            hash(Table::Mesh, "fd00::1/127", via("fe80::1")),
+            hash(Table::Tunnel, "fd00::1/128", via("fe80::1")),
+            hash(Table::Mesh, "10.0.0.1/32", via("fe80::1")),
+        ];
+        let different: std::collections::BTreeSet<_> = hashes.iter().collect();
+        assert_eq!(different.len(), hashes.len());
     }
 }

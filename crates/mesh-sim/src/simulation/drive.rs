@@ -35,8 +35,13 @@ impl Simulation {
     pub(super) fn run_timer(&mut self, index: NodeIndex) {
         let (now, at) = (self.instant(), self.now);
         let node = self.node_mut(index);
-        if node.timer != Some(at) {
+        if node.timer_queued != Some(at) {
             return;
+        }
+        node.timer_queued = None;
+        if node.timer != Some(at) {
+            // It was put off since it was queued.
+            return self.queue_timer(index);
         }
         node.timer = None;
         if let Some(router) = &mut node.router {
@@ -116,8 +121,7 @@ impl Simulation {
             RouteChange::Set(route) => (route.table, route.prefix, Some(route.target)),
             RouteChange::Remove { table, prefix } => (table, prefix, None),
         };
-        let described = format!("{table:?} {prefix} {target:?}");
-        self.trace.add(self.now, index.0, described.as_bytes());
+        self.trace.route(self.now, index.0, (table, prefix), target);
         match table {
             Table::Mesh => self.change_next_hop(index, prefix, target),
             Table::Tunnel => {
@@ -247,9 +251,19 @@ impl Simulation {
         } else {
             self.now + LEAST
         };
+        self.node_mut(index).timer = Some(at);
+        self.queue_timer(index);
+    }
+
+    /// Sees to it that something comes when the node's timer runs out. Most packets put it off,
+    /// so what is in the queue stays there unless it would come too late.
+    fn queue_timer(&mut self, index: NodeIndex) {
         let node = self.node_mut(index);
-        if node.timer != Some(at) {
-            node.timer = Some(at);
+        let Some(at) = node.timer else {
+            return;
+        };
+        if node.timer_queued.is_none_or(|queued| at < queued) {
+            node.timer_queued = Some(at);
             self.queue.push(at, Event::Timer(index));
         }
     }
