@@ -35,6 +35,25 @@ pub enum Target {
     },
 }
 
+/// Where packets go, and where they would go if that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    /// Where they go.
+    pub target: Target,
+    /// Where they would go: the next hop of a feasible successor.
+    pub backup: Option<Target>,
+}
+
+impl From<Target> for Path {
+    /// A path that nothing stands in for.
+    fn from(target: Target) -> Self {
+        Self {
+            target,
+            backup: None,
+        }
+    }
+}
+
 /// What a route is found by.
 pub type RouteKey = (Table, IpNet);
 
@@ -47,12 +66,33 @@ pub struct Route {
     pub prefix: IpNet,
     /// Where they are sent.
     pub target: Target,
+    /// Where they would be sent if the target failed. The kernel does not know it; it tells which
+    /// routes would move together.
+    pub backup: Option<Target>,
 }
 
 impl Route {
+    /// The route for `key` along `path`.
+    pub const fn new((table, prefix): RouteKey, path: Path) -> Self {
+        Self {
+            table,
+            prefix,
+            target: path.target,
+            backup: path.backup,
+        }
+    }
+
     /// What the route is found by: no table has two routes for a prefix.
     pub const fn key(&self) -> RouteKey {
         (self.table, self.prefix)
+    }
+
+    /// Where it leads.
+    pub const fn path(&self) -> Path {
+        Path {
+            target: self.target,
+            backup: self.backup,
+        }
     }
 }
 
@@ -76,9 +116,9 @@ pub enum RouteChange {
 /// alike without asking each other.
 #[derive(Debug, Default)]
 pub struct Rib {
-    claims: BTreeMap<RouteKey, BTreeMap<OriginatorId, Option<Target>>>,
+    claims: BTreeMap<RouteKey, BTreeMap<OriginatorId, Option<Path>>>,
     claimed_by: BTreeMap<OriginatorId, BTreeSet<RouteKey>>,
-    installed: BTreeMap<RouteKey, Target>,
+    installed: BTreeMap<RouteKey, Path>,
     changes: Vec<RouteChange>,
     /// Adopted from an earlier run and not confirmed yet: kept until [`Rib::purge_adopted`].
     adopted: BTreeSet<RouteKey>,
@@ -89,7 +129,7 @@ impl Rib {
     /// goes on until they are confirmed, replaced, or purged.
     pub fn adopt(&mut self, routes: impl IntoIterator<Item = Route>) {
         for route in routes {
-            self.installed.insert(route.key(), route.target);
+            self.installed.insert(route.key(), route.path());
             self.adopted.insert(route.key());
         }
     }
@@ -108,7 +148,7 @@ impl Rib {
 
     /// Replaces everything `owner` claims. `None` is a claim that needs no route, such as a
     /// prefix of our own; it keeps others with a higher id from getting one.
-    pub fn set_claims(&mut self, owner: OriginatorId, claims: BTreeMap<RouteKey, Option<Target>>) {
+    pub fn set_claims(&mut self, owner: OriginatorId, claims: BTreeMap<RouteKey, Option<Path>>) {
         let keys: BTreeSet<RouteKey> = claims.keys().copied().collect();
         let before = if keys.is_empty() {
             self.claimed_by.remove(&owner)
@@ -119,9 +159,9 @@ impl Rib {
         for key in before.difference(&keys) {
             self.withdraw(owner, *key);
         }
-        for (key, target) in claims {
+        for (key, path) in claims {
             let claim = self.claims.entry(key).or_default();
-            if claim.insert(owner, target) != Some(target) {
+            if claim.insert(owner, path) != Some(path) {
                 self.settle(key);
             }
         }
@@ -139,11 +179,7 @@ impl Rib {
     pub fn routes(&self) -> impl Iterator<Item = Route> {
         self.installed
             .iter()
-            .map(|(&(table, prefix), &target)| Route {
-                table,
-                prefix,
-                target,
-            })
+            .map(|(&key, &path)| Route::new(key, path))
     }
 
     /// What the kernel must be told, in order.
@@ -167,17 +203,13 @@ impl Rib {
             .claims
             .get(&key)
             .and_then(|claims| claims.first_key_value());
-        let wanted = winner.and_then(|(_, target)| *target);
+        let wanted = winner.and_then(|(_, path)| *path);
         let (table, prefix) = key;
         match wanted {
-            Some(target) => {
+            Some(path) => {
                 self.adopted.remove(&key);
-                if self.installed.insert(key, target) != Some(target) {
-                    self.changes.push(RouteChange::Set(Route {
-                        table,
-                        prefix,
-                        target,
-                    }));
+                if self.installed.insert(key, path) != Some(path) {
+                    self.changes.push(RouteChange::Set(Route::new(key, path)));
                 }
             }
             None if self.adopted.contains(&key) => {}
@@ -209,16 +241,12 @@ mod tests {
         }
     }
 
-    fn claim(target: Option<Target>) -> BTreeMap<RouteKey, Option<Target>> {
-        BTreeMap::from([(key(), target)])
+    fn claim(target: Option<Target>) -> BTreeMap<RouteKey, Option<Path>> {
+        BTreeMap::from([(key(), target.map(Path::from))])
     }
 
     fn set(target: Target) -> RouteChange {
-        RouteChange::Set(Route {
-            table: key().0,
-            prefix: key().1,
-            target,
-        })
+        RouteChange::Set(Route::new(key(), target.into()))
     }
 
     fn remove() -> RouteChange {
@@ -242,6 +270,24 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_the_backup_alone_is_told_once() {
+        let mut rib = Rib::default();
+        rib.set_claims(id(5), claim(Some(via(1))));
+        rib.take_changes();
+        let path = Path {
+            target: via(1),
+            backup: Some(via(2)),
+        };
+        let claims = BTreeMap::from([(key(), Some(path))]);
+        for told in [1, 0] {
+            rib.set_claims(id(5), claims.clone());
+            let expected = [RouteChange::Set(Route::new(key(), path))];
+            assert_eq!(rib.take_changes(), expected[..told]);
+        }
+        assert_eq!(rib.routes().next().map(|route| route.path()), Some(path));
+    }
+
+    #[test]
     fn the_lowest_id_has_a_prefix_that_two_claim() {
         let mut rib = Rib::default();
         rib.set_claims(id(5), claim(Some(via(5))));
@@ -262,19 +308,8 @@ mod tests {
     fn adopted_routes_stay_until_purged_and_are_not_set_again() {
         let mut rib = Rib::default();
         let other: IpNet = "10.2.0.0/24".parse().unwrap();
-        let stale = Route {
-            table: Table::Mesh,
-            prefix: other,
-            target: via(1),
-        };
-        rib.adopt([
-            Route {
-                table: key().0,
-                prefix: key().1,
-                target: via(1),
-            },
-            stale,
-        ]);
+        let stale = Route::new((Table::Mesh, other), via(1).into());
+        rib.adopt([Route::new(key(), via(1).into()), stale]);
         rib.set_claims(id(5), claim(Some(via(1))));
         assert_eq!(rib.take_changes(), [], "confirmed as it is");
         rib.purge_adopted();
@@ -291,11 +326,7 @@ mod tests {
     #[test]
     fn an_adopted_route_that_changed_is_replaced_in_place() {
         let mut rib = Rib::default();
-        rib.adopt([Route {
-            table: key().0,
-            prefix: key().1,
-            target: via(1),
-        }]);
+        rib.adopt([Route::new(key(), via(1).into())]);
         rib.set_claims(id(5), claim(Some(via(2))));
         assert_eq!(rib.take_changes(), [set(via(2))]);
     }

@@ -495,12 +495,8 @@ async fn sleep_until(time: Option<Instant>) {
     }
 }
 
-fn as_route((table, prefix): RouteKey, target: Target) -> Route {
-    Route {
-        table,
-        prefix,
-        target,
-    }
+fn as_route(key: RouteKey, target: Target) -> Route {
+    Route::new(key, target.into())
 }
 
 fn peer(target: Target) -> Option<OriginatorId> {

@@ -188,6 +188,7 @@ fn route(table: Table, prefix: &str, target: Target) -> Route {
         table,
         prefix: prefix.parse().expect("a prefix"),
         target,
+        backup: None,
     }
 }
 

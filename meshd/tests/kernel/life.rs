@@ -65,6 +65,7 @@ fn routes(mesh0: IfIndex) -> Vec<Route> {
         table,
         prefix: prefix.parse().expect("a prefix"),
         target,
+        backup: None,
     })
     .to_vec()
 }

@@ -29,6 +29,7 @@ fn next_hop(prefix: &str, via: &str, ifindex: IfIndex) -> Route {
             via: via.parse().expect("an address"),
             ifindex,
         },
+        backup: None,
     }
 }
 
@@ -37,6 +38,7 @@ fn tunnel(prefix: &str, peer: u8) -> Route {
         table: Table::Tunnel,
         prefix: prefix.parse().expect("a prefix"),
         target: Target::Tunnel { peer: id(peer) },
+        backup: None,
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Event, Router};
 use crate::record::is_announceable;
 use crate::rib::RouteKey;
 use crate::route_selection::{Candidate, SWITCH_GAIN_PERCENT, select};
-use crate::{Metric, OriginatorId, Table, Target};
+use crate::{Metric, OriginatorId, Path, Table, Target};
 
 /// How long a route must go on to beat the one in use before traffic moves to it. What is told
 /// in a wave arrives from different sides at different times; this outlasts the wave.
@@ -290,29 +290,39 @@ impl Router {
         }
     }
 
-    fn claims(&self, id: OriginatorId) -> BTreeMap<RouteKey, Option<Target>> {
+    fn claims(&self, id: OriginatorId) -> BTreeMap<RouteKey, Option<Path>> {
         let mut claims = BTreeMap::new();
-        let in_use = self.originators.get(&id).and_then(|it| it.selected);
-        let Some(target) = in_use.and_then(|link| self.next_hop(link)) else {
+        let Some(originator) = self.originators.get(&id) else {
             return claims;
         };
+        let Some(target) = originator.selected.and_then(|link| self.next_hop(link)) else {
+            return claims;
+        };
+        let backup = originator.announced_backup;
+        let path = Some(Path {
+            target,
+            backup: backup.and_then(|link| self.next_hop(link)),
+        });
         let ipv6 = IpNet::V6(Ipv6Net::from(self.config.network.mesh_ipv6(id)));
-        claims.insert((Table::Mesh, ipv6), Some(target));
+        claims.insert((Table::Mesh, ipv6), path);
         let Some(record) = self.records.get(id).map(|signed| signed.record()) else {
             return claims;
         };
         let ipv4 = IpNet::V4(Ipv4Net::from(record.ipv4));
-        claims.insert((Table::Mesh, ipv4), Some(target));
+        claims.insert((Table::Mesh, ipv4), path);
         for prefix in &record.prefixes {
             if is_announceable(&self.config.network, prefix) {
-                claims.insert((Table::Mesh, *prefix), Some(target));
+                claims.insert((Table::Mesh, *prefix), path);
             }
         }
         if self.is_gateway() {
             // Answers from the Internet go back through the tunnel that the packets came by.
             let answers: Vec<_> = claims.keys().map(|(_, prefix)| *prefix).collect();
             for prefix in answers {
-                claims.insert((Table::Tunnel, prefix), Some(Target::Tunnel { peer: id }));
+                claims.insert(
+                    (Table::Tunnel, prefix),
+                    Some(Target::Tunnel { peer: id }.into()),
+                );
             }
         }
         claims
@@ -339,7 +349,7 @@ impl Router {
             let target = self
                 .chosen_gateway
                 .as_ref()
-                .map(|g| Target::Tunnel { peer: g.id });
+                .map(|g| Path::from(Target::Tunnel { peer: g.id }));
             claims.insert((Table::Tunnel, prefix), target);
         }
         self.rib.set_claims(self.id, claims);

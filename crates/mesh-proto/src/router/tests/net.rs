@@ -328,5 +328,6 @@ pub(super) fn route(prefix: IpNet, via: usize) -> Route {
             via: address(via),
             ifindex: INTERFACE,
         },
+        backup: None,
     }
 }
