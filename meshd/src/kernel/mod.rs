@@ -43,11 +43,14 @@ use tokio::sync::mpsc;
 
 mod address;
 mod counters;
+mod fib;
 mod link;
 mod monitor;
 mod nat;
 mod netlink;
+mod nexthop;
 mod nft;
+mod raw;
 mod route;
 mod rule;
 mod sysctl;

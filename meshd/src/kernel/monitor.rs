@@ -56,9 +56,9 @@ impl Monitor {
         self.links.values().find(|link| link.name == name)
     }
 
-    /// Whether an interface is there and switched on.
-    pub(super) fn is_up(&self, ifindex: IfIndex) -> bool {
-        self.links.get(&ifindex).is_some_and(|link| link.up)
+    /// Whether an interface is there, switched on, and has a link partner.
+    pub(super) fn has_carrier(&self, ifindex: IfIndex) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| link.carrier)
     }
 
     /// Takes in a notification.

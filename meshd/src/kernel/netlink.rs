@@ -41,6 +41,9 @@ pub enum KernelError {
         /// The device.
         name: String,
     },
+    /// Every id we may give to a next hop object is in use.
+    #[error("there is no id left for another next hop object")]
+    NoNexthopId,
     /// A request came before the first `Configure`.
     #[error("nothing is configured yet")]
     NotConfigured,
@@ -78,6 +81,18 @@ impl KernelError {
         Self::Unexpected {
             action,
             detail: error.to_string(),
+        }
+    }
+
+    /// The same error as part of something larger.
+    pub(super) fn within(self, larger: &str) -> Self {
+        let whole = |action| format!("{larger}: {action}");
+        match self {
+            Self::Refused { action, source } => Self::Refused {
+                action: whole(action),
+                source,
+            },
+            error => error,
         }
     }
 

@@ -1,20 +1,22 @@
-//! Routes: v4-via-v6 next hops in one table of ours, tunnels in the other.
+//! Routes: to neighbors in one table of ours, by reference to next hop objects, which serve both
+//! families; tunnels in the other.
 //!
 //! Replacing is one message, so there is no moment without a route. It works because all our
-//! routes are alike in what the kernel matches them by: metric, type of service, and having a
-//! gateway (IPv6 takes routes that could form a multipath route for one another, and no others:
-//! `fib6_add_rt2node` in net/ipv6/ip6_fib.c).
+//! routes are alike in what the kernel matches them by, metric and type of service, and no prefix
+//! has two (IPv6 looks first for a route of the same kind, with an object or with a gateway of its
+//! own, and if there is none takes the other: `fib6_add_rt2node` in net/ipv6/ip6_fib.c).
 
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "netlink attributes are an open set"
 )]
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, OriginatorId, Route, Table, Target};
+use mesh_proto::{IfIndex, OriginatorId, Table, Target};
 use nix::errno::Errno;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
@@ -24,6 +26,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::netlink::{KernelError, ask, dump};
+use super::nexthop::ObjectId;
 use super::{MESH_TABLE, ROUTE_PROTOCOL, Setup, TUNNEL_TABLE, TUNNEL_VNI};
 
 /// The metric of all our routes: the kernel's own default for IPv6, spelled out for both families.
@@ -37,22 +40,42 @@ const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6]
 
 /// A route as it stands in the kernel: with the source address that was ours when it was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Installed {
+pub(super) struct Present {
     pub(super) target: Target,
     pub(super) source: IpAddr,
+    /// The object it refers to; earlier versions of the daemon set routes without.
+    pub(super) object: Option<ObjectId>,
+}
+
+/// How a route leads to its target.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// By reference to a next hop object.
+    Object(ObjectId),
+    /// Through the tunnel device, encapsulated.
+    Tunnel {
+        /// The other end.
+        peer: OriginatorId,
+        /// The device.
+        device: IfIndex,
+    },
 }
 
 /// What a dump found in our tables under our protocol number.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Routes as we would set them.
-    pub(super) routes: Vec<(RouteKey, Installed)>,
+    pub(super) routes: Vec<(RouteKey, Present)>,
     /// Everything else.
     pub(super) unknown: Vec<RouteMessage>,
 }
 
-/// Lists our routes.
-pub(super) async fn list(handle: &Handle, setup: &Setup) -> Result<Found, KernelError> {
+/// Lists our routes. `objects` is where our next hop objects lead.
+pub(super) async fn list(
+    handle: &Handle,
+    setup: &Setup,
+    objects: &BTreeMap<ObjectId, Target>,
+) -> Result<Found, KernelError> {
     let mut found = Found::default();
     for table in [Table::Mesh, Table::Tunnel] {
         for family in FAMILIES {
@@ -60,7 +83,7 @@ pub(super) async fn list(handle: &Handle, setup: &Setup) -> Result<Found, Kernel
                 if message.header.protocol != RouteProtocol::from(ROUTE_PROTOCOL) {
                     continue;
                 }
-                match parse(&message, table, setup) {
+                match parse(&message, table, setup, objects) {
                     Some(route) => found.routes.push(route),
                     None => found.unknown.push(message),
                 }
@@ -145,13 +168,18 @@ pub(super) fn metric_of(message: &RouteMessage) -> u32 {
 pub(super) async fn set(
     handle: &Handle,
     setup: &Setup,
-    tunnel: Option<IfIndex>,
-    route: Route,
+    key: RouteKey,
+    way: Way,
     source: IpAddr,
 ) -> Result<(), KernelError> {
-    let message = emit(setup, tunnel, route, source);
+    let message = emit(setup, key, way, source);
     let request = handle.route().add(message).replace().execute();
-    ask(|| format!("set route {}", describe(route.key())), request).await
+    ask(|| setting(key), request).await
+}
+
+/// What is done when a route is set, for errors.
+pub(super) fn setting(key: RouteKey) -> String {
+    format!("set route {}", describe(key))
 }
 
 /// Removes a route, if it is there.
@@ -207,26 +235,12 @@ fn header((table, prefix): RouteKey) -> RouteMessage {
     message
 }
 
-fn emit(setup: &Setup, tunnel: Option<IfIndex>, route: Route, source: IpAddr) -> RouteMessage {
-    let mut message = header(route.key());
-    let (via, device) = match route.target {
-        Target::NextHop { via, ifindex } => (via, ifindex),
-        Target::Tunnel { peer } => {
-            message
-                .attributes
-                .push(RouteAttribute::EncapType(RouteLwEnCapType::Ip6));
-            message
-                .attributes
-                .push(RouteAttribute::Encap(encap(setup, peer)));
-            // Without the device the kernel refuses, which is the error to report.
-            (peer.tunnel_next_hop(), tunnel.unwrap_or(IfIndex(0)))
-        }
-    };
-    message.attributes.push(match route.prefix {
-        IpNet::V4(_) => RouteAttribute::Via(RouteVia::Inet6(via)),
-        IpNet::V6(_) => RouteAttribute::Gateway(RouteAddress::Inet6(via)),
+fn emit(setup: &Setup, key: RouteKey, way: Way, source: IpAddr) -> RouteMessage {
+    let mut message = header(key);
+    message.attributes.extend(match way {
+        Way::Object(id) => vec![RouteAttribute::NhId(id.number())],
+        Way::Tunnel { peer, device } => through_tunnel(setup, key, peer, device),
     });
-    message.attributes.push(RouteAttribute::Oif(device.0));
     message
         .attributes
         .push(RouteAttribute::PrefSource(match source {
@@ -234,6 +248,24 @@ fn emit(setup: &Setup, tunnel: Option<IfIndex>, route: Route, source: IpAddr) ->
             IpAddr::V6(address) => RouteAddress::Inet6(address),
         }));
     message
+}
+
+fn through_tunnel(
+    setup: &Setup,
+    (_, prefix): RouteKey,
+    peer: OriginatorId,
+    device: IfIndex,
+) -> Vec<RouteAttribute> {
+    let via = peer.tunnel_next_hop();
+    vec![
+        RouteAttribute::EncapType(RouteLwEnCapType::Ip6),
+        RouteAttribute::Encap(encap(setup, peer)),
+        match prefix {
+            IpNet::V4(_) => RouteAttribute::Via(RouteVia::Inet6(via)),
+            IpNet::V6(_) => RouteAttribute::Gateway(RouteAddress::Inet6(via)),
+        },
+        RouteAttribute::Oif(device.0),
+    ]
 }
 
 fn encap(setup: &Setup, peer: OriginatorId) -> Vec<RouteLwTunnelEncap> {
@@ -248,32 +280,57 @@ fn encap(setup: &Setup, peer: OriginatorId) -> Vec<RouteLwTunnelEncap> {
 }
 
 /// Reads a route of ours back; none if we would not have set it like this.
-fn parse(message: &RouteMessage, table: Table, setup: &Setup) -> Option<(RouteKey, Installed)> {
+fn parse(
+    message: &RouteMessage,
+    table: Table,
+    setup: &Setup,
+    objects: &BTreeMap<ObjectId, Target>,
+) -> Option<(RouteKey, Present)> {
     let usual = message.header.kind == RouteType::Unicast
         && message.header.tos == 0
         && metric_of(message) == METRIC;
     let prefix = prefix(message).filter(|_| usual)?;
+    let source = find(message, |attribute| match attribute {
+        RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })?;
+    let reference = find(message, |attribute| match attribute {
+        RouteAttribute::NhId(number) => Some(*number),
+        _ => None,
+    });
+    // Whether the kernel also says where an object leads depends on a sysctl
+    // (net.ipv4.nexthop_compat_mode).
+    let (target, object) = match reference {
+        Some(number) => {
+            let object = ObjectId::of_route(number)?;
+            (*objects.get(&object)?, Some(object))
+        }
+        None => (own_target(message, setup)?, None),
+    };
+    let present = Present {
+        target,
+        source,
+        object,
+    };
+    let source_is_ours = source.is_ipv4() || source == IpAddr::V6(setup.mesh_ipv6());
+    source_is_ours.then_some(((table, prefix), present))
+}
+
+/// Where a route leads that refers to no object.
+fn own_target(message: &RouteMessage, setup: &Setup) -> Option<Target> {
     let ifindex = interface_of(message)?;
     let via = find(message, |attribute| match attribute {
         RouteAttribute::Via(RouteVia::Inet6(via))
         | RouteAttribute::Gateway(RouteAddress::Inet6(via)) => Some(*via),
         _ => None,
     })?;
-    let source = find(message, |attribute| match attribute {
-        RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-        _ => None,
-    })?;
-    let target = match tunnel_ends(message) {
-        None => Target::NextHop { via, ifindex },
-        Some((from, to)) => {
-            let peer = setup.node_at(to)?;
-            let ours = from == setup.mesh_ipv6() && via == peer.tunnel_next_hop();
-            ours.then_some(Target::Tunnel { peer })?
-        }
+    let Some((from, to)) = tunnel_ends(message) else {
+        return Some(Target::NextHop { via, ifindex });
     };
-    let source_is_ours = source.is_ipv4() || source == IpAddr::V6(setup.mesh_ipv6());
-    source_is_ours.then_some(((table, prefix), Installed { target, source }))
+    let peer = setup.node_at(to)?;
+    let ours = from == setup.mesh_ipv6() && via == peer.tunnel_next_hop();
+    ours.then_some(Target::Tunnel { peer })
 }
 
 fn prefix(message: &RouteMessage) -> Option<IpNet> {

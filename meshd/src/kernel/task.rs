@@ -1,25 +1,23 @@
 //! The netlink task: serves one request after the other, and reports what changes meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use ipnet::IpNet;
-use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, OriginatorId, Route, RouteChange, Target};
+use mesh_proto::{IfIndex, RouteChange, Target};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::counters::Neighbors;
+use super::fib::Fib;
 use super::link::Link;
 use super::monitor::Monitor;
 use super::netlink::{KernelError, Notification, Notifications};
-use super::route::Installed;
 use super::{
     Base, KernelEvent, KernelRequest, Setup, TUNNEL_DEVICE, Warning, address, counters, link, nat,
     netlink, route, rule, sysctl, tunnel,
@@ -45,15 +43,13 @@ pub(super) struct Task {
     neighbors: Neighbors,
     base: Option<Base>,
     gateways: Option<BTreeSet<Ipv6Addr>>,
-    tunnel: Option<IfIndex>,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
     /// business.
     taken_up: BTreeSet<IfIndex>,
     /// When to put back what is missing: the kernel drops routes of interfaces that go down, and
     /// there are network managers that remove what they do not know.
     mend_at: Option<Instant>,
-    /// The routes there should be.
-    routes: BTreeMap<RouteKey, Installed>,
+    fib: Fib,
 }
 
 impl Task {
@@ -62,19 +58,19 @@ impl Task {
         requests: mpsc::Receiver<KernelRequest>,
         events: mpsc::Sender<KernelEvent>,
     ) -> io::Result<Self> {
+        let handle = netlink::open()?;
         Ok(Self {
+            fib: Fib::new(handle.clone(), setup.clone())?,
             setup,
-            handle: netlink::open()?,
+            handle,
             requests,
             events,
             monitor: Monitor::default(),
             neighbors: Neighbors::default(),
             base: None,
             gateways: None,
-            tunnel: None,
             taken_up: BTreeSet::new(),
             mend_at: None,
-            routes: BTreeMap::new(),
         })
     }
 
@@ -105,19 +101,7 @@ impl Task {
 
     /// Takes over the routes of a predecessor.
     async fn adopt(&mut self) -> Result<(), KernelError> {
-        let found = route::list(&self.handle, &self.setup).await?;
-        for message in found.unknown {
-            let action = || "remove a route left behind".to_owned();
-            if let Err(error) = route::delete(&self.handle, message, action).await {
-                tracing::warn!(%error);
-            }
-        }
-        self.routes = found.routes.into_iter().collect();
-        let routes = self
-            .routes
-            .iter()
-            .map(|(&key, installed)| as_route(key, installed.target));
-        let adopted = KernelEvent::Adopted(routes.collect());
+        let adopted = KernelEvent::Adopted(self.fib.adopt().await?);
         // If nobody listens any more, the next event will tell.
         let _ = self.report(adopted).await;
         Ok(())
@@ -229,12 +213,16 @@ impl Task {
         if let KernelEvent::LinkChanged(link) = event {
             self.follow_link(link).await;
         } else if let KernelEvent::LinkRemoved { ifindex, .. } = event {
+            self.fib.forget_interface(*ifindex);
             self.taken_up.remove(ifindex);
             self.neighbors.forget(*ifindex);
         }
     }
 
     async fn follow_link(&mut self, link: &Link) {
+        if !link.carrier {
+            self.fib.forget_interface(link.ifindex);
+        }
         let Some(base) = &self.base else { return };
         let is_mesh = base.mesh.contains(&link.name);
         if is_mesh || base.uplink.as_ref() == Some(&link.name) {
@@ -257,11 +245,11 @@ impl Task {
 
     /// Whether something is gone that we put there.
     fn is_loss(&self, message: &RouteNetlinkMessage) -> bool {
-        let is_tunnel = |index: u32| self.tunnel == Some(IfIndex(index));
+        let is_tunnel = |index: u32| self.fib.tunnel == Some(IfIndex(index));
         if let RouteNetlinkMessage::DelRule(message) = message {
             rule::is_ours(message)
         } else if let RouteNetlinkMessage::DelRoute(message) = message {
-            route::key_of(message).is_some_and(|key| self.routes.contains_key(&key))
+            route::key_of(message).is_some_and(|key| self.fib.wants(key))
         } else if let RouteNetlinkMessage::DelLink(message) = message {
             is_tunnel(message.header.index)
         } else if let RouteNetlinkMessage::DelAddress(message) = message {
@@ -301,13 +289,7 @@ impl Task {
         self.base = Some(base.clone());
         let mut warnings: Vec<Warning> = reset.into_iter().collect();
         warnings.extend(self.set_up_mesh(&base).await?);
-        for installed in self
-            .routes
-            .values_mut()
-            .filter(|installed| installed.source.is_ipv4())
-        {
-            installed.source = IpAddr::V4(base.mesh_ipv4);
-        }
+        self.fib.set_mesh_ipv4(base.mesh_ipv4);
         warnings.extend(self.establish(&base).await?);
         Ok(warnings)
     }
@@ -316,7 +298,7 @@ impl Task {
     async fn establish(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
         let mtu = self.tunnel_mtu(base);
         let device = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
-        self.tunnel = Some(device);
+        self.fib.tunnel = Some(device);
         let mut warnings = sysctl::configure(base);
         let wanted = self.own_addresses(base);
         let surplus = address::add_missing(&self.handle, device, &wanted).await?;
@@ -353,96 +335,23 @@ impl Task {
         .into()
     }
 
-    /// Puts back routes that should be there and are not, or are different. Those into interfaces
-    /// that are down have to wait for them.
+    /// Puts back routes. Those into interfaces that are down have to wait for them.
     async fn restore_routes(&mut self) -> Vec<KernelError> {
-        let present: BTreeMap<RouteKey, Installed> =
-            match route::list(&self.handle, &self.setup).await {
-                Ok(found) => found.routes.into_iter().collect(),
-                Err(error) => return vec![error],
-            };
-        let missing: Vec<Route> = self
-            .routes
-            .iter()
-            .filter(|(key, installed)| present.get(key) != Some(installed))
-            .filter(|(_, installed)| self.is_reachable(installed.target))
-            .map(|(&key, installed)| as_route(key, installed.target))
-            .collect();
-        let mut errors = Vec::new();
-        for route in missing {
-            errors.extend(self.install(route).await.err());
-        }
-        errors
-    }
-
-    fn is_reachable(&self, target: Target) -> bool {
-        match target {
-            Target::NextHop { ifindex, .. } => self.monitor.is_up(ifindex),
+        let monitor = &self.monitor;
+        let is_open = |target| match target {
+            Target::NextHop { ifindex, .. } => monitor.has_carrier(ifindex),
             Target::Tunnel { .. } => true,
-        }
+        };
+        self.fib.restore(is_open).await
     }
 
     async fn change_routes(&mut self, changes: &[RouteChange]) -> KernelEvent {
-        let mut failed = Vec::new();
-        for change in changes {
-            let result = match change {
-                RouteChange::Set(route) => self.set_route(*route).await,
-                &RouteChange::Remove { table, prefix } => self.remove_route((table, prefix)).await,
-            };
-            if let Err(error) = result {
-                failed.push((*change, error));
-            }
+        let failed = self.fib.change(changes).await;
+        if !failed.is_empty() {
+            // Perhaps the kernel is not as we believe.
+            self.mend_soon();
         }
         KernelEvent::RoutesApplied { failed }
-    }
-
-    async fn set_route(&mut self, route: Route) -> Result<(), KernelError> {
-        let source = self.source(&route.prefix)?;
-        let installed = Installed {
-            target: route.target,
-            source,
-        };
-        let old = self.routes.insert(route.key(), installed);
-        self.install(route).await?;
-        self.forget_peer(old).await
-    }
-
-    async fn remove_route(&mut self, key: RouteKey) -> Result<(), KernelError> {
-        let old = self.routes.remove(&key);
-        route::remove(&self.handle, key).await?;
-        self.forget_peer(old).await
-    }
-
-    async fn install(&self, route: Route) -> Result<(), KernelError> {
-        if let (Target::Tunnel { peer }, Some(device)) = (route.target, self.tunnel) {
-            tunnel::add_peer(&self.handle, device, peer).await?;
-        }
-        let source = self.source(&route.prefix)?;
-        route::set(&self.handle, &self.setup, self.tunnel, route, source).await
-    }
-
-    /// Removes the tunnel peer of a former route, unless others lead to it.
-    async fn forget_peer(&self, former: Option<Installed>) -> Result<(), KernelError> {
-        let peer = former.and_then(|installed| peer(installed.target));
-        let in_use = self
-            .routes
-            .values()
-            .any(|installed| peer == self::peer(installed.target));
-        match (peer, self.tunnel) {
-            (Some(peer), Some(device)) if !in_use => {
-                tunnel::remove_peer(&self.handle, device, peer).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The address of ours that packets to a prefix carry.
-    fn source(&self, prefix: &IpNet) -> Result<IpAddr, KernelError> {
-        let base = self.base.as_ref().ok_or(KernelError::NotConfigured)?;
-        Ok(match prefix {
-            IpNet::V4(_) => IpAddr::V4(base.mesh_ipv4),
-            IpNet::V6(_) => IpAddr::V6(self.setup.mesh_ipv6()),
-        })
     }
 
     async fn set_gateways(&mut self, gateways: BTreeSet<Ipv6Addr>) -> Result<(), KernelError> {
@@ -464,26 +373,15 @@ impl Task {
     /// Removes what is ours, rules first, so that no packet meets a half of it, and the filter
     /// last.
     async fn remove_everything(&mut self) -> Vec<Warning> {
-        let mut results = vec![rule::reconcile(&self.handle, None).await];
-        match route::list(&self.handle, &self.setup).await {
-            Ok(found) => {
-                for (key, _) in found.routes {
-                    results.push(route::remove(&self.handle, key).await);
-                }
-                for message in found.unknown {
-                    let action = || "remove a route".to_owned();
-                    results.push(route::delete(&self.handle, message, action).await);
-                }
-            }
-            Err(error) => results.push(Err(error)),
-        }
-        results.push(tunnel::remove(&self.handle).await);
-        results.push(nat::remove(&self.setup).await);
-        results
-            .into_iter()
-            .filter_map(Result::err)
-            .map(Warning::Kernel)
-            .collect()
+        let mut warnings: Vec<Warning> = Vec::new();
+        let rules = rule::reconcile(&self.handle, None).await;
+        warnings.extend(rules.err().map(Warning::Kernel));
+        warnings.extend(self.fib.remove_everything().await);
+        let tunnel = tunnel::remove(&self.handle).await;
+        warnings.extend(tunnel.err().map(Warning::Kernel));
+        let table = nat::remove(&self.setup).await;
+        warnings.extend(table.err().map(Warning::Kernel));
+        warnings
     }
 }
 
@@ -492,16 +390,5 @@ async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-fn as_route(key: RouteKey, target: Target) -> Route {
-    Route::new(key, target.into())
-}
-
-fn peer(target: Target) -> Option<OriginatorId> {
-    match target {
-        Target::Tunnel { peer } => Some(peer),
-        Target::NextHop { .. } => None,
     }
 }

@@ -142,6 +142,7 @@ impl Namespace {
             "ip -4 route show table all",
             // Forwarding, which stays switched on, adds anycast routes.
             "ip -6 route show table all | sed -E 's/ expires [^ ]+//; /^anycast/d'",
+            "ip nexthop",
             "ip -4 rule",
             "ip -6 rule",
             "ip neigh show nud permanent",

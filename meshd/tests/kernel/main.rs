@@ -21,6 +21,7 @@ mod events;
 mod filter;
 mod lab;
 mod life;
+mod nexthops;
 mod routes;
 mod sandbox;
 
@@ -37,6 +38,7 @@ fn main() {
         events::tests(),
         filter::tests(),
         life::tests(),
+        nexthops::tests(),
         routes::tests(),
     ]
     .into_iter()

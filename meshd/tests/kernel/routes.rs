@@ -244,7 +244,9 @@ fn put_back() {
     };
     let before: Vec<String> = lines();
     for loss in [
-        "ip route flush table 5525; ip -6 route flush table 5525",
+        // `ip route flush` can't remove routes that refer to next hop objects.
+        "ip route del 100.64.0.9/32 table 5525; ip -6 route del fd12::9/128 table 5525",
+        "ip nexthop flush proto 155",
         "ip route flush table 5526; ip -6 route flush table 5526",
         "ip rule del pref 31000; ip -6 rule del pref 32800",
         "ip addr flush dev meshd0 scope global",
@@ -263,7 +265,7 @@ fn put_back() {
     };
     let failed = port.change(vec![remove("100.64.0.9/32")]);
     assert!(failed.is_empty(), "{failed:?}");
-    node.run("ip -6 route flush table 5525");
+    node.run("ip -6 route del fd12::9/128 table 5525");
     eventually("the other route", || {
         (list(&node, "-6", 5525).len() == 1).then_some(())
     });
