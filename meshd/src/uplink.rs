@@ -115,6 +115,7 @@ mod tests {
                     carrier,
                     mtu: 1500,
                     mac: None,
+                    speed_mbps: None,
                 };
                 (IfIndex(index), link)
             })

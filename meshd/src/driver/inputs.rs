@@ -35,6 +35,10 @@ impl Driver {
                     self.settle();
                 }
             }
+            KernelEvent::Carrying { neighbors } => debug!(?neighbors, "carrying traffic"),
+            KernelEvent::NeighborFailed { ifindex, address } => {
+                debug!(%ifindex, %address, "neighbor does not answer the kernel");
+            }
             KernelEvent::Configured { warnings } => self.handle_configured(&warnings),
             KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(&failed),
             KernelEvent::Counters(counters) => self.handle_counters(now, &counters),

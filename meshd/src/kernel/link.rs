@@ -27,10 +27,12 @@ pub struct Link {
     pub mtu: u32,
     /// Its Ethernet address, if it has one.
     pub mac: Option<[u8; 6]>,
+    /// How fast it is, in Mbit/s, if it is a wire with a link partner and its driver says.
+    pub speed_mbps: Option<u32>,
 }
 
 impl Link {
-    /// Reads a link message; none for those that tell of something else about an
+    /// Reads a link message, which does not tell the speed; none for those that tell of something else about an
     /// interface: its place in a bridge, or news from its wireless driver.
     pub(super) fn from_message(message: &LinkMessage) -> Option<Self> {
         if message.header.interface_family != AddressFamily::Unspec {
@@ -54,6 +56,7 @@ impl Link {
                 .contains(LinkFlags::Up | LinkFlags::LowerUp),
             mtu,
             mac: mac(message),
+            speed_mbps: None,
         })
     }
 }

@@ -9,16 +9,21 @@
 //! | `netlink` | the two rtnetlink sockets, `KernelError` |
 //! | `monitor` | links, link-local addresses and default routes as last reported |
 //! | `link`, `address`, `route`, `rule` | rtnetlink messages, there and back |
+//! | `fib`, `nexthop` | the routes there should be, and the next hop objects that they share |
+//! | `neighbor` | whose Ethernet address is whose, and who does not answer |
+//! | `speed` | how fast wires are, from ethtool |
 //! | `tunnel` | the VXLAN device `meshd0` and its permanent neighbors |
 //! | `sysctl` | what must be set under `/proc/sys/net`, written only if it is wrong |
 //! | `nat`, `nft` | the nftables table `inet meshd`: what is in it, and the program that applies it |
-//! | `counters` | reading its counters over nfnetlink |
+//! | `nfnetlink` | reading that table |
+//! | `counters`, `traffic` | bytes carried for and by neighbors, and which neighbors carry any now |
+//! | `raw` | netlink requests that rtnetlink does not know, through neli |
 //!
 //! **Architecture invariants.** One task owns the request socket and serialises what goes through
 //! it: a netlink socket serves one dump at a time and answers `EBUSY` to a second. Notifications
 //! come over a socket of their own, so that an overrun there never loses an answer. Everything we
-//! put into the kernel can be told from what others put there: routes and rules carry protocol
-//! [`ROUTE_PROTOCOL`], the rest sits on [`TUNNEL_DEVICE`] or in our nftables table. Nothing else
+//! put into the kernel can be told from what others put there: routes, rules and next hop objects
+//! carry protocol [`ROUTE_PROTOCOL`], the rest sits on [`TUNNEL_DEVICE`] or in our nftables table. Nothing else
 //! is ever changed or removed, sysctls and the up state of mesh interfaces excepted. What others
 //! remove of it while the daemon runs is put back.
 //!
@@ -47,14 +52,18 @@ mod fib;
 mod link;
 mod monitor;
 mod nat;
+mod neighbor;
 mod netlink;
 mod nexthop;
+mod nfnetlink;
 mod nft;
 mod raw;
 mod route;
 mod rule;
+mod speed;
 mod sysctl;
 mod task;
+mod traffic;
 mod tunnel;
 
 pub use counters::{CounterSample, Counters, Flow, Neighbor};
@@ -220,6 +229,20 @@ pub enum KernelEvent {
         family: Family,
         /// All of them.
         routes: Vec<DefaultRoute>,
+    },
+    /// Neighbors that packets were received from or sent to since the last such event, link-local
+    /// and multicast ones aside. Comes about every 500 ms while there are any.
+    Carrying {
+        /// Interface and link-local address of each.
+        neighbors: Vec<(IfIndex, Ipv6Addr)>,
+    },
+    /// The kernel asked a neighbor on a mesh interface for its Ethernet address, in vain. A hint:
+    /// it asks late, and only what is sent to.
+    NeighborFailed {
+        /// The interface.
+        ifindex: IfIndex,
+        /// The neighbor's link-local address.
+        address: Ipv6Addr,
     },
     /// [`KernelRequest::Configure`] is done.
     Configured {

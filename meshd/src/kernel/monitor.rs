@@ -2,17 +2,20 @@
 //! what changed, and nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::Ipv6Addr;
 
 use mesh_proto::IfIndex;
 use rtnetlink::Handle;
+use rtnetlink::packet_route::neighbour::NeighbourMessage;
 use rtnetlink::packet_route::route::{RouteHeader, RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::address::{self, LinkLocal};
 use super::link::{self, Link};
 use super::netlink::KernelError;
-use super::{KernelEvent, ROUTE_PROTOCOL, route};
+use super::speed::Speeds;
+use super::{KernelEvent, ROUTE_PROTOCOL, neighbor, route};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +38,8 @@ pub struct DefaultRoute {
 }
 
 /// What the driver was told.
-#[derive(Debug, Default)]
 pub(super) struct Monitor {
+    speeds: Speeds,
     links: BTreeMap<IfIndex, Link>,
     link_locals: BTreeMap<IfIndex, BTreeSet<Ipv6Addr>>,
     default_routes: BTreeMap<Family, Vec<DefaultRoute>>,
@@ -51,9 +54,24 @@ pub(super) struct Outcome {
 }
 
 impl Monitor {
+    /// Nothing is known yet.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            speeds: Speeds::open()?,
+            links: BTreeMap::new(),
+            link_locals: BTreeMap::new(),
+            default_routes: BTreeMap::new(),
+        })
+    }
+
     /// An interface by its name.
     pub(super) fn link(&self, name: &str) -> Option<&Link> {
         self.links.values().find(|link| link.name == name)
+    }
+
+    /// An interface by its index.
+    pub(super) fn name(&self, ifindex: IfIndex) -> Option<&str> {
+        self.links.get(&ifindex).map(|link| link.name.as_str())
     }
 
     /// Whether an interface is there, switched on, and has a link partner.
@@ -88,6 +106,8 @@ impl Monitor {
         | RouteNetlinkMessage::DelRoute(message) = message
         {
             outcome.default_routes_changed = is_default(message);
+        } else if let RouteNetlinkMessage::NewNeighbour(message) = message {
+            outcome.events.extend(neighbor_failed(message));
         }
         outcome
     }
@@ -155,7 +175,14 @@ impl Monitor {
         Ok(events)
     }
 
-    fn update(&mut self, link: Link) -> Option<KernelEvent> {
+    fn update(&mut self, mut link: Link) -> Option<KernelEvent> {
+        // A wire has another speed only after its link was lost.
+        let before = self.links.get(&link.ifindex).filter(|link| link.carrier);
+        link.speed_mbps = match before {
+            _ if !link.carrier => None,
+            Some(before) => before.speed_mbps,
+            None => self.speeds.of(link.ifindex),
+        };
         if self.links.get(&link.ifindex) == Some(&link) {
             return None;
         }
@@ -218,6 +245,11 @@ impl Monitor {
             metric: route::metric_of(message),
         })
     }
+}
+
+fn neighbor_failed(message: &NeighbourMessage) -> Option<KernelEvent> {
+    let (ifindex, address) = neighbor::unanswering(message)?;
+    Some(KernelEvent::NeighborFailed { ifindex, address })
 }
 
 /// Whether a route is a default route of the main table that others have set.

@@ -15,6 +15,7 @@
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink |
 //! | `count_in`, `count_on`, `count_out` | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
+//! | `traffic_in`, `traffic_out` | prerouting, postrouting, 300 | remembers which neighbors carry traffic |
 //!
 //! Packets that come from or go to none of our interfaces pass untouched.
 
@@ -26,7 +27,8 @@ use serde_json::{Value, json};
 
 use super::counters::{self, Flow};
 use super::netlink::KernelError;
-use super::{Base, LanMode, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, nft};
+use super::nfnetlink::Nfnetlink;
+use super::{Base, LanMode, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, nft, traffic};
 
 /// The name of the table, of family `inet`.
 pub(super) const TABLE: &str = "meshd";
@@ -34,10 +36,13 @@ pub(super) const TABLE: &str = "meshd";
 /// The set of all gateways' mesh addresses.
 const GATEWAYS: &str = "gateways";
 
-/// Neighbors per counter set: more than any radio can have.
-const COUNTER_SET_SIZE: u32 = 4096;
+/// Neighbors per set: more than any radio can have.
+const NEIGHBOR_SET_SIZE: u32 = 4096;
 
 const AFTER_FILTERS: i32 = 250;
+
+/// Where it disturbs nobody: nothing is decided by it.
+const LAST: i32 = 300;
 
 /// Makes the table what `base` asks for. `gateways` replaces the addresses in the set, if given.
 ///
@@ -47,9 +52,13 @@ pub(super) async fn apply(
     setup: &Setup,
     base: &Base,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
+    nfnetlink: &mut Nfnetlink,
 ) -> Result<Option<Warning>, KernelError> {
-    let found = counters::find_sets()?;
-    let commands = table(setup, base, gateways, |flow| found.contains(&flow));
+    let found = nfnetlink.sets()?;
+    let had_counters = Flow::ALL
+        .iter()
+        .any(|flow| found.contains_key(flow.set_name()));
+    let commands = table(setup, base, gateways, |set| found.contains_key(set));
     let error = match nft::apply(&setup.nft, commands).await {
         Err(error @ KernelError::NftRefused(_)) => error,
         result => return result.map(|()| None),
@@ -62,7 +71,7 @@ pub(super) async fn apply(
     ];
     commands.extend(table(setup, base, gateways, |_| false));
     nft::apply(&setup.nft, commands).await?;
-    Ok((!found.is_empty()).then_some(Warning::CountersReset(error)))
+    Ok(had_counters.then_some(Warning::CountersReset(error)))
 }
 
 /// Replaces the addresses of gateways.
@@ -86,13 +95,15 @@ fn table(
     setup: &Setup,
     base: &Base,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
-    has_counters: impl Fn(Flow) -> bool,
+    has_set: impl Fn(&str) -> bool,
 ) -> Vec<Value> {
     let interfaces = Interfaces::new(base);
     let mut commands = vec![
         add("table", json!({})),
         json!({"flush": {"table": named(TABLE)}}),
         add("counter", json!({"name": "dropped"})),
+        add("counter", json!({"name": counters::COUNTER})),
+        add("counter", json!({"name": traffic::COUNTER})),
         add("set", json!({"name": GATEWAYS, "type": "ipv6_addr"})),
     ];
     // nft adds the flag `dynamic` to sets in JSON by itself, but only where the rule that fills
@@ -100,9 +111,12 @@ fn table(
     commands.extend(
         Flow::ALL
             .into_iter()
-            .filter(|&flow| !has_counters(flow))
+            .filter(|flow| !has_set(flow.set_name()))
             .map(counter_set),
     );
+    let traffic_sets = [(traffic::RECEIVED, MAC), (traffic::SENT, ADDRESS)];
+    let missing = traffic_sets.into_iter().filter(|(set, _)| !has_set(set));
+    commands.extend(missing.map(|(set, address)| traffic_set(set, address)));
     commands.extend(gateways.into_iter().flat_map(gateway_elements));
     commands.extend(untracked(setup, &interfaces));
     commands.extend(clamp());
@@ -110,21 +124,37 @@ fn table(
     commands.extend(forward(setup, base, &interfaces));
     commands.extend(translate(setup, base, &interfaces));
     commands.extend(count(&interfaces));
+    commands.extend(remember_traffic(&interfaces));
     commands
 }
 
+/// How nftables calls Ethernet addresses.
+const MAC: &str = "ether_addr";
+
+/// How nftables calls IPv6 addresses.
+const ADDRESS: &str = "ipv6_addr";
+
+fn traffic_set(name: &str, address: &str) -> Value {
+    add(
+        "set",
+        json!({
+            "name": name,
+            "type": ["iface_index", address],
+            "size": NEIGHBOR_SET_SIZE,
+            "flags": ["timeout"],
+            "timeout": traffic::MEMORY_SECONDS,
+        }),
+    )
+}
+
 fn counter_set(flow: Flow) -> Value {
-    let address = if flow.is_received() {
-        "ether_addr"
-    } else {
-        "ipv6_addr"
-    };
+    let address = if flow.is_received() { MAC } else { ADDRESS };
     add(
         "set",
         json!({
             "name": flow.set_name(),
             "type": ["iface_index", address],
-            "size": COUNTER_SET_SIZE,
+            "size": NEIGHBOR_SET_SIZE,
             "stmt": [{"counter": null}],
         }),
     )
@@ -377,11 +407,9 @@ fn count(interfaces: &Interfaces<'_>) -> Vec<Value> {
     commands.push(rule("count_out", sent(), jump("count_sent")));
     for flow in Flow::ALL {
         let (chain, key) = if flow.is_received() {
-            let source = json!({"payload": {"protocol": "ether", "field": "saddr"}});
-            ("count_received", json!([{"meta": {"key": "iif"}}, source]))
+            ("count_received", sender())
         } else {
-            let next_hop = json!({"rt": {"key": "nexthop", "family": "ip6"}});
-            ("count_sent", json!([{"meta": {"key": "oif"}}, next_hop]))
+            ("count_sent", receiver())
         };
         let field = if flow.is_up() { "daddr" } else { "saddr" };
         let gateway = compare(
@@ -391,7 +419,8 @@ fn count(interfaces: &Interfaces<'_>) -> Vec<Value> {
         );
         let set = format!("@{}", flow.set_name());
         let count = json!({"set": {"op": "add", "elem": {"concat": key}, "set": set}});
-        commands.push(rule(chain, vec![gateway.clone()], count));
+        let total = json!({"counter": counters::COUNTER});
+        commands.push(rule(chain, vec![gateway.clone(), count], total));
         if flow.is_up() {
             // Between two gateways it is up at both ends, and nowhere both.
             commands.push(rule(chain, vec![gateway], json!({"return": null})));
@@ -400,7 +429,60 @@ fn count(interfaces: &Interfaces<'_>) -> Vec<Value> {
     commands
 }
 
+/// Remembers whom packets come from and go to, but for what neighbors say to each other: the
+/// routing protocol, neighbor discovery.
+fn remember_traffic(interfaces: &Interfaces<'_>) -> Vec<Value> {
+    let address = |field: &str, prefix: Value| {
+        let field = json!({"payload": {"protocol": "ip6", "field": field}});
+        compare("==", field, json!({"prefix": prefix}))
+    };
+    let among_neighbors = [
+        address("saddr", json!({"addr": "fe80::", "len": 10})),
+        address("daddr", json!({"addr": "ff00::", "len": 8})),
+    ];
+    let mut commands = Vec::new();
+    for (chain, hook, at_mesh, key, set) in [
+        (
+            "traffic_in",
+            "prerouting",
+            from(&interfaces.mesh),
+            sender(),
+            traffic::RECEIVED,
+        ),
+        (
+            "traffic_out",
+            "postrouting",
+            to(&interfaces.mesh),
+            receiver(),
+            traffic::SENT,
+        ),
+    ] {
+        commands.push(base_chain(chain, "filter", hook, LAST));
+        for among_neighbors in &among_neighbors {
+            let matches = vec![at_mesh.clone(), among_neighbors.clone()];
+            commands.push(rule(chain, matches, json!({"return": null})));
+        }
+        let set = format!("@{set}");
+        let remember = json!({"set": {"op": "update", "elem": {"concat": key}, "set": set}});
+        let counted = json!({"counter": traffic::COUNTER});
+        commands.push(rule(chain, vec![at_mesh, remember], counted));
+    }
+    commands
+}
+
 // What the rules are made of.
+
+/// Whom a packet comes from: an interface and an Ethernet address.
+fn sender() -> Value {
+    let source = json!({"payload": {"protocol": "ether", "field": "saddr"}});
+    json!([{"meta": {"key": "iif"}}, source])
+}
+
+/// Whom an IPv6 packet is sent to: an interface and a link-local address.
+fn receiver() -> Value {
+    let next_hop = json!({"rt": {"key": "nexthop", "family": "ip6"}});
+    json!([{"meta": {"key": "oif"}}, next_hop])
+}
 
 fn add(kind: &str, mut object: Value) -> Value {
     if let Some(fields) = object.as_object_mut() {

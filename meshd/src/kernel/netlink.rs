@@ -86,13 +86,12 @@ impl KernelError {
 
     /// The same error as part of something larger.
     pub(super) fn within(self, larger: &str) -> Self {
-        let whole = |action| format!("{larger}: {action}");
-        match self {
-            Self::Refused { action, source } => Self::Refused {
-                action: whole(action),
-                source,
-            },
-            error => error,
+        let Self::Refused { action, source } = self else {
+            return self;
+        };
+        Self::Refused {
+            action: format!("{larger}: {action}"),
+            source,
         }
     }
 
@@ -130,11 +129,12 @@ pub(super) fn open() -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// Opens the socket for notifications of links, addresses, routes and rules.
+/// Opens the socket for notifications of links, addresses, neighbors, routes and rules.
 pub(super) fn subscribe() -> io::Result<Notifications> {
     let (connection, _, messages) = rtnetlink::new_multicast_connection(&[
         MulticastGroup::Link,
         MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Neigh,
         MulticastGroup::Ipv4Route,
         MulticastGroup::Ipv6Route,
         MulticastGroup::Ipv4Rule,

@@ -197,9 +197,19 @@ pub(super) async fn remove(handle: &Handle, key: RouteKey) -> Result<(), KernelE
 /// Removes a route as a dump had it.
 pub(super) async fn delete(
     handle: &Handle,
-    message: RouteMessage,
+    mut message: RouteMessage,
     action: impl Fn() -> String,
 ) -> Result<(), KernelError> {
+    let is_reference = |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::NhId(_));
+    if message.attributes.iter().any(is_reference) {
+        // Where the object leads is in a dump, but refused in a request.
+        message.attributes.retain(|attribute| {
+            !matches!(
+                attribute,
+                RouteAttribute::Via(_) | RouteAttribute::Gateway(_) | RouteAttribute::Oif(_)
+            )
+        });
+    }
     ask(action, handle.route().del(message).execute()).await
 }
 

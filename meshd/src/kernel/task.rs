@@ -13,11 +13,13 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::counters::Neighbors;
 use super::fib::Fib;
 use super::link::Link;
 use super::monitor::Monitor;
+use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
+use super::nfnetlink::Nfnetlink;
+use super::traffic::{self, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, Setup, TUNNEL_DEVICE, Warning, address, counters, link, nat,
     netlink, route, rule, sysctl, tunnel,
@@ -41,6 +43,11 @@ pub(super) struct Task {
     events: mpsc::Sender<KernelEvent>,
     monitor: Monitor,
     neighbors: Neighbors,
+    nfnetlink: Nfnetlink,
+    counters: counters::Reader,
+    traffic: Traffic,
+    /// When to look which neighbors carry traffic: from when there is a table that knows.
+    look_at: Option<Instant>,
     base: Option<Base>,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
@@ -65,8 +72,12 @@ impl Task {
             handle,
             requests,
             events,
-            monitor: Monitor::default(),
+            monitor: Monitor::new()?,
             neighbors: Neighbors::default(),
+            nfnetlink: Nfnetlink::open()?,
+            counters: counters::Reader::default(),
+            traffic: Traffic::new(),
+            look_at: None,
             base: None,
             gateways: None,
             taken_up: BTreeSet::new(),
@@ -95,6 +106,7 @@ impl Task {
                     self.mend().await;
                     Next::Continue(())
                 }
+                () = sleep_until(self.look_at) => self.look_at_traffic().await,
             };
         }
     }
@@ -170,11 +182,54 @@ impl Task {
         for event in &outcome.events {
             self.follow(event).await;
         }
-        self.report_all(outcome.events).await?;
+        let mut events = outcome.events;
+        events.retain(|event| self.is_of_interest(event));
+        self.report_all(events).await?;
         if outcome.default_routes_changed {
             self.report_default_routes().await?;
         }
         Next::Continue(())
+    }
+
+    /// Neighbors matter on mesh interfaces only.
+    fn is_of_interest(&self, event: &KernelEvent) -> bool {
+        let &KernelEvent::NeighborFailed { ifindex, .. } = event else {
+            return true;
+        };
+        let mesh = self.base.as_ref().map(|base| &base.mesh);
+        let name = self.monitor.name(ifindex);
+        name.zip(mesh)
+            .is_some_and(|(name, mesh)| mesh.contains(name))
+    }
+
+    /// Reports which neighbors carry traffic, if any do.
+    async fn look_at_traffic(&mut self) -> Next {
+        let now = Instant::now();
+        self.look_at = Some(now + traffic::INTERVAL);
+        let seen = match self.traffic.look(now, &mut self.nfnetlink) {
+            Ok(seen) => seen,
+            Err(error) => {
+                // Whoever reads the counters next hears of it.
+                tracing::debug!(%error);
+                return Next::Continue(());
+            }
+        };
+        let mut macs = seen.macs.iter();
+        if macs.any(|&mac| self.neighbors.address(mac).is_none())
+            && let Err(error) = self.neighbors.update(&self.handle, &seen.macs).await
+        {
+            tracing::debug!(%error);
+        }
+        let mut neighbors = seen.addresses;
+        for &(ifindex, mac) in &seen.macs {
+            let address = self.neighbors.address((ifindex, mac));
+            neighbors.extend(address.map(|address| (ifindex, address)));
+        }
+        if neighbors.is_empty() {
+            return Next::Continue(());
+        }
+        let neighbors = neighbors.into_iter().collect();
+        self.report(KernelEvent::Carrying { neighbors }).await
     }
 
     /// Reads and reports whatever changed since the last report.
@@ -284,7 +339,10 @@ impl Task {
     /// Makes everything what it should be. Begins with what can't be done without, and with the
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
-        let reset = nat::apply(&self.setup, &base, self.gateways.as_ref()).await?;
+        self.counters.forget();
+        let gateways = self.gateways.as_ref();
+        let reset = nat::apply(&self.setup, &base, gateways, &mut self.nfnetlink).await?;
+        self.look_at.get_or_insert_with(Instant::now);
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
         let mut warnings: Vec<Warning> = reset.into_iter().collect();
@@ -364,9 +422,13 @@ impl Task {
     }
 
     async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
-        let mut counters = counters::read()?;
-        self.neighbors.update(&self.handle, &counters).await?;
-        self.neighbors.resolve(&mut counters);
+        let (mut counters, is_new) = self.counters.read(&mut self.nfnetlink)?;
+        let macs = counters.macs();
+        let mut unknown = macs.iter();
+        if is_new || unknown.any(|&mac| self.neighbors.address(mac).is_none()) {
+            self.neighbors.update(&self.handle, &macs).await?;
+        }
+        counters.resolve(&self.neighbors);
         Ok(counters)
     }
 

@@ -32,15 +32,21 @@ fn links() {
         mesh0.up && mesh0.carrier && mesh0.mtu == 1500 && mesh0.mac.is_some(),
         "{mesh0:?}"
     );
+    // What the kernel says of virtual cables.
+    assert_eq!(mesh0.speed_mbps, Some(10_000));
+    let lo = link(&mut port, "lo", |link| link.name == "lo");
+    assert_eq!(lo.speed_mbps, None);
 
     other.run("ip link set mesh0 down");
-    link(&mut port, "loss of carrier", |link| {
+    let lost = link(&mut port, "loss of carrier", |link| {
         link.name == "mesh0" && link.up && !link.carrier
     });
+    assert_eq!(lost.speed_mbps, None);
     other.run("ip link set mesh0 up");
-    link(&mut port, "carrier", |link| {
+    let back = link(&mut port, "carrier", |link| {
         link.name == "mesh0" && link.carrier
     });
+    assert_eq!(back.speed_mbps, Some(10_000));
     node.run("ip link set mesh0 mtu 1400");
     link(&mut port, "another MTU", |link| link.mtu == 1400);
     node.run("ip link set mesh0 down");

@@ -21,6 +21,7 @@ mod events;
 mod filter;
 mod lab;
 mod life;
+mod neighbors;
 mod nexthops;
 mod routes;
 mod sandbox;
@@ -38,6 +39,7 @@ fn main() {
         events::tests(),
         filter::tests(),
         life::tests(),
+        neighbors::tests(),
         nexthops::tests(),
         routes::tests(),
     ]

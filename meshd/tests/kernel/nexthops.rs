@@ -69,6 +69,13 @@ fn listed(namespace: &Namespace) -> Vec<String> {
     text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
+/// Routes and objects, in an order of their own.
+fn all(namespace: &Namespace) -> (Vec<String>, Vec<Value>) {
+    let mut lines = listed(namespace);
+    lines.sort();
+    (lines, objects(namespace))
+}
+
 /// `ip monitor`, while it writes into a file.
 struct Monitor<'a> {
     namespace: &'a Namespace,
@@ -218,9 +225,9 @@ fn adopted() {
         };
         let set = routes(20, path);
         port.set(&set);
-        let before = node.snapshot();
+        let before = all(&node);
         port.kill();
-        assert_eq!(node.snapshot(), before);
+        assert_eq!(all(&node), before);
 
         let monitor = Monitor::start(&node);
         let mut port = Port::start(&node, setup(1));
@@ -235,7 +242,7 @@ fn adopted() {
             [] as [&str; 0],
             "they are as they should be"
         );
-        assert_eq!(node.snapshot(), before);
+        assert_eq!(all(&node), before);
 
         port.set(&routes(20, second.into()));
         assert_eq!(objects(&node).len(), 1);
@@ -279,7 +286,8 @@ fn put_back() {
     let mut both = routes(20, target(node.ifindex("mesh0"), "fe80::1").into());
     both.extend(routes(300, target(node.ifindex("mesh1"), "fe80::2").into()).split_off(40));
     port.set(&both);
-    let before = node.snapshot();
+    let before = all(&node);
+    assert_eq!((before.0.len(), before.1.len()), (600, 2));
     let is_without = || {
         let text = node.run("ip nexthop; ip route show table 5525; ip -6 route show table 5525");
         (!text.contains("mesh0")).then_some(())
@@ -292,12 +300,12 @@ fn put_back() {
         eventually("what the kernel removes", is_without);
         namespace.run(gain);
         eventually("everything as before", || {
-            (node.snapshot() == before).then_some(())
+            (all(&node) == before).then_some(())
         });
     }
     node.run("ip nexthop flush");
-    eventually("everything as before", || {
-        (node.snapshot() == before).then_some(())
+    eventually("everything as before the flush", || {
+        (all(&node) == before).then_some(())
     });
 }
 

@@ -1,0 +1,96 @@
+//! The kernel's neighbors: whose Ethernet address is whose, and who does not answer.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink attributes are an open set"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+
+use mesh_proto::IfIndex;
+use rtnetlink::Handle;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+
+use super::netlink::{KernelError, dump};
+
+/// An Ethernet address at one of our interfaces.
+pub(super) type MacKey = (IfIndex, [u8; 6]);
+
+/// Whose Ethernet address is whose. Remembered, since the kernel forgets neighbors it does not
+/// hear of for a while, and counters stay.
+#[derive(Debug, Default)]
+pub(super) struct Neighbors {
+    known: BTreeMap<MacKey, Ipv6Addr>,
+}
+
+impl Neighbors {
+    /// Reads the kernel's neighbors, as far as they are asked for: these are bounded many.
+    pub(super) async fn update(
+        &mut self,
+        handle: &Handle,
+        asked: &BTreeSet<MacKey>,
+    ) -> Result<(), KernelError> {
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let request = handle
+            .neighbours()
+            .get()
+            .set_address_family(AddressFamily::Inet6);
+        let mut present: BTreeMap<_, BTreeSet<Ipv6Addr>> = BTreeMap::new();
+        for message in dump("list neighbors", request.execute()).await? {
+            if let Some((mac, address)) = mac(&message).zip(link_local(&message)) {
+                let key = (IfIndex(message.header.ifindex), mac);
+                if asked.contains(&key) {
+                    present.entry(key).or_default().insert(address);
+                }
+            }
+        }
+        for (key, addresses) in present {
+            let known = self.known.get(&key);
+            if known.is_none_or(|known| !addresses.contains(known)) {
+                self.known
+                    .extend(addresses.first().map(|&address| (key, address)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The link-local address of the neighbor with this Ethernet address, as far as it is known.
+    pub(super) fn address(&self, key: MacKey) -> Option<Ipv6Addr> {
+        self.known.get(&key).copied()
+    }
+
+    /// Forgets the neighbors at an interface that is gone: its index may come again.
+    pub(super) fn forget(&mut self, ifindex: IfIndex) {
+        self.known.retain(|&(known, _), _| known != ifindex);
+    }
+}
+
+/// The neighbor that a message says does not answer, if it is one with a link-local address.
+pub(super) fn unanswering(message: &NeighbourMessage) -> Option<(IfIndex, Ipv6Addr)> {
+    let failed = message.header.state == NeighbourState::Failed;
+    let address = link_local(message).filter(|_| failed)?;
+    Some((IfIndex(message.header.ifindex), address))
+}
+
+fn link_local(message: &NeighbourMessage) -> Option<Ipv6Addr> {
+    let mut attributes = message.attributes.iter();
+    let address = attributes.find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
+        _ => None,
+    });
+    address.filter(Ipv6Addr::is_unicast_link_local)
+}
+
+fn mac(message: &NeighbourMessage) -> Option<[u8; 6]> {
+    let mut attributes = message.attributes.iter();
+    attributes.find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(mac) => mac.as_slice().try_into().ok(),
+        _ => None,
+    })
+}

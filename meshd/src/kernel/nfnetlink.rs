@@ -1,0 +1,190 @@
+//! Reading our nftables table over nfnetlink (linux/netfilter/nf_tables.h).
+
+use std::collections::BTreeMap;
+use std::io;
+
+use mesh_proto::IfIndex;
+use neli::consts::socket::NlFamily;
+
+use super::nat;
+use super::netlink::KernelError;
+use super::raw::{Attributes, Payload, Socket, or_missing, push, push_string};
+
+// `enum nf_tables_msg_types`, with the number of the subsystem in the high byte.
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
+const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
+const NFT_MSG_GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
+const NFT_MSG_GETOBJ: u16 = NFNL_SUBSYS_NFTABLES << 8 | 19;
+const NFPROTO_INET: u8 = 1;
+/// `struct nfgenmsg`: family, version, resource id.
+const NFGENMSG: [u8; 4] = [NFPROTO_INET, 0, 0, 0];
+
+const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_HANDLE: u16 = 4;
+const NFTA_SET_TABLE: u16 = 1;
+const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_HANDLE: u16 = 16;
+const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+const NFTA_SET_ELEM_KEY: u16 = 1;
+const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
+const NFTA_SET_ELEM_EXPR: u16 = 7;
+const NFTA_SET_ELEM_EXPRESSIONS: u16 = 11;
+const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_COUNTER_BYTES: u16 = 1;
+const NFTA_COUNTER_PACKETS: u16 = 2;
+const NFTA_OBJ_TABLE: u16 = 1;
+const NFTA_OBJ_NAME: u16 = 2;
+const NFTA_OBJ_TYPE: u16 = 3;
+const NFTA_OBJ_DATA: u16 = 4;
+const NFT_OBJECT_COUNTER: u32 = 1;
+
+const READ: &str = "read the nftables counters";
+
+/// What a counter counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) bytes: u64,
+    pub(super) packets: u64,
+}
+
+/// An element of a set whose keys are an interface and an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Element {
+    pub(super) ifindex: IfIndex,
+    /// The address, with zeros behind it.
+    pub(super) address: [u8; 16],
+    /// What its counter counted, if it has one.
+    pub(super) counted: Option<Counted>,
+    /// When it will be removed, in milliseconds, if it will.
+    pub(super) expires_in_ms: Option<u64>,
+}
+
+/// A socket of the nfnetlink family.
+pub(super) struct Nfnetlink {
+    socket: Socket,
+}
+
+impl Nfnetlink {
+    pub(super) fn open() -> io::Result<Self> {
+        let socket = Socket::open(NlFamily::Netfilter)?;
+        Ok(Self { socket })
+    }
+
+    /// The handle of our table.
+    ///
+    /// # Errors
+    /// [`KernelError::TableMissing`] when there is none.
+    pub(super) fn table(&mut self) -> Result<u64, KernelError> {
+        let tables = self.dump(NFT_MSG_GETTABLE, &[])?;
+        let mut tables = tables.iter().map(|table| attributes(table));
+        tables
+            .find(|table| table.string(NFTA_TABLE_NAME) == Some(nat::TABLE))
+            .and_then(|table| table.big_endian(NFTA_TABLE_HANDLE))
+            .ok_or(KernelError::TableMissing)
+    }
+
+    /// The names and handles of the sets in our table; none if there is no table.
+    pub(super) fn sets(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+        let sets = match self.dump(NFT_MSG_GETSET, &[(NFTA_SET_TABLE, nat::TABLE)]) {
+            Err(KernelError::TableMissing) => return Ok(BTreeMap::new()),
+            sets => sets?,
+        };
+        let named = sets.iter().filter_map(|set| {
+            let set = attributes(set);
+            let handle = set.big_endian(NFTA_SET_HANDLE)?;
+            Some((set.string(NFTA_SET_NAME)?.to_owned(), handle))
+        });
+        Ok(named.collect())
+    }
+
+    /// The elements of a set in our table. One that grows while it is read may have an element
+    /// twice.
+    ///
+    /// # Errors
+    /// [`KernelError::TableMissing`] when there is no such set.
+    pub(super) fn elements(&mut self, set: &str) -> Result<Vec<Element>, KernelError> {
+        let names = [
+            (NFTA_SET_ELEM_LIST_TABLE, nat::TABLE),
+            (NFTA_SET_ELEM_LIST_SET, set),
+        ];
+        let messages = self.dump(NFT_MSG_GETSETELEM, &names)?;
+        let lists = messages
+            .iter()
+            .filter_map(|message| attributes(message).nested(NFTA_SET_ELEM_LIST_ELEMENTS));
+        Ok(lists
+            .flat_map(Attributes::each)
+            .filter_map(element)
+            .collect())
+    }
+
+    /// What a counter with a name in our table counted.
+    ///
+    /// # Errors
+    /// [`KernelError::TableMissing`] when there is no such counter.
+    pub(super) fn counter(&mut self, name: &str) -> Result<Counted, KernelError> {
+        let mut request = NFGENMSG.to_vec();
+        push_string(&mut request, NFTA_OBJ_TABLE, nat::TABLE);
+        push_string(&mut request, NFTA_OBJ_NAME, name);
+        push(
+            &mut request,
+            NFTA_OBJ_TYPE,
+            &NFT_OBJECT_COUNTER.to_be_bytes(),
+        );
+        let answer = self.socket.get(READ, NFT_MSG_GETOBJ, &request);
+        let answer = answer.map_err(|error| or_missing(error, KernelError::TableMissing))?;
+        let data = attributes(&answer).nested(NFTA_OBJ_DATA);
+        data.and_then(counted).ok_or(KernelError::TableMissing)
+    }
+
+    /// Dumps objects that belong to what `names` names.
+    fn dump(&mut self, kind: u16, names: &[(u16, &str)]) -> Result<Vec<Payload>, KernelError> {
+        let mut request = NFGENMSG.to_vec();
+        for &(attribute, name) in names {
+            push_string(&mut request, attribute, name);
+        }
+        let answer = self.socket.dump(READ, kind, &request);
+        answer.map_err(|error| or_missing(error, KernelError::TableMissing))
+    }
+}
+
+fn attributes(payload: &[u8]) -> Attributes<'_> {
+    Attributes::of(payload, NFGENMSG.len())
+}
+
+fn element(element: Attributes<'_>) -> Option<Element> {
+    let key = element.nested(NFTA_SET_ELEM_KEY)?.bytes(NFTA_DATA_VALUE)?;
+    let (ifindex, value) = key.split_first_chunk()?;
+    let mut address = [0; 16];
+    for (to, from) in address.iter_mut().zip(value) {
+        *to = *from;
+    }
+    Some(Element {
+        ifindex: IfIndex(u32::from_ne_bytes(*ifindex)),
+        address,
+        counted: counter_of(element),
+        expires_in_ms: element.big_endian(NFTA_SET_ELEM_EXPIRATION),
+    })
+}
+
+/// The counter of an element: alone, or in a list of expressions.
+fn counter_of(element: Attributes<'_>) -> Option<Counted> {
+    let alone = element.nested(NFTA_SET_ELEM_EXPR);
+    let listed = element.nested(NFTA_SET_ELEM_EXPRESSIONS);
+    let counter = alone
+        .into_iter()
+        .chain(listed.into_iter().flat_map(Attributes::each))
+        .find(|expression| expression.string(NFTA_EXPR_NAME) == Some("counter"))?;
+    counted(counter.nested(NFTA_EXPR_DATA)?)
+}
+
+fn counted(counter: Attributes<'_>) -> Option<Counted> {
+    Some(Counted {
+        bytes: counter.big_endian(NFTA_COUNTER_BYTES)?,
+        packets: counter.big_endian(NFTA_COUNTER_PACKETS)?,
+    })
+}
