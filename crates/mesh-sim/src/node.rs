@@ -17,6 +17,8 @@ use crate::scenario::Inheritance;
 
 /// The one interface of every node.
 pub const INTERFACE: IfIndex = IfIndex(1);
+/// For so long after a prefix was given up its routes may be about.
+const CLAIM_MEMORY: Duration = Duration::from_secs(10);
 /// MTU of the interface, bytes.
 const MTU: u32 = 1500;
 
@@ -59,6 +61,8 @@ pub struct Node {
     lives: u64,
     /// Its IPv4 address in the mesh, while its daemon runs.
     ipv4: Option<IpNet>,
+    /// Prefixes it announced once, and when it stopped to.
+    given_up: BTreeMap<IpNet, Duration>,
     /// What its disk remembers: the number of its present life.
     epoch: u32,
     /// What it tells about itself.
@@ -99,6 +103,7 @@ impl Node {
             luck,
             lives: 0,
             ipv4: None,
+            given_up: BTreeMap::new(),
             announcement: Announcement::default(),
             router: None,
             tunnels: BTreeMap::new(),
@@ -171,6 +176,20 @@ impl Node {
         if let Some(router) = &mut self.router {
             router.handle_carrying(now, INTERFACE, neighbor.address());
         }
+    }
+
+    /// Says something else about itself from `now` on.
+    pub(crate) fn set_announcement(&mut self, now: Duration, announcement: Announcement) {
+        let before = std::mem::replace(&mut self.announcement, announcement);
+        let given_up = before.prefixes.into_iter();
+        self.given_up.extend(given_up.map(|prefix| (prefix, now)));
+    }
+
+    /// Whether some may still think that packets for `prefix` end here: they do, or did not long
+    /// before `now`.
+    pub(crate) fn claims(&self, now: Duration, prefix: IpNet) -> bool {
+        let recently = |at: &Duration| now < *at + CLAIM_MEMORY;
+        self.owns(prefix) || self.given_up.get(&prefix).is_some_and(recently)
     }
 
     /// Whether packets for `prefix` end here: the node says so itself.

@@ -239,20 +239,17 @@ impl Simulation {
     /// The routes in a node's kernel, in order.
     pub fn routes(&self, index: NodeIndex) -> Vec<Route> {
         let mesh = self.next_hops.of(index).filter_map(|(row, next)| {
-            Some(Route {
-                table: Table::Mesh,
-                prefix: self.next_hops.prefix(row)?,
-                target: Target::NextHop {
-                    via: next.address(),
-                    ifindex: INTERFACE,
-                },
-            })
+            let target = Target::NextHop {
+                via: next.address(),
+                ifindex: INTERFACE,
+            };
+            let key = (Table::Mesh, self.next_hops.prefix(row)?);
+            Some(Route::new(key, target.into()))
         });
         let tunnels = self.node(index).tunnels.iter();
-        let tunnels = tunnels.map(|(prefix, peer)| Route {
-            table: Table::Tunnel,
-            prefix: *prefix,
-            target: Target::Tunnel { peer: *peer },
+        let tunnels = tunnels.map(|(prefix, peer)| {
+            let target = Target::Tunnel { peer: *peer };
+            Route::new((Table::Tunnel, *prefix), target.into())
         });
         let mut routes: Vec<_> = mesh.chain(tunnels).collect();
         routes.sort_by_key(Route::key);

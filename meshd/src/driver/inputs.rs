@@ -35,9 +35,14 @@ impl Driver {
                     self.settle();
                 }
             }
-            KernelEvent::Carrying { neighbors } => debug!(?neighbors, "carrying traffic"),
+            KernelEvent::Carrying { neighbors } => {
+                for (ifindex, address) in neighbors {
+                    self.router.handle_carrying(now, ifindex, address);
+                }
+            }
             KernelEvent::NeighborFailed { ifindex, address } => {
                 debug!(%ifindex, %address, "neighbor does not answer the kernel");
+                self.router.handle_neighbor_failed(now, ifindex, address);
             }
             KernelEvent::Configured { warnings } => self.handle_configured(&warnings),
             KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(&failed),
@@ -112,6 +117,8 @@ impl Driver {
         }
         self.router
             .handle_interface_up(now, ifindex, *link_local, link.mtu);
+        let bps = link.speed_mbps.map(|mbps| u64::from(mbps) * 1_000_000);
+        self.router.handle_speed(now, ifindex, bps);
     }
 
     fn update_uplink(&mut self, now: Instant) {

@@ -192,7 +192,8 @@ impl Simulation {
         let Some(nodes) = self.next_hops.cycle_through(row, index, owns) else {
             return;
         };
-        if self.nodes().filter(|node| owns(*node)).count() > 1 {
+        let claims = |node: &NodeIndex| self.node(*node).claims(self.now, prefix);
+        if self.nodes().filter(claims).count() > 1 {
             self.faults.contested_cycles += 1;
             return;
         }

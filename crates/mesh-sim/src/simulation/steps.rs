@@ -166,9 +166,9 @@ impl Simulation {
     }
 
     fn announce(&mut self, index: NodeIndex, announcement: Announcement) {
-        let now = self.instant();
+        let (now, at) = (self.instant(), self.now);
         let node = self.node_mut(index);
-        node.announcement = announcement.clone();
+        node.set_announcement(at, announcement.clone());
         if let Some(router) = &mut node.router {
             router.announce(now, announcement);
         }
