@@ -134,8 +134,13 @@ impl Namespace {
         })
     }
 
-    /// Everything in the namespace that the port could change. Statistics and timers aside.
+    /// Everything in the namespace that the port could change. Statistics and timers aside; it
+    /// waits until duplicate address detection is over.
     pub(crate) fn snapshot(&self) -> Vec<String> {
+        eventually("addresses in use", || {
+            let tentative = self.run("ip -6 -o addr show tentative");
+            tentative.trim().is_empty().then_some(())
+        });
         let commands = [
             "ip -j -d link | sed -E 's/\"(linkmode|operstate)\":\"[A-Z]+\"//g'",
             "ip -o addr | sed -E 's/ (valid|preferred)_lft [^ ]+//g'",

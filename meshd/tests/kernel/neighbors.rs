@@ -33,7 +33,7 @@ fn become_nine(namespace: &Namespace, node: &Namespace) {
     let back = node.link_local("mesh0");
     let (ipv4, ipv6) = (mesh_ipv4(9), setup(9).mesh_ipv6());
     namespace.run(&format!(
-        "ip addr add {ipv4}/32 dev lo; ip addr add {ipv6}/128 dev lo
+        "ip addr add {ipv4}/32 dev lo; ip addr add {ipv6}/128 dev lo nodad
          ip route add {}/32 via inet6 {back} dev mesh0 src {ipv4}
          ip -6 route add {}/128 via {back} dev mesh0 src {ipv6}",
         mesh_ipv4(1),
