@@ -5,6 +5,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use mesh_proto::{IfIndex, Path, Route, RouteChange, Table, Target};
+use meshd::kernel::KernelEvent;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -346,8 +347,10 @@ fn carrier_lost() {
     let second = target(node.ifindex("mesh1"), "fe80::2");
     port.set(&routes(20, first.into()));
     other.run("ip link set mesh0 down");
-    eventually("what the kernel removes", || {
-        objects(&node).is_empty().then_some(())
+    // The kernel has removed object and routes then; nothing was mended yet.
+    port.wait("loss of carrier", |event| match event {
+        KernelEvent::LinkChanged(link) => (link.up && !link.carrier).then_some(()),
+        _ => None,
     });
     port.set(&routes(20, second.into()));
     assert_eq!(listed(&node).len(), 40);
