@@ -82,6 +82,12 @@ mod tests {
         }
         let percentiles = [50, 90, 99, 100].map(|p| histogram.percentile_ms(p).unwrap());
         assert_eq!(percentiles, [100, 180, 198, 200]);
+        let mut odd = Histogram::default();
+        (1..=3).for_each(|ms| odd.add(Duration::from_millis(ms)));
+        assert_eq!(
+            [50, 67, 99].map(|p| odd.percentile_ms(p)),
+            [2, 3, 3].map(Some)
+        );
         let mut other = Histogram::default();
         other.add_open(Duration::from_micros(999_001));
         histogram.merge(&other);
