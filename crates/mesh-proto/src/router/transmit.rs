@@ -211,7 +211,7 @@ impl Router {
         self.flush_at = None;
         let before = self.book.version();
         for id in std::mem::take(&mut self.pending_ogms) {
-            self.say(now, id);
+            self.say(id);
         }
         let records = std::mem::take(&mut self.pending_records);
         let records = records.into_iter().filter_map(|id| self.records.get(id));
@@ -230,10 +230,10 @@ impl Router {
 
     /// Says the truth about an originator, if it was not said already. What is said lowers the
     /// feasibility distance first (RFC 8966 §3.7.3).
-    fn say(&mut self, now: Instant, id: OriginatorId) {
+    fn say(&mut self, id: OriginatorId) {
         let record_seq = self.record_seq(id);
         if id == self.id {
-            let own = self.own_truth(now);
+            let own = self.own_truth();
             let record_seq = self.record_seq(id);
             self.own_said = self.book.say(id, self.own_said, own, record_seq);
             return;
@@ -258,11 +258,11 @@ impl Router {
         originator.said = self.book.say(id, originator.said, advertised, record_seq);
     }
 
-    fn own_truth(&mut self, now: Instant) -> Advertised {
+    fn own_truth(&mut self) -> Advertised {
         let (link, renewed) = self.records.prove(self.seqno);
         if renewed {
+            // It goes along with what is being said.
             self.pending_records.insert(self.id);
-            self.flush_by(now);
         }
         let metric = if self.leaving {
             Metric::INFINITE
