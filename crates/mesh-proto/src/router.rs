@@ -504,6 +504,8 @@ impl Router {
             self.event(Event::GatewaysChanged);
         }
         self.pending_records.insert(self.id);
+        // From our OGM, those who missed the record learn that they did.
+        self.pending_ogms.insert(self.id);
         self.flush_by(now);
         self.settle_own_claims();
         self.settle_all_claims();

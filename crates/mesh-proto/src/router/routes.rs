@@ -366,6 +366,7 @@ impl Router {
         }
         let ipv4 = self.records.move_ipv4();
         self.pending_records.insert(self.id);
+        self.pending_ogms.insert(self.id);
         self.flush_by(now);
         self.settle_own_claims();
         self.event(Event::Ipv4Moved(ipv4));
