@@ -1,10 +1,15 @@
 //! The router through its public API, in virtual time, with a few routers on a shared medium.
 
+mod authentication;
+mod crowds;
+mod doubles;
+mod failover;
 mod gateways;
 mod interleavings;
 mod links;
+mod liveness;
 mod net;
-mod ogms;
 mod packets;
 mod records;
 mod restarts;
+mod updates;

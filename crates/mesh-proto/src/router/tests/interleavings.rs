@@ -1,5 +1,6 @@
 //! Whatever the medium does to packets, next hops never lead in a circle; whatever nodes and
-//! links do while packets arrive, neither. Every change of a route is checked.
+//! links do while packets arrive, neither. Every change of a route is checked, no timer may spin,
+//! and when everything calms down all reach each other.
 //!
 //! Restarts and an arbitrary medium together are left out on purpose: a medium that hides a
 //! restart from one neighbor for seconds, and that neighbor from the restarted node, can still
@@ -22,16 +23,23 @@ enum Act {
     DeliverAll,
     /// Time passes, ms.
     Wait(u64),
+    /// A link comes or goes.
+    Link(usize),
+    /// Traffic flows.
+    Carry(usize, usize),
 }
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        6 => any::<usize>().prop_map(Act::Deliver),
-        1 => any::<usize>().prop_map(Act::Duplicate),
-        2 => any::<usize>().prop_map(Act::Lose),
-        2 => Just(Act::DeliverAll),
-        4 => (1_u64..60).prop_map(Act::Wait),
-        1 => (60_u64..900).prop_map(Act::Wait),
+        12 => any::<usize>().prop_map(Act::Deliver),
+        2 => any::<usize>().prop_map(Act::Duplicate),
+        4 => any::<usize>().prop_map(Act::Lose),
+        6 => Just(Act::DeliverAll),
+        8 => (1_u64..60).prop_map(Act::Wait),
+        4 => (60_u64..900).prop_map(Act::Wait),
+        1 => (900_u64..200_000).prop_map(Act::Wait),
+        1 => (0_usize..6).prop_map(Act::Link),
+        1 => (0_usize..4, 0_usize..4).prop_map(|(a, b)| Act::Carry(a, b)),
     ]
 }
 
@@ -73,18 +81,23 @@ fn perform(net: &mut Net, act: Act) {
                 net.deliver(packet);
             }
         }
-        Act::Wait(time) => {
-            net.now += ms(time);
-            for node in 0..net.routers.len() {
-                if net.routers[node].poll_timeout() <= net.now {
-                    net.run_timer(node);
-                }
-            }
-            let now = net.now;
-            net.in_flight
-                .retain(|packet| now < packet.due + ms(LONGEST_WAY_MS));
+        Act::Wait(time) => wait(net, time),
+        Act::Link(index) => links(1 << index).for_each(|(a, b)| net.toggle(a, b)),
+        Act::Carry(a, b) => net.carry(a, b),
+    }
+}
+
+/// Time jumps, and those who should have done something by then do it.
+fn wait(net: &mut Net, time: u64) {
+    net.now += ms(time);
+    for node in 0..net.routers.len() {
+        if net.routers[node].poll_timeout() <= net.now {
+            net.run_timer(node);
         }
     }
+    let now = net.now;
+    net.in_flight
+        .retain(|packet| now < packet.due + ms(LONGEST_WAY_MS));
 }
 
 /// What nodes and links do next.
@@ -92,17 +105,24 @@ fn perform(net: &mut Net, act: Act) {
 enum Turn {
     Link(usize),
     Cut(usize),
-    Restart { node: usize, warm: bool },
+    /// `lost` is whether it forgot how often it was started.
+    Restart {
+        node: usize,
+        warm: bool,
+        lost: bool,
+    },
     Wait(u64),
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
-        2 => (0_usize..6).prop_map(Turn::Link),
-        1 => (0_usize..6).prop_map(Turn::Cut),
-        1 => (0_usize..4, any::<bool>()).prop_map(|(node, warm)| Turn::Restart { node, warm }),
-        2 => (1_u64..100).prop_map(Turn::Wait),
-        2 => (100_u64..3000).prop_map(Turn::Wait),
+        4 => (0_usize..6).prop_map(Turn::Link),
+        2 => (0_usize..6).prop_map(Turn::Cut),
+        2 => (0_usize..4, any::<bool>(), any::<bool>())
+            .prop_map(|(node, warm, lost)| Turn::Restart { node, warm, lost }),
+        4 => (1_u64..100).prop_map(Turn::Wait),
+        4 => (100_u64..3000).prop_map(Turn::Wait),
+        1 => (3000_u64..100_000).prop_map(Turn::Wait),
     ]
 }
 
@@ -110,9 +130,18 @@ fn take_turn(net: &mut Net, turn: Turn) {
     match turn {
         Turn::Link(index) => links(1 << index).for_each(|(a, b)| net.link(a, b)),
         Turn::Cut(index) => links(1 << index).for_each(|(a, b)| net.cut(a, b)),
-        Turn::Restart { node, warm } => net.restart(node, warm),
+        Turn::Restart { node, warm, lost } => {
+            net.restart_in_epoch(node, warm, lost.then_some(1));
+        }
         Turn::Wait(time) => net.run(ms(time)),
     }
+}
+
+/// Everything is well again: all links are up and nothing gets lost.
+fn assert_heals(net: &mut Net) {
+    links(63).for_each(|(a, b)| net.link(a, b));
+    net.run(ms(60_000));
+    assert!(net.is_whole(), "not healed");
 }
 
 proptest! {
@@ -131,6 +160,7 @@ proptest! {
         links(63).for_each(|(a, b)| net.cut(a, b));
         links(changed).for_each(|(a, b)| net.link(a, b));
         more.into_iter().for_each(|act| perform(&mut net, act));
+        assert_heals(&mut net);
     }
 
     #[test]
@@ -142,5 +172,6 @@ proptest! {
         links(mask).for_each(|(a, b)| net.link(a, b));
         net.run(ms(2000));
         turns.into_iter().for_each(|turn| take_turn(&mut net, turn));
+        assert_heals(&mut net);
     }
 }

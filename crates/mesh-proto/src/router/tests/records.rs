@@ -4,7 +4,8 @@ use ipnet::IpNet;
 
 use super::net::{Net, host, key, ms, network};
 use crate::router::{Announcement, DropReason, Event};
-use crate::wire::{Ogm, Tlv};
+use crate::hash_chain::{ChainValue, Link};
+use crate::wire::{Binding, KeyKind, Ogm, OgmIndex, Tlv};
 use crate::{Metric, Network, NodeRecord, SeqNo, Table};
 
 fn named(name: &str, prefix: &str) -> Announcement {
@@ -46,38 +47,53 @@ fn a_record_that_was_lost_is_asked_for() {
     });
     net.sent.clear();
     net.routers[1].announce(net.now, named("new name", "10.1.2.0/24"));
-    net.run(ms(2500));
+    net.run(ms(1500));
     let asks = |(from, tlv): &&(usize, Tlv)| *from == 0 && matches!(tlv, Tlv::RecordRequest(_));
     assert_eq!(net.sent.iter().filter(asks).count(), 2);
     assert_eq!(name_of(&net, 0, 1).as_deref(), Some("new name"));
 }
 
+/// An OGM of a node nobody knows, whose sender has this record of it.
+fn rumor(record_seq: u32) -> Ogm {
+    let binding = Binding {
+        originator: crate::OriginatorId::from_bytes([9; 10]),
+        record_seq: SeqNo::new(record_seq),
+    };
+    let fresh = Link {
+        seqno: SeqNo::new(4),
+        value: ChainValue::default(),
+    };
+    Ogm {
+        index: OgmIndex::new(77).unwrap(),
+        binding: Some(binding),
+        fresh: Some(fresh),
+        metric: Metric::from_us(600),
+        hops: 1,
+    }
+}
+
 #[test]
 fn a_record_nobody_has_is_not_asked_for() {
-    let mut net = Net::line(2);
-    net.sent.clear();
-    let rumor = Ogm {
-        originator: crate::OriginatorId::from_bytes([9; 10]),
-        seqno: SeqNo::new(4),
-        metric: Metric::from_us(600),
-        record_seq: SeqNo::new(0),
-        hops: 1,
-    };
-    net.inject(0, 1, &[Tlv::Ogm(rumor)]);
-    net.run(ms(2000));
-    let asks = |(_, tlv): &&(usize, Tlv)| matches!(tlv, Tlv::RecordRequest(_));
-    assert_eq!(net.sent.iter().filter(asks).count(), 0);
+    let asks = |tlv: &Tlv| matches!(tlv, Tlv::RecordRequest(_));
+    for (record_seq, is_asked_for) in [(0, false), (1, true)] {
+        let mut net = Net::line(2);
+        net.sent.clear();
+        net.say(0, 1, &[rumor(record_seq)]);
+        net.run(ms(2000));
+        assert_eq!(net.count_sent(0, asks) > 0, is_asked_for);
+        assert_eq!(net.routers[0].originators().count(), 1);
+    }
 }
 
 #[test]
 fn a_record_with_a_wrong_signature_is_counted_and_refused() {
     let mut net = Net::line(2);
     let forged = NodeRecord {
-        seq: SeqNo::new(100),
+        seq: SeqNo::new(1 << 24),
         ..NodeRecord::new("forged")
     };
     let forged = forged.sign(&Network::new("other village"), &key(1));
-    net.inject(0, 1, &[Tlv::Record(Box::new(forged))]);
+    net.inject(0, 1, KeyKind::Network, &[Tlv::Record(Box::new(forged))]);
     let counters = net.routers[0].counters();
     assert_eq!(counters.drops.get(&DropReason::BadSignature), Some(&1));
     assert_eq!(name_of(&net, 0, 1).as_deref(), Some(""));
@@ -93,7 +109,7 @@ fn an_older_record_does_not_replace_a_newer_one() {
         ..NodeRecord::new("old name")
     };
     let old = old.sign(&network(), &key(1));
-    net.inject(0, 1, &[Tlv::Record(Box::new(old))]);
+    net.inject(0, 1, KeyKind::Network, &[Tlv::Record(Box::new(old))]);
     assert_eq!(name_of(&net, 0, 1).as_deref(), Some("new name"));
 }
 
@@ -104,13 +120,14 @@ fn collide(net: &mut Net, victim: usize, rival: usize) {
         .unwrap()
         .record()
         .ipv4;
+    let now = net.routers[rival].record(net.id(rival)).unwrap().record();
     let record = NodeRecord {
-        seq: SeqNo::new(100),
+        seq: now.seq.next(),
         ipv4,
-        ..NodeRecord::new("rival")
+        ..now.clone()
     };
     let record = record.sign(&network(), &key(rival));
-    net.inject(victim, rival, &[Tlv::Record(Box::new(record))]);
+    net.inject(victim, rival, KeyKind::Network, &[Tlv::Record(Box::new(record))]);
 }
 
 #[test]
