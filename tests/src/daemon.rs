@@ -31,6 +31,8 @@ pub struct Config {
     pub network: String,
     /// `name`.
     pub name: String,
+    /// `mesh`, in YAML.
+    pub mesh: String,
     /// `lan`, in YAML.
     pub lan: Option<String>,
     /// `uplink`, in YAML.
@@ -46,6 +48,7 @@ impl Config {
         Self {
             network: NETWORK.to_owned(),
             name: name.to_owned(),
+            mesh: "[{interface: mesh0}]".to_owned(),
             lan: None,
             uplink: None,
             sharing: None,
@@ -62,8 +65,8 @@ impl Config {
              identity: {directory}/identity.key\n\
              state: {directory}/state\n\
              control: {directory}/control.sock\n\
-             mesh: [{{interface: mesh0}}]\n",
-            self.network, self.name
+             mesh: {}\n",
+            self.network, self.name, self.mesh
         );
         let optional = [
             ("lan", &self.lan),

@@ -15,6 +15,8 @@
 //! | [`daemon`] | meshd with its configuration, log and signals; meshctl against it |
 //! | [`mesh`] | who reaches whom, and through which gateway |
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
+//! | [`volley`] | probes between many pairs at once: when the last one got through |
+//! | [`fib`] | the next hop a kernel would use this moment, and circles of next hops |
 //! | [`http`] | a tiny web server and a client |
 //! | [`monitor`] | every change a kernel makes while somebody looks |
 //! | [`snapshot`] | everything a kernel was told, for before and after |
@@ -31,6 +33,7 @@ pub mod air;
 pub mod binaries;
 pub mod command;
 pub mod daemon;
+pub mod fib;
 pub mod harness;
 pub mod http;
 pub mod internet;
@@ -42,4 +45,5 @@ pub mod probe;
 pub mod sandbox;
 pub mod snapshot;
 pub mod topology;
+pub mod volley;
 pub mod wait;

@@ -164,6 +164,24 @@ impl Pinger {
             .count()
     }
 
+    /// Whether every probe of the last `time` has come back. Those that were sent less than `late`
+    /// ago may still be under way.
+    #[must_use]
+    pub fn is_steady(&self, time: Duration, late: Duration) -> bool {
+        let probes = self.flight.probes();
+        let now = Instant::now();
+        let (Some(from), Some(to)) = (now.checked_sub(time), now.checked_sub(late)) else {
+            return false;
+        };
+        probes.first().is_some_and(|first| first.sent <= from)
+            && probes
+                .iter()
+                .rev()
+                .skip_while(|probe| probe.sent > to)
+                .take_while(|probe| probe.sent >= from)
+                .all(|probe| probe.back.is_some())
+    }
+
     /// What happened to the probes that were sent since `since`.
     ///
     /// Those that are still under way count as lost.

@@ -1,0 +1,279 @@
+//! What breaks on the way: a link, a relay, a cable, a gateway.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mesh_tests::internet::{HOST_V6, echo_at};
+use mesh_tests::namespace::Namespace;
+use mesh_tests::topology::Topology;
+use mesh_tests::wait::wait_for;
+
+use crate::bed::Bed;
+use crate::graph::Dice;
+use crate::kind::Kind;
+use crate::report::{Figure, Recorder};
+use crate::start::COLD_BOUND;
+use crate::watch::{Outage, PROBE, Probed, outage};
+
+/// Nothing is waited for longer.
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+
+/// How often, and how long a village rests between two events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounds {
+    pub(crate) count: usize,
+    pub(crate) settle: Duration,
+}
+
+/// Cuts a link on the path of probes, silently, again and again: another pair of routers, another
+/// link. A cut link is healed before the next is cut.
+pub(crate) fn cuts(
+    bed: &mut Bed,
+    recorder: &Recorder,
+    rounds: Rounds,
+    dice: &mut Dice,
+) -> Result<()> {
+    let mut outages = Vec::new();
+    for _ in 0..rounds.count {
+        thread::sleep(rounds.settle);
+        let (from, to) = far_pair(bed, dice)?;
+        let probed = Probed::pair(bed, &from, &to)?;
+        let path = path(bed, &from, &to)?;
+        let links: Vec<(String, String)> = path
+            .windows(2)
+            .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
+            .filter(|(a, b)| bed.graph.without_link(a, b).connects(&from, &to))
+            .collect();
+        let (a, b) = dice
+            .pick(&links)
+            .context("no link of the path may be cut")?
+            .clone();
+        outages.push(outage(bed, &probed, BOUND, |bed| {
+            bed.lab.air().cut(&a, &b)
+        })?);
+        bed.lab.air().heal(&a, &b)?;
+    }
+    record("cut", bed, recorder, &outages)
+}
+
+/// Takes the power from a relay on the path of probes, again and again.
+pub(crate) fn relays(
+    bed: &mut Bed,
+    recorder: &Recorder,
+    rounds: Rounds,
+    dice: &mut Dice,
+) -> Result<()> {
+    let mut outages = Vec::new();
+    for _ in 0..rounds.count {
+        thread::sleep(rounds.settle);
+        let (from, to) = far_pair(bed, dice)?;
+        let probed = Probed::pair(bed, &from, &to)?;
+        let mut between = path(bed, &from, &to)?;
+        between.retain(|router| {
+            let ends = *router == from || *router == to;
+            !ends && bed.graph.without_router(router).connects(&from, &to)
+        });
+        let relay = dice.pick(&between).context("no relay may be lost")?.clone();
+        outages.push(outage(bed, &probed, BOUND, |bed| bed.power_off(&relay))?);
+        bed.power_on(&relay)?;
+        // A router that came back is part of the village before the next one goes.
+        let _ = bed.wait_pairs(&Bed::pairs(&bed.routers()), Instant::now(), BOUND);
+    }
+    record("relay lost", bed, recorder, &outages)
+}
+
+/// Two routers at least half of the village apart.
+fn far_pair(bed: &Bed, dice: &mut Dice) -> Result<(String, String)> {
+    let routers = bed.routers();
+    let from = dice.pick(&routers).context("an empty village")?.clone();
+    let distances = bed.graph.distances(&from);
+    let least = distances
+        .values()
+        .max()
+        .copied()
+        .unwrap_or_default()
+        .div_ceil(2)
+        .max(2);
+    let far: Vec<&str> = distances
+        .into_iter()
+        .filter_map(|(router, distance)| (distance >= least).then_some(router))
+        .collect();
+    let to = (*dice.pick(&far).context("nobody is far away")?).to_owned();
+    Ok((from, to))
+}
+
+/// The path once there is one: after the last event a village may still be at work.
+fn path(bed: &Bed, from: &str, to: &str) -> Result<Vec<String>> {
+    let target = bed.address(to)?;
+    let what = format!("a path from {from} to {to} of {}", bed.label());
+    wait_for(&what, BOUND, || bed.village.path(from, target))
+}
+
+fn record(measure: &str, bed: &Bed, recorder: &Recorder, outages: &[Outage]) -> Result<()> {
+    let silences = outages.iter().map(|outage| outage.silence);
+    let followed = outages.iter().map(|outage| &outage.followed);
+    let circles: u32 = followed.clone().map(|followed| followed.circles).sum();
+    let longest = followed
+        .clone()
+        .map(|f| f.longest_circle)
+        .max()
+        .unwrap_or_default();
+    let (polls, seconds) = followed.fold((0.0, 0.0), |(polls, seconds), followed| {
+        (
+            polls + f64::from(followed.polls),
+            seconds + followed.time.as_secs_f64(),
+        )
+    });
+    let hop_limit: u64 = outages.iter().map(|outage| outage.hop_limit).sum();
+    recorder.add(Figure::times(measure, bed, BOUND, silences))?;
+    let lost = outages
+        .iter()
+        .map(|o| f64::from(u32::try_from(o.lost).unwrap_or(u32::MAX)));
+    recorder.add(Figure::values(
+        &format!("{measure}: lost"),
+        bed,
+        "probes",
+        lost,
+    ))?;
+    let each = outages
+        .iter()
+        .map(|outage| f64::from(outage.followed.circles));
+    let figure = Figure::values(&format!("{measure}: loops"), bed, "loops", each);
+    recorder.add(figure.noted(format!(
+        "{circles} in all, the longest {} ms; {hop_limit} packets ran out of hops; tables read {:.0} times a second",
+        longest.as_millis(),
+        polls / f64::max(seconds, 1e-3),
+    )))
+}
+
+/// The interface of the cable, at both ends.
+const CABLE: &str = "wire0";
+
+/// A cable between r1 and r2 beside the radio, on which r3 is between them.
+pub(crate) fn with_cable(kind: Kind) -> Result<Bed> {
+    Bed::with(kind, &Topology::line(3), 0, |bed| {
+        // Who hears whom: r1 and r2 have r3 in between.
+        bed.lab.air().cut("r1", "r2")?;
+        bed.lab
+            .air()
+            .connect("r1", "r3", mesh_tests::air::Loss::NONE)?;
+        bed.air.ip_batch(
+            "link add cable type bridge mcast_snooping 0 stp_state 0\nlink set cable up\n",
+        )?;
+        for router in ["r1", "r2"] {
+            let namespace = bed.lab.node(router)?.namespace().clone();
+            bed.air.ip_batch(&format!(
+                "link add plug-{router} type veth peer name {CABLE} netns {}\n\
+                 link set plug-{router} master cable up\n",
+                namespace.name()
+            ))?;
+            namespace.bring_up(CABLE)?;
+            bed.add_interface(router, CABLE)?;
+        }
+        // The chain of the medium forwards between radios only.
+        bed.air.nft(
+            "add element bridge air links { \"plug-r1\" . \"plug-r2\" : accept, \
+             \"plug-r2\" . \"plug-r1\" : accept }\n",
+        )?;
+        bed.lab.settle()
+    })
+}
+
+/// Pulls the cable: both ends lose their carrier at once.
+pub(crate) fn carriers(bed: &mut Bed, recorder: &Recorder, rounds: Rounds) -> Result<()> {
+    bed.ensure_running(COLD_BOUND)?;
+    let target = bed.address("r2")?;
+    let mut outages = Vec::new();
+    for _ in 0..rounds.count {
+        thread::sleep(rounds.settle);
+        let probed = Probed::pair(bed, "r1", "r2")?;
+        wait_for("the path over the cable", BOUND, || {
+            let path = bed.village.path("r1", target)?;
+            ensure!(path.len() == 2, "{path:?}");
+            Ok(())
+        })?;
+        let air = bed.air.clone();
+        outages.push(outage(bed, &probed, BOUND, |_| plugs(&air, "down"))?);
+        plugs(&bed.air, "up")?;
+    }
+    record("carrier lost", bed, recorder, &outages)
+}
+
+fn plugs(air: &Namespace, state: &str) -> Result<()> {
+    air.ip_batch(&format!(
+        "link set plug-r1 {state}\nlink set plug-r2 {state}\n"
+    ))
+}
+
+/// Four routers in a circle: r2 and r4 are gateways, r1 and r3 hear both.
+pub(crate) fn with_gateways(kind: Kind) -> Result<Bed> {
+    Bed::with(kind, &Topology::ring(4), 0, |bed| {
+        for gateway in ["r2", "r4"] {
+            bed.lab.add_uplink(gateway)?;
+            bed.gateways.insert(gateway.to_owned());
+            if kind != Kind::Meshd {
+                // What meshd does by itself: the provider knows no address of the mesh.
+                let namespace = bed.lab.node(gateway)?.namespace();
+                namespace.nft(
+                    "table ip6 uplink {\nchain post {\n\
+                     type nat hook postrouting priority 100\n\
+                     oifname \"wan0\" masquerade\n}\n}\n",
+                )?;
+            }
+        }
+        bed.lab.settle()
+    })
+}
+
+/// Takes the power from the gateway that is in use. r1 probes a host on the Internet: with meshd
+/// through its tunnel, with Babel along the default routes of both gateways.
+pub(crate) fn gateways(bed: &mut Bed, recorder: &Recorder, rounds: Rounds) -> Result<()> {
+    bed.ensure_running(COLD_BOUND)?;
+    let target = echo_at(HOST_V6);
+    let probed = Probed {
+        from: bed.lab.node("r1")?.namespace().clone(),
+        target,
+        destinations: Vec::new(),
+    };
+    let mut outages = Vec::new();
+    for _ in 0..rounds.count {
+        thread::sleep(rounds.settle);
+        let gateway = gateway_in_use(bed, &probed.from, target)?;
+        outages.push(outage(bed, &probed, BOUND, |bed| bed.power_off(&gateway))?);
+        bed.power_on(&gateway)?;
+        let _ = bed.wait_pairs(&Bed::pairs(&bed.routers()), Instant::now(), BOUND);
+    }
+    record("gateway lost", bed, recorder, &outages)
+}
+
+/// The gateway whose line answers and questions take: it forwards them, so its counters grow.
+fn gateway_in_use(bed: &Bed, from: &Namespace, target: SocketAddr) -> Result<String> {
+    wait_for("a gateway in use", BOUND, || {
+        let before = uplink_packets(bed)?;
+        let pinger = mesh_tests::probe::Pinger::start(from, target, PROBE)?;
+        pinger.wait_answers(20, Duration::from_secs(2))?;
+        drop(pinger);
+        let after = uplink_packets(bed)?;
+        let grown = after.into_iter().zip(before);
+        let used = grown.max_by_key(|((_, after), (_, before))| after.saturating_sub(*before));
+        used.map(|((name, _), _)| name).context("no gateways")
+    })
+}
+
+fn uplink_packets(bed: &Bed) -> Result<Vec<(String, u64)>> {
+    let mut counts = Vec::new();
+    for gateway in &bed.gateways {
+        let text = bed
+            .lab
+            .node(gateway)?
+            .namespace()
+            .ip("-j -s link show dev wan0")?;
+        let answer: serde_json::Value = serde_json::from_str(&text)?;
+        let packets = answer.pointer("/0/stats64/tx/packets");
+        let packets = packets.and_then(serde_json::Value::as_u64);
+        counts.push((gateway.clone(), packets.context("no packet count")?));
+    }
+    Ok(counts)
+}

@@ -1,0 +1,258 @@
+//! What is measured where, and what at the same time.
+//!
+//! The daemons run side by side, each in a village of its own, so that all of them have the same
+//! machine in the same minutes. What takes processor time in a burst, the cold start of many
+//! processes, is done in turn. How busy the machine was is written down with the figures.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use mesh_tests::topology::Topology;
+
+use crate::Measure;
+use crate::bed::Bed;
+use crate::graph::Dice;
+use crate::kind::Kind;
+use crate::report::{Figure, Load, Recorder};
+use crate::{broken, change, idle, start};
+
+/// A village of more routers than this is big: only some loss at a time, peers started less often.
+const BIG: usize = 25;
+/// A village in which the rarer events are measured.
+const SMALL: usize = 9;
+/// A village as big as the one idle figures are compared in.
+const IDLE: usize = 49;
+const CALM_LOSS: u32 = 30;
+const CALM: Duration = Duration::from_secs(600);
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) measures: BTreeSet<Measure>,
+    pub(crate) topologies: Vec<Topology>,
+    pub(crate) losses: Vec<u32>,
+    pub(crate) rounds: usize,
+    pub(crate) starts: usize,
+    pub(crate) settle: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) seed: u64,
+}
+
+impl Plan {
+    fn wants(&self, measure: Measure) -> bool {
+        self.measures.contains(&measure)
+    }
+
+    fn wants_any(&self, measures: &[Measure]) -> bool {
+        measures.iter().any(|measure| self.wants(*measure))
+    }
+
+    /// Ours is started and cut more often: its events are over sooner.
+    fn rounds(&self, kind: Kind) -> broken::Rounds {
+        broken::Rounds {
+            count: self.rounds * if kind == Kind::Meshd { 2 } else { 1 },
+            settle: self.settle,
+        }
+    }
+
+    fn rare(&self, kind: Kind) -> broken::Rounds {
+        let rounds = self.rounds(kind);
+        broken::Rounds {
+            count: rounds.count.div_ceil(3),
+            ..rounds
+        }
+    }
+
+    /// The same choices for every daemon.
+    fn dice(&self, salt: u64) -> Dice {
+        Dice::new(self.seed ^ salt.wrapping_mul(0xd6e8_feb8_6659_fd93))
+    }
+}
+
+/// Measures all of it.
+pub(crate) fn run(plan: &Plan, recorder: &Recorder) -> Result<()> {
+    let in_villages = [
+        Measure::Cold,
+        Measure::Cut,
+        Measure::Idle,
+        Measure::Relay,
+        Measure::Join,
+        Measure::Reboot,
+    ];
+    if plan.wants_any(&in_villages) {
+        for topology in &plan.topologies {
+            let big = topology.routers().count() > BIG;
+            let groups = plan
+                .losses
+                .chunks(if big { 1 } else { plan.losses.len().max(1) });
+            for losses in groups {
+                villages(plan, recorder, topology, losses)?;
+            }
+        }
+    }
+    if plan.wants_any(&[Measure::Carrier, Measure::Gateway]) {
+        cables_and_gateways(plan, recorder)?;
+    }
+    if plan.wants(Measure::Reshuffle) {
+        let mut beds = build(plan, recorder, &Topology::grid(5, 10), &[0])?;
+        side_by_side(recorder, "reshuffle", &mut beds, |bed| {
+            change::reshuffle(bed, recorder, 3, &mut plan.dice(6))
+        })?;
+    }
+    if plan.wants(Measure::Calm) {
+        let mut beds = build(plan, recorder, &Topology::grid(3, 3), &[CALM_LOSS])?;
+        side_by_side(recorder, "calm", &mut beds, |bed| {
+            change::calm(bed, recorder, CALM)
+        })?;
+    }
+    Ok(())
+}
+
+/// Everything that is measured in one topology.
+fn villages(plan: &Plan, recorder: &Recorder, topology: &Topology, losses: &[u32]) -> Result<()> {
+    let size = topology.routers().count();
+    let mut beds = build(plan, recorder, topology, losses)?;
+    let name = |what: &str| format!("{what} in {topology}");
+    if size <= SMALL && plan.wants(Measure::Join) && !topology.to_string().starts_with("line") {
+        side_by_side(recorder, &name("join"), &mut beds, |bed| {
+            start::join(bed, recorder, 3, plan.settle, &mut plan.dice(1))?;
+            bed.stop_all()
+        })?;
+    }
+    cold(plan, recorder, topology, &mut beds)?;
+    if plan.wants(Measure::Idle) && (size == IDLE || plan.topologies.len() == 1) {
+        let settle = plan.settle * 3;
+        side_by_side(recorder, &name("idle"), &mut beds, |bed| {
+            idle::measure(bed, recorder, settle, plan.idle)
+        })?;
+    }
+    let detours = !topology.to_string().starts_with("line");
+    if plan.wants(Measure::Cut) && detours {
+        side_by_side(recorder, &name("cut"), &mut beds, |bed| {
+            broken::cuts(bed, recorder, plan.rounds(bed.kind), &mut plan.dice(2))
+        })?;
+    }
+    if size <= SMALL && plan.wants(Measure::Relay) && detours {
+        side_by_side(recorder, &name("relay"), &mut beds, |bed| {
+            broken::relays(bed, recorder, plan.rare(bed.kind), &mut plan.dice(3))
+        })?;
+    }
+    if size <= SMALL && plan.wants(Measure::Reboot) && detours {
+        let count = plan.rounds.div_ceil(3);
+        side_by_side(recorder, &name("reboot"), &mut beds, |bed| {
+            start::reboot(bed, recorder, count, plan.settle, &mut plan.dice(4))
+        })?;
+    }
+    Ok(())
+}
+
+/// The cold starts, which also leave every village running for what follows. Ours first and in
+/// turn, so that nothing else starts at the same time; then the peers, whose times are seconds,
+/// side by side.
+fn cold(plan: &Plan, recorder: &Recorder, topology: &Topology, beds: &mut [Bed]) -> Result<()> {
+    let big = topology.routers().count() > SMALL;
+    let starts = |kind: Kind| match kind {
+        _ if !plan.wants(Measure::Cold) => 1,
+        Kind::Meshd => plan.starts,
+        Kind::Batmand if big => plan.starts.min(1),
+        Kind::Babeld | Kind::BabeldWireless | Kind::BabeldFast | Kind::Batmand => {
+            plan.starts.min(if big { 3 } else { 5 })
+        }
+    };
+    let (ours, peers): (Vec<&mut Bed>, Vec<&mut Bed>) =
+        beds.iter_mut().partition(|bed| bed.kind == Kind::Meshd);
+    let load = Load::now();
+    for bed in ours {
+        start::cold(bed, recorder, starts(bed.kind))?;
+    }
+    recorder.busy(&format!("cold start of meshd in {topology}"), load.since())?;
+    let part = format!("cold start of the others in {topology}");
+    in_parallel(recorder, &part, peers, |bed| {
+        start::cold(bed, recorder, starts(bed.kind))
+    })
+}
+
+fn cables_and_gateways(plan: &Plan, recorder: &Recorder) -> Result<()> {
+    let (mut cables, mut uplinks) = (Vec::new(), Vec::new());
+    for kind in &plan.kinds {
+        if plan.wants(Measure::Carrier) {
+            cables.push(broken::with_cable(*kind)?);
+        }
+        if plan.wants(Measure::Gateway) {
+            uplinks.push(broken::with_gateways(*kind)?);
+        }
+    }
+    side_by_side(recorder, "carrier", &mut cables, |bed| {
+        broken::carriers(bed, recorder, plan.rare(bed.kind))
+    })?;
+    side_by_side(recorder, "gateway", &mut uplinks, |bed| {
+        if bed.kind == Kind::Batmand {
+            let why = "its gateways need a tun device and an IPv4 tunnel";
+            return recorder.add(Figure::missing("gateway lost", bed, why));
+        }
+        broken::gateways(bed, recorder, plan.rare(bed.kind))
+    })
+}
+
+fn build(
+    plan: &Plan,
+    recorder: &Recorder,
+    topology: &Topology,
+    losses: &[u32],
+) -> Result<Vec<Bed>> {
+    let mut beds = Vec::new();
+    for loss in losses {
+        for kind in &plan.kinds {
+            beds.push(Bed::new(*kind, topology, *loss)?);
+        }
+    }
+    recorder.say(&format!("{} villages of {topology} are built", beds.len()));
+    Ok(beds)
+}
+
+fn side_by_side(
+    recorder: &Recorder,
+    part: &str,
+    beds: &mut [Bed],
+    work: impl Fn(&mut Bed) -> Result<()> + Sync,
+) -> Result<()> {
+    in_parallel(recorder, part, beds.iter_mut().collect(), work)
+}
+
+/// What fails in one village is a figure that is missing there, and no end for the others.
+fn in_parallel(
+    recorder: &Recorder,
+    part: &str,
+    beds: Vec<&mut Bed>,
+    work: impl Fn(&mut Bed) -> Result<()> + Sync,
+) -> Result<()> {
+    if beds.is_empty() {
+        return Ok(());
+    }
+    let load = Load::now();
+    thread::scope(|scope| {
+        let work = &work;
+        let workers: Vec<_> = beds
+            .into_iter()
+            .map(|bed| {
+                scope.spawn(move || {
+                    let Err(error) = work(bed) else {
+                        return Ok(());
+                    };
+                    let word = part.split(' ').next().unwrap_or(part);
+                    recorder.add(Figure::missing(word, bed, &format!("{error:#}")))
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(anyhow!("a measure panicked")))?;
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
+    recorder.busy(part, load.since())
+}

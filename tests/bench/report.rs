@@ -1,0 +1,308 @@
+//! Figures, how they are printed while they come in, and the file they end in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use mesh_tests::command;
+use serde::{Deserialize, Serialize};
+
+use crate::bed::Bed;
+use crate::kind::Kind;
+
+/// One measure of one daemon in one village.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    pub(crate) measure: String,
+    pub(crate) daemon: String,
+    pub(crate) topology: String,
+    pub(crate) loss_percent: u32,
+    pub(crate) unit: String,
+    /// Every sample, in the order they were taken; `null` is one that was over the bound.
+    pub(crate) samples: Vec<Option<f64>>,
+    /// What a sample could be at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bound: Option<f64>,
+    /// What else was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+}
+
+impl Figure {
+    pub(crate) fn new(measure: &str, bed: &Bed, unit: &str) -> Self {
+        Self::of(measure, bed.kind, &bed.topology, bed.loss, unit)
+    }
+
+    pub(crate) fn of(measure: &str, kind: Kind, topology: &str, loss: u32, unit: &str) -> Self {
+        Self {
+            measure: measure.to_owned(),
+            daemon: kind.name().to_owned(),
+            topology: topology.to_owned(),
+            loss_percent: loss,
+            unit: unit.to_owned(),
+            samples: Vec::new(),
+            bound: None,
+            note: None,
+        }
+    }
+
+    /// Times in milliseconds, none longer than `bound`.
+    pub(crate) fn times(
+        measure: &str,
+        bed: &Bed,
+        bound: Duration,
+        samples: impl IntoIterator<Item = Option<Duration>>,
+    ) -> Self {
+        let mut figure = Self::new(measure, bed, "ms");
+        figure.bound = Some(bound.as_secs_f64() * 1e3);
+        let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
+        figure.samples = samples.into_iter().map(|time| time.map(ms)).collect();
+        figure
+    }
+
+    /// One value for each of something.
+    pub(crate) fn values(
+        measure: &str,
+        bed: &Bed,
+        unit: &str,
+        samples: impl IntoIterator<Item = f64>,
+    ) -> Self {
+        let mut figure = Self::new(measure, bed, unit);
+        figure.samples = samples.into_iter().map(Some).collect();
+        figure
+    }
+
+    /// Something that could not be measured, and why.
+    pub(crate) fn missing(measure: &str, bed: &Bed, why: &str) -> Self {
+        let mut figure = Self::new(measure, bed, "");
+        figure.note = Some(format!("not measured: {why}"));
+        figure
+    }
+
+    pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// The value that `percent` of the samples do not exceed (nearest rank); nothing when that is
+    /// one over the bound.
+    pub(crate) fn percentile(&self, percent: usize) -> Option<f64> {
+        let mut sorted: Vec<f64> = self.samples.iter().flatten().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (self.samples.len() * percent).div_ceil(100).max(1);
+        sorted.get(rank - 1).copied()
+    }
+
+    /// The same for people.
+    pub(crate) fn shown(&self, percent: usize) -> String {
+        match (self.percentile(percent), self.bound) {
+            (Some(value), _) => number(value),
+            (None, Some(bound)) if !self.samples.is_empty() => format!("> {}", number(bound)),
+            (None, _) => "-".to_owned(),
+        }
+    }
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0..0.0995 => format!("{value:.3}"),
+        0.0995..9.95 => format!("{value:.2}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// Everything of one run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) command: String,
+    pub(crate) seed: u64,
+    /// Seconds since 1970.
+    pub(crate) started: u64,
+    pub(crate) seconds: u64,
+    pub(crate) machine: String,
+    pub(crate) kernel: String,
+    pub(crate) daemons: Vec<Program>,
+    /// Share of the machine's processors in use during each measure.
+    pub(crate) busy: Vec<(String, f64)>,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// A daemon of the run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) command: String,
+}
+
+impl Report {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))
+    }
+}
+
+/// Takes figures from all villages, prints them, and keeps what was taken so far on disk.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    begin: Instant,
+    file: PathBuf,
+    report: Mutex<Report>,
+}
+
+impl Recorder {
+    pub(crate) fn new(file: PathBuf, command: String, seed: u64, kinds: &[Kind]) -> Self {
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let daemons = kinds.iter().map(|kind| Program {
+            name: kind.name().to_owned(),
+            version: kind.version(),
+            command: kind.command_line(),
+        });
+        let report = Report {
+            command,
+            seed,
+            started: started.unwrap_or_default().as_secs(),
+            seconds: 0,
+            machine: machine(),
+            kernel: output("uname", "-sr"),
+            daemons: daemons.collect(),
+            busy: Vec::new(),
+            figures: Vec::new(),
+        };
+        Self {
+            begin: Instant::now(),
+            file,
+            report: Mutex::new(report),
+        }
+    }
+
+    /// Prints a figure and writes all of them down.
+    pub(crate) fn add(&self, figure: Figure) -> Result<()> {
+        self.say(&row(&figure));
+        self.change(|report| report.figures.push(figure))
+    }
+
+    /// How busy the machine was, in a part of the run.
+    pub(crate) fn busy(&self, part: &str, share: f64) -> Result<()> {
+        self.say(&format!(
+            "{part}: {:.0} % of the processors in use",
+            share * 100.0
+        ));
+        self.change(|report| report.busy.push((part.to_owned(), share)))
+    }
+
+    /// A line of progress.
+    pub(crate) fn say(&self, text: &str) {
+        let seconds = self.begin.elapsed().as_secs();
+        println!("{:3}:{:02}  {text}", seconds / 60, seconds % 60);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Report)) -> Result<()> {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut report);
+        report.seconds = self.begin.elapsed().as_secs();
+        let text = serde_json::to_string_pretty(&*report)?;
+        fs::write(&self.file, text + "\n").with_context(|| format!("write {}", self.file.display()))
+    }
+
+    pub(crate) fn figures(&self) -> Vec<Figure> {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.figures.clone()
+    }
+}
+
+pub(crate) const HEAD: &str = "measure         daemon           topology  loss      p50      p90      p99      max  unit      n";
+
+pub(crate) fn row(figure: &Figure) -> String {
+    let mut row = format!(
+        "{:15} {:16} {:9} {:>2} %",
+        figure.measure, figure.daemon, figure.topology, figure.loss_percent
+    );
+    for percent in [50, 90, 99, 100] {
+        row.push_str(&format!(" {:>8}", figure.shown(percent)));
+    }
+    row.push_str(&format!("  {:8} {:>2}", figure.unit, figure.samples.len()));
+    if let Some(note) = &figure.note {
+        row.push_str(&format!("  {note}"));
+    }
+    row
+}
+
+fn output(program: &str, arguments: &str) -> String {
+    command::run(program, arguments).map_or_else(|e| e.to_string(), |text| text.trim().to_owned())
+}
+
+fn machine() -> String {
+    let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.unwrap_or_default().trim_matches([' ', '\t', ':']);
+    let count = command::output(&mut Command::new("nproc"), None)
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default();
+    format!("{count} × {model}")
+}
+
+/// Nanoseconds that all processors together have worked, and have had, since the machine started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    idle: u64,
+    total: u64,
+}
+
+impl Load {
+    pub(crate) fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let ticks: Vec<u64> = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        Self {
+            idle: ticks.iter().skip(3).take(2).sum(),
+            total: ticks.iter().take(8).sum(),
+        }
+    }
+
+    /// The share in use since then.
+    pub(crate) fn since(self) -> f64 {
+        let now = Self::now();
+        let total = now.total.saturating_sub(self.total).max(1);
+        let idle = now.idle.saturating_sub(self.idle).min(total);
+        let ratio = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        (1.0 - ratio(idle) / ratio(total)).clamp(0.0, 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(samples: &[Option<f64>]) -> Figure {
+        let mut figure = Figure::of("cut", Kind::Meshd, "line:3", 0, "ms");
+        figure.bound = Some(30_000.0);
+        figure.samples = samples.to_vec();
+        figure
+    }
+
+    #[test]
+    fn percentiles_are_samples() {
+        let ten: Vec<Option<f64>> = (1..=10).map(|n| Some(f64::from(n))).collect();
+        let ten = figure(&ten);
+        let found = [50, 90, 99, 100].map(|percent| ten.percentile(percent));
+        assert_eq!(found, [Some(5.0), Some(9.0), Some(10.0), Some(10.0)]);
+    }
+
+    #[test]
+    fn what_was_over_the_bound_is_the_largest() {
+        let figure = figure(&[None, Some(4.0), Some(2.0)]);
+        assert_eq!(figure.shown(50), "4.00");
+        assert_eq!(figure.shown(100), "> 30000");
+    }
+}
