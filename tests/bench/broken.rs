@@ -13,7 +13,7 @@ use mesh_tests::wait::wait_for;
 use crate::bed::Bed;
 use crate::graph::Dice;
 use crate::kind::Kind;
-use crate::report::{Figure, Recorder};
+use crate::report::{Figure, Recorder, Seen};
 use crate::start::COLD_BOUND;
 use crate::watch::{Outage, PROBE, Probed, outage};
 
@@ -81,7 +81,7 @@ pub(crate) fn relays(
         // A router that came back is part of the village before the next one goes.
         let _ = bed.wait_pairs(&Bed::pairs(&bed.routers()), Instant::now(), BOUND);
     }
-    record("relay lost", bed, recorder, &outages)
+    record("relay", bed, recorder, &outages)
 }
 
 /// Two routers at least half of the village apart.
@@ -113,39 +113,29 @@ fn path(bed: &Bed, from: &str, to: &str) -> Result<Vec<String>> {
 
 fn record(measure: &str, bed: &Bed, recorder: &Recorder, outages: &[Outage]) -> Result<()> {
     let silences = outages.iter().map(|outage| outage.silence);
+    let mut figure = Figure::times(measure, bed, BOUND, silences);
     let followed = outages.iter().map(|outage| &outage.followed);
-    let circles: u32 = followed.clone().map(|followed| followed.circles).sum();
     let longest = followed
         .clone()
-        .map(|f| f.longest_circle)
-        .max()
-        .unwrap_or_default();
+        .map(|followed| followed.longest_circle)
+        .max();
     let (polls, seconds) = followed.fold((0.0, 0.0), |(polls, seconds), followed| {
         (
             polls + f64::from(followed.polls),
             seconds + followed.time.as_secs_f64(),
         )
     });
-    let hop_limit: u64 = outages.iter().map(|outage| outage.hop_limit).sum();
-    recorder.add(Figure::times(measure, bed, BOUND, silences))?;
-    let lost = outages
-        .iter()
-        .map(|o| f64::from(u32::try_from(o.lost).unwrap_or(u32::MAX)));
-    recorder.add(Figure::values(
-        &format!("{measure}: lost"),
-        bed,
-        "probes",
-        lost,
-    ))?;
-    let each = outages
-        .iter()
-        .map(|outage| f64::from(outage.followed.circles));
-    let figure = Figure::values(&format!("{measure}: loops"), bed, "loops", each);
-    recorder.add(figure.noted(format!(
-        "{circles} in all, the longest {} ms; {hop_limit} packets ran out of hops; tables read {:.0} times a second",
-        longest.as_millis(),
-        polls / f64::max(seconds, 1e-3),
-    )))
+    figure.seen = Some(Seen {
+        probes_lost: outages.iter().map(|outage| outage.lost).collect(),
+        loops: outages
+            .iter()
+            .map(|outage| outage.followed.circles)
+            .collect(),
+        longest_loop_ms: longest.unwrap_or_default().as_secs_f64() * 1e3,
+        hop_limit_drops: outages.iter().map(|outage| outage.hop_limit).sum(),
+        reads_per_second: polls / f64::max(seconds, 1e-3),
+    });
+    recorder.add(figure)
 }
 
 /// The interface of the cable, at both ends.
@@ -198,7 +188,7 @@ pub(crate) fn carriers(bed: &mut Bed, recorder: &Recorder, rounds: Rounds) -> Re
         outages.push(outage(bed, &probed, BOUND, |_| plugs(&air, "down"))?);
         plugs(&bed.air, "up")?;
     }
-    record("carrier lost", bed, recorder, &outages)
+    record("carrier", bed, recorder, &outages)
 }
 
 fn plugs(air: &Namespace, state: &str) -> Result<()> {
@@ -245,7 +235,7 @@ pub(crate) fn gateways(bed: &mut Bed, recorder: &Recorder, rounds: Rounds) -> Re
         bed.power_on(&gateway)?;
         let _ = bed.wait_pairs(&Bed::pairs(&bed.routers()), Instant::now(), BOUND);
     }
-    record("gateway lost", bed, recorder, &outages)
+    record("gateway", bed, recorder, &outages)
 }
 
 /// The gateway whose line answers and questions take: it forwards them, so its counters grow.

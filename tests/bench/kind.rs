@@ -281,13 +281,11 @@ fn find(name: &str, namespace: &Namespace) -> Result<u32> {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if self.kind == Kind::Batmand {
-            if let Ok(id) = find("batmand", &self.namespace) {
-                let _ = kill(
-                    Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX)),
-                    Signal::SIGKILL,
-                );
-            }
+        if self.kind == Kind::Batmand
+            && let Ok(id) = find("batmand", &self.namespace)
+        {
+            let id = Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX));
+            let _ = kill(id, Signal::SIGKILL);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -168,7 +168,7 @@ fn cold(plan: &Plan, recorder: &Recorder, topology: &Topology, beds: &mut [Bed])
     for bed in ours {
         start::cold(bed, recorder, starts(bed.kind))?;
     }
-    recorder.busy(&format!("cold start of meshd in {topology}"), load.since())?;
+    recorder.busy(&format!("cold start of meshd in {topology}"), load)?;
     let part = format!("cold start of the others in {topology}");
     in_parallel(recorder, &part, peers, |bed| {
         start::cold(bed, recorder, starts(bed.kind))
@@ -191,7 +191,7 @@ fn cables_and_gateways(plan: &Plan, recorder: &Recorder) -> Result<()> {
     side_by_side(recorder, "gateway", &mut uplinks, |bed| {
         if bed.kind == Kind::Batmand {
             let why = "its gateways need a tun device and an IPv4 tunnel";
-            return recorder.add(Figure::missing("gateway lost", bed, why));
+            return recorder.add(Figure::missing("gateway", bed, why));
         }
         broken::gateways(bed, recorder, plan.rare(bed.kind))
     })
@@ -254,5 +254,5 @@ fn in_parallel(
         }
         Ok::<(), anyhow::Error>(())
     })?;
-    recorder.busy(part, load.since())
+    recorder.busy(part, load)
 }

@@ -26,9 +26,24 @@ pub(crate) struct Figure {
     /// What a sample could be at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bound: Option<f64>,
-    /// What else was seen.
+    /// What was watched during each event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seen: Option<Seen>,
+    /// What else there is to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
+}
+
+/// What was watched while something was broken; the lists have a value for each event.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) probes_lost: Vec<usize>,
+    pub(crate) loops: Vec<u32>,
+    pub(crate) longest_loop_ms: f64,
+    /// Packets whose hop limit ran out, in all routers.
+    pub(crate) hop_limit_drops: u64,
+    /// How often the tables of all routers were read.
+    pub(crate) reads_per_second: f64,
 }
 
 impl Figure {
@@ -45,6 +60,7 @@ impl Figure {
             unit: unit.to_owned(),
             samples: Vec::new(),
             bound: None,
+            seen: None,
             note: None,
         }
     }
@@ -96,7 +112,14 @@ impl Figure {
         sorted.get(rank - 1).copied()
     }
 
-    /// The same for people.
+    /// The mean of the samples; nothing when one was over the bound.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        let known: Vec<f64> = self.samples.iter().copied().collect::<Option<_>>()?;
+        let count = u32::try_from(known.len()).ok().filter(|count| *count > 0)?;
+        Some(known.iter().sum::<f64>() / f64::from(count))
+    }
+
+    /// The same as [`Self::percentile`], for people.
     pub(crate) fn shown(&self, percent: usize) -> String {
         match (self.percentile(percent), self.bound) {
             (Some(value), _) => number(value),
@@ -125,9 +148,18 @@ pub(crate) struct Report {
     pub(crate) machine: String,
     pub(crate) kernel: String,
     pub(crate) daemons: Vec<Program>,
-    /// Share of the machine's processors in use during each measure.
-    pub(crate) busy: Vec<(String, f64)>,
+    pub(crate) busy: Vec<Busy>,
     pub(crate) figures: Vec<Figure>,
+}
+
+/// How much of the machine's processors was in use during a part of the run, by the laboratory and
+/// by everybody else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Busy {
+    pub(crate) part: String,
+    pub(crate) used_percent: f64,
+    /// What the host of a virtual machine kept for itself; not part of the above.
+    pub(crate) stolen_percent: f64,
 }
 
 /// A daemon of the run.
@@ -186,12 +218,13 @@ impl Recorder {
     }
 
     /// How busy the machine was, in a part of the run.
-    pub(crate) fn busy(&self, part: &str, share: f64) -> Result<()> {
+    pub(crate) fn busy(&self, part: &str, load: Load) -> Result<()> {
+        let busy = load.since(part);
         self.say(&format!(
-            "{part}: {:.0} % of the processors in use",
-            share * 100.0
+            "{part}: {:.0} % of the processors in use, {:.0} % stolen",
+            busy.used_percent, busy.stolen_percent
         ));
-        self.change(|report| report.busy.push((part.to_owned(), share)))
+        self.change(|report| report.busy.push(busy))
     }
 
     /// A line of progress.
@@ -214,7 +247,7 @@ impl Recorder {
     }
 }
 
-pub(crate) const HEAD: &str = "measure         daemon           topology  loss      p50      p90      p99      max  unit      n";
+pub(crate) const HEAD: &str = "measure         daemon           topology  loss      p50      p90      p99      max     mean  unit      n";
 
 pub(crate) fn row(figure: &Figure) -> String {
     let mut row = format!(
@@ -224,7 +257,18 @@ pub(crate) fn row(figure: &Figure) -> String {
     for percent in [50, 90, 99, 100] {
         row.push_str(&format!(" {:>8}", figure.shown(percent)));
     }
+    let mean = figure.mean().map_or_else(|| "-".to_owned(), number);
+    row.push_str(&format!(" {mean:>8}"));
     row.push_str(&format!("  {:8} {:>2}", figure.unit, figure.samples.len()));
+    if let Some(seen) = &figure.seen {
+        row.push_str(&format!(
+            "  {} loops, {} packets out of hops, {} probes lost; tables read {:.0}/s",
+            seen.loops.iter().sum::<u32>(),
+            seen.hop_limit_drops,
+            seen.probes_lost.iter().sum::<usize>(),
+            seen.reads_per_second
+        ));
+    }
     if let Some(note) = &figure.note {
         row.push_str(&format!("  {note}"));
     }
@@ -247,36 +291,40 @@ fn machine() -> String {
     format!("{count} × {model}")
 }
 
-/// Nanoseconds that all processors together have worked, and have had, since the machine started.
+/// What all processors together have done since the machine started, in ticks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     idle: u64,
+    stolen: u64,
     total: u64,
 }
 
 impl Load {
     pub(crate) fn now() -> Self {
         let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let ticks: Vec<u64> = text
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .filter_map(|word| word.parse().ok())
-            .collect();
+        let words = text.lines().next().unwrap_or_default().split_whitespace();
+        // proc(5): user nice system idle iowait irq softirq steal, and parts of user and nice.
+        let ticks: Vec<u64> = words.filter_map(|word| word.parse().ok()).take(8).collect();
         Self {
             idle: ticks.iter().skip(3).take(2).sum(),
-            total: ticks.iter().take(8).sum(),
+            stolen: ticks.iter().skip(7).sum(),
+            total: ticks.iter().sum(),
         }
     }
 
-    /// The share in use since then.
-    pub(crate) fn since(self) -> f64 {
+    fn since(self, part: &str) -> Busy {
         let now = Self::now();
         let total = now.total.saturating_sub(self.total).max(1);
-        let idle = now.idle.saturating_sub(self.idle).min(total);
-        let ratio = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-        (1.0 - ratio(idle) / ratio(total)).clamp(0.0, 1.0)
+        let percent = |now: u64, before: u64| {
+            let ticks = u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
+            100.0 * f64::from(ticks) / f64::from(u32::try_from(total).unwrap_or(u32::MAX))
+        };
+        let stolen_percent = percent(now.stolen, self.stolen);
+        Busy {
+            part: part.to_owned(),
+            used_percent: (100.0 - percent(now.idle, self.idle) - stolen_percent).max(0.0),
+            stolen_percent,
+        }
     }
 }
 
