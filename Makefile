@@ -10,7 +10,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test deps clean build fmt lint unit deny lab-test
+.PHONY: help demo check test bench deps clean build fmt lint unit deny lab-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -25,6 +25,14 @@ check: fmt lint unit ## formatting, lints, unit, property and simulator tests; m
 
 test: deps check deny lab-test ## everything: check, licences, network namespaces, end to end
 	@echo "make test: everything passed"
+
+# For example BENCH="--quick", or BENCH="--only cut,cold --topologies grid:3x3"; --help explains.
+BENCH ?=
+
+bench: ## beside babeld and batmand: outages, starts, costs; into docs/bench (40 minutes, installs both)
+	@tests/deps.sh bench
+	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins
+	@target/release/mesh-bench --out docs/bench $(BENCH)
 
 deps: ## install what the tests need and this machine lacks
 	@tests/deps.sh test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the laboratory and the tests need and this machine lacks.
 #
-# usage: tests/deps.sh demo|test
+# usage: tests/deps.sh demo|test|bench
 #
 # Nothing is done, and nothing asked for, when all of it is there.
 set -euo pipefail
@@ -114,6 +114,13 @@ need_checks() {
     fi
 }
 
+# Whom meshd is measured beside. The packages may also start a service of their own, which has no
+# interface to work on until somebody configures one.
+need_peers() {
+    need babeld babeld
+    need batmand batmand
+}
+
 case ${1:-} in
     demo)
         check_rust
@@ -127,6 +134,12 @@ case ${1:-} in
         need_checks
         install_packages
         install_deny
+        ;;
+    bench)
+        check_rust
+        need_laboratory
+        need_peers
+        install_packages
         ;;
     deny-path)
         printf '%s\n' "$deny_home/bin/cargo-deny"

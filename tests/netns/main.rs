@@ -3,6 +3,7 @@
 //! A figure measured in the laboratory is worth as much as its radio is true; a kernel that
 //! lacks something fails here, with the name of what is missing, before meshd fails for it.
 
+mod bench;
 mod internet;
 mod kernel;
 mod radio;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
             internet::tests(),
             snapshot::tests(),
             kernel::tests(),
+            bench::tests(),
         ]
         .into_iter()
         .flatten()
