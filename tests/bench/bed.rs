@@ -16,7 +16,7 @@ use mesh_tests::volley::{Pair, Volley};
 use nix::sys::signal::Signal;
 
 use crate::graph::Graph;
-use crate::kind::{Kind, Peer};
+use crate::kind::{Kind, Peer, Role};
 
 /// Routers, links, and the daemons while they run.
 #[derive(Debug)]
@@ -146,10 +146,12 @@ impl Bed {
             }
             let radio = vec!["mesh0"];
             let interfaces = self.interfaces.get(router).unwrap_or(&radio);
-            let gateway = self.gateways.contains(router);
-            let peer = self
-                .kind
-                .start(self.lab.node(router)?, interfaces, gateway)?;
+            let role = match self.gateways.contains(router) {
+                _ if self.gateways.is_empty() => Role::Relay,
+                true => Role::Gateway,
+                false => Role::Client,
+            };
+            let peer = self.kind.start(self.lab.node(router)?, interfaces, role)?;
             self.peers.insert(router.clone(), peer);
         }
         Ok(())

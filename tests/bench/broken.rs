@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mesh_tests::internet::{HOST_V6, echo_at};
+use mesh_tests::internet::{HOST_V4, HOST_V6, echo_at};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
@@ -207,7 +207,7 @@ pub(crate) fn with_gateways(kind: Kind) -> Result<Bed> {
                 // What meshd does by itself: the provider knows no address of the mesh.
                 let namespace = bed.lab.node(gateway)?.namespace();
                 namespace.nft(
-                    "table ip6 uplink {\nchain post {\n\
+                    "table inet uplink {\nchain post {\n\
                      type nat hook postrouting priority 100\n\
                      oifname \"wan0\" masquerade\n}\n}\n",
                 )?;
@@ -218,10 +218,14 @@ pub(crate) fn with_gateways(kind: Kind) -> Result<Bed> {
 }
 
 /// Takes the power from the gateway that is in use. r1 probes a host on the Internet: with meshd
-/// through its tunnel, with Babel along the default routes of both gateways.
+/// through its tunnel, with Babel along the default routes of both gateways,
+/// with batmand through its tunnel, over IPv4.
 pub(crate) fn gateways(bed: &mut Bed, recorder: &Recorder, rounds: Rounds) -> Result<()> {
     bed.ensure_running(COLD_BOUND)?;
-    let target = echo_at(HOST_V6);
+    let target = match bed.kind {
+        Kind::Batmand => echo_at(HOST_V4),
+        Kind::Meshd | Kind::Babeld | Kind::BabeldWireless | Kind::BabeldFast => echo_at(HOST_V6),
+    };
     let probed = Probed {
         from: bed.lab.node("r1")?.namespace().clone(),
         target,

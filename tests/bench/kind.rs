@@ -16,6 +16,18 @@ use mesh_tests::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// What a router is to the Internet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nothing: there is no Internet in the village.
+    #[default]
+    Relay,
+    /// It has an uplink and shares it.
+    Gateway,
+    /// It uses a gateway.
+    Client,
+}
+
 /// A daemon with one set of options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Kind {
@@ -136,7 +148,7 @@ impl Kind {
     }
 
     /// Starts the peer on a router; meshd is started by the laboratory.
-    pub(crate) fn start(self, node: &Node, interfaces: &[&str], gateway: bool) -> Result<Peer> {
+    pub(crate) fn start(self, node: &Node, interfaces: &[&str], role: Role) -> Result<Peer> {
         let directory = node.files().directory().display().to_string();
         let log = fs::File::options()
             .create(true)
@@ -147,7 +159,7 @@ impl Kind {
             Self::Babeld | Self::BabeldWireless | Self::BabeldFast => {
                 let mut command = Command::new("babeld");
                 command.args(self.babeld_options(&directory, interfaces));
-                if gateway {
+                if role == Role::Gateway {
                     command.args(["-C", "redistribute ip ::/0 eq 0 proto 3 allow"]);
                 }
                 command
@@ -156,8 +168,16 @@ impl Kind {
             Self::Batmand => {
                 let mut command = Command::new("unshare");
                 let interfaces = interfaces.join(" ");
+                // Without one of these options it has nothing to do with gateways; of the three
+                // routing classes, 3 is the quickest to leave a gateway.
+                let options = match role {
+                    Role::Relay => "",
+                    Role::Gateway => "-g 5000",
+                    Role::Client => "-r 3",
+                };
                 let script = format!(
-                    "mount -t tmpfs none /run && exec batmand --disable-client-nat {interfaces}"
+                    "mount -t tmpfs none /run && \
+                     exec batmand --disable-client-nat {options} {interfaces}"
                 );
                 command.args(["--mount", "sh", "-c", &script]);
                 command

@@ -117,6 +117,9 @@ impl Internet {
             net + 1,
             gateway = gateway.name(),
         ))?;
+        // Or the address would go with the plug and not come back with it.
+        self.provider
+            .set(&format!("net/ipv6/conf/{port}/keep_addr_on_down"), "1")?;
         self.provider.bring_up(&port)?;
         gateway.bring_up(interface)?;
         gateway.ip_batch(&format!(
