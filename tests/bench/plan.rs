@@ -22,8 +22,6 @@ use crate::{broken, change, idle, start};
 const BIG: usize = 25;
 /// A village in which the rarer events are measured.
 const SMALL: usize = 9;
-/// A village as big as the one idle figures are compared in.
-const IDLE: usize = 49;
 const CALM_LOSS: u32 = 30;
 const CALM: Duration = Duration::from_secs(600);
 
@@ -50,6 +48,15 @@ impl Plan {
         measures.iter().any(|measure| self.wants(*measure))
     }
 
+    /// Where idle figures are taken, at the first loss of the list.
+    fn biggest(&self) -> usize {
+        let sizes = self
+            .topologies
+            .iter()
+            .map(|topology| topology.routers().count());
+        sizes.max().unwrap_or_default()
+    }
+
     /// Ours is started and cut more often: its events are over sooner.
     fn rounds(&self, kind: Kind) -> broken::Rounds {
         broken::Rounds {
@@ -61,7 +68,7 @@ impl Plan {
     fn rare(&self, kind: Kind) -> broken::Rounds {
         let rounds = self.rounds(kind);
         broken::Rounds {
-            count: rounds.count.div_ceil(3),
+            count: (rounds.count / 3).max(1),
             ..rounds
         }
     }
@@ -123,10 +130,11 @@ fn villages(plan: &Plan, recorder: &Recorder, topology: &Topology, losses: &[u32
         })?;
     }
     cold(plan, recorder, topology, &mut beds)?;
-    if plan.wants(Measure::Idle) && (size == IDLE || plan.topologies.len() == 1) {
-        let settle = plan.settle * 3;
-        side_by_side(recorder, &name("idle"), &mut beds, |bed| {
-            idle::measure(bed, recorder, settle, plan.idle)
+    if plan.wants(Measure::Idle) && plan.biggest() == size {
+        let first = plan.losses.first().copied();
+        let calm = beds.iter_mut().filter(|bed| Some(bed.loss) == first);
+        in_parallel(recorder, &name("idle"), calm.collect(), |bed| {
+            idle::measure(bed, recorder, plan.settle * 4, plan.idle)
         })?;
     }
     let detours = !topology.to_string().starts_with("line");
@@ -141,7 +149,7 @@ fn villages(plan: &Plan, recorder: &Recorder, topology: &Topology, losses: &[u32
         })?;
     }
     if size <= SMALL && plan.wants(Measure::Reboot) && detours {
-        let count = plan.rounds.div_ceil(3);
+        let count = (plan.rounds / 3).max(1);
         side_by_side(recorder, &name("reboot"), &mut beds, |bed| {
             start::reboot(bed, recorder, count, plan.settle, &mut plan.dice(4))
         })?;
@@ -185,11 +193,17 @@ fn cables_and_gateways(plan: &Plan, recorder: &Recorder) -> Result<()> {
             uplinks.push(broken::with_gateways(*kind)?);
         }
     }
-    side_by_side(recorder, "carrier", &mut cables, |bed| {
-        broken::carriers(bed, recorder, plan.rare(bed.kind))
-    })?;
-    side_by_side(recorder, "gateway", &mut uplinks, |bed| {
-        broken::gateways(bed, recorder, plan.rare(bed.kind))
+    thread::scope(|scope| {
+        let cables = scope.spawn(|| {
+            side_by_side(recorder, "carrier", &mut cables, |bed| {
+                broken::carriers(bed, recorder, plan.rare(bed.kind))
+            })
+        });
+        side_by_side(recorder, "gateway", &mut uplinks, |bed| {
+            broken::gateways(bed, recorder, plan.rare(bed.kind))
+        })?;
+        let cables = cables.join();
+        cables.unwrap_or_else(|_| Err(anyhow!("a measure panicked")))
     })
 }
 

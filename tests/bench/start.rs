@@ -45,10 +45,12 @@ pub(crate) fn join(
     settle: Duration,
     dice: &mut Dice,
 ) -> Result<()> {
-    let everybody = bed.routers();
     let late = latecomers(bed, count, dice);
-    let mut present: Vec<String> = everybody;
+    let mut present = bed.routers();
     present.retain(|router| !late.contains(router));
+    for router in bed.routers() {
+        bed.forget(&router)?;
+    }
     let start = Instant::now();
     bed.launch(&present)?;
     if let Err(missing) = bed.wait_pairs(&Bed::pairs(&present), start, COLD_BOUND) {
