@@ -20,6 +20,9 @@ use crate::watch::{Outage, PROBE, Probed, outage};
 /// Nothing is waited for longer.
 pub(crate) const BOUND: Duration = Duration::from_secs(30);
 
+/// A gateway is waited for longer: batmand takes a minute to choose its first.
+const GATEWAY_BOUND: Duration = Duration::from_secs(60);
+
 /// How often, and how long a village rests between two events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds {
@@ -55,7 +58,7 @@ pub(crate) fn cuts(
         })?);
         bed.lab.air().heal(&a, &b)?;
     }
-    record("cut", bed, recorder, &outages)
+    record("cut", bed, recorder, BOUND, &outages)
 }
 
 /// Takes the power from a relay on the path of probes, again and again.
@@ -81,7 +84,7 @@ pub(crate) fn relays(
         // A router that came back is part of the village before the next one goes.
         let _ = bed.wait_pairs(&Bed::pairs(&bed.routers()), Instant::now(), BOUND);
     }
-    record("relay", bed, recorder, &outages)
+    record("relay", bed, recorder, BOUND, &outages)
 }
 
 /// Two routers at least half of the village apart.
@@ -111,9 +114,15 @@ fn path(bed: &Bed, from: &str, to: &str) -> Result<Vec<String>> {
     wait_for(&what, BOUND, || bed.village.path(from, target))
 }
 
-fn record(measure: &str, bed: &Bed, recorder: &Recorder, outages: &[Outage]) -> Result<()> {
+fn record(
+    measure: &str,
+    bed: &Bed,
+    recorder: &Recorder,
+    bound: Duration,
+    outages: &[Outage],
+) -> Result<()> {
     let silences = outages.iter().map(|outage| outage.silence);
-    let mut figure = Figure::times(measure, bed, BOUND, silences);
+    let mut figure = Figure::times(measure, bed, bound, silences);
     let followed = outages.iter().map(|outage| &outage.followed);
     let longest = followed
         .clone()
@@ -188,7 +197,7 @@ pub(crate) fn carriers(bed: &mut Bed, recorder: &Recorder, rounds: Rounds) -> Re
         outages.push(outage(bed, &probed, BOUND, |_| plugs(&air, "down"))?);
         plugs(&bed.air, "up")?;
     }
-    record("carrier", bed, recorder, &outages)
+    record("carrier", bed, recorder, BOUND, &outages)
 }
 
 fn plugs(air: &Namespace, state: &str) -> Result<()> {
@@ -235,16 +244,18 @@ pub(crate) fn gateways(bed: &mut Bed, recorder: &Recorder, rounds: Rounds) -> Re
     for _ in 0..rounds.count {
         thread::sleep(rounds.settle);
         let gateway = gateway_in_use(bed, &probed.from, target)?;
-        outages.push(outage(bed, &probed, BOUND, |bed| bed.power_off(&gateway))?);
+        outages.push(outage(bed, &probed, GATEWAY_BOUND, |bed| {
+            bed.power_off(&gateway)
+        })?);
         bed.power_on(&gateway)?;
         let _ = bed.wait_pairs(&Bed::pairs(&bed.routers()), Instant::now(), BOUND);
     }
-    record("gateway", bed, recorder, &outages)
+    record("gateway", bed, recorder, GATEWAY_BOUND, &outages)
 }
 
 /// The gateway whose line answers and questions take: it forwards them, so its counters grow.
 fn gateway_in_use(bed: &Bed, from: &Namespace, target: SocketAddr) -> Result<String> {
-    wait_for("a gateway in use", BOUND, || {
+    wait_for("a gateway in use", GATEWAY_BOUND * 2, || {
         let before = uplink_packets(bed)?;
         let pinger = mesh_tests::probe::Pinger::start(from, target, PROBE)?;
         pinger.wait_answers(20, Duration::from_secs(2))?;
