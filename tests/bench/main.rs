@@ -156,6 +156,11 @@ fn run(cli: &Cli) -> Result<()> {
     for figure in recorder.figures() {
         println!("{}", report::row(&figure));
     }
+    let ratios = report::ratios(&recorder.figures());
+    if !ratios.is_empty() {
+        println!("\nTimes as much as meshd: p50, p90, p99, max, mean");
+        println!("{}", ratios.join("\n"));
+    }
     draw(cli, &Report::read(&cli.out.join("bench.json"))?)
 }
 

@@ -22,6 +22,8 @@ use crate::{broken, change, idle, start};
 const BIG: usize = 25;
 /// A village in which the rarer events are measured.
 const SMALL: usize = 9;
+/// A start of babeld takes a quarter of a minute as often as not.
+const PEER_STARTS: usize = 3;
 const CALM_LOSS: u32 = 30;
 const CALM: Duration = Duration::from_secs(600);
 
@@ -165,9 +167,9 @@ fn cold(plan: &Plan, recorder: &Recorder, topology: &Topology, beds: &mut [Bed])
     let starts = |kind: Kind| match kind {
         _ if !plan.wants(Measure::Cold) => 1,
         Kind::Meshd => plan.starts,
-        Kind::Batmand if big => plan.starts.min(1),
+        Kind::Batmand if big => 1,
         Kind::Babeld | Kind::BabeldWireless | Kind::BabeldFast | Kind::Batmand => {
-            plan.starts.min(if big { 3 } else { 5 })
+            plan.starts.min(PEER_STARTS)
         }
     };
     let (ours, peers): (Vec<&mut Bed>, Vec<&mut Bed>) =

@@ -275,6 +275,44 @@ pub(crate) fn row(figure: &Figure) -> String {
     row
 }
 
+/// How many times as much every peer takes as meshd, for each measure of which both are known.
+pub(crate) fn ratios(figures: &[Figure]) -> Vec<String> {
+    let peers = figures
+        .iter()
+        .filter(|figure| figure.daemon != Kind::Meshd.name());
+    let compared = peers.filter(|figure| ["ms", "B/s", "ms/s", "MiB"].contains(&&*figure.unit));
+    compared
+        .filter_map(|theirs| {
+            let ours = figures.iter().find(|ours| {
+                ours.daemon == Kind::Meshd.name()
+                    && (&ours.measure, &ours.topology) == (&theirs.measure, &theirs.topology)
+                    && ours.loss_percent == theirs.loss_percent
+                    && (ours.measure != "routing" || ours.note == theirs.note)
+            })?;
+            let mut row = format!(
+                "{:15} {:16} {:9} {:>2} %",
+                theirs.measure, theirs.daemon, theirs.topology, theirs.loss_percent
+            );
+            for percent in [50, 90, 99, 100] {
+                row.push_str(&format!(
+                    " {:>8}",
+                    ratio(theirs, ours, |f| f.percentile(percent))
+                ));
+            }
+            row.push_str(&format!(" {:>8}", ratio(theirs, ours, Figure::mean)));
+            Some(row)
+        })
+        .collect()
+}
+
+fn ratio(theirs: &Figure, ours: &Figure, of: impl Fn(&Figure) -> Option<f64>) -> String {
+    match (of(theirs), of(ours), theirs.bound) {
+        (Some(theirs), Some(ours), _) if ours > 0.0 => format!("{:.1} ×", theirs / ours),
+        (None, Some(ours), Some(bound)) if ours > 0.0 => format!("> {:.1} ×", bound / ours),
+        _ => "-".to_owned(),
+    }
+}
+
 fn output(program: &str, arguments: &str) -> String {
     command::run(program, arguments).map_or_else(|e| e.to_string(), |text| text.trim().to_owned())
 }
@@ -345,6 +383,16 @@ mod tests {
         let ten = figure(&ten);
         let found = [50, 90, 99, 100].map(|percent| ten.percentile(percent));
         assert_eq!(found, [Some(5.0), Some(9.0), Some(10.0), Some(10.0)]);
+    }
+
+    #[test]
+    fn a_peer_over_the_bound_is_at_least_as_many_times_slower() {
+        let ours = figure(&[Some(500.0)]);
+        let mut theirs = figure(&[Some(4_000.0), None]);
+        theirs.daemon = Kind::Babeld.name().to_owned();
+        let rows = ratios(&[ours, theirs]);
+        let row = rows.first().unwrap();
+        assert!(row.contains(" 8.0 ×") && row.contains("> 60.0 ×"), "{row}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::graph::Dice;
 use crate::report::{Figure, Recorder};
 
 /// Nobody is waited for longer.
-pub(crate) const COLD_BOUND: Duration = Duration::from_secs(75);
+pub(crate) const COLD_BOUND: Duration = Duration::from_secs(60);
 const JOIN_BOUND: Duration = Duration::from_secs(40);
 
 /// Starts all daemons at once, `starts` times. The clock begins with the first process; the last
