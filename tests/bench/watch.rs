@@ -1,15 +1,14 @@
 //! What is watched while something is broken: probes, tables and counters.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use mesh_tests::fib::Village;
+use anyhow::{Result, anyhow, ensure};
+use mesh_tests::fib::{self, Village};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::Pinger;
 use mesh_tests::wait::wait_for;
@@ -158,29 +157,7 @@ fn read_until(village: &Village, destinations: &[IpAddr], stop: &AtomicBool) -> 
 /// Packets of all routers that had been on the way for too long, since they were built.
 fn hop_limit_drops(bed: &Bed) -> Result<u64> {
     let namespaces = bed.namespaces().into_values();
-    namespaces.map(|namespace| drops_in(&namespace)).sum()
-}
-
-fn drops_in(namespace: &Namespace) -> Result<u64> {
-    // /proc/net is that of the process's first thread, which is elsewhere.
-    let (v6, v4) = namespace.within(|| {
-        let read = |file| fs::read_to_string(file).context("the counters of a namespace");
-        Ok((
-            read("/proc/thread-self/net/snmp6")?,
-            read("/proc/thread-self/net/snmp")?,
-        ))
-    })?;
-    let v6 = v6
-        .lines()
-        .find_map(|line| line.strip_prefix("Ip6InHdrErrors"))
-        .and_then(|value| value.trim().parse::<u64>().ok());
-    // The second line that begins with `Ip:` holds the values of the names in the first.
-    let mut lines = v4.lines().filter_map(|line| line.strip_prefix("Ip: "));
-    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-    let v4 = names
-        .split(' ')
-        .zip(values.split(' '))
-        .find(|(name, _)| *name == "InHdrErrors")
-        .and_then(|(_, value)| value.parse::<u64>().ok());
-    Ok(v6.context("no Ip6InHdrErrors")? + v4.context("no InHdrErrors")?)
+    namespaces
+        .map(|namespace| fib::hop_limit_drops(&namespace))
+        .sum()
 }

@@ -4,6 +4,7 @@
 //! lacks something fails here, with the name of what is missing, before meshd fails for it.
 
 mod bench;
+mod fib;
 mod internet;
 mod kernel;
 mod radio;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
             internet::tests(),
             snapshot::tests(),
             kernel::tests(),
+            fib::tests(),
             bench::tests(),
         ]
         .into_iter()

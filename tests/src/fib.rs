@@ -5,6 +5,7 @@
 //! followed many times a second.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -262,6 +263,35 @@ fn circles(hops: &BTreeMap<&str, &str>) -> BTreeSet<BTreeSet<String>> {
         done.extend(way);
     }
     found
+}
+
+/// Packets that a kernel dropped since it was built because their hop limit had run out, or their
+/// header was wrong otherwise; both families.
+///
+/// # Errors
+/// The kernel has no such counters.
+pub fn hop_limit_drops(namespace: &Namespace) -> Result<u64> {
+    // /proc/net is that of the process's first thread, which is elsewhere.
+    let (v6, v4) = namespace.within(|| {
+        let read = |file| fs::read_to_string(file).context("the counters of a namespace");
+        Ok((
+            read("/proc/thread-self/net/snmp6")?,
+            read("/proc/thread-self/net/snmp")?,
+        ))
+    })?;
+    let v6 = v6
+        .lines()
+        .find_map(|line| line.strip_prefix("Ip6InHdrErrors"))
+        .and_then(|value| value.trim().parse::<u64>().ok());
+    // The second line that begins with `Ip:` holds the values of the names in the first.
+    let mut lines = v4.lines().filter_map(|line| line.strip_prefix("Ip: "));
+    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let v4 = names
+        .split(' ')
+        .zip(values.split(' '))
+        .find(|(name, _)| *name == "InHdrErrors")
+        .and_then(|(_, value)| value.parse::<u64>().ok());
+    Ok(v6.context("no Ip6InHdrErrors")? + v4.context("no InHdrErrors")?)
 }
 
 #[cfg(test)]

@@ -168,18 +168,7 @@ impl Pinger {
     /// ago may still be under way.
     #[must_use]
     pub fn is_steady(&self, time: Duration, late: Duration) -> bool {
-        let probes = self.flight.probes();
-        let now = Instant::now();
-        let (Some(from), Some(to)) = (now.checked_sub(time), now.checked_sub(late)) else {
-            return false;
-        };
-        probes.first().is_some_and(|first| first.sent <= from)
-            && probes
-                .iter()
-                .rev()
-                .skip_while(|probe| probe.sent > to)
-                .take_while(|probe| probe.sent >= from)
-                .all(|probe| probe.back.is_some())
+        is_steady(&self.flight.probes(), Instant::now(), time, late)
     }
 
     /// What happened to the probes that were sent since `since`.
@@ -245,6 +234,20 @@ fn send(socket: &UdpSocket, target: SocketAddr, interval: Duration, flight: &Fli
         next += interval;
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
+}
+
+fn is_steady(probes: &[Probe], now: Instant, time: Duration, late: Duration) -> bool {
+    let (Some(from), Some(to)) = (now.checked_sub(time), now.checked_sub(late)) else {
+        return false;
+    };
+    // Before that there was nothing that could have been lost.
+    probes.first().is_some_and(|first| first.sent <= from)
+        && probes
+            .iter()
+            .rev()
+            .skip_while(|probe| probe.sent > to)
+            .take_while(|probe| probe.sent >= from)
+            .all(|probe| probe.back.is_some())
 }
 
 fn note(flight: &Flight, bytes: &[u8]) {
@@ -360,9 +363,8 @@ mod tests {
     use super::*;
 
     /// One probe every 10 ms: back at once, back 100 ms later, or lost.
-    fn report(pattern: &str) -> Report {
-        let start = Instant::now();
-        Report::new(pattern.chars().zip(0..).map(|(kind, number)| {
+    fn probes(start: Instant, pattern: &str) -> impl Iterator<Item = Probe> {
+        pattern.chars().zip(0..).map(move |(kind, number)| {
             let sent = start + Duration::from_millis(10 * number);
             let back = match kind {
                 '!' => Some(sent),
@@ -370,7 +372,11 @@ mod tests {
                 _ => None,
             };
             Probe { sent, back }
-        }))
+        })
+    }
+
+    fn report(pattern: &str) -> Report {
+        Report::new(probes(Instant::now(), pattern))
     }
 
     fn longest_outage_ms(pattern: &str) -> u128 {
@@ -399,6 +405,22 @@ mod tests {
         assert_eq!(longest_outage_ms("!...."), 40);
         assert_eq!(longest_outage_ms("....!"), 40);
         assert_eq!(longest_outage_ms("....."), 40);
+    }
+
+    #[test]
+    fn steady_is_what_has_lost_nothing_for_so_long() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        // Asked when the last of the probes is 10 ms old.
+        let steady = |pattern: &str, time, late| {
+            let probes: Vec<Probe> = probes(start, pattern).collect();
+            let now = start + ms(10 * u64::try_from(probes.len()).unwrap());
+            is_steady(&probes, now, ms(time), ms(late))
+        };
+        assert!(steady("!!!!!", 50, 20) && steady(".!!!!", 40, 20) && steady("!!!!.", 50, 20));
+        assert!(!steady(".!!!!", 50, 20), "a probe was lost in that time");
+        assert!(!steady("!!!.!", 50, 20), "one is too old to be under way");
+        assert!(!steady("!!!!!", 60, 20), "there were no probes for so long");
     }
 
     #[test]
