@@ -43,20 +43,16 @@ pub(crate) fn cuts(
         thread::sleep(rounds.settle);
         let (from, to) = far_pair(bed, dice)?;
         let probed = Probed::pair(bed, &from, &to)?;
-        let path = path(bed, &from, &to)?;
-        let links: Vec<(String, String)> = path
-            .windows(2)
-            .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
-            .filter(|(a, b)| bed.graph.without_link(a, b).connects(&from, &to))
-            .collect();
-        let (a, b) = dice
-            .pick(&links)
-            .context("no link of the path may be cut")?
-            .clone();
+        let mut cut = None;
         outages.push(outage(bed, &probed, BOUND, |bed| {
-            bed.lab.air().cut(&a, &b)
+            let (a, b) = link_in_use(bed, &from, &to, dice)?;
+            bed.lab.air().cut(&a, &b)?;
+            cut = Some((a, b));
+            Ok(())
         })?);
-        bed.lab.air().heal(&a, &b)?;
+        if let Some((a, b)) = cut {
+            bed.lab.air().heal(&a, &b)?;
+        }
     }
     record("cut", bed, recorder, BOUND, &outages)
 }
@@ -73,18 +69,38 @@ pub(crate) fn relays(
         thread::sleep(rounds.settle);
         let (from, to) = far_pair(bed, dice)?;
         let probed = Probed::pair(bed, &from, &to)?;
-        let mut between = path(bed, &from, &to)?;
-        between.retain(|router| {
-            let ends = *router == from || *router == to;
-            !ends && bed.graph.without_router(router).connects(&from, &to)
-        });
-        let relay = dice.pick(&between).context("no relay may be lost")?.clone();
-        outages.push(outage(bed, &probed, BOUND, |bed| bed.power_off(&relay))?);
+        let mut relay = String::new();
+        outages.push(outage(bed, &probed, BOUND, |bed| {
+            relay = relay_in_use(bed, &from, &to, dice)?;
+            bed.power_off(&relay)
+        })?);
         bed.power_on(&relay)?;
         // A router that came back is part of the village before the next one goes.
         let _ = bed.wait_pairs(&Bed::pairs(&bed.routers()), Instant::now(), BOUND);
     }
     record("relay", bed, recorder, BOUND, &outages)
+}
+
+/// A link of the path of this moment, without which there is another path.
+fn link_in_use(bed: &Bed, from: &str, to: &str, dice: &mut Dice) -> Result<(String, String)> {
+    let path = path(bed, from, to)?;
+    let links: Vec<(String, String)> = path
+        .windows(2)
+        .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
+        .filter(|(a, b)| bed.graph.without_link(a, b).connects(from, to))
+        .collect();
+    dice.pick(&links)
+        .cloned()
+        .context("no link of the path may be cut")
+}
+
+/// A router between the two on the path of this moment, without whom there is another path.
+fn relay_in_use(bed: &Bed, from: &str, to: &str, dice: &mut Dice) -> Result<String> {
+    let mut between = path(bed, from, to)?;
+    between.retain(|router| {
+        router != from && router != to && bed.graph.without_router(router).connects(from, to)
+    });
+    dice.pick(&between).cloned().context("no relay may be lost")
 }
 
 /// Two routers at least half of the village apart.

@@ -40,7 +40,7 @@ pub(crate) fn outages(report: &Report) -> String {
     losses.retain(|loss| report.figures.iter().any(|f| is_cut(f, *loss)));
     let panel = HEIGHT + 90.0;
     let count = f64::from(u32::try_from(losses.len()).unwrap_or(1));
-    let mut svg = open(LEFT + WIDTH + 150.0, count.max(1.0) * panel);
+    let mut svg = open(LEFT + WIDTH + 230.0, count.max(1.0) * panel);
     let mut top = 40.0;
     for loss in losses {
         outage_panel(&mut svg, report, loss, top);
@@ -86,7 +86,7 @@ fn outage_panel(svg: &mut String, report: &Report, loss: u32, top: f64) {
     );
     let caption = "silence until answers came again, logarithmic; height: share of the cuts";
     text(svg, "", "start", (LEFT, top + HEIGHT + 34.0), caption);
-    let mut labels: Vec<f64> = Vec::new();
+    let mut row = 0;
     for (daemon, _, _) in LOOKS {
         let mine = report
             .figures
@@ -94,13 +94,14 @@ fn outage_panel(svg: &mut String, report: &Report, loss: u32, top: f64) {
             .filter(|f| is_cut(f, loss) && f.daemon == daemon);
         let samples: Vec<Option<f64>> = mine.flat_map(|f| f.samples.clone()).collect();
         if !samples.is_empty() {
-            steps(svg, daemon, &samples, top, &mut labels);
+            steps(svg, daemon, &samples, top, row);
+            row += 1;
         }
     }
 }
 
 /// A line that climbs by one step with every cut that is healed.
-fn steps(svg: &mut String, daemon: &str, samples: &[Option<f64>], top: f64, labels: &mut Vec<f64>) {
+fn steps(svg: &mut String, daemon: &str, samples: &[Option<f64>], top: f64, row: u8) {
     let mut healed: Vec<f64> = samples.iter().flatten().copied().collect();
     healed.sort_by(f64::total_cmp);
     let count = f64::from(u32::try_from(samples.len()).unwrap_or(1));
@@ -120,29 +121,24 @@ fn steps(svg: &mut String, daemon: &str, samples: &[Option<f64>], top: f64, labe
         svg,
         "<path class=\"line\" d=\"{path}\" stroke=\"{colour}\" stroke-dasharray=\"{dashes}\"/>"
     );
-    // The name stands where half of the cuts are healed, below those that are there already.
-    let middle = healed.get(healed.len() / 2).copied().unwrap_or(DECADES[4]);
-    let row = f64::from(u32::try_from(labels.len()).unwrap_or(0));
-    let at = top + 12.0 + row * 18.0;
-    labels.push(at);
+    let at = top + 12.0 + 18.0 * f64::from(row);
     let _ = writeln!(
         svg,
         "<path class=\"line\" d=\"M{:.1} {:.1}h26\" stroke=\"{colour}\" stroke-dasharray=\"{dashes}\"/>",
         end + 8.0,
         at - 4.0
     );
-    text(svg, "", "start", (end + 40.0, at), daemon);
+    let half = samples.len().div_ceil(2).saturating_sub(1);
+    let half = healed
+        .get(half)
+        .map_or_else(|| "none".to_owned(), |ms| format!("{:.2} s", ms / 1e3));
     text(
         svg,
         "",
-        "middle",
-        (time_x(middle), top + HEIGHT / 2.0 - 4.0 - row * 2.0),
-        &seconds(middle),
+        "start",
+        (end + 40.0, at),
+        &format!("{daemon}, p50 {half}"),
     );
-}
-
-fn seconds(ms: f64) -> String {
-    format!("{:.1} s", ms / 1e3)
 }
 
 fn time_x(ms: f64) -> f64 {
@@ -253,7 +249,7 @@ mod tests {
         let mut figure = Figure::of("cut", Kind::Meshd, "grid:3x3", 0, "ms");
         figure.samples = vec![Some(100.0), None];
         let mut svg = String::new();
-        steps(&mut svg, "meshd", &figure.samples, 0.0, &mut Vec::new());
+        steps(&mut svg, "meshd", &figure.samples, 0.0, 0);
         let middle = format!("V{:.1}H{:.1}\"", HEIGHT / 2.0, LEFT + WIDTH);
         assert!(svg.contains(&middle), "{svg}");
     }
