@@ -59,12 +59,23 @@ impl Plan {
         sizes.max().unwrap_or_default()
     }
 
-    /// Ours is started and cut more often: its events are over sooner.
+    /// Ours is started and cut more often: its events are over sooner. A link that is back is a
+    /// link to babeld only after some of its hellos, which by default are 4 s apart.
     fn rounds(&self, kind: Kind) -> broken::Rounds {
+        let slow = matches!(kind, Kind::Babeld | Kind::BabeldWireless);
         broken::Rounds {
             count: self.rounds * if kind == Kind::Meshd { 2 } else { 1 },
-            settle: self.settle,
+            settle: self.settle * if slow { 2 } else { 1 },
         }
+    }
+
+    /// In bigger villages the peers are cut less often, or all of it would take an hour.
+    fn cuts(&self, kind: Kind, size: usize) -> broken::Rounds {
+        let mut rounds = self.rounds(kind);
+        if kind != Kind::Meshd && size > SMALL {
+            rounds.count = rounds.count * 2 / 3;
+        }
+        rounds
     }
 
     fn rare(&self, kind: Kind) -> broken::Rounds {
@@ -142,7 +153,7 @@ fn villages(plan: &Plan, recorder: &Recorder, topology: &Topology, losses: &[u32
     let detours = !topology.to_string().starts_with("line");
     if plan.wants(Measure::Cut) && detours {
         side_by_side(recorder, &name("cut"), &mut beds, |bed| {
-            broken::cuts(bed, recorder, plan.rounds(bed.kind), &mut plan.dice(2))
+            broken::cuts(bed, recorder, plan.cuts(bed.kind, size), &mut plan.dice(2))
         })?;
     }
     if size <= SMALL && plan.wants(Measure::Relay) && detours {
