@@ -46,10 +46,6 @@ impl Plan {
         self.measures.contains(&measure)
     }
 
-    fn wants_any(&self, measures: &[Measure]) -> bool {
-        measures.iter().any(|measure| self.wants(*measure))
-    }
-
     /// Where idle figures are taken, at the first loss of the list.
     fn biggest(&self) -> usize {
         let sizes = self
@@ -94,28 +90,13 @@ impl Plan {
 
 /// Measures all of it.
 pub(crate) fn run(plan: &Plan, recorder: &Recorder) -> Result<()> {
-    let in_villages = [
-        Measure::Cold,
-        Measure::Cut,
-        Measure::Idle,
-        Measure::Relay,
-        Measure::Join,
-        Measure::Reboot,
-    ];
-    if plan.wants_any(&in_villages) {
-        for topology in &plan.topologies {
-            let big = topology.routers().count() > BIG;
-            let groups = plan
-                .losses
-                .chunks(if big { 1 } else { plan.losses.len().max(1) });
-            for losses in groups {
-                villages(plan, recorder, topology, losses)?;
-            }
-        }
-    }
-    if plan.wants_any(&[Measure::Carrier, Measure::Gateway]) {
-        cables_and_gateways(plan, recorder)?;
-    }
+    thread::scope(|scope| {
+        // A few routers with little to do, beside the small villages, which come first.
+        let few = scope.spawn(|| cables_and_gateways(plan, recorder));
+        all_villages(plan, recorder)?;
+        let few = few.join();
+        few.unwrap_or_else(|_| Err(anyhow!("a measure panicked")))
+    })?;
     if plan.wants(Measure::Reshuffle) {
         let mut beds = build(plan, recorder, &Topology::grid(5, 10), &[0])?;
         side_by_side(recorder, "reshuffle", &mut beds, |bed| {
@@ -127,6 +108,28 @@ pub(crate) fn run(plan: &Plan, recorder: &Recorder) -> Result<()> {
         side_by_side(recorder, "calm", &mut beds, |bed| {
             change::calm(bed, recorder, CALM)
         })?;
+    }
+    Ok(())
+}
+
+fn all_villages(plan: &Plan, recorder: &Recorder) -> Result<()> {
+    let measured_there = [
+        Measure::Cold,
+        Measure::Cut,
+        Measure::Idle,
+        Measure::Relay,
+        Measure::Join,
+        Measure::Reboot,
+    ];
+    if !measured_there.iter().any(|measure| plan.wants(*measure)) {
+        return Ok(());
+    }
+    for topology in &plan.topologies {
+        let big = topology.routers().count() > BIG;
+        let at_once = if big { 1 } else { plan.losses.len().max(1) };
+        for losses in plan.losses.chunks(at_once) {
+            villages(plan, recorder, topology, losses)?;
+        }
     }
     Ok(())
 }
