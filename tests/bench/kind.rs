@@ -8,12 +8,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mesh_tests::command;
 use mesh_tests::lab::Node;
 use mesh_tests::namespace::Namespace;
 use mesh_tests::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// What a router is to the Internet.
@@ -193,6 +194,8 @@ impl Kind {
             kind: self,
             child,
             namespace,
+            ending: None,
+            ended: false,
         })
     }
 
@@ -243,13 +246,18 @@ pub(crate) struct Peer {
     kind: Kind,
     child: Child,
     namespace: Namespace,
+    /// Who was sent a signal.
+    ending: Option<Pid>,
+    ended: bool,
 }
 
 impl Peer {
     /// The process that routes.
     pub(crate) fn id(&mut self) -> Result<u32> {
         match self.kind {
+            // The one that was started ends when the other is in the background.
             Kind::Batmand => wait_for("batmand to be in the background", START, || {
+                ensure!(self.child.try_wait()?.is_some(), "it is starting");
                 find("batmand", &self.namespace)
             }),
             Kind::Meshd | Kind::Babeld | Kind::BabeldWireless | Kind::BabeldFast => {
@@ -261,20 +269,31 @@ impl Peer {
     /// Tells it to end, without waiting.
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
         let id = Pid::from_raw(i32::try_from(self.id()?)?);
+        self.ending = Some(id);
         kill(id, signal).with_context(|| format!("send {signal} to {}", self.kind))
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process that was told to has ended.
     pub(crate) fn wait_end(&mut self) -> Result<()> {
         wait_for("a peer to end", START, || {
-            let child = self.child.try_wait()?;
-            let background = self.kind == Kind::Batmand && find("batmand", &self.namespace).is_ok();
-            if child.is_none() || background {
-                bail!("{} still runs", self.kind);
-            }
+            let ended = match (self.kind, self.ending) {
+                (Kind::Batmand, Some(id)) => collect(id),
+                _ => self.child.try_wait()?.is_some(),
+            };
+            ensure!(ended, "{} still runs", self.kind);
+            self.ended = true;
             Ok(())
         })
     }
+}
+
+/// Takes the exit status of a process in the background, which this one has inherited: it is
+/// process 1 in here. Whether there was one, or nothing to wait for.
+fn collect(id: Pid) -> bool {
+    !matches!(
+        waitpid(id, Some(WaitPidFlag::WNOHANG)),
+        Ok(WaitStatus::StillAlive)
+    )
 }
 
 /// How long a start or an end may take on a busy machine.
@@ -301,11 +320,11 @@ fn find(name: &str, namespace: &Namespace) -> Result<u32> {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if self.kind == Kind::Batmand
-            && let Ok(id) = find("batmand", &self.namespace)
-        {
-            let id = Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX));
-            let _ = kill(id, Signal::SIGKILL);
+        if self.kind == Kind::Batmand && !self.ended {
+            if self.ending.is_none() {
+                let _ = self.signal(Signal::SIGKILL);
+            }
+            let _ = self.wait_end();
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

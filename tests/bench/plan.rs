@@ -188,11 +188,13 @@ fn cold(plan: &Plan, recorder: &Recorder, topology: &Topology, beds: &mut [Bed])
     };
     let (ours, peers): (Vec<&mut Bed>, Vec<&mut Bed>) =
         beds.iter_mut().partition(|bed| bed.kind == Kind::Meshd);
-    let load = Load::now();
-    for bed in ours {
-        start::cold(bed, recorder, starts(bed.kind))?;
+    if !ours.is_empty() {
+        let load = Load::now();
+        for bed in ours {
+            start::cold(bed, recorder, starts(bed.kind))?;
+        }
+        recorder.busy(&format!("cold start of meshd in {topology}"), load)?;
     }
-    recorder.busy(&format!("cold start of meshd in {topology}"), load)?;
     let part = format!("cold start of the others in {topology}");
     in_parallel(recorder, &part, peers, |bed| {
         start::cold(bed, recorder, starts(bed.kind))
