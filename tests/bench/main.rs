@@ -188,7 +188,7 @@ fn plan(cli: &Cli, kinds: Vec<Kind>, seed: u64) -> plan::Plan {
         measures,
         topologies,
         losses: cli.loss.clone(),
-        rounds: cli.rounds.unwrap_or(if cli.quick { 3 } else { 10 }),
+        rounds: cli.rounds.unwrap_or(if cli.quick { 2 } else { 10 }),
         starts: cli.starts.unwrap_or(if cli.quick { 1 } else { 10 }),
         settle: std::time::Duration::from_secs(cli.settle.unwrap_or(if cli.quick {
             6

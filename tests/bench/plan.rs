@@ -141,7 +141,13 @@ fn villages(plan: &Plan, recorder: &Recorder, topology: &Topology, losses: &[u32
     let name = |what: &str| format!("{what} in {topology}");
     if size <= SMALL && plan.wants(Measure::Join) && !topology.to_string().starts_with("line") {
         side_by_side(recorder, &name("join"), &mut beds, |bed| {
-            start::join(bed, recorder, 3, plan.settle, &mut plan.dice(1))?;
+            start::join(
+                bed,
+                recorder,
+                plan.rounds.div_ceil(4),
+                plan.settle,
+                &mut plan.dice(1),
+            )?;
             bed.stop_all()
         })?;
     }

@@ -241,9 +241,17 @@ impl Recorder {
         fs::write(&self.file, text + "\n").with_context(|| format!("write {}", self.file.display()))
     }
 
+    /// All figures, what belongs together side by side.
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.figures.clone()
+        let mut figures = report.figures.clone();
+        drop(report);
+        let order = |daemon: &str| Kind::ALL.iter().position(|kind| kind.name() == daemon);
+        figures.sort_by_cached_key(|figure| {
+            let place = (figure.topology.clone(), figure.loss_percent);
+            (figure.measure.clone(), place, order(&figure.daemon))
+        });
+        figures
     }
 }
 
@@ -300,15 +308,16 @@ pub(crate) fn ratios(figures: &[Figure]) -> Vec<String> {
                 ));
             }
             row.push_str(&format!(" {:>8}", ratio(theirs, ours, Figure::mean)));
-            Some(row)
+            // Nothing can be said of a multiple of nothing.
+            row.contains('×').then_some(row)
         })
         .collect()
 }
 
 fn ratio(theirs: &Figure, ours: &Figure, of: impl Fn(&Figure) -> Option<f64>) -> String {
     match (of(theirs), of(ours), theirs.bound) {
-        (Some(theirs), Some(ours), _) if ours > 0.0 => format!("{:.1} ×", theirs / ours),
-        (None, Some(ours), Some(bound)) if ours > 0.0 => format!("> {:.1} ×", bound / ours),
+        (Some(theirs), Some(ours), _) if ours > 0.0 => format!("{} ×", number(theirs / ours)),
+        (None, Some(ours), Some(bound)) if ours > 0.0 => format!("> {} ×", number(bound / ours)),
         _ => "-".to_owned(),
     }
 }
@@ -392,7 +401,7 @@ mod tests {
         theirs.daemon = Kind::Babeld.name().to_owned();
         let rows = ratios(&[ours, theirs]);
         let row = rows.first().unwrap();
-        assert!(row.contains(" 8.0 ×") && row.contains("> 60.0 ×"), "{row}");
+        assert!(row.contains(" 8.00 ×") && row.contains("> 60 ×"), "{row}");
     }
 
     #[test]
