@@ -5,6 +5,7 @@
 //! processes, is done in turn. How busy the machine was is written down with the figures.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -179,9 +180,8 @@ fn villages(plan: &Plan, recorder: &Recorder, topology: &Topology, losses: &[u32
     Ok(())
 }
 
-/// The cold starts, which also leave every village running for what follows. Ours first and in
-/// turn, so that nothing else starts at the same time; then the peers, whose times are seconds,
-/// side by side.
+/// The cold starts, which also leave every village running for what follows. In turn, so that
+/// nothing else starts at the same time; but while the timers of one peer run, others start.
 fn cold(plan: &Plan, recorder: &Recorder, topology: &Topology, beds: &mut [Bed]) -> Result<()> {
     let big = topology.routers().count() > SMALL;
     let starts = |kind: Kind| match kind {
@@ -192,18 +192,19 @@ fn cold(plan: &Plan, recorder: &Recorder, topology: &Topology, beds: &mut [Bed])
             plan.starts.min(PEER_STARTS)
         }
     };
+    let turn = Mutex::new(());
     let (ours, peers): (Vec<&mut Bed>, Vec<&mut Bed>) =
         beds.iter_mut().partition(|bed| bed.kind == Kind::Meshd);
     if !ours.is_empty() {
         let load = Load::now();
         for bed in ours {
-            start::cold(bed, recorder, starts(bed.kind))?;
+            start::cold(bed, recorder, starts(bed.kind), &turn)?;
         }
         recorder.busy(&format!("cold start of meshd in {topology}"), load)?;
     }
     let part = format!("cold start of the others in {topology}");
     in_parallel(recorder, &part, peers, |bed| {
-        start::cold(bed, recorder, starts(bed.kind))
+        start::cold(bed, recorder, starts(bed.kind), &turn)
     })
 }
 
