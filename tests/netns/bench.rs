@@ -48,6 +48,6 @@ fn measures_a_cut() -> Result<()> {
     let loops = cut.pointer("/seen/loops").and_then(Value::as_array);
     ensure!(loops.is_some_and(|loops| loops.len() == 2), "{cut}");
     let drawing = fs::read_to_string(out.join("outages.svg"))?;
-    ensure!(drawing.contains(">meshd</text>"), "{drawing}");
+    ensure!(drawing.contains(">meshd, p50 "), "{drawing}");
     Ok(())
 }
