@@ -62,7 +62,11 @@ impl Plan {
         let slow = matches!(kind, Kind::Babeld | Kind::BabeldWireless);
         broken::Rounds {
             count: self.rounds * if kind == Kind::Meshd { 2 } else { 1 },
-            settle: self.settle * if slow { 2 } else { 1 },
+            settle: if slow {
+                self.settle * 3 / 2
+            } else {
+                self.settle
+            },
         }
     }
 
@@ -145,7 +149,7 @@ fn villages(plan: &Plan, recorder: &Recorder, topology: &Topology, losses: &[u32
             start::join(
                 bed,
                 recorder,
-                plan.rounds.div_ceil(4),
+                plan.rounds.div_ceil(5),
                 plan.settle,
                 &mut plan.dice(1),
             )?;
