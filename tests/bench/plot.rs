@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use crate::report::{Figure, Report};
 
+// Grey text is read on both; who tells which paper it is gets more contrast.
 const STYLE: &str = "<style>\
-    text{font:12px sans-serif;fill:#333}.title{font-size:14px;font-weight:bold}\
+    text{font:12px sans-serif;fill:#757575}.title{font-size:14px;font-weight:bold}\
     .axis{stroke:#666;stroke-width:1}.grid{stroke:#9996;stroke-width:.5}\
     .line{fill:none;stroke-width:2}\
-    @media (prefers-color-scheme:dark){text{fill:#ddd}.axis{stroke:#aaa}}</style>\n";
+    @media (prefers-color-scheme:light){text{fill:#222}}@media (prefers-color-scheme:dark){text{fill:#ddd}.axis{stroke:#aaa}}</style>\n";
 
 /// Daemon, colour of middle brightness, dashes.
 const LOOKS: [(&str, &str, &str); 5] = [
