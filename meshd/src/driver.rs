@@ -40,7 +40,7 @@ use crate::identity;
 use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
 use crate::store::Store;
-use crate::udp::Sockets;
+use crate::udp::{Datagram, Received, Sockets};
 use crate::uplink::{DefaultRoutes, Uplink};
 use crate::usage::Usage;
 use internet::Internet;
@@ -248,9 +248,13 @@ impl Driver {
                     Some(question) => self.handle_question(Instant::now(), question),
                     None => bail!("the control socket closed"),
                 },
-                datagram = self.sockets.receive() => {
-                    let (ifindex, source) = (datagram.ifindex, datagram.source);
-                    self.router.handle_packet(Instant::now(), ifindex, source, datagram.bytes);
+                received = self.sockets.receive() => match received {
+                    Received::Datagram(Datagram { ifindex, source, bytes }) => {
+                        self.router.handle_packet(Instant::now(), ifindex, source, bytes);
+                    }
+                    Received::Refused { ifindex, address } => {
+                        self.router.handle_refusal(Instant::now(), ifindex, address);
+                    }
                 },
                 () = tokio::time::sleep_until(deadline) => {}
             }

@@ -1,11 +1,20 @@
 //! Sockets only: one UDP socket for each mesh interface, bytes in and bytes out.
+//!
+//! A neighbor whose daemon does not run answers for itself: its kernel says that there is nobody
+//! at the port. That is news as well, because such a neighbor still forwards.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
 
 use mesh_proto::IfIndex;
+use nix::errno::Errno;
+use nix::libc::{sock_extended_err, sockaddr_in6};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt::Ipv6RecvErr,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
@@ -22,6 +31,20 @@ const TRAFFIC_CLASS: u32 = 0xc0;
 
 /// The largest datagram taken; jumbo frames included.
 const MAX_DATAGRAM: usize = 16 * 1024;
+
+/// What came over a link.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// A datagram.
+    Datagram(Datagram<'a>),
+    /// A neighbor's kernel has no daemon to give our datagram to.
+    Refused {
+        /// Over which interface it was sent.
+        ifindex: IfIndex,
+        /// To which address.
+        address: Ipv6Addr,
+    },
+}
 
 /// What was received.
 #[derive(Debug)]
@@ -42,6 +65,8 @@ pub struct Sockets {
     /// The interface read last: the next read begins after it, so that a flooded link does not
     /// keep the others waiting.
     last: IfIndex,
+    /// Refusals that were not received yet.
+    refused: VecDeque<(IfIndex, Ipv6Addr)>,
 }
 
 impl Sockets {
@@ -51,6 +76,7 @@ impl Sockets {
             sockets: BTreeMap::new(),
             buffer: vec![0; MAX_DATAGRAM],
             last: IfIndex(0),
+            refused: VecDeque::new(),
         }
     }
 
@@ -76,45 +102,105 @@ impl Sockets {
     ///
     /// # Errors
     /// No socket on the interface, or what the kernel refuses.
-    pub fn send(&self, ifindex: IfIndex, to: Option<Ipv6Addr>, bytes: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, ifindex: IfIndex, to: Option<Ipv6Addr>, bytes: &[u8]) -> io::Result<()> {
         let socket = self
             .sockets
             .get(&ifindex)
             .ok_or(io::ErrorKind::NotConnected)?;
         let to = SocketAddrV6::new(to.unwrap_or(GROUP), PORT, 0, ifindex.0);
-        socket.try_send_to(bytes, to.into()).map(drop)
-    }
-
-    /// Waits for the next datagram on any socket. An error of one socket is the interface's: it is
-    /// down or gone, which the kernel reports on its own.
-    pub async fn receive(&mut self) -> Datagram<'_> {
-        let (ifindex, source, len) =
-            std::future::poll_fn(|context| self.poll_receive(context)).await;
-        let bytes = self.buffer.get(..len).unwrap_or_default();
-        Datagram {
-            ifindex,
-            source,
-            bytes,
+        match socket.try_send_to(bytes, to.into()) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // An earlier datagram was refused, which is not this one's fault.
+                self.refused.extend(refusals(ifindex, socket));
+                socket.try_send_to(bytes, to.into()).map(drop)
+            }
+            result => result.map(drop),
         }
     }
 
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<(IfIndex, Ipv6Addr, usize)> {
+    /// Waits for what comes next on any socket. Other errors of a socket are the interface's: it is
+    /// down or gone, which the kernel reports on its own.
+    pub async fn receive(&mut self) -> Received<'_> {
+        match std::future::poll_fn(|context| self.poll_receive(context)).await {
+            Arrived::Datagram(ifindex, source, len) => Received::Datagram(Datagram {
+                ifindex,
+                source,
+                bytes: self.buffer.get(..len).unwrap_or_default(),
+            }),
+            Arrived::Refusal(ifindex, address) => Received::Refused { ifindex, address },
+        }
+    }
+
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Arrived> {
+        if let Some((ifindex, address)) = self.refused.pop_front() {
+            return Poll::Ready(Arrived::Refusal(ifindex, address));
+        }
         let last = self.last;
         let after = self.sockets.iter().filter(|(ifindex, _)| **ifindex > last);
         let before = self.sockets.iter().filter(|(ifindex, _)| **ifindex <= last);
-        for (ifindex, socket) in after.chain(before) {
+        for (&ifindex, socket) in after.chain(before) {
             let mut buffer = ReadBuf::new(&mut self.buffer);
             // An error is consumed by reading it, so the loop ends.
             while let Poll::Ready(result) = socket.poll_recv_from(context, &mut buffer) {
-                if let Ok(SocketAddr::V6(source)) = result {
-                    self.last = *ifindex;
-                    return Poll::Ready((*ifindex, *source.ip(), buffer.filled().len()));
+                match result {
+                    Ok(SocketAddr::V6(source)) => {
+                        self.last = ifindex;
+                        let len = buffer.filled().len();
+                        return Poll::Ready(Arrived::Datagram(ifindex, *source.ip(), len));
+                    }
+                    Ok(SocketAddr::V4(_)) => {}
+                    Err(_) => self.refused.extend(refusals(ifindex, socket)),
                 }
                 buffer.clear();
             }
         }
-        Poll::Pending
+        match self.refused.pop_front() {
+            Some((ifindex, address)) => Poll::Ready(Arrived::Refusal(ifindex, address)),
+            None => Poll::Pending,
+        }
     }
+}
+
+/// What arrived, with the bytes of a datagram still in the buffer.
+enum Arrived {
+    Datagram(IfIndex, Ipv6Addr, usize),
+    Refusal(IfIndex, Ipv6Addr),
+}
+
+/// Empties a socket's queue of errors. Returns to whom datagrams were refused (RFC 4443 §3.1,
+/// port unreachable).
+fn refusals(ifindex: IfIndex, socket: &UdpSocket) -> Vec<(IfIndex, Ipv6Addr)> {
+    /// More than a radio has neighbors at a time; the rest comes with the next error.
+    const MOST: usize = 64;
+    let next = || refusal(socket).transpose();
+    let errors = std::iter::from_fn(next).take(MOST);
+    let addresses = errors.filter_map(|error| error.ok().flatten());
+    addresses.map(|address| (ifindex, address)).collect()
+}
+
+/// The next error of a socket: the address if it was a refusal; `None` if there is no error left.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "control messages are an open set"
+)]
+fn refusal(socket: &UdpSocket) -> nix::Result<Option<Option<Ipv6Addr>>> {
+    let mut room = [0; 1];
+    let mut iov = [IoSliceMut::new(&mut room)];
+    let mut control = nix::cmsg_space!((sock_extended_err, sockaddr_in6));
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let fd = socket.as_raw_fd();
+    let message = match recvmsg::<SockaddrIn6>(fd, &mut iov, Some(&mut control), flags) {
+        Ok(message) => message,
+        Err(_) => return Ok(None),
+    };
+    let refused = message.cmsgs()?.any(|part| match part {
+        ControlMessageOwned::Ipv6RecvErr(error, _) => {
+            Errno::from_raw(error.ee_errno.cast_signed()) == Errno::ECONNREFUSED
+        }
+        _ => false,
+    });
+    let address = message.address.map(|address| address.ip());
+    Ok(Some(address.filter(|_| refused)))
 }
 
 impl Default for Sockets {
@@ -133,6 +219,7 @@ fn open(ifindex: IfIndex, name: &str) -> io::Result<UdpSocket> {
     socket.set_multicast_loop_v6(false)?;
     socket.join_multicast_v6(&GROUP, ifindex.0)?;
     socket.set_tclass_v6(TRAFFIC_CLASS)?;
+    setsockopt(&socket, Ipv6RecvErr, &true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).into())?;
     UdpSocket::from_std(socket.into())

@@ -412,6 +412,16 @@ impl Router {
         self.handle_carrying(now, ifindex, address);
     }
 
+    /// A neighbor's kernel says that no daemon runs there. What it forwards it still forwards, so
+    /// it is waited for a while: its daemon may just be restarted.
+    pub fn handle_refusal(&mut self, now: Instant, ifindex: IfIndex, address: Ipv6Addr) {
+        if let Some(link) = self.link_to(ifindex, address)
+            && let Some(neighbor) = self.neighbors.get_mut(&link)
+        {
+            neighbor.liveness.excuse(now);
+        }
+    }
+
     fn set_speed(&mut self, now: Instant, link: LinkId, bps: Option<u64>) {
         if let Some(neighbor) = self.neighbors.get_mut(&link) {
             neighbor.speed = bps;

@@ -48,7 +48,7 @@ impl Driver {
         any
     }
 
-    fn transmit(&self, transmit: &Transmit) {
+    fn transmit(&mut self, transmit: &Transmit) {
         let Transmit { ifindex, to, bytes } = transmit;
         if let Err(error) = self.sockets.send(*ifindex, *to, bytes) {
             // Lost as in the air; an interface that is gone is reported by the kernel.

@@ -32,6 +32,11 @@ const MAX_MISSES: u32 = 8;
 /// How likely a living link may be given up by chance, in parts per million per probe: with ten
 /// probes a second, once in two weeks.
 const GIVE_UP_PPM: u64 = 1;
+/// How long a neighbor whose daemon does not run is waited for: a restart takes less, and nobody
+/// can prove that the word of a kernel, which carries no signature, is not made up.
+const ABSENCE: Duration = Duration::from_secs(5);
+/// Between probes to such a neighbor; kernels answer about one a second (RFC 4443 §2.4 f).
+const ABSENT_PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// Answers to this many of the last probes are taken.
 const NONCES: u32 = 8;
 
@@ -64,6 +69,8 @@ pub(super) struct Liveness {
     nonce: u32,
     sent: u32,
     unanswered: u32,
+    /// Since when the neighbor's daemon does not run.
+    absent_since: Option<Instant>,
     history: History,
 }
 
@@ -78,6 +85,7 @@ impl Liveness {
             nonce,
             sent: 0,
             unanswered: 0,
+            absent_since: None,
             history: History::new(),
         }
     }
@@ -129,7 +137,17 @@ impl Liveness {
             self.history.note(self.unanswered - 1);
         }
         self.unanswered = 0;
+        self.absent_since = None;
         self.next = now + PROBE_INTERVAL + slack;
+    }
+
+    /// The neighbor's kernel answers in place of its daemon.
+    pub(super) fn excuse(&mut self, now: Instant) {
+        let since = *self.absent_since.get_or_insert(now);
+        if now < since + ABSENCE {
+            self.unanswered = 0;
+            self.next = now + ABSENT_PROBE_INTERVAL;
+        }
     }
 
     /// An answer came. Returns whether it is one to a probe of ours.
@@ -301,5 +319,26 @@ mod tests {
         let late = now + ALONG_TIME + PROBE_INTERVAL;
         assert_eq!(link.watch(late, 0), Watch::Wait);
         assert_eq!(link.deadline(), None);
+    }
+
+    #[test]
+    fn a_neighbor_without_a_daemon_is_waited_for_but_not_for_ever() {
+        let now = start();
+        let mut link = confirmed(now);
+        let mut at = now;
+        while at < now + ABSENCE {
+            link.carry(at);
+            assert_ne!(link.watch(at, 0), Watch::Lost, "{:?}", at - now);
+            link.excuse(at);
+            at = link.deadline().unwrap();
+        }
+        let mut refused = || {
+            let at = link.deadline().unwrap();
+            link.carry(at);
+            let lost = link.watch(at, 0) == Watch::Lost;
+            link.excuse(at);
+            lost
+        };
+        assert!((0..10).any(|_| refused()));
     }
 }
