@@ -116,8 +116,9 @@ pub enum RouteChange {
 /// alike without asking each other.
 #[derive(Debug, Default)]
 pub struct Rib {
-    claims: BTreeMap<RouteKey, BTreeMap<OriginatorId, Option<Path>>>,
-    claimed_by: BTreeMap<OriginatorId, BTreeSet<RouteKey>>,
+    claims: BTreeMap<(RouteKey, OriginatorId), Option<Path>>,
+    /// The keys that each originator claims, in order.
+    claimed_by: BTreeMap<OriginatorId, Box<[RouteKey]>>,
     installed: BTreeMap<RouteKey, Path>,
     changes: Vec<RouteChange>,
     /// Adopted from an earlier run and not confirmed yet: kept until [`Rib::purge_adopted`].
@@ -149,19 +150,19 @@ impl Rib {
     /// Replaces everything `owner` claims. `None` is a claim that needs no route, such as a
     /// prefix of our own; it keeps others with a higher id from getting one.
     pub fn set_claims(&mut self, owner: OriginatorId, claims: BTreeMap<RouteKey, Option<Path>>) {
-        let keys: BTreeSet<RouteKey> = claims.keys().copied().collect();
-        let before = if keys.is_empty() {
-            self.claimed_by.remove(&owner)
-        } else {
-            self.claimed_by.insert(owner, keys.clone())
-        }
-        .unwrap_or_default();
-        for key in before.difference(&keys) {
-            self.withdraw(owner, *key);
+        let keys: Box<[RouteKey]> = claims.keys().copied().collect();
+        let before = match keys.is_empty() {
+            true => self.claimed_by.remove(&owner),
+            false => self.claimed_by.insert(owner, keys),
+        };
+        for key in before.into_iter().flatten() {
+            if !claims.contains_key(&key) {
+                self.claims.remove(&(key, owner));
+                self.settle(key);
+            }
         }
         for (key, path) in claims {
-            let claim = self.claims.entry(key).or_default();
-            if claim.insert(owner, path) != Some(path) {
+            if self.claims.insert((key, owner), path) != Some(path) {
                 self.settle(key);
             }
         }
@@ -169,10 +170,15 @@ impl Rib {
 
     /// Who claims `key`, lowest id (the one who has it) first.
     pub fn claimants(&self, key: RouteKey) -> impl Iterator<Item = OriginatorId> {
-        self.claims
-            .get(&key)
-            .into_iter()
-            .flat_map(|claims| claims.keys().copied())
+        self.claims_on(key).map(|(owner, _)| owner)
+    }
+
+    /// The claims on `key`, that of the lowest id first.
+    fn claims_on(&self, key: RouteKey) -> impl Iterator<Item = (OriginatorId, Option<Path>)> {
+        let from_the_lowest = (key, OriginatorId::from_bytes([0; OriginatorId::LEN]))..;
+        let claims = self.claims.range(from_the_lowest);
+        let of_key = claims.take_while(move |((of, _), _)| *of == key);
+        of_key.map(|((_, owner), path)| (*owner, *path))
     }
 
     /// The routes the kernel has once all changes are carried out.
@@ -187,23 +193,9 @@ impl Rib {
         std::mem::take(&mut self.changes)
     }
 
-    fn withdraw(&mut self, owner: OriginatorId, key: RouteKey) {
-        if let Some(claim) = self.claims.get_mut(&key) {
-            claim.remove(&owner);
-            if claim.is_empty() {
-                self.claims.remove(&key);
-            }
-        }
-        self.settle(key);
-    }
-
     /// Brings the kernel's route for `key` in line with the claims.
     fn settle(&mut self, key: RouteKey) {
-        let winner = self
-            .claims
-            .get(&key)
-            .and_then(|claims| claims.first_key_value());
-        let wanted = winner.and_then(|(_, path)| *path);
+        let wanted = self.claims_on(key).next().and_then(|(_, path)| path);
         let (table, prefix) = key;
         match wanted {
             Some(path) => {

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Bytes a second that may be spent on news for long: 3 % of the airtime of a radio that
-/// broadcasts at 6 Mbit/s, for each of three neighbors that have as much to say.
-const RATE: u64 = 8 * 1024;
-/// What may be spent at once: the tables of a mesh of some hundred nodes, once.
-const BURST: u64 = 64 * 1024;
+/// Bytes a second that may be spent on news for long: 2 % of the airtime of a radio that
+/// broadcasts at 6 Mbit/s.
+const RATE: u64 = 16 * 1024;
+/// What may be spent at once: records and OGMs of a mesh of some hundred nodes.
+const BURST: u64 = 128 * 1024;
 
 /// What is left to spend.
 #[derive(Debug)]
@@ -56,9 +56,9 @@ mod tests {
     fn a_burst_is_free_and_the_rest_takes_its_time() {
         let now = start();
         let mut budget = Budget::new(now);
-        budget.spend(now, 64 * 1024);
+        budget.spend(now, BURST as usize);
         assert_eq!(budget.ready_at(), now);
-        budget.spend(now, 8 * 1024);
+        budget.spend(now, RATE as usize);
         assert_eq!(budget.ready_at(), now + Duration::from_secs(1));
         budget.spend(now + Duration::from_secs(2), 0);
         assert!(budget.ready_at() <= now + Duration::from_secs(2));

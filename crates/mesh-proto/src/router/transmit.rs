@@ -123,7 +123,10 @@ impl Router {
         for bytes in packets {
             self.counters.sent_packets += 1;
             self.counters.sent_bytes += bytes.len() as u64;
-            self.budget.spend(now, bytes.len());
+            // What goes to one neighbor it has asked for, and is sent at the speed it can take.
+            if to.is_none() {
+                self.budget.spend(now, bytes.len());
+            }
             let transmit = Transmit { ifindex, to, bytes };
             self.outputs.push_back(Output::Transmit(transmit));
         }
