@@ -238,8 +238,10 @@ impl Records {
         let proven = proven.filter(|proven| proven.anchor() == anchor);
         let proven = proven.unwrap_or(Proven::new(anchor));
         self.others.insert(id, Known { signed, proven });
-        self.wanted
-            .retain(|wanted, it| *wanted != id || it.seq.is_newer_than(seq));
+        let wanted = self.wanted.get(&id);
+        if wanted.is_some_and(|wanted| !wanted.seq.is_newer_than(seq)) {
+            self.wanted.remove(&id);
+        }
     }
 
     pub(super) fn forget_link(&mut self, link: LinkId) {
