@@ -52,7 +52,7 @@ impl Router {
             return Err(DropReason::Own);
         }
         let link = LinkId { ifindex, neighbor };
-        self.receive_introduction(now, link, &tlvs);
+        self.receive_introduction(now, link, source, &tlvs);
         self.check_freshness(now, link, source, &header)?;
         for tlv in tlvs {
             if let Err(reason) = self.receive_tlv(now, link, source, header.key, tlv) {
@@ -65,12 +65,21 @@ impl Router {
     }
 
     /// The record of the sender, if it is among the parts: without it nothing else is believed.
-    fn receive_introduction(&mut self, now: Instant, link: LinkId, tlvs: &[Tlv]) {
-        for tlv in tlvs {
-            if let Tlv::Record(record) = tlv
-                && record.originator() == link.neighbor
-                && let Err(reason) = self.receive_record(now, link, record)
-            {
+    fn receive_introduction(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        source: Ipv6Addr,
+        tlvs: &[Tlv],
+    ) {
+        let records = tlvs.iter().filter_map(|tlv| match tlv {
+            Tlv::Record(record) => Some(record),
+            _ => None,
+        });
+        for record in records.filter(|record| record.originator() == link.neighbor) {
+            if self.records.contradicts(record) {
+                self.tell_outdated(now, link, source);
+            } else if let Err(reason) = self.receive_record(now, link, record) {
                 self.counters.drop(reason);
             }
         }

@@ -12,7 +12,7 @@ use super::{Announcement, Event, MAX_ORIGINATORS, Router};
 use crate::hash_chain::{Chain, Disproof, Link, Proven};
 use crate::identity::MacKey;
 use crate::wire::{KeyKind, RecordRequest, Tlv};
-use crate::{Network, NodeRecord, OriginatorId, SeqNo, SignedRecord};
+use crate::{IfIndex, Network, NodeRecord, OriginatorId, SeqNo, SignedRecord};
 
 /// A request for a record is repeated after this long.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
@@ -130,6 +130,16 @@ impl Records {
     /// The present epoch of another node.
     pub(super) fn epoch(&self, id: OriginatorId) -> Option<u32> {
         self.get(id).map(|signed| signed.record().epoch)
+    }
+
+    /// Whether a record is of the same epoch as ours of its node, and of another life: the node
+    /// lost count of its starts, or there are two with its key.
+    pub(super) fn contradicts(&self, signed: &SignedRecord) -> bool {
+        let theirs = signed.record();
+        self.get(signed.originator()).is_some_and(|known| {
+            let ours = known.record();
+            ours.epoch == theirs.epoch && ours.instance != theirs.instance
+        })
     }
 
     /// The key shared with a node that is or was our neighbor.
@@ -332,6 +342,29 @@ impl Router {
         self.transmit(now, link.ifindex, Some(source), &tlvs);
     }
 
+    /// A neighbor passes numbers of `id` on that our record of it disproves: shows it that record.
+    /// If the neighbor's is another one, it goes from there to the node itself, which can settle it.
+    pub(super) fn show_record(&mut self, now: Instant, to: LinkId, id: OriginatorId) {
+        if self.wrote_recently(now, about(id)) {
+            return;
+        }
+        if let Some(record) = self.records.get(id).cloned() {
+            self.send_to(now, to, &[Tlv::Record(Box::new(record))]);
+        }
+    }
+
+    /// A record of the same epoch as ours, but of another life, goes on towards its node.
+    fn pass_contradiction_on(&mut self, now: Instant, signed: &SignedRecord) {
+        let id = signed.originator();
+        let next = self.originators.get(&id).and_then(|it| it.selected);
+        let Some(next) = next else {
+            return;
+        };
+        if !self.wrote_recently(now, about(id)) && signed.verify(&self.config.network) {
+            self.send_to(now, next, &[Tlv::Record(Box::new(signed.clone()))]);
+        }
+    }
+
     fn wrote_recently(&mut self, now: Instant, link: LinkId) -> bool {
         self.introductions
             .retain(|_, at| now.duration_since(*at) < INTRODUCTION_INTERVAL);
@@ -353,6 +386,10 @@ impl Router {
         let (id, seq) = (signed.originator(), signed.record().seq);
         if id == self.id {
             return self.receive_own_record(now, signed);
+        }
+        if self.records.contradicts(signed) {
+            self.pass_contradiction_on(now, signed);
+            return Ok(());
         }
         let known = self.records.seq(id);
         if known.is_some_and(|ours| !seq.is_newer_than(ours)) {
@@ -445,5 +482,13 @@ impl Router {
             self.records.forget(id);
             self.replays.retain(|link, _| link.neighbor != id);
         }
+    }
+}
+
+/// Where it is noted when a node was last written about: under no interface's number.
+const fn about(id: OriginatorId) -> LinkId {
+    LinkId {
+        ifindex: IfIndex(0),
+        neighbor: id,
     }
 }

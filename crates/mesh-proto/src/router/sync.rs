@@ -175,7 +175,10 @@ impl Router {
         let Waiting { ogm, proof, .. } = it;
         match self.records.check(id, proof) {
             Ok(()) => {}
-            Err(Disproof::WrongValue) => return Err(DropReason::BadProof),
+            Err(Disproof::WrongValue) => {
+                self.show_record(now, link, id);
+                return Err(DropReason::BadProof);
+            }
             Err(Disproof::OtherChain) => {
                 if self.waiting.len() >= MAX_WAITING {
                     return Err(DropReason::TableFull);
