@@ -16,6 +16,8 @@ const REPORT_LIFETIME: Duration = Duration::from_secs(32);
 /// A link's cost follows what is measured only when they differ by this much, so that the noise of
 /// a lossy link does not become news for the whole mesh.
 const NOTABLE_COST_PERCENT: u64 = 25;
+/// Where too much is missing, unicasts are tried for so long before it is missed again.
+const TRIAL_TIME: Duration = Duration::from_secs(1);
 
 /// A link: a neighbor as heard on one of our interfaces. A neighbor in reach of two interfaces
 /// has two links.
@@ -42,6 +44,8 @@ pub(super) struct Neighbor {
     /// What the link costs, infinite until it is known to work in both directions.
     cost: Metric,
     hellos: HelloWindow,
+    /// Until when what is missing is forgiven because unicasts are tried.
+    trial_until: Option<Instant>,
     /// How well it says it hears us, and when it said so.
     reported: Option<(u8, Instant)>,
 }
@@ -66,6 +70,7 @@ impl Neighbor {
             speed: None,
             cost: Metric::INFINITE,
             hellos: HelloWindow::new(now, hello),
+            trial_until: None,
             reported: None,
         }
     }
@@ -87,9 +92,12 @@ impl Neighbor {
         self.reported = Some((quality, now));
     }
 
-    /// When its hellos are no longer waited for.
-    pub(super) fn hello_deadline(&self) -> Instant {
-        self.hellos.deadline()
+    /// When its hellos, or its reports, are no longer waited for.
+    fn trial_at(&self) -> Instant {
+        let reports = self.reported.map(|(_, at)| at + REPORT_LIFETIME * 3 / 4);
+        let reports = reports.filter(|_| self.liveness.is_confirmed());
+        let deadline = reports.into_iter().fold(self.hellos.deadline(), Instant::min);
+        self.trial_until.map_or(deadline, |it| it.max(deadline))
     }
 
     /// When there is something to do for the link.
@@ -101,13 +109,19 @@ impl Neighbor {
         watch
             .into_iter()
             .chain(feed)
-            .fold(self.hello_deadline(), Instant::min)
+            .fold(self.trial_at(), Instant::min)
     }
 
     /// What the watch over the link asks for now.
     pub(super) fn watch(&mut self, now: Instant) -> Watch {
-        if now >= self.hello_deadline() {
-            return Watch::Lost;
+        if now >= self.trial_at() {
+            if !self.liveness.is_confirmed() {
+                return Watch::Lost;
+            }
+            // Broadcasts get lost by chance often enough. Unicasts, which the radio repeats, tell
+            // whether it is gone, and their answers how it hears us.
+            self.liveness.carry_along(now);
+            self.trial_until = Some(now + TRIAL_TIME);
         }
         self.liveness.watch(now, self.hellos.usual_loss_ppm())
     }
