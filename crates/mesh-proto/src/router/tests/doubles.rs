@@ -16,6 +16,20 @@ fn line_with_doubles(n: usize, doubles: (usize, usize)) -> Net {
     net
 }
 
+/// The same where both were started as often: the card was copied just now.
+#[test]
+fn nodes_with_one_key_and_one_count_notice() {
+    for n in [2, 3, 6] {
+        let mut net = line_with_doubles(n, (0, n - 1));
+        net.restart_in_epoch(0, false, Some(7));
+        net.restart_in_epoch(n - 1, false, Some(7));
+        net.run_until(ms(180_000), |net| {
+            has_reported(net, 0) && has_reported(net, n - 1)
+        });
+        assert_calm(&mut net);
+    }
+}
+
 /// The most packets that a node sends a second for long.
 const CALM: usize = 10;
 

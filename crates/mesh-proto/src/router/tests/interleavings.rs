@@ -144,6 +144,20 @@ fn assert_heals(net: &mut Net) {
     assert!(net.is_whole(), "not healed");
 }
 
+/// A node that loses count next to one that forgets it, where others remember.
+#[test]
+fn a_lost_count_heals_wherever_it_is_remembered() {
+    let mut net = Net::new(4);
+    links(60).for_each(|(a, b)| net.link(a, b));
+    net.run(ms(2000));
+    for turn in [(0, true), (3, false)] {
+        let (node, lost) = turn;
+        let warm = false;
+        take_turn(&mut net, Turn::Restart { node, warm, lost });
+    }
+    assert_heals(&mut net);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

@@ -25,6 +25,35 @@ fn a_node_that_lost_its_count_is_back_in_three_seconds() {
     }
 }
 
+/// It counts again from where it was: an installation that cannot write counts every start as its
+/// first.
+#[test]
+fn a_node_that_did_not_count_its_start_is_back_in_three_seconds() {
+    for warm in [false, true] {
+        let mut net = Net::line(4);
+        let before = net.routers[3].epoch();
+        net.restart_in_epoch(3, warm, Some(before));
+        net.run_until(ms(3000), |net| {
+            let view = net.routers[0].originator(net.id(3)).unwrap();
+            let newest = view.seqno.is_some_and(|it| it.value() >> 16 > before);
+            newest && net.is_whole()
+        });
+        assert!(net.events[3].contains(&Event::EpochBegun(before + 1)));
+    }
+}
+
+/// The same where its only neighbor has forgotten what the others remember.
+#[test]
+fn a_node_that_did_not_count_its_start_is_told_from_afar() {
+    let mut net = Net::line(4);
+    let before = net.routers[3].epoch();
+    net.restart_in_epoch(3, false, Some(before));
+    net.restart(2, false);
+    net.run_until(ms(3000), |net| {
+        net.routers[3].epoch() == before + 1 && net.is_whole()
+    });
+}
+
 /// The same where it hears nobody for a while, and is known by its record alone.
 #[test]
 fn a_node_that_lost_its_count_and_moved_is_back_in_three_seconds() {
