@@ -56,7 +56,16 @@ const MAX_FILE_BYTES: usize = 64 << 10;
 const MAX_INTERFACES: usize = 16;
 
 const ROOT_KEYS: &[&str] = &[
-    "network", "network_key", "name", "identity", "state", "control", "mesh", "lan", "uplink", "sharing",
+    "network",
+    "network_key",
+    "name",
+    "identity",
+    "state",
+    "control",
+    "mesh",
+    "lan",
+    "uplink",
+    "sharing",
 ];
 const MESH_KEYS: &[&str] = &["interface"];
 const UPLINK_KEYS: &[&str] = &["interface", "bandwidth"];

@@ -260,6 +260,8 @@ pub struct Router {
     new_backups: BTreeMap<OriginatorId, Instant>,
     /// Originators without a feasible route, and when to ask for one.
     requests: BTreeMap<OriginatorId, Instant>,
+    /// Nodes that were suspected to be dead, and when.
+    suspected: BTreeMap<OriginatorId, Instant>,
     /// Originators whose traffic has just taken another way.
     moved: BTreeSet<OriginatorId>,
     rng: ChaCha8Rng,
@@ -321,6 +323,7 @@ impl Router {
             contested: BTreeSet::new(),
             new_backups: BTreeMap::new(),
             requests: BTreeMap::new(),
+            suspected: BTreeMap::new(),
             moved: BTreeSet::new(),
             rng,
             counters: Counters::default(),

@@ -14,6 +14,7 @@ pub mod record_request;
 pub mod reminder;
 pub mod report;
 pub mod seqno_request;
+pub mod suspicion;
 pub mod sync_request;
 pub mod update;
 
@@ -26,6 +27,7 @@ pub use record_request::RecordRequest;
 pub use reminder::Reminder;
 pub use report::{LinkReport, ReportEntry};
 pub use seqno_request::SeqnoRequest;
+pub use suspicion::Suspicion;
 pub use sync_request::SyncRequest;
 pub use update::{Binding, Ogm, OgmIndex, Update};
 
@@ -79,6 +81,8 @@ pub enum Tlv {
     SeqnoRequest(SeqnoRequest),
     /// "Traffic is coming your way."
     PathCheck(PathCheck),
+    /// "That node may be dead."
+    Suspicion(Suspicion),
 }
 
 impl Tlv {
@@ -98,6 +102,7 @@ impl Tlv {
     const PROBE_ANSWER: u8 = 11;
     const SEQNO_REQUEST: u8 = 12;
     const PATH_CHECK: u8 = 13;
+    const SUSPICION: u8 = 14;
 
     /// Parses the part at the front of `reader`; `None` if its type is unknown.
     ///
@@ -120,6 +125,7 @@ impl Tlv {
             Self::PROBE_ANSWER => Self::ProbeAnswer(ProbeAnswer::parse(&mut value)?),
             Self::SEQNO_REQUEST => Self::SeqnoRequest(SeqnoRequest::parse(&mut value)?),
             Self::PATH_CHECK => Self::PathCheck(PathCheck::parse(&mut value)?),
+            Self::SUSPICION => Self::Suspicion(Suspicion::parse(&mut value)?),
             _ => return Ok(None),
         };
         value.finish()?;
@@ -144,6 +150,7 @@ impl Tlv {
             Self::ProbeAnswer(it) => it.emit(out),
             Self::SeqnoRequest(it) => it.emit(out),
             Self::PathCheck(it) => it.emit(out),
+            Self::Suspicion(it) => it.emit(out),
         }
         // Every value is bounded far below 64 KiB by its own parser and constructor.
         let len = u16::try_from(out.len() - length_at - 2).unwrap_or(u16::MAX);
@@ -166,6 +173,7 @@ impl Tlv {
             Self::ProbeAnswer(_) => Self::PROBE_ANSWER,
             Self::SeqnoRequest(_) => Self::SEQNO_REQUEST,
             Self::PathCheck(_) => Self::PATH_CHECK,
+            Self::Suspicion(_) => Self::SUSPICION,
         }
     }
 }

@@ -66,10 +66,7 @@ impl View<'_> {
     fn status(&self) -> Status {
         let own = self.own_record();
         let counters = self.router.counters();
-        let reachable = self
-            .router
-            .originators()
-            .filter(|o| o.metric.is_finite());
+        let reachable = self.router.originators().filter(|o| o.metric.is_finite());
         let usable = self
             .router
             .neighbors(self.now)
@@ -87,11 +84,8 @@ impl View<'_> {
             internet: self.internet(),
             neighbors: count(usable),
             originators: count(reachable),
-            gateways: count(
-                self.router
-                    .gateways()
-                    .filter(|g| g.path.is_finite()),
-            ) + u32::from(self.uplink.is_some()),
+            gateways: count(self.router.gateways().filter(|g| g.path.is_finite()))
+                + u32::from(self.uplink.is_some()),
             counters: Counters {
                 rx_packets: counters.received_packets,
                 rx_bytes: counters.received_bytes,
@@ -206,10 +200,7 @@ impl View<'_> {
     }
 
     fn originators(&self) -> Originators {
-        let originators = self
-            .router
-            .originators()
-            .map(|o| self.originator(&o));
+        let originators = self.router.originators().map(|o| self.originator(&o));
         Originators {
             schema: SCHEMA,
             originators: originators.collect(),

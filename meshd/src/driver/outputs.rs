@@ -75,7 +75,10 @@ impl Driver {
             }
             Event::GatewaysChanged => self.count_gateways(),
             Event::EpochBegun(epoch) => {
-                info!(epoch, "neighbors remember a later start than we do: going on from there");
+                info!(
+                    epoch,
+                    "neighbors remember a later start than we do: going on from there"
+                );
                 if let Err(error) = self.store.save_epoch(epoch) {
                     error!(%error, "number of starts cannot be saved");
                 }

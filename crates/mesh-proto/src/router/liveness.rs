@@ -141,6 +141,14 @@ impl Liveness {
         self.next = now + PROBE_INTERVAL + slack;
     }
 
+    /// Somebody else misses the neighbor: looks at once.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        if !self.is_watched(now) {
+            self.carry_along(now);
+            self.next = now;
+        }
+    }
+
     /// The neighbor's kernel answers in place of its daemon.
     pub(super) fn excuse(&mut self, now: Instant) {
         let since = *self.absent_since.get_or_insert(now);

@@ -96,7 +96,9 @@ impl Neighbor {
     fn trial_at(&self) -> Instant {
         let reports = self.reported.map(|(_, at)| at + REPORT_LIFETIME * 3 / 4);
         let reports = reports.filter(|_| self.liveness.is_confirmed());
-        let deadline = reports.into_iter().fold(self.hellos.deadline(), Instant::min);
+        let deadline = reports
+            .into_iter()
+            .fold(self.hellos.deadline(), Instant::min);
         self.trial_until.map_or(deadline, |it| it.max(deadline))
     }
 

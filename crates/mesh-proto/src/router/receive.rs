@@ -65,13 +65,7 @@ impl Router {
     }
 
     /// The record of the sender, if it is among the parts: without it nothing else is believed.
-    fn receive_introduction(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        source: Ipv6Addr,
-        tlvs: &[Tlv],
-    ) {
+    fn receive_introduction(&mut self, now: Instant, link: LinkId, source: Ipv6Addr, tlvs: &[Tlv]) {
         let records = tlvs.iter().filter_map(|tlv| match tlv {
             Tlv::Record(record) => Some(record),
             _ => None,
@@ -190,6 +184,7 @@ impl Router {
         };
         match (tlv, key) {
             (Tlv::LinkReport(report), _) => self.receive_report(now, link, &report),
+            (Tlv::Suspicion(suspicion), _) => self.receive_suspicion(now, suspicion),
             (Tlv::Update(update), _) => return self.receive_update(now, link, &update),
             (Tlv::Probe(probe), KeyKind::Pair) => self.answer_probe(now, link, probe),
             (Tlv::ProbeAnswer(answer), KeyKind::Pair) => {

@@ -8,7 +8,7 @@ use super::Router;
 use super::liveness::Watch;
 use super::neighbor::LinkId;
 use super::originator::Asked;
-use crate::wire::{Hello, PathCheck, Probe, ProbeAnswer, SeqnoRequest, Tlv};
+use crate::wire::{Hello, PathCheck, Probe, ProbeAnswer, SeqnoRequest, Suspicion, Tlv};
 use crate::{OriginatorId, SeqNo};
 
 /// A request that brought nothing is made again after this time; it doubles up to
@@ -19,6 +19,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(4);
 const LAZY_RETRY: Duration = Duration::from_secs(10);
 /// The same request is not passed on again before this time (RFC 8966 §3.8.1.2).
 const DUPLICATE_TIME: Duration = Duration::from_millis(300);
+/// The same node is not suspected again before this time.
+const SUSPICION_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a number that was asked for is passed on at once when it comes.
 const ANSWER_TIME: Duration = Duration::from_secs(4);
 /// How far ahead of our own number a request may make us jump. Nobody has a proof of numbers we
@@ -214,6 +216,33 @@ impl Router {
                 };
                 self.send_to(now, link, &[Tlv::PathCheck(check)]);
             }
+        }
+    }
+
+    /// A node that carried traffic fell silent: tells everybody near, once.
+    pub(super) fn suspect(&mut self, now: Instant, node: OriginatorId, hop_limit: u8) {
+        self.suspected
+            .retain(|_, at| now.duration_since(*at) < SUSPICION_INTERVAL);
+        if hop_limit == 0 || self.suspected.contains_key(&node) {
+            return;
+        }
+        self.suspected.insert(node, now);
+        let suspicion = Tlv::Suspicion(Suspicion { hop_limit, node });
+        let interfaces: Vec<_> = self.interfaces.keys().copied().collect();
+        for ifindex in interfaces {
+            self.transmit(now, ifindex, None, std::slice::from_ref(&suspicion));
+        }
+    }
+
+    pub(super) fn receive_suspicion(&mut self, now: Instant, suspicion: Suspicion) {
+        let Suspicion { hop_limit, node } = suspicion;
+        self.suspect(now, node, hop_limit.saturating_sub(1));
+        let links = self.neighbors.keys().filter(|link| link.neighbor == node);
+        for link in links.copied().collect::<Vec<_>>() {
+            if let Some(neighbor) = self.neighbors.get_mut(&link) {
+                neighbor.liveness.doubt(now);
+            }
+            self.watch_neighbor(now, link);
         }
     }
 

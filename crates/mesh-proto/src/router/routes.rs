@@ -12,6 +12,7 @@ use super::{Event, Router};
 use crate::record::is_announceable;
 use crate::rib::RouteKey;
 use crate::route_selection::{Candidate, SWITCH_GAIN_PERCENT, select};
+use crate::wire::Suspicion;
 use crate::{Metric, OriginatorId, Path, Table, Target};
 
 /// How long a route must go on to beat the one in use before traffic moves to it. What is told
@@ -29,6 +30,7 @@ impl Router {
             for originator in self.originators.values_mut() {
                 originator.moving |= originator.selected == Some(link);
             }
+            self.suspect(now, link.neighbor, Suspicion::HOP_LIMIT);
         }
         self.lost_neighbors.insert(link, now);
         self.drop_neighbor(now, link);

@@ -62,7 +62,11 @@ struct Radio {
 
 impl Radio {
     fn loses(&mut self, unicast: bool) -> bool {
-        let loss = if unicast { self.loss.powi(4) } else { self.loss };
+        let loss = if unicast {
+            self.loss.powi(4)
+        } else {
+            self.loss
+        };
         f64::from(self.rng.next_u32()) < loss * f64::from(u32::MAX)
     }
 }

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::net::{Net, host, key, ms, network};
-use crate::router::{Announcement, DropReason, Event};
 use crate::hash_chain::{ChainValue, Link};
+use crate::router::{Announcement, DropReason, Event};
 use crate::wire::{Binding, KeyKind, Ogm, OgmIndex, Tlv};
 use crate::{Metric, Network, NodeRecord, SeqNo, Table};
 
@@ -127,7 +127,12 @@ fn collide(net: &mut Net, victim: usize, rival: usize) {
         ..now.clone()
     };
     let record = record.sign(&network(), &key(rival));
-    net.inject(victim, rival, KeyKind::Network, &[Tlv::Record(Box::new(record))]);
+    net.inject(
+        victim,
+        rival,
+        KeyKind::Network,
+        &[Tlv::Record(Box::new(record))],
+    );
 }
 
 #[test]
