@@ -266,7 +266,7 @@ impl MacKey {
     fn new(key: &[u8; 32]) -> Self {
         // As long as the hash's block, padded with zeros (RFC 2104 §2).
         let mut block = Zeroizing::new([0; 64]);
-        block[..32].copy_from_slice(key);
+        block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
         Self(Hmac::<Sha256>::new((&*block).into()))
     }
 

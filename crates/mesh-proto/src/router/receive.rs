@@ -8,7 +8,9 @@ use super::neighbor::{LinkId, Neighbor};
 use super::replay::ReplayWindow;
 use super::{Event, MAX_NEIGHBORS, Router};
 use crate::route_selection::FeasibilityDistance;
-use crate::wire::{Header, Hello, KeyKind, LinkReport, Payload, ReportEntry, Sealed, Tlv};
+use crate::wire::{
+    Header, Hello, KeyKind, LinkReport, Payload, ProbeAnswer, ReportEntry, Sealed, Tlv,
+};
 use crate::{IfIndex, Metric, OriginatorId, SeqNo};
 
 impl Router {
@@ -66,9 +68,9 @@ impl Router {
 
     /// The record of the sender, if it is among the parts: without it nothing else is believed.
     fn receive_introduction(&mut self, now: Instant, link: LinkId, source: Ipv6Addr, tlvs: &[Tlv]) {
-        let records = tlvs.iter().filter_map(|tlv| match tlv {
-            Tlv::Record(record) => Some(record),
-            _ => None,
+        let records = tlvs.iter().filter_map(|tlv| {
+            let Tlv::Record(record) = tlv else { return None };
+            Some(record)
         });
         for record in records.filter(|record| record.originator() == link.neighbor) {
             if self.records.contradicts(record) {
@@ -168,29 +170,22 @@ impl Router {
         key: KeyKind,
         tlv: Tlv,
     ) -> Result<(), DropReason> {
-        match tlv {
-            Tlv::Hello(hello) => return self.receive_hello(now, link, source, &hello),
-            // Taken already.
-            Tlv::Record(record) if record.originator() == link.neighbor => return Ok(()),
-            Tlv::Record(record) => return self.receive_record(now, link, &record),
-            Tlv::RecordRequest(request) => {
-                self.answer_record_request(now, link, source, key, &request.originators);
-                return Ok(());
-            }
-            _ => {}
-        }
-        let Some(neighbor) = self.neighbors.get_mut(&link) else {
-            return Err(DropReason::UnknownNeighbor);
-        };
+        let is_neighbor = self.neighbors.contains_key(&link);
         match (tlv, key) {
+            (Tlv::Hello(hello), _) => return self.receive_hello(now, link, source, &hello),
+            // Taken already.
+            (Tlv::Record(record), _) if record.originator() == link.neighbor => {}
+            (Tlv::Record(record), _) => return self.receive_record(now, link, &record),
+            (Tlv::RecordRequest(request), _) => {
+                self.answer_record_request(now, link, source, key, &request.originators);
+            }
+            _ if !is_neighbor => return Err(DropReason::UnknownNeighbor),
             (Tlv::LinkReport(report), _) => self.receive_report(now, link, &report),
             (Tlv::Suspicion(suspicion), _) => self.receive_suspicion(now, suspicion),
             (Tlv::Update(update), _) => return self.receive_update(now, link, &update),
             (Tlv::Probe(probe), KeyKind::Pair) => self.answer_probe(now, link, probe),
             (Tlv::ProbeAnswer(answer), KeyKind::Pair) => {
-                if neighbor.liveness.confirm(answer.nonce) {
-                    neighbor.handle_report(now, answer.quality);
-                }
+                self.receive_probe_answer(now, link, answer);
             }
             (Tlv::SyncRequest(request), KeyKind::Pair) => {
                 self.answer_sync_request(now, link, request.since);
@@ -263,6 +258,14 @@ impl Router {
             && let Some(neighbor) = self.neighbors.get_mut(&link)
         {
             neighbor.handle_report(now, entry.quality);
+        }
+    }
+
+    fn receive_probe_answer(&mut self, now: Instant, link: LinkId, answer: ProbeAnswer) {
+        if let Some(neighbor) = self.neighbors.get_mut(&link)
+            && neighbor.liveness.confirm(answer.nonce)
+        {
+            neighbor.handle_report(now, answer.quality);
         }
     }
 
