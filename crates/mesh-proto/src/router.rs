@@ -247,6 +247,8 @@ pub struct Router {
     next_expiry: Instant,
     /// When our own record was last found to be behind one of an earlier life.
     caught_up_at: Option<Instant>,
+    /// How often it was.
+    caught_up: u32,
     /// When another node with our key was last noticed.
     double_seen: Option<Instant>,
     /// Originators of which something must be said.
@@ -316,6 +318,7 @@ impl Router {
             next_sweep: now + SWEEP_INTERVAL,
             next_expiry: now + EXPIRY_INTERVAL,
             caught_up_at: None,
+            caught_up: 0,
             double_seen: None,
             pending_ogms: BTreeSet::new(),
             pending_records: BTreeSet::new(),

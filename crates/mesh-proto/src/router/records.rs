@@ -21,6 +21,9 @@ const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(200);
 /// Sequence numbers of one epoch: a week of OGMs every ten seconds. The next epoch's lie above,
 /// so whoever was restarted is believed at once.
 pub(super) const EPOCH_BITS: u32 = 16;
+/// So many records of lives that we forgot are believed to be that: not everybody remembers the
+/// same one. Then there is another node with our key.
+const FORGOTTEN_LIVES: u32 = 8;
 /// How often we give way to another node with our key; it does the same.
 const DOUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -427,8 +430,8 @@ impl Router {
         self.records.wanted.contains_key(&id) || self.originators.contains_key(&id)
     }
 
-    /// A record with our signature that we did not make in this life. The first time it is from an
-    /// earlier life that we forgot, and we go on above it. After that another node has our key.
+    /// A record with our signature that we did not make in this life. The first few are from
+    /// earlier lives that we forgot, and we go on above them. After that another node has our key.
     fn receive_own_record(
         &mut self,
         now: Instant,
@@ -442,13 +445,16 @@ impl Router {
         if !signed.verify(&self.config.network) {
             return Err(DropReason::BadSignature);
         }
-        if let Some(last) = self.caught_up_at {
+        if let Some(last) = self.caught_up_at
+            && self.caught_up >= FORGOTTEN_LIVES
+        {
             self.note_double(now);
             if now.duration_since(last) < DOUBLE_INTERVAL {
                 return Ok(());
             }
         }
         self.caught_up_at = Some(now);
+        self.caught_up += 1;
         let Some(epoch) = theirs.epoch.checked_add(1) else {
             return Ok(());
         };
