@@ -18,6 +18,9 @@ const REPORT_LIFETIME: Duration = Duration::from_secs(32);
 const NOTABLE_COST_PERCENT: u64 = 25;
 /// Where too much is missing, unicasts are tried for so long before it is missed again.
 const TRIAL_TIME: Duration = Duration::from_secs(1);
+/// Who was silent for longer, or slept as we did, is not tried: what it said may be forgotten where
+/// it came from (see [`super::originator`]). More hellos than fit into this are never waited for.
+const LONGEST_SILENCE: Duration = Duration::from_secs(36);
 
 /// A link: a neighbor as heard on one of our interfaces. A neighbor in reach of two interfaces
 /// has two links.
@@ -117,7 +120,8 @@ impl Neighbor {
     /// What the watch over the link asks for now.
     pub(super) fn watch(&mut self, now: Instant) -> Watch {
         if now >= self.trial_at() {
-            if !self.liveness.is_confirmed() {
+            let silence = now.saturating_duration_since(self.last_heard);
+            if !self.liveness.is_confirmed() || silence > LONGEST_SILENCE {
                 return Watch::Lost;
             }
             // Broadcasts get lost by chance often enough. Unicasts, which the radio repeats, tell
