@@ -175,14 +175,14 @@ impl Network {
     }
 
     /// The key of the authentication code of packets to everybody.
-    pub(crate) const fn key(&self) -> &MacKey {
+    pub const fn key(&self) -> &MacKey {
         &self.key
     }
 
     /// The key that only the nodes `ours` and `theirs` can compute: X25519 (RFC 7748) between
     /// their identities, as Montgomery points, mixed with the network's key. `None` if theirs is
     /// no point, or one of so small an order that everybody could compute it.
-    pub(crate) fn pair_key(&self, ours: &SigningKey, theirs: NodeId) -> Option<MacKey> {
+    pub fn pair_key(&self, ours: &SigningKey, theirs: NodeId) -> Option<MacKey> {
         let point = VerifyingKey::from_bytes(theirs.as_bytes()).ok()?;
         let scalar = Zeroizing::new(ours.to_scalar_bytes());
         let shared = point.to_montgomery().mul_clamped(*scalar);

@@ -54,6 +54,26 @@ fn a_node_that_did_not_count_its_start_is_told_from_afar() {
     });
 }
 
+/// The same where each of the others remembers another of its lives.
+#[test]
+fn a_node_of_which_everybody_remembers_another_life_is_back_in_three_seconds() {
+    let mut net = Net::new(5);
+    for other in 1..5 {
+        (1..5).for_each(|it| net.cut(0, it));
+        net.restart(0, false);
+        net.run(ms(8000));
+        net.link(0, other);
+        net.run(ms(5000));
+    }
+    let last = net.routers[0].epoch();
+    net.restart_in_epoch(0, false, Some(1));
+    (1..4).for_each(|it| net.link(0, it));
+    net.run_until(ms(3000), |net| {
+        net.routers[0].epoch() > last && net.is_whole()
+    });
+    assert!(!net.events[0].contains(&Event::DuplicateIdentity));
+}
+
 /// The same where it hears nobody for a while, and is known by its record alone.
 #[test]
 fn a_node_that_lost_its_count_and_moved_is_back_in_three_seconds() {
