@@ -69,7 +69,9 @@ impl Router {
     /// The record of the sender, if it is among the parts: without it nothing else is believed.
     fn receive_introduction(&mut self, now: Instant, link: LinkId, source: Ipv6Addr, tlvs: &[Tlv]) {
         let records = tlvs.iter().filter_map(|tlv| {
-            let Tlv::Record(record) = tlv else { return None };
+            let Tlv::Record(record) = tlv else {
+                return None;
+            };
             Some(record)
         });
         for record in records.filter(|record| record.originator() == link.neighbor) {

@@ -45,6 +45,8 @@ fn crowd() -> Net {
     let mut net = Net::new(3);
     net.link(0, 1);
     net.run(ms(5000));
+    // Or it would hear of the crowd, and say itself who leads there.
+    net.cut(0, 1);
     let (records, ogms): (Vec<_>, Vec<_>) = (0..CROWD).map(member).unzip();
     net.say(0, 1, &ogms);
     let records = records.into_iter().map(Box::new).map(Tlv::Record);
