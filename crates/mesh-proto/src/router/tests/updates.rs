@@ -14,9 +14,11 @@ use crate::{Metric, OriginatorId, SeqNo};
 const HEALING_TIME: Duration = Duration::from_millis(300);
 
 fn updates(tlvs: &[Tlv]) -> impl Iterator<Item = &Update> {
-    tlvs.iter().filter_map(|tlv| match tlv {
-        Tlv::Update(update) => Some(update),
-        _ => None,
+    tlvs.iter().filter_map(|tlv| {
+        let Tlv::Update(update) = tlv else {
+            return None;
+        };
+        Some(update)
     })
 }
 
