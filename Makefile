@@ -10,7 +10,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench deps clean build fmt lint unit deny lab-test
+.PHONY: help demo check test bench fuzz deps clean build fmt lint unit deny lab-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -34,6 +34,16 @@ bench: ## beside babeld and batmand: outages, starts, costs; into docs/bench (40
 	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins
 	@target/release/mesh-bench --out docs/bench $(BENCH)
 
+# cargo-fuzz builds with flags of the nightly compiler, which the stable one takes when told so.
+FUZZ_SECONDS ?= 180
+fuzz: ## new inputs for every decoder, FUZZ_SECONDS=180 each; needs `cargo install cargo-fuzz`
+	@for target in $$(ls tests/fuzz/corpus); do \
+		mkdir -p tests/out/fuzz/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz $$target \
+			tests/out/fuzz/$$target tests/fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1; \
+	done
+
 deps: ## install what the tests need and this machine lacks
 	@tests/deps.sh test
 
@@ -56,6 +66,7 @@ lint:
 unit:
 	$(CARGO) test $(LOCKED) --workspace --exclude meshd --exclude mesh-tests
 	$(CARGO) test $(LOCKED) -p meshd -p mesh-tests --lib --bins
+	$(CARGO) test $(LOCKED) -p mesh-tests --test fuzz_corpus
 
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)

@@ -49,7 +49,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::route_selection::FeasibilityDistance;
-use crate::wire::Sender;
+use crate::wire::{Sender, Tlv};
 use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, rib::Rib};
 use book::{Book, Said};
 use budget::Budget;
@@ -262,6 +262,10 @@ pub struct Router {
     new_backups: BTreeMap<OriginatorId, Instant>,
     /// Originators without a feasible route, and when to ask for one.
     requests: BTreeMap<OriginatorId, Instant>,
+    /// Requests that the present event causes, by whom they go to.
+    gathered_requests: BTreeMap<LinkId, Vec<Tlv>>,
+    /// Requests made since the last sweep without need.
+    lazy_requests: u32,
     /// Nodes that were suspected to be dead, and when.
     suspected: BTreeMap<OriginatorId, Instant>,
     /// Originators whose traffic has just taken another way.
@@ -326,6 +330,8 @@ impl Router {
             contested: BTreeSet::new(),
             new_backups: BTreeMap::new(),
             requests: BTreeMap::new(),
+            gathered_requests: BTreeMap::new(),
+            lazy_requests: 0,
             suspected: BTreeMap::new(),
             moved: BTreeSet::new(),
             rng,
@@ -478,6 +484,7 @@ impl Router {
         if self.requests.values().any(|at| *at <= now) {
             self.make_requests(now);
         }
+        self.send_gathered_requests(now);
         self.announce_moved_traffic(now);
         self.transmit_due(now);
     }
@@ -542,6 +549,7 @@ impl Router {
         for link in links {
             self.settle_link(now, link);
         }
+        self.lazy_requests = 0;
         self.settle_contests(now);
         self.settle_backups(now);
         self.want_awaited_records();

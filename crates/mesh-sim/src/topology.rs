@@ -108,6 +108,14 @@ impl Topology {
         file::read(path)
     }
 
+    /// The same from the text of such a file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        file::parse(text)
+    }
+
     /// The node called `name`, or with that index.
     pub fn node(&self, name: &str) -> Option<NodeIndex> {
         let by_name = self.nodes.iter().position(|node| node == name);

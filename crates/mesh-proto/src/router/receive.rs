@@ -28,6 +28,7 @@ impl Router {
             self.counters.drop(reason);
         }
         self.request_wanted_records(now);
+        self.send_gathered_requests(now);
         self.announce_moved_traffic(now);
     }
 

@@ -17,6 +17,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(4);
 /// A number is not asked for more often than this only because the route became longer.
 const LAZY_RETRY: Duration = Duration::from_secs(10);
+/// How many are asked for only for that reason in a second.
+const LAZY_REQUESTS: u32 = 16;
 /// The same request is not passed on again before this time (RFC 8966 §3.8.1.2).
 const DUPLICATE_TIME: Duration = Duration::from_millis(300);
 /// The same node is not suspected again before this time.
@@ -47,14 +49,16 @@ impl Router {
     }
 
     /// The route in use became longer than what was said of it, which only a newer number lets us
-    /// say.
+    /// say. The next OGM brings one; this is only faster, so it is done for a few at a time.
     pub(super) fn ask_lazily(&mut self, now: Instant, id: OriginatorId) {
         let Some(originator) = self.originators.get_mut(&id) else {
             return;
         };
         let recently = |asked: Asked| now.duration_since(asked.at) < LAZY_RETRY;
-        let (Some(route), false) = (originator.in_use(), originator.asked.is_some_and(recently))
-        else {
+        if self.lazy_requests >= LAZY_REQUESTS || originator.asked.is_some_and(recently) {
+            return;
+        }
+        let Some(route) = originator.in_use() else {
             return;
         };
         let (link, seqno) = (route.link, route.proof.seqno.next());
@@ -63,22 +67,19 @@ impl Router {
             at: now,
             tries: 0,
         });
-        self.send_requests(now, link, &[request(id, seqno, SeqnoRequest::HOP_LIMIT)]);
+        self.lazy_requests += 1;
+        self.gather_request(link, request(id, seqno, SeqnoRequest::HOP_LIMIT));
     }
 
-    /// Makes the requests whose time has come, all to one neighbor in one packet.
+    /// Makes the requests whose time has come.
     pub(super) fn make_requests(&mut self, now: Instant) {
         let due = self.requests.iter().filter(|(_, at)| **at <= now);
         let due: Vec<_> = due.map(|(id, _)| *id).collect();
-        let mut by_link: BTreeMap<LinkId, Vec<Tlv>> = BTreeMap::new();
         for id in due {
             match self.next_request(now, id) {
-                Some((link, tlv)) => by_link.entry(link).or_default().push(tlv),
+                Some((link, tlv)) => self.gather_request(link, tlv),
                 None => _ = self.requests.remove(&id),
             }
-        }
-        for (link, tlvs) in by_link {
-            self.send_requests(now, link, &tlvs);
         }
     }
 
@@ -148,7 +149,7 @@ impl Router {
                 at: now,
                 tries,
             });
-            self.send_requests(now, link, &[request(id, seqno, hop_limit - 1)]);
+            self.gather_request(link, request(id, seqno, hop_limit - 1));
         }
     }
 
@@ -160,9 +161,16 @@ impl Router {
         }
     }
 
-    fn send_requests(&mut self, now: Instant, link: LinkId, tlvs: &[Tlv]) {
-        self.counters.seqno_requests += tlvs.len() as u64;
-        self.send_to(now, link, tlvs);
+    fn gather_request(&mut self, link: LinkId, tlv: Tlv) {
+        self.gathered_requests.entry(link).or_default().push(tlv);
+    }
+
+    /// Sends the requests that one event caused, all to one neighbor in one packet.
+    pub(super) fn send_gathered_requests(&mut self, now: Instant) {
+        for (link, tlvs) in std::mem::take(&mut self.gathered_requests) {
+            self.counters.seqno_requests += tlvs.len() as u64;
+            self.send_to(now, link, &tlvs);
+        }
     }
 
     /// Whether somebody waits for this number of `id`, who should have it at once.

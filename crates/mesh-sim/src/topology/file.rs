@@ -45,7 +45,7 @@ impl Names {
     }
 }
 
-fn parse(text: &str) -> Result<Topology, String> {
+pub(super) fn parse(text: &str) -> Result<Topology, String> {
     let json: Value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
     let links = json.get("links").and_then(Value::as_array).ok_or(
         "no \"links\": expected an object with \"links\": [{\"source\": …, \"target\": …}]",
