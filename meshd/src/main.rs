@@ -3,6 +3,7 @@
 //! Exit codes: 0 ended by a signal, or `--check` found nothing wrong; 1 failed while running or
 //! could not start; 2 the command line or the configuration is wrong.
 
+use std::env;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,8 +11,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use meshd::config::{Config, DEFAULT_PATH};
 use meshd::{driver, identity};
+use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const FAILURE: u8 = 1;
 const BAD_CONFIGURATION: u8 = 2;
@@ -82,11 +86,14 @@ fn load(arguments: &Arguments) -> Result<(Config, Vec<String>), String> {
 }
 
 fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let wanted = env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+    let levels = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(levels)
+        .with(lines)
         .init();
 }
