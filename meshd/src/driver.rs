@@ -34,6 +34,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::identity;
@@ -227,6 +228,7 @@ impl Driver {
         control: &mut ControlSocket,
         signals: &mut Signals,
     ) -> Result<End> {
+        let mut alarm = Alarm::new().context("timer")?;
         loop {
             let now = Instant::now();
             self.handle_timeouts(now);
@@ -234,7 +236,7 @@ impl Driver {
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
             }
-            let deadline = self.deadline().into();
+            let deadline = self.deadline();
             tokio::select! {
                 action = signals.receive() => match action {
                     SignalAction::End(end) => return Ok(end),
@@ -256,7 +258,7 @@ impl Driver {
                         self.router.handle_refusal(Instant::now(), ifindex, address);
                     }
                 },
-                () = tokio::time::sleep_until(deadline) => {}
+                waited = alarm.wait_until(Some(deadline)) => waited.context("timer")?,
             }
         }
     }

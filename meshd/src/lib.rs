@@ -18,11 +18,13 @@
 //! | [`instance`] | one daemon for each network namespace |
 //! | [`store`] | the state directory: lock and receipt log |
 //! | [`control`] | the control socket and its answers |
+//! | `alarm`, `watch` | waiting for a point in time, and for input |
 //!
 //! **Architecture invariants.** One thread, one loop: only the driver touches state. The routing
 //! core and the ledger do no I/O. A receipt is on disk before anything that depends on it is sent.
 //! What comes from outside (packets, kernel, socket, files) is parsed where it enters.
 
+mod alarm;
 pub mod config;
 pub mod control;
 pub mod driver;
@@ -33,3 +35,4 @@ pub mod store;
 pub mod udp;
 pub mod uplink;
 pub mod usage;
+mod watch;

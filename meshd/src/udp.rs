@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
 
@@ -16,8 +16,9 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt::Ipv6RecvErr,
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::ReadBuf;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
+
+use crate::watch;
 
 /// The UDP port of the routing protocol.
 pub const PORT: u16 = 5525;
@@ -60,7 +61,7 @@ pub struct Datagram<'a> {
 /// The sockets of all mesh interfaces that are ready.
 #[derive(Debug)]
 pub struct Sockets {
-    sockets: BTreeMap<IfIndex, UdpSocket>,
+    sockets: BTreeMap<IfIndex, AsyncFd<UdpSocket>>,
     buffer: Vec<u8>,
     /// The interface read last: the next read begins after it, so that a flooded link does not
     /// keep the others waiting.
@@ -108,11 +109,11 @@ impl Sockets {
             .get(&ifindex)
             .ok_or(io::ErrorKind::NotConnected)?;
         let to = SocketAddrV6::new(to.unwrap_or(GROUP), PORT, 0, ifindex.0);
-        match socket.try_send_to(bytes, to.into()) {
+        match socket.get_ref().send_to(bytes, to) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 // An earlier datagram was refused, which is not this one's fault.
-                self.refused.extend(refusals(ifindex, socket));
-                socket.try_send_to(bytes, to.into()).map(drop)
+                self.refused.extend(refusals(ifindex, socket.get_ref()));
+                socket.get_ref().send_to(bytes, to).map(drop)
             }
             result => result.map(drop),
         }
@@ -139,19 +140,17 @@ impl Sockets {
         let after = self.sockets.iter().filter(|(ifindex, _)| **ifindex > last);
         let before = self.sockets.iter().filter(|(ifindex, _)| **ifindex <= last);
         for (&ifindex, socket) in after.chain(before) {
-            let mut buffer = ReadBuf::new(&mut self.buffer);
-            // An error is consumed by reading it, so the loop ends.
-            while let Poll::Ready(result) = socket.poll_recv_from(context, &mut buffer) {
-                match result {
-                    Ok(SocketAddr::V6(source)) => {
+            while let Poll::Ready(ready) = socket.poll_read_ready(context) {
+                let Ok(mut ready) = ready else { break };
+                // An error is consumed by reading it, so the loop ends.
+                match ready.try_io(|it| it.get_ref().recv_from(&mut self.buffer)) {
+                    Ok(Ok((len, SocketAddr::V6(source)))) => {
                         self.last = ifindex;
-                        let len = buffer.filled().len();
                         return Poll::Ready(Arrived::Datagram(ifindex, *source.ip(), len));
                     }
-                    Ok(SocketAddr::V4(_)) => {}
-                    Err(_) => self.refused.extend(refusals(ifindex, socket)),
+                    Ok(Err(_)) => self.refused.extend(refusals(ifindex, socket.get_ref())),
+                    Ok(Ok((_, SocketAddr::V4(_)))) | Err(_) => {}
                 }
-                buffer.clear();
             }
         }
         match self.refused.pop_front() {
@@ -209,7 +208,7 @@ impl Default for Sockets {
     }
 }
 
-fn open(ifindex: IfIndex, name: &str) -> io::Result<UdpSocket> {
+fn open(ifindex: IfIndex, name: &str) -> io::Result<AsyncFd<UdpSocket>> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_only_v6(true)?;
     socket.set_reuse_address(true)?;
@@ -222,5 +221,5 @@ fn open(ifindex: IfIndex, name: &str) -> io::Result<UdpSocket> {
     setsockopt(&socket, Ipv6RecvErr, &true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).into())?;
-    UdpSocket::from_std(socket.into())
+    watch::for_input(socket.into())
 }

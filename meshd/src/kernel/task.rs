@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use mesh_proto::{IfIndex, RouteChange, Target};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::fib::Fib;
 use super::link::Link;
@@ -24,6 +23,7 @@ use super::{
     Base, KernelEvent, KernelRequest, Setup, TUNNEL_DEVICE, Warning, address, counters, link, nat,
     netlink, route, rule, sysctl, tunnel,
 };
+use crate::alarm::Alarm;
 
 /// What the tunnel is sized for as long as there is no mesh interface (Ethernet's MTU).
 const DEFAULT_MESH_MTU: u32 = 1500;
@@ -44,6 +44,7 @@ pub(super) struct Task {
     monitor: Monitor,
     neighbors: Neighbors,
     nfnetlink: Nfnetlink,
+    alarm: Alarm,
     counters: counters::Reader,
     traffic: Traffic,
     /// When to look which neighbors carry traffic: from when there is a table that knows.
@@ -75,6 +76,7 @@ impl Task {
             monitor: Monitor::new()?,
             neighbors: Neighbors::default(),
             nfnetlink: Nfnetlink::open()?,
+            alarm: Alarm::new()?,
             counters: counters::Reader::default(),
             traffic: Traffic::new(),
             look_at: None,
@@ -93,6 +95,7 @@ impl Task {
         }
         let mut next = self.resync().await;
         while next.is_continue() {
+            let due = self.mend_at.into_iter().chain(self.look_at).min();
             next = tokio::select! {
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
@@ -102,12 +105,27 @@ impl Task {
                     Some(notification) => self.notice(notification).await,
                     None => Next::Break(()),
                 },
-                () = sleep_until(self.mend_at) => {
-                    self.mend().await;
-                    Next::Continue(())
-                }
-                () = sleep_until(self.look_at) => self.look_at_traffic().await,
+                waited = self.alarm.wait_until(due) => match waited {
+                    Ok(()) => self.handle_timeouts().await,
+                    Err(error) => {
+                        tracing::error!(%error, "timer");
+                        Next::Break(())
+                    }
+                },
             };
+        }
+    }
+
+    /// Does what is due.
+    async fn handle_timeouts(&mut self) -> Next {
+        let now = Instant::now();
+        if self.mend_at.is_some_and(|at| now >= at) {
+            self.mend().await;
+        }
+        if self.look_at.is_some_and(|at| now >= at) {
+            self.look_at_traffic().await
+        } else {
+            Next::Continue(())
         }
     }
 
@@ -144,7 +162,13 @@ impl Task {
                 .set_gateways(gateways.clone())
                 .await
                 .map(|()| KernelEvent::GatewaysSet),
-            KernelRequest::ReadCounters => self.read_counters().await.map(KernelEvent::Counters),
+            KernelRequest::ReadCounters => {
+                // While we are awake.
+                if self.look_at.is_some() {
+                    self.look_at_traffic().await?;
+                }
+                self.read_counters().await.map(KernelEvent::Counters)
+            }
             &KernelRequest::Shutdown { leave } => {
                 let warnings = if leave {
                     Vec::new()
@@ -444,13 +468,5 @@ impl Task {
         let table = nat::remove(&self.setup).await;
         warnings.extend(table.err().map(Warning::Kernel));
         warnings
-    }
-}
-
-/// Never, without a time.
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

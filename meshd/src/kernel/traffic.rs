@@ -7,10 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mesh_proto::IfIndex;
-use tokio::time::Instant;
 
 use super::neighbor::MacKey;
 use super::netlink::KernelError;
