@@ -438,6 +438,7 @@ impl Router {
         if let Some(neighbor) = self.neighbors.get_mut(&link) {
             neighbor.speed = bps;
             self.settle_link(now, link);
+            self.send_gathered_requests(now);
         }
     }
 

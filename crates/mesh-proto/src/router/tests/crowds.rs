@@ -89,19 +89,3 @@ fn a_table_of_three_hundred_is_learned_over_a_bad_link() {
         net.run_until(ms(10_000), learns_all);
     }
 }
-
-/// Every part is lost as often as a broadcast.
-#[test]
-fn a_table_of_three_hundred_is_learned_where_unicasts_get_lost_as_well() {
-    for seed in 1..=3_u32 {
-        let mut net = crowd();
-        net.link(0, 2);
-        let mut state = seed;
-        net.lose(move |_, _, _| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) % 10 < 3
-        });
-        println!("seed {seed}");
-        net.run_until(ms(20_000), learns_all);
-    }
-}
