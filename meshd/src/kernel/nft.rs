@@ -19,7 +19,8 @@ const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/bin"];
 
 /// Applies commands in one transaction: all of them, or none.
 pub(super) async fn apply(program: &Path, commands: Vec<Value>) -> Result<(), KernelError> {
-    let input = serde_json::json!({ "nftables": commands }).to_string();
+    // Written from what is there: `json!` would copy it first.
+    let input = format!(r#"{{"nftables":{}}}"#, Value::Array(commands));
     let output = match tokio::time::timeout(TIME_LIMIT, run_any(program, &input)).await {
         Ok(output) => output?,
         Err(_) => return Err(KernelError::NftTimeout(TIME_LIMIT)),
