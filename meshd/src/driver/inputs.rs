@@ -233,8 +233,8 @@ impl Driver {
         }
     }
 
-    /// Remembers which node is behind which address, for the counters read next.
-    pub(super) fn note_neighbors(&mut self, now: Instant) {
+    /// Remembers which node is behind which address.
+    fn note_neighbors(&mut self, now: Instant) {
         for neighbor in self.router.neighbors(now) {
             if let Some(record) = self.router.record(neighbor.link.neighbor) {
                 self.usage
@@ -244,6 +244,9 @@ impl Driver {
     }
 
     fn handle_counters(&mut self, now: Instant, counters: &Counters) {
+        if !counters.samples.is_empty() {
+            self.note_neighbors(now);
+        }
         for (node, delta) in self.usage.handle_counters(counters) {
             let peer = Party::new(*node.as_bytes());
             for (role, carried) in [

@@ -446,7 +446,8 @@ impl Task {
     }
 
     async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
-        let (mut counters, is_new) = self.counters.read(&mut self.nfnetlink)?;
+        let is_quiet = self.traffic.is_quiet();
+        let (mut counters, is_new) = self.counters.read(&mut self.nfnetlink, is_quiet)?;
         let macs = counters.macs();
         let mut unknown = macs.iter();
         if is_new || unknown.any(|&mac| self.neighbors.address(mac).is_none()) {

@@ -15,8 +15,9 @@ use super::neighbor::MacKey;
 use super::netlink::KernelError;
 use super::nfnetlink::{Counted, Element, Nfnetlink};
 
-/// How often there is a look at it.
-pub(super) const INTERVAL: Duration = Duration::from_millis(500);
+/// How often there is a look at it. Reading the counters begins with one, so whoever reads them
+/// more often spares the task a wake of its own.
+pub(super) const INTERVAL: Duration = Duration::from_millis(550);
 
 /// How long the sets remember a neighbor: several looks, so that a late one misses none.
 pub(super) const MEMORY_SECONDS: u64 = 3;
@@ -47,6 +48,8 @@ pub(super) struct Seen {
 pub(super) struct Traffic {
     counted: Option<Counted>,
     looked_at: Option<Instant>,
+    /// Looks in a row that showed nothing.
+    quiet_looks: u32,
 }
 
 impl Traffic {
@@ -55,7 +58,14 @@ impl Traffic {
         Self {
             counted: None,
             looked_at: None,
+            quiet_looks: 0,
         }
+    }
+
+    /// Whether nothing has flowed for so long that no packet seen before is still on its way
+    /// through the other rules of the table.
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.quiet_looks > 1
     }
 
     /// Looks who carried traffic since the last look, which is empty if nobody did.
@@ -68,7 +78,11 @@ impl Traffic {
         nfnetlink: &mut Nfnetlink,
     ) -> Result<Seen, KernelError> {
         let before = self.looked_at.replace(now);
+        let quiet_looks = std::mem::take(&mut self.quiet_looks);
         let counted = Some(nfnetlink.counter(COUNTER)?);
+        if counted == self.counted {
+            self.quiet_looks = quiet_looks.saturating_add(1);
+        }
         let Some(before) = before.filter(|_| counted != self.counted) else {
             self.counted = counted;
             return Ok(Seen::default());
