@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
@@ -14,7 +15,8 @@ use mesh_proto::wire::{
     Binding, Hello, KeyKind, Ogm, OgmIndex, PacketBuilder, ProbeAnswer, Sealed, Sender, Tlv, Update,
 };
 use mesh_proto::{
-    IfIndex, Metric, Network, NodeId, NodeRecord, Output, RouteChange, Router, SeqNo, Target,
+    IfIndex, Metric, Network, NodeId, NodeRecord, OriginatorId, Output, RouteChange, Router, SeqNo,
+    Target,
 };
 
 const INTERFACE: IfIndex = IfIndex(1);
@@ -27,15 +29,22 @@ pub fn router(data: &[u8]) {
     let mut world = World::new();
     let mut input = Reader::new(data);
     while world.happens(&mut input).is_some() {}
-    world.run(Duration::from_secs(30));
+    world.run(Duration::from_secs(10));
 }
+
+/// What stays the same of a neighbor, and takes long to compute.
+struct Secrets {
+    key: SigningKey,
+    pair: MacKey,
+    chain: Chain,
+}
+
+static SECRETS: LazyLock<Vec<Secrets>> = LazyLock::new(|| (2..5).map(Secrets::new).collect());
 
 /// A neighbor, made of what it is asked for and of what the input lets it say.
 struct Peer {
-    key: SigningKey,
-    pair: MacKey,
+    secrets: &'static Secrets,
     sender: Sender,
-    chain: Chain,
     sent: u64,
     hellos: u16,
     /// How much it has said of originators.
@@ -61,21 +70,34 @@ fn address(peer: usize) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, peer as u16 + 1)
 }
 
-impl Peer {
-    fn new(network: &Network, number: u8) -> Self {
+fn network() -> Network {
+    Network::new("village")
+}
+
+impl Secrets {
+    fn new(number: u8) -> Self {
         let key = key(number);
-        let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
         let ours = NodeId::from_bytes(self::key(1).verifying_key().to_bytes());
-        let pair = network.pair_key(&key, ours).expect("keys are points");
+        let pair = network().pair_key(&key, ours).expect("keys are points");
+        let id = Self::id(&key);
+        let chain = Chain::new(id, SeqNo::new(1 << 16), &[number; 32]);
+        Self { key, pair, chain }
+    }
+
+    fn id(key: &SigningKey) -> OriginatorId {
+        NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id()
+    }
+}
+
+impl Peer {
+    fn new(secrets: &'static Secrets) -> Self {
         Self {
-            pair,
             sender: Sender {
-                id,
+                id: Secrets::id(&secrets.key),
                 epoch: 1,
                 warm: false,
             },
-            chain: Chain::new(id, SeqNo::new(1 << 16), &[number; 32]),
-            key,
+            secrets,
             sent: 0,
             hellos: 0,
             version: 0,
@@ -88,7 +110,7 @@ impl Peer {
         let record = NodeRecord {
             epoch: self.sender.epoch,
             seq: SeqNo::new((1 << 16) + 1 + seq),
-            anchor: self.chain.anchor(),
+            anchor: self.secrets.chain.anchor(),
             ipv4: [100, 64, 1, with.first().copied().unwrap_or(9)].into(),
             prefixes: with
                 .chunks_exact(2)
@@ -96,7 +118,7 @@ impl Peer {
                 .collect(),
             ..NodeRecord::new(&name.replace(char::is_control, " "))
         };
-        Tlv::Record(Box::new(record.sign(network, &self.key)))
+        Tlv::Record(Box::new(record.sign(network, &self.secrets.key)))
     }
 
     fn hello(&mut self, interval_ms: u16) -> Tlv {
@@ -113,10 +135,10 @@ impl Peer {
         let seqno = SeqNo::new((1 << 16) + seqno);
         let link = Link {
             seqno,
-            value: of.chain.value(seqno)?,
+            value: of.secrets.chain.value(seqno)?,
         };
         Some(Ogm {
-            index: OgmIndex::new(u16::from(of.key.to_bytes()[0]))?,
+            index: OgmIndex::new(u16::from(of.secrets.key.to_bytes()[0]))?,
             binding: Some(Binding {
                 originator: of.sender.id,
                 record_seq: SeqNo::new((1 << 16) + 1),
@@ -130,12 +152,12 @@ impl Peer {
 
 impl World {
     fn new() -> Self {
-        let network = Network::new("village");
+        let network = network();
         let now = Instant::now();
         let config = RouterConfig::new(network.clone(), Start::Cold, 1, 1);
         let mut router = Router::new(config, key(1), Announcement::default(), now);
         router.handle_interface_up(now, INTERFACE, address(0), 1500);
-        let peers = (2..5).map(|number| Peer::new(&network, number)).collect();
+        let peers = SECRETS.iter().map(Peer::new).collect();
         let mut world = Self {
             start: now,
             now,
@@ -246,7 +268,7 @@ impl World {
 
     fn say(&mut self, peer: usize, key: KeyKind, tlvs: &[Tlv]) {
         let it = &self.peers[peer];
-        let key = (key == KeyKind::Pair).then_some(&it.pair);
+        let key = (key == KeyKind::Pair).then_some(&it.secrets.pair);
         let source = address(peer + 1);
         let mut builder = PacketBuilder::new(&self.network, key, it.sender, source, 1400, it.sent);
         tlvs.iter().for_each(|tlv| builder.push(tlv));
@@ -317,7 +339,7 @@ impl World {
         let sealed = Sealed::parse(&self.network, &transmit.bytes).expect("a packet");
         let key = match sealed.header().key {
             KeyKind::Network => self.network.key(),
-            KeyKind::Pair => &self.peers[peer].pair,
+            KeyKind::Pair => &self.peers[peer].secrets.pair,
         };
         sealed.open(key, address(0)).expect("sealed right")
     }
