@@ -140,6 +140,23 @@ fn a_longer_route_is_told_with_the_next_seqno_and_not_before() {
     assert_eq!(net.changes[0], [], "and nobody was without a route");
 }
 
+/// The same where something else makes it say all it knows of the originator, and nobody answers its
+/// requests.
+#[test]
+fn a_longer_route_is_not_told_along_with_something_else() {
+    let mut net = Net::line(3);
+    let two = net.id(2);
+    net.lose(|from, _, _| from == 2);
+    set_speed(&mut net, 1, 2, 1_000_000);
+    let before = ogms_of(&net, 1, two);
+    let now = net.now;
+    net.routers[1].pending_ogms.insert(two);
+    net.routers[1].flush_by(now);
+    net.run(ms(100));
+    assert!(!net.routers[1].pending_ogms.contains(&two));
+    assert_eq!(ogms_of(&net, 1, two), before);
+}
+
 #[test]
 fn an_index_that_is_used_again_means_its_new_originator() {
     let mut net = Net::new(4);
