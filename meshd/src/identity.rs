@@ -449,4 +449,24 @@ mod tests {
         );
         assert_eq!(error.to_string(), shown);
     }
+
+    #[test]
+    fn a_networks_secret_is_what_stands_in_the_file() {
+        let (_dir, path) = with_file("  a long and random one \n", 0o600);
+        assert_eq!(*load_network_key(&path).unwrap(), b"a long and random one");
+        for (content, mode) in [
+            ("too short\n".to_owned(), 0o600),
+            ("x".repeat(1025), 0o600),
+            ("x".repeat(4096), 0o600),
+            ("a long and random one\n".to_owned(), 0o640),
+        ] {
+            let (_dir, path) = with_file(&content, mode);
+            let error = load_network_key(&path).unwrap_err().to_string();
+            assert!(
+                !error.contains("xxxx") && !error.contains("random"),
+                "{error}"
+            );
+        }
+        assert!(load_network_key(&path.with_extension("none")).is_err());
+    }
 }

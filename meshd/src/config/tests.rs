@@ -228,8 +228,11 @@ fn a_reload_names_what_needs_a_restart() {
     let old = parse(MINIMAL).unwrap();
     let new = |text: &str| old.restart_keys_changed(&parse(text).unwrap());
     assert_eq!(
-        new("network: other\nidentity: /k\nstate: /s\ncontrol: /c\nmesh: [{interface: mesh0}]\n"),
-        ["network", "identity", "state", "control"]
+        new(
+            "network: other\nnetwork_key: /n\nidentity: /k\nstate: /s\ncontrol: /c\n\
+             mesh: [{interface: mesh0}]\n"
+        ),
+        ["network", "network_key", "identity", "state", "control"]
     );
     assert_eq!(
         new(

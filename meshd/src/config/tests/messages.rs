@@ -16,7 +16,8 @@ const CREDIT: &str = "64KiB to 1GiB, in bytes or with KiB, MiB or GiB, such as 8
 const PRICE: &str = "a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
 const PREFIX: &str = "a private, unique local or global unicast prefix, from /8 (IPv6: /16) on, \
     without host bits, such as 10.1.2.0/24 or fd12::/64";
-const ROOT: &str = "network, name, identity, state, control, mesh, lan, uplink, sharing";
+const ROOT: &str =
+    "network, network_key, name, identity, state, control, mesh, lan, uplink, sharing";
 const YAML: &str = "YAML as in the example configuration";
 const ONE_ROLE: &str = "an interface that has no other role";
 
