@@ -108,7 +108,7 @@ fn when_a_gateway_dies_the_other_takes_over() {
         run_until_routed(&mut grid, 8.0);
         let stop = Action::Stop(FAST.0, Inheritance::Cold);
         grid.schedule(Step::new(secs(8.0), stop));
-        run_until_routed(&mut grid, 14.0);
+        run_until_routed(&mut grid, 24.0);
         for node in grid.nodes().filter(|n| ![FAST.0, SLOW.0].contains(n)) {
             assert_eq!(
                 chosen(&grid, node),
@@ -163,7 +163,7 @@ fn a_prefix_of_two_nodes_is_that_of_the_lower_id() {
         }
         let stop = Action::Stop(owner, Inheritance::Cold);
         line.schedule(Step::new(line.now() + Duration::from_millis(1), stop));
-        run_until_routed(&mut line, 9.0);
+        run_until_routed(&mut line, 14.0);
         let other = ends.into_iter().find(|end| *end != owner).unwrap();
         let next = line.next_hop(prefix, NodeIndex(3));
         assert_eq!(next, line.next_hop(line.address(other), NodeIndex(3)));

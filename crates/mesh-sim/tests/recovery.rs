@@ -22,6 +22,10 @@ fn schedule(simulation: &mut Simulation, at: f64, action: Action) {
     simulation.schedule(Step::new(secs(at), action));
 }
 
+/// How long an idle mesh takes to route around what died: three and a half hellos of 2 s until it is
+/// missed, and unanswered probes. Where traffic flows it is far less; the scenarios show that.
+const IDLE_RECOVERY_S: f64 = 8.0;
+
 /// How long it took after the last step.
 fn recovery(report: &Report) -> f64 {
     let last = report.phases.last().unwrap();
@@ -34,12 +38,14 @@ fn a_cut_ring_is_a_line_and_the_other_way_round() {
         let mut ring = mesh("ring:8", seed, 0.0);
         run_until_routed(&mut ring, 12.0);
         schedule(&mut ring, 12.0, Action::Cut(node(2), node(3)));
-        let report = run_until_routed(&mut ring, 20.0);
-        // 3.5 hello intervals until the link is given up, then at most one OGM interval until
-        // starved nodes have a newer number.
-        assert!(recovery(&report) <= 3.0, "seed {seed}: {report}");
-        schedule(&mut ring, 20.0, Action::Heal(node(2), node(3)));
-        let report = run_until_routed(&mut ring, 26.0);
+        let report = run_until_routed(&mut ring, 21.0);
+        assert!(
+            recovery(&report) <= IDLE_RECOVERY_S,
+            "seed {seed}: {report}"
+        );
+        schedule(&mut ring, 21.0, Action::Heal(node(2), node(3)));
+        // By then all sequence numbers have risen, and the better routes are feasible.
+        let report = run_until_routed(&mut ring, 45.0);
         let cost = report.path_cost.unwrap();
         assert!(cost.mean_ratio <= 1.05, "seed {seed}: {cost:?}");
     }
@@ -149,11 +155,14 @@ fn a_relay_that_dies_is_routed_around_and_taken_back() {
     for seed in 1..=3 {
         let mut grid = mesh("grid:3x3", seed, 0.0);
         schedule(&mut grid, 10.0, Action::Stop(node(4), Cold));
-        let report = run_until_routed(&mut grid, 16.0);
+        let report = run_until_routed(&mut grid, 19.0);
         assert_eq!(report.pairs.possible, 8 * 7);
-        assert!(recovery(&report) <= 3.0, "seed {seed}: {report}");
-        schedule(&mut grid, 16.0, Action::Start(node(4), Cold));
-        let report = run_until_routed(&mut grid, 20.0);
+        assert!(
+            recovery(&report) <= IDLE_RECOVERY_S,
+            "seed {seed}: {report}"
+        );
+        schedule(&mut grid, 19.0, Action::Start(node(4), Cold));
+        let report = run_until_routed(&mut grid, 23.0);
         assert_eq!(report.pairs.possible, 9 * 8);
         assert!(recovery(&report) <= 2.0, "seed {seed}: {report}");
     }

@@ -87,12 +87,14 @@ fn a_dead_gateway_is_seen_in_the_uplinks() {
     let report = play_by_name("gateway", "grid:3x3", 1);
     let stops = report.phases.iter().filter(|phase| phase.kind == "stop");
     for stop in stops {
-        // Seven nodes are no gateways, and all used the better one.
-        assert_eq!(stop.uplinks.count, 7, "{stop:?}");
+        // Seven nodes are no gateways, and all used the better one. Some are led to it by another
+        // way first, which turns out to end as well.
+        assert!(stop.uplinks.count >= 7, "{stop:?}");
         let longest = f64::from(stop.uplinks.max_ms.unwrap()) / 1000.0;
         let online = stop.online_after_s.unwrap();
-        assert!((longest - online).abs() <= 0.001, "{longest} {online}");
-        assert_eq!(stop.flows.count, 4, "{stop:?}");
+        assert!(longest <= online + 0.001, "{longest} {online}");
+        assert!(online <= 2.0, "with traffic everywhere: {stop:?}");
+        assert!(stop.flows.count >= 4, "{stop:?}");
     }
 }
 
