@@ -164,12 +164,15 @@ fn start(namespace: &Namespace, target: SocketAddr) -> Result<Pinger> {
     Ok(pinger)
 }
 
-/// Waits until two snapshots a second apart are the same.
+/// Waits until two snapshots a second apart are the same, and no address is still being checked
+/// for duplicates: the kernel may take two seconds for that, and changes the address then.
 fn wait_stable(namespace: &Namespace) -> Result<()> {
     let mut last = Snapshot::take(namespace)?;
     wait_for("settings that stay as they are", PATIENCE, || {
         std::thread::sleep(Duration::from_secs(1));
         let now = Snapshot::take(namespace)?;
+        let tentative: Vec<&str> = now.matching(r#""tentative":true"#).collect();
+        ensure!(tentative.is_empty(), "{tentative:?}");
         let result = last.must_equal(&now);
         last = now;
         result
