@@ -142,6 +142,20 @@ impl Rib {
         }
     }
 
+    /// Removes what was adopted, leads to `target`, and is not one of `offered`: whoever is there
+    /// knows no such route.
+    pub fn purge_adopted_through(&mut self, target: Target, offered: &BTreeSet<RouteKey>) {
+        let leads_there = |key: &RouteKey| {
+            let path = self.installed.get(key);
+            path.is_some_and(|path| path.target == target) && !offered.contains(key)
+        };
+        let stale: Vec<RouteKey> = self.adopted.iter().copied().filter(leads_there).collect();
+        for key in stale {
+            self.adopted.remove(&key);
+            self.settle(key);
+        }
+    }
+
     /// Whether adopted routes still wait to be confirmed.
     pub fn has_adopted(&self) -> bool {
         !self.adopted.is_empty()
@@ -313,6 +327,21 @@ mod tests {
             }]
         );
         assert!(!rib.has_adopted());
+    }
+
+    #[test]
+    fn adopted_routes_through_one_who_does_not_offer_them_are_removed() {
+        let mut rib = Rib::default();
+        let others = ["10.2.0.0/24", "10.3.0.0/24"].map(|it| (Table::Mesh, it.parse().unwrap()));
+        rib.adopt([
+            Route::new(key(), via(1).into()),
+            Route::new(others[0], via(1).into()),
+            Route::new(others[1], via(2).into()),
+        ]);
+        rib.purge_adopted_through(via(1), &BTreeSet::from([key()]));
+        let (table, prefix) = others[0];
+        assert_eq!(rib.take_changes(), [RouteChange::Remove { table, prefix }]);
+        assert_eq!(rib.routes().count(), 2);
     }
 
     #[test]

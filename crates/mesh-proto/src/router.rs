@@ -70,6 +70,9 @@ const MAX_NEIGHBORS: usize = 512;
 const MAX_ORIGINATORS: usize = 8192;
 /// How often stale entries are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// By how much that may be late, if nothing else happens sooner and nothing waits for it: each wake
+/// of an idle router costs more than what it does.
+const SWEEP_SLACK: Duration = Duration::from_secs(2);
 /// How often the whole table of originators is looked through.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long adopted routes wait to be confirmed: by then every neighbor in reach has said what
@@ -478,10 +481,7 @@ impl Router {
         if self.caution.end_listening(now) {
             self.choose_first_routes(now);
         }
-        if now >= self.next_sweep {
-            self.next_sweep = now + SWEEP_INTERVAL;
-            self.sweep(now);
-        }
+        self.sweep_if_due(now);
         if self.requests.values().any(|at| *at <= now) {
             self.make_requests(now);
         }
@@ -507,7 +507,19 @@ impl Router {
                     .chain(news)
                     .filter(|_| can_send),
             )
-            .fold(self.next_sweep, Instant::min)
+            .fold(self.sweep_deadline(), Instant::min)
+    }
+
+    /// When to look for what became stale, even if nothing else happens.
+    fn sweep_deadline(&self) -> Instant {
+        let is_awaited = !self.contested.is_empty()
+            || !self.new_backups.is_empty()
+            || self.rib.has_adopted()
+            || self.records.are_wanted();
+        match is_awaited {
+            true => self.next_sweep,
+            false => self.next_sweep + SWEEP_SLACK,
+        }
     }
 
     /// The next thing to do, in order; `None` when there is nothing until the next input.
@@ -542,13 +554,18 @@ impl Router {
     }
 
     /// Looks for what became stale without an event of its own.
-    fn sweep(&mut self, now: Instant) {
+    fn sweep_if_due(&mut self, now: Instant) {
+        if now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = now + SWEEP_INTERVAL;
         if now >= self.started + ADOPTION_TIME && self.rib.has_adopted() {
             self.rib.purge_adopted();
         }
         let links: Vec<_> = self.neighbors.keys().copied().collect();
         for link in links {
             self.settle_link(now, link);
+            self.disown_routes(link);
         }
         self.lazy_requests = 0;
         self.settle_contests(now);

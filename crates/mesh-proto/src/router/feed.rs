@@ -14,7 +14,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(2);
 pub(super) enum Turn {
     /// Take it: it follows on what is known.
     Next,
-    /// Forget what the neighbor said before, then take it.
+    /// The neighbor begins to say everything anew, because it forgot what it retracted meanwhile.
+    /// Take it, and doubt what it said before until it says it again.
     Anew,
     /// Leave it: it is known, or something before it is missing.
     Skip,
@@ -46,6 +47,11 @@ impl Feed {
         }
     }
 
+    /// Whether all of it has arrived.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.is_behind()
+    }
+
     fn is_behind(&self) -> bool {
         self.known.is_none_or(|known| known < self.latest)
     }
@@ -54,7 +60,8 @@ impl Feed {
     pub(super) fn take(&mut self, now: Instant, update: &Update) -> Turn {
         let turn = match self.known {
             None if update.from == 0 => Turn::Next,
-            Some(known) if update.from == 0 && update.to > known && known > 0 => Turn::Anew,
+            // Only who is behind was sent it; to others it comes late.
+            Some(known) if update.from == 0 && known > 0 && self.is_behind() => Turn::Anew,
             Some(known) if update.from <= known && known < update.to => Turn::Next,
             _ => Turn::Skip,
         };
@@ -148,7 +155,19 @@ mod tests {
             Turn::Skip,
             "an old one, late"
         );
+        feed.note_version(now, 9);
         assert_eq!(feed.take(now, &update(0, 9)), Turn::Anew);
+    }
+
+    #[test]
+    fn a_new_beginning_may_come_in_parts() {
+        let (mut feed, now) = (Feed::default(), start());
+        assert_eq!(feed.take(now, &update(0, 50)), Turn::Next);
+        feed.note_version(now, 90);
+        assert_eq!(feed.take(now, &update(0, 30)), Turn::Anew);
+        assert_eq!(feed.take(now, &update(30, 60)), Turn::Next);
+        assert_eq!(feed.take(now, &update(60, 90)), Turn::Next);
+        assert_eq!((feed.since(), feed.deadline()), (90, None));
     }
 
     #[test]

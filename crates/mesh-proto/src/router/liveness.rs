@@ -4,7 +4,8 @@
 //! directions, that the neighbor holds its key, and that it speaks now, not in a recording.
 //! After that it costs nothing until traffic flows over it; then something must be heard in
 //! every [`PROBE_INTERVAL`]. Whatever is heard counts, so of two neighbors that watch each other
-//! one probes and the other listens.
+//! one probes and the other listens. A link without traffic is probed when there is a doubt, until
+//! anything is heard.
 
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub(super) struct Liveness {
     watched_until: Option<Instant>,
     /// Until when the neighbor's probes let us assume so.
     along_until: Option<Instant>,
+    /// Somebody misses the neighbor, and it has not been heard since.
+    doubted: bool,
     /// When the next probe is due, if any is.
     next: Instant,
     nonce: u32,
@@ -81,6 +84,7 @@ impl Liveness {
             confirmed: false,
             watched_until: None,
             along_until: None,
+            doubted: false,
             next: now,
             nonce,
             sent: 0,
@@ -94,9 +98,9 @@ impl Liveness {
         self.confirmed
     }
 
-    /// Whether the link is watched because of traffic.
+    /// Whether the neighbor has to give signs of life.
     pub(super) fn is_watched(&self, now: Instant) -> bool {
-        self.carries(now) || self.along_until.is_some_and(|until| now < until)
+        self.doubted || self.carries(now) || self.along_until.is_some_and(|until| now < until)
     }
 
     fn carries(&self, now: Instant) -> bool {
@@ -105,7 +109,7 @@ impl Liveness {
 
     /// When [`Liveness::watch`] has something to do next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let is_watched = self.watched_until.or(self.along_until).is_some();
+        let is_watched = self.doubted || self.watched_until.or(self.along_until).is_some();
         (!self.confirmed || is_watched).then_some(self.next)
     }
 
@@ -138,15 +142,16 @@ impl Liveness {
         }
         self.unanswered = 0;
         self.absent_since = None;
+        self.doubted = false;
         self.next = now + PROBE_INTERVAL + slack;
     }
 
-    /// Somebody else misses the neighbor: looks at once.
+    /// Something of the neighbor is missing, here or where somebody else is: looks at once.
     pub(super) fn doubt(&mut self, now: Instant) {
         if !self.is_watched(now) {
-            self.carry_along(now);
             self.next = now;
         }
+        self.doubted = true;
     }
 
     /// The neighbor's kernel answers in place of its daemon.

@@ -7,19 +7,21 @@ use super::feed::Feed;
 use super::link_quality::{HelloWindow, airtime_us, link_cost};
 use super::liveness::{Liveness, Watch};
 use crate::route_selection::FeasibilityDistance;
-use crate::wire::Hello;
+use crate::wire::{Hello, Sender};
 use crate::{IfIndex, Metric, OriginatorId};
 
 /// How long a neighbor's word on how it hears us counts. On an idle link reports come with every
-/// fourth hello, and at once if something changed; this is four of those.
+/// second hello, and at once if something changed; this is four of those.
 const REPORT_LIFETIME: Duration = Duration::from_secs(32);
 /// A link's cost follows what is measured only when they differ by this much, so that the noise of
 /// a lossy link does not become news for the whole mesh.
 const NOTABLE_COST_PERCENT: u64 = 25;
-/// Where too much is missing, unicasts are tried for so long before it is missed again.
-const TRIAL_TIME: Duration = Duration::from_secs(1);
-/// Who was silent for longer, or slept as we did, is not tried: what it said may be forgotten where
-/// it came from (see [`super::originator`]). More hellos than fit into this are never waited for.
+/// A neighbor of which something is missing is asked this often whether it is there.
+const DOUBT_INTERVAL: Duration = Hello::LONGEST;
+/// A neighbor that has never answered is forgotten when it is silent for so long.
+const LONGEST_COURTSHIP: Duration = Duration::from_secs(16);
+/// Who was silent for longer, or slept as we did, is not asked: what it said may be forgotten where
+/// it came from (see [`super::originator`]).
 const LONGEST_SILENCE: Duration = Duration::from_secs(36);
 
 /// A link: a neighbor as heard on one of our interfaces. A neighbor in reach of two interfaces
@@ -36,6 +38,8 @@ pub struct LinkId {
 pub(super) struct Neighbor {
     pub(super) address: Ipv6Addr,
     pub(super) epoch: u32,
+    /// Whether it was started with routes of an earlier life, which it may not speak of yet.
+    pub(super) warm: bool,
     pub(super) since: Instant,
     pub(super) last_heard: Instant,
     pub(super) liveness: Liveness,
@@ -47,8 +51,8 @@ pub(super) struct Neighbor {
     /// What the link costs, infinite until it is known to work in both directions.
     cost: Metric,
     hellos: HelloWindow,
-    /// Until when what is missing is forgiven because unicasts are tried.
-    trial_until: Option<Instant>,
+    /// Until when what is missing is forgiven, because it has just been asked.
+    forgiven_until: Option<Instant>,
     /// How well it says it hears us, and when it said so.
     reported: Option<(u8, Instant)>,
 }
@@ -58,13 +62,14 @@ impl Neighbor {
     pub(super) fn new(
         now: Instant,
         address: Ipv6Addr,
-        epoch: u32,
+        sender: &Sender,
         hello: &Hello,
         nonce: u32,
     ) -> Self {
         Self {
             address,
-            epoch,
+            epoch: sender.epoch,
+            warm: sender.warm,
             since: now,
             last_heard: now,
             liveness: Liveness::new(now, nonce),
@@ -73,7 +78,7 @@ impl Neighbor {
             speed: None,
             cost: Metric::INFINITE,
             hellos: HelloWindow::new(now, hello),
-            trial_until: None,
+            forgiven_until: None,
             reported: None,
         }
     }
@@ -87,6 +92,7 @@ impl Neighbor {
     /// counted from the beginning.
     pub(super) fn restart(&mut self, epoch: u32, past: Vec<(OriginatorId, FeasibilityDistance)>) {
         self.epoch = epoch;
+        self.warm = true;
         self.feed = Feed::default();
         self.past = past;
     }
@@ -96,13 +102,14 @@ impl Neighbor {
     }
 
     /// When its hellos, or its reports, are no longer waited for.
-    fn trial_at(&self) -> Instant {
+    fn missed_at(&self) -> Instant {
+        if !self.liveness.is_confirmed() {
+            return self.last_heard + LONGEST_COURTSHIP;
+        }
         let reports = self.reported.map(|(_, at)| at + REPORT_LIFETIME * 3 / 4);
-        let reports = reports.filter(|_| self.liveness.is_confirmed());
-        let deadline = reports
-            .into_iter()
-            .fold(self.hellos.deadline(), Instant::min);
-        self.trial_until.map_or(deadline, |it| it.max(deadline))
+        let hellos = self.hellos.doubtful_at();
+        let missed = reports.map_or(hellos, |reports| reports.min(hellos));
+        self.forgiven_until.map_or(missed, |it| it.max(missed))
     }
 
     /// When there is something to do for the link.
@@ -114,20 +121,20 @@ impl Neighbor {
         watch
             .into_iter()
             .chain(feed)
-            .fold(self.trial_at(), Instant::min)
+            .fold(self.missed_at(), Instant::min)
     }
 
     /// What the watch over the link asks for now.
     pub(super) fn watch(&mut self, now: Instant) -> Watch {
-        if now >= self.trial_at() {
+        if now >= self.missed_at() {
             let silence = now.saturating_duration_since(self.last_heard);
             if !self.liveness.is_confirmed() || silence > LONGEST_SILENCE {
                 return Watch::Lost;
             }
             // Broadcasts get lost by chance often enough. Unicasts, which the radio repeats, tell
             // whether it is gone, and their answers how it hears us.
-            self.liveness.carry_along(now);
-            self.trial_until = Some(now + TRIAL_TIME);
+            self.liveness.doubt(now);
+            self.forgiven_until = Some(now + DOUBT_INTERVAL);
         }
         self.liveness.watch(now, self.hellos.usual_loss_ppm())
     }

@@ -27,8 +27,8 @@ pub(super) struct Offered {
     pub(super) proof: Link,
     pub(super) metric: Metric,
     pub(super) hops: u8,
-    /// The neighbor was restarted at this time, took its routes over, and has not said yet
-    /// whether this is one of them.
+    /// The neighbor began anew at this time, for example because it was restarted and took its
+    /// routes over, and has not said yet whether this is still one of them.
     pub(super) unconfirmed_since: Option<Instant>,
 }
 
@@ -122,7 +122,7 @@ impl Originator {
         })
     }
 
-    /// What was offered over `link` waits for the restarted neighbor to say it again.
+    /// What was offered over `link` waits for the neighbor to say it again.
     pub(super) fn doubt(&mut self, now: Instant, link: LinkId) {
         if let Ok(place) = self.place(link)
             && let Some(route) = self.routes.get_mut(place)

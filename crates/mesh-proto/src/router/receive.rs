@@ -9,7 +9,7 @@ use super::replay::ReplayWindow;
 use super::{Event, MAX_NEIGHBORS, Router};
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{
-    Header, Hello, KeyKind, LinkReport, Payload, ProbeAnswer, ReportEntry, Sealed, Tlv,
+    Header, Hello, KeyKind, LinkReport, Payload, ProbeAnswer, ReportEntry, Sealed, Sender, Tlv,
 };
 use crate::{IfIndex, Metric, OriginatorId, SeqNo};
 
@@ -27,6 +27,7 @@ impl Router {
         if let Err(reason) = self.receive(now, ifindex, source, bytes) {
             self.counters.drop(reason);
         }
+        self.sweep_if_due(now);
         self.request_wanted_records(now);
         self.send_gathered_requests(now);
         self.announce_moved_traffic(now);
@@ -58,7 +59,7 @@ impl Router {
         self.receive_introduction(now, link, source, &tlvs);
         self.check_freshness(now, link, source, &header)?;
         for tlv in tlvs {
-            if let Err(reason) = self.receive_tlv(now, link, source, header.key, tlv) {
+            if let Err(reason) = self.receive_tlv(now, link, source, &header, tlv) {
                 self.counters.drop(reason);
             }
         }
@@ -129,9 +130,7 @@ impl Router {
     fn handle_restart(&mut self, now: Instant, link: LinkId, epoch: u32, warm: bool) {
         let past = self.what_was_offered(link);
         if warm {
-            for originator in self.originators.values_mut() {
-                originator.doubt(now, link);
-            }
+            self.doubt_routes(now, link);
             if let Some(neighbor) = self.neighbors.get_mut(&link) {
                 neighbor.restart(epoch, past);
             }
@@ -170,17 +169,19 @@ impl Router {
         now: Instant,
         link: LinkId,
         source: Ipv6Addr,
-        key: KeyKind,
+        header: &Header,
         tlv: Tlv,
     ) -> Result<(), DropReason> {
         let is_neighbor = self.neighbors.contains_key(&link);
-        match (tlv, key) {
-            (Tlv::Hello(hello), _) => return self.receive_hello(now, link, source, &hello),
+        match (tlv, header.key) {
+            (Tlv::Hello(hello), _) => {
+                return self.receive_hello(now, link, source, &header.sender, &hello);
+            }
             // Taken already.
             (Tlv::Record(record), _) if record.originator() == link.neighbor => {}
             (Tlv::Record(record), _) => return self.receive_record(now, link, &record),
             (Tlv::RecordRequest(request), _) => {
-                self.answer_record_request(now, link, source, key, &request.originators);
+                self.answer_record_request(now, link, source, header.key, &request.originators);
             }
             _ if !is_neighbor => return Err(DropReason::UnknownNeighbor),
             (Tlv::LinkReport(report), _) => self.receive_report(now, link, &report),
@@ -214,10 +215,11 @@ impl Router {
         now: Instant,
         link: LinkId,
         source: Ipv6Addr,
+        sender: &Sender,
         hello: &Hello,
     ) -> Result<(), DropReason> {
         let Some(neighbor) = self.neighbors.get_mut(&link) else {
-            return self.meet_neighbor(now, link, source, hello);
+            return self.meet_neighbor(now, link, source, sender, hello);
         };
         neighbor.handle_hello(now, hello);
         if std::mem::replace(&mut neighbor.address, source) != source {
@@ -231,10 +233,9 @@ impl Router {
         now: Instant,
         link: LinkId,
         source: Ipv6Addr,
+        sender: &Sender,
         hello: &Hello,
     ) -> Result<(), DropReason> {
-        let epoch = self.records.epoch(link.neighbor);
-        let epoch = epoch.ok_or(DropReason::UnknownSender)?;
         if self.neighbors.len() >= MAX_NEIGHBORS {
             return Err(DropReason::TableFull);
         }
@@ -242,7 +243,7 @@ impl Router {
             return Err(DropReason::NoKey);
         }
         let nonce = self.random();
-        let mut neighbor = Neighbor::new(now, source, epoch, hello, nonce);
+        let mut neighbor = Neighbor::new(now, source, sender, hello, nonce);
         neighbor.feed.note_version(now, hello.version);
         neighbor.speed = self.speed(link.ifindex);
         if let Some((_, past)) = self.pasts.remove(&link) {

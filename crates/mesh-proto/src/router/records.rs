@@ -243,6 +243,11 @@ impl Records {
         }
     }
 
+    /// Whether there are records to be asked for, or asked for again.
+    pub(super) fn are_wanted(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// Puts another's record in place of what is known of it.
     fn insert(&mut self, signed: SignedRecord) {
         let (id, seq) = (signed.originator(), signed.record().seq);

@@ -134,7 +134,15 @@ impl Router {
         let is_duplicate = originator.asked.is_some_and(|before| {
             !seqno.is_newer_than(before.seqno) && now < before.at + DUPLICATE_TIME
         });
-        if has_it || is_duplicate || hop_limit == 0 {
+        if has_it {
+            return;
+        }
+        let in_use = originator.in_use();
+        if in_use.is_some_and(|route| !seqno.is_newer_than(route.proof.seqno)) {
+            self.say_soon(now, id);
+            return;
+        }
+        if is_duplicate || hop_limit == 0 {
             return;
         }
         let others = |link: &LinkId| link.neighbor != from.neighbor;
@@ -157,6 +165,13 @@ impl Router {
         let ahead = wanted.value().wrapping_sub(self.seqno.value());
         if wanted.is_newer_than(self.seqno) && ahead <= LONGEST_JUMP {
             self.originate(now, wanted);
+        }
+        self.say_soon(now, self.id);
+    }
+
+    /// A newer number that waits for the next hello is wanted now.
+    fn say_soon(&mut self, now: Instant, id: OriginatorId) {
+        if self.pending_ogms.contains(&id) {
             self.flush_by(now);
         }
     }

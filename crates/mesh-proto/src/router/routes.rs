@@ -20,7 +20,7 @@ use crate::{Metric, OriginatorId, Path, Table, Target};
 const DWELL: Duration = Duration::from_secs(5);
 /// Reachability that was lost is told within this time.
 const RETRACTION_DELAY: Duration = Duration::from_millis(4);
-/// How long restarted neighbors have to confirm what they offered before.
+/// How long neighbors have to say again what they offered before they began anew.
 const CONFIRMATION_TIME: Duration = Duration::from_secs(10);
 
 impl Router {
@@ -52,6 +52,35 @@ impl Router {
         self.report_soon(link.ifindex);
         self.records.forget_link(link);
         self.withdraw_routes(now, link);
+    }
+
+    /// Everything a neighbor offered has to be said again, or it is void.
+    pub(super) fn doubt_routes(&mut self, now: Instant, link: LinkId) {
+        for originator in self.originators.values_mut() {
+            originator.doubt(now, link);
+        }
+    }
+
+    /// Gives up routes of our earlier life through a neighbor that was restarted as well, and has
+    /// since said all it knows without mentioning them: they may lead back here. One that took its
+    /// own routes over may still find them again.
+    pub(super) fn disown_routes(&mut self, link: LinkId) {
+        let Some(neighbor) = self.neighbors.get(&link) else {
+            return;
+        };
+        let is_waiting = || self.waiting.keys().any(|(_, from)| *from == link);
+        if !self.rib.has_adopted() || neighbor.warm || !neighbor.feed.is_complete() || is_waiting()
+        {
+            return;
+        }
+        let Some(target) = self.next_hop(link) else {
+            return;
+        };
+        let all = self.originators.iter();
+        let offered = all.filter(|(_, it)| it.route(link).is_some_and(|it| it.metric.is_finite()));
+        let prefixes = offered.flat_map(|(id, _)| self.prefixes(*id));
+        let offered = prefixes.map(|prefix| (Table::Mesh, prefix)).collect();
+        self.rib.purge_adopted_through(target, &offered);
     }
 
     /// Takes a link's new cost into account if it changed notably.
@@ -305,29 +334,26 @@ impl Router {
             target,
             backup: backup.and_then(|link| self.next_hop(link)),
         });
-        let ipv6 = IpNet::V6(Ipv6Net::from(self.config.network.mesh_ipv6(id)));
-        claims.insert((Table::Mesh, ipv6), path);
-        let Some(record) = self.records.get(id).map(|signed| signed.record()) else {
-            return claims;
-        };
-        let ipv4 = IpNet::V4(Ipv4Net::from(record.ipv4));
-        claims.insert((Table::Mesh, ipv4), path);
-        for prefix in &record.prefixes {
-            if is_announceable(&self.config.network, prefix) {
-                claims.insert((Table::Mesh, *prefix), path);
-            }
-        }
+        let prefixes = self.prefixes(id);
+        claims.extend(prefixes.iter().map(|it| ((Table::Mesh, *it), path)));
         if self.is_gateway() {
             // Answers from the Internet go back through the tunnel that the packets came by.
-            let answers: Vec<_> = claims.keys().map(|(_, prefix)| *prefix).collect();
-            for prefix in answers {
-                claims.insert(
-                    (Table::Tunnel, prefix),
-                    Some(Target::Tunnel { peer: id }.into()),
-                );
-            }
+            let tunnel = Some(Path::from(Target::Tunnel { peer: id }));
+            claims.extend(prefixes.iter().map(|it| ((Table::Tunnel, *it), tunnel)));
         }
         claims
+    }
+
+    /// What an originator may claim: its addresses, and what its record announces.
+    fn prefixes(&self, id: OriginatorId) -> Vec<IpNet> {
+        let network = &self.config.network;
+        let mut prefixes = vec![IpNet::V6(Ipv6Net::from(network.mesh_ipv6(id)))];
+        if let Some(record) = self.records.get(id).map(|signed| signed.record()) {
+            prefixes.push(IpNet::V4(Ipv4Net::from(record.ipv4)));
+            let announced = record.prefixes.iter().copied();
+            prefixes.extend(announced.filter(|prefix| is_announceable(network, prefix)));
+        }
+        prefixes
     }
 
     fn next_hop(&self, link: LinkId) -> Option<Target> {

@@ -113,7 +113,7 @@ impl Router {
         }
         match neighbor.feed.take(now, update) {
             Turn::Skip => return Ok(()),
-            Turn::Anew => self.withdraw_routes(now, link),
+            Turn::Anew => self.doubt_routes(now, link),
             Turn::Next => {}
         }
         for ogm in &update.ogms {
@@ -121,6 +121,7 @@ impl Router {
                 self.counters.drop(reason);
             }
         }
+        self.disown_routes(link);
         Ok(())
     }
 

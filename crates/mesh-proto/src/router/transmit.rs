@@ -23,7 +23,7 @@ const ECHO_DELAY: Duration = Duration::from_millis(100);
 /// echoes get lost once in forty times, and then there is still the next hello.
 const ECHOES: u8 = 2;
 /// On idle links, every so many hellos say how neighbors are heard.
-const REPORT_EVERY: u16 = 4;
+const REPORT_EVERY: u16 = 2;
 /// For so long a neighbor that was given up is told that it is not heard.
 const FAREWELL_TIME: Duration = Duration::from_secs(10);
 /// Our own OGMs come as often as there are originators, one a second, and not more nor less often

@@ -24,9 +24,9 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// The longest interval between hellos: a neighbor that nothing is sent to is given up after
-    /// three and a half of them.
-    pub const LONGEST: Duration = Duration::from_secs(2);
+    /// The longest interval between hellos. Where nothing flows, it is what the death of a neighbor
+    /// goes unnoticed for; each hello wakes everybody in reach.
+    pub const LONGEST: Duration = Duration::from_secs(4);
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let seqno = reader.u16()?;

@@ -141,12 +141,18 @@ fn what_a_warm_neighbor_does_not_confirm_is_given_up_after_ten_seconds() {
 fn adopted_routes_that_nobody_confirms_are_removed_after_ten_seconds() {
     let mut net = Net::line(2);
     let stale: IpNet = "fd00::1/128".parse().unwrap();
+    let unknown: IpNet = "fd00::2/128".parse().unwrap();
     let confirmed = host(net.id(1));
-    let start = Start::Warm(vec![route(stale, 1), route(confirmed, 1)]);
+    let start = Start::Warm(vec![
+        route(stale, 8),
+        route(unknown, 1),
+        route(confirmed, 1),
+    ]);
     let config = RouterConfig::new(network(), start, 99, 1);
     net.routers[0] = Router::new(config, key(0), Announcement::default(), net.now);
     net.routers[0].handle_interface_up(net.now, INTERFACE, address(0), 1500);
-    net.fibs[0].insert((Table::Mesh, stale), route(stale, 1).target);
+    net.fibs[0].insert((Table::Mesh, stale), route(stale, 8).target);
+    net.fibs[0].insert((Table::Mesh, unknown), route(unknown, 1).target);
     net.changes[0].clear();
     net.run(ms(9_900));
     let touched = |net: &Net, prefix: IpNet| {
@@ -158,6 +164,11 @@ fn adopted_routes_that_nobody_confirms_are_removed_after_ten_seconds() {
         prefixes.filter(|touched| *touched == prefix).count()
     };
     assert_eq!(touched(&net, stale), 0, "still there");
+    assert_eq!(
+        touched(&net, unknown),
+        1,
+        "its neighbor knows nothing of it"
+    );
     net.run(ms(1200));
     assert_eq!(net.fibs[0].get(&(Table::Mesh, stale)), None);
     assert_eq!(touched(&net, confirmed), 0, "never touched");
@@ -255,4 +266,22 @@ fn a_neighbor_whose_route_leads_back_over_another_is_no_next_hop() {
         net.link_one_way(1, 3);
         net.run(ms(10_000));
     }
+}
+
+/// 0 - 2 - 3 - 1 is the way from 0 to 1. Then 3 loses its state and the link to 1, and finds 0
+/// beside it, while 2 is restarted and goes on with its route through 3. What 2 and 3 told each
+/// other both have forgotten.
+#[test]
+fn two_neighbors_that_restart_together_do_not_send_in_a_circle() {
+    let mut net = Net::new(4);
+    [0, 1, 2].into_iter().for_each(|it| net.link(it, 3));
+    net.run(ms(2000));
+    net.link(0, 2);
+    net.cut(0, 3);
+    net.run(ms(11_400));
+    net.cut(1, 3);
+    net.link(0, 3);
+    net.restart(3, false);
+    net.restart(2, true);
+    net.run(ms(15_000));
 }

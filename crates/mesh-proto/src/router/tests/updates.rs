@@ -171,11 +171,11 @@ fn an_index_that_is_used_again_means_its_new_originator() {
     assert!(net.routers[1].originator(two).is_none(), "forgotten");
     // Who was not there when it was forgotten learns of it as well.
     net.link(1, 3);
-    net.run(ms(2000));
+    net.run(ms(5000));
     assert_eq!(index(&net, three), first);
     assert_eq!((net.next_hop(0, 3), net.next_hop(0, 2)), (Some(1), None));
     net.link(3, 2);
-    net.run(ms(3000));
+    net.run(ms(5000));
     assert!(net.is_whole());
 }
 
