@@ -97,6 +97,7 @@ install_deny() {
 need_laboratory() {
     need ip iproute2
     need nft nftables
+    need ping iputils-ping
     # Rust links with the C compiler and against the C library.
     need cc gcc
     if ! printf 'int main(void){return 0;}\n' | cc -x c -o /dev/null - 2>/dev/null; then

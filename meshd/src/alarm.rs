@@ -5,7 +5,7 @@
 //! daemon that does nothing else notices.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Instant;
 
 use nix::sys::time::TimeSpec;
@@ -71,12 +71,6 @@ impl Alarm {
 /// Has what the runtime asks of a file descriptor.
 #[derive(Debug)]
 struct Timer(TimerFd);
-
-impl AsFd for Timer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
 
 impl AsRawFd for Timer {
     fn as_raw_fd(&self) -> RawFd {

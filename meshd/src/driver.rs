@@ -47,10 +47,12 @@ use crate::usage::Usage;
 use internet::Internet;
 use kernel_port::KernelPort;
 
-/// How often the byte counters are read; receipts are at most this far behind the traffic.
+/// How often the byte counters are read while traffic flows; receipts are at most this far behind.
 const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
 /// How much earlier they are read if something else wakes us: each wake costs more than reading.
 const COUNTER_HASTE: Duration = Duration::from_millis(200);
+/// How long after the last word of traffic they are read: what was counted since is not told.
+const COUNTER_TIME: Duration = Duration::from_secs(2);
 /// How long the kernel may take to say which uplink there is.
 const SETTLING_LIMIT: Duration = Duration::from_secs(1);
 /// How long the kernel task may take to remove everything.
@@ -73,7 +75,10 @@ pub(crate) struct Driver {
     internet: Internet,
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
-    next_counters: Instant,
+    /// When to read the byte counters, and to try again what failed, if there is reason to.
+    next_counters: Option<Instant>,
+    /// Until when traffic is assumed to flow.
+    traffic_until: Instant,
     /// Whether the kernel may be told what everything but routes should be. After a predecessor
     /// it first has to say which uplink there is, or what belongs to it would go and come back.
     settled: bool,
@@ -204,7 +209,8 @@ impl Driver {
             internet: Internet::new(now),
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
-            next_counters: now + SETTLING_LIMIT + COUNTER_HASTE,
+            next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
+            traffic_until: now,
             settled: !warm,
             took_over: warm,
             configured: false,
@@ -269,11 +275,9 @@ impl Driver {
 
     /// When something is due without any input.
     fn deadline(&self) -> Instant {
-        let ledger = self.ledger.poll_timeout();
-        ledger.into_iter().fold(
-            self.router.poll_timeout().min(self.next_counters),
-            Instant::min,
-        )
+        let others = self.ledger.poll_timeout().into_iter();
+        let others = others.chain(self.next_counters);
+        others.fold(self.router.poll_timeout(), Instant::min)
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
@@ -283,14 +287,26 @@ impl Driver {
         if self.ledger.poll_timeout().is_some_and(|at| now >= at) {
             self.ledger.handle_timeout(now);
         }
-        if now + COUNTER_HASTE >= self.next_counters {
-            self.next_counters = now + COUNTER_INTERVAL;
+        if (self.next_counters).is_some_and(|at| now + COUNTER_HASTE >= at) {
+            let flows = now < self.traffic_until;
+            self.next_counters = flows.then_some(now + COUNTER_INTERVAL);
             self.store_paused = false;
             self.settle();
             self.count_gateways();
             self.kernel.request(KernelRequest::ReadCounters);
             self.offer_refused_routes();
         }
+    }
+
+    /// Traffic flows, so bytes are counted.
+    fn expect_traffic(&mut self, now: Instant) {
+        self.traffic_until = now + COUNTER_TIME;
+        self.try_again_soon(now);
+    }
+
+    /// Reads the counters, and tries again what failed, within [`COUNTER_INTERVAL`].
+    fn try_again_soon(&mut self, now: Instant) {
+        self.next_counters.get_or_insert(now + COUNTER_INTERVAL);
     }
 
     /// A daemon that took routes over and cannot go on leaves them as it found them.

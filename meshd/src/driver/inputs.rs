@@ -36,6 +36,7 @@ impl Driver {
                 }
             }
             KernelEvent::Carrying { neighbors } => {
+                self.expect_traffic(now);
                 for (ifindex, address) in neighbors {
                     self.router.handle_carrying(now, ifindex, address);
                 }
@@ -45,7 +46,7 @@ impl Driver {
                 self.router.handle_neighbor_failed(now, ifindex, address);
             }
             KernelEvent::Configured { warnings } => self.handle_configured(&warnings),
-            KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(&failed),
+            KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(now, &failed),
             KernelEvent::Counters(counters) => self.handle_counters(now, &counters),
             KernelEvent::RequestFailed { request, error } => {
                 self.handle_failed_request(&request, &error);
@@ -190,12 +191,15 @@ impl Driver {
     }
 
     /// Offers refused routes again if they are still wanted: the interface may be coming up.
-    fn handle_failed_routes(&mut self, failed: &[(RouteChange, KernelError)]) {
+    fn handle_failed_routes(&mut self, now: Instant, failed: &[(RouteChange, KernelError)]) {
         for (change, error) in failed {
             debug!(?change, %error, "route refused");
         }
         self.refused_routes
             .extend(failed.iter().map(|(change, _)| *change));
+        if !failed.is_empty() {
+            self.try_again_soon(now);
+        }
     }
 
     pub(super) fn offer_refused_routes(&mut self) {
@@ -216,10 +220,7 @@ impl Driver {
             return;
         }
         if let KernelError::TableMissing = error {
-            self.warn_once("the nftables table was removed by somebody else: putting it back");
-            self.configure_kernel();
-            self.counted_gateways.clear();
-            self.count_gateways();
+            // The port puts it back, and says so.
             return;
         }
         self.warn_once(&error.to_string());

@@ -119,7 +119,7 @@ impl Driver {
         {
             any = true;
             match output {
-                receipts::Output::Persist(record) => self.persist(record),
+                receipts::Output::Persist(record) => self.persist(now, record),
                 receipts::Output::Send { to, payload } => {
                     let to = NodeId::from_bytes(*to.as_bytes()).originator_id();
                     if !self.router.send_payload(now, to, RECEIPTS_CHANNEL, payload) {
@@ -134,12 +134,13 @@ impl Driver {
 
     /// Saves a record. If that fails, nothing that follows may be sent: the ledger is left alone
     /// until the next reading of counters, and then offers the record again.
-    fn persist(&mut self, record: Record) {
+    fn persist(&mut self, now: Instant, record: Record) {
         match self.store.append(&record) {
             Ok(()) => self.store_error = None,
             Err(error) => {
                 self.ledger.persist_failed(record);
                 self.store_paused = true;
+                self.try_again_soon(now);
                 let line = format!("receipts cannot be saved: {error}");
                 if self.store_error.as_ref() != Some(&line) {
                     error!("{line}");

@@ -99,19 +99,15 @@ impl Reader {
         self.last = None;
     }
 
-    /// Reads the counters, unless it is quiet: then they are what they were. Gives them with
-    /// neighbors by Ethernet address where packets are received, and whether they were read anew.
+    /// Reads the counters. Gives them with neighbors by Ethernet address where packets are
+    /// received, and whether they were read anew.
     ///
     /// # Errors
     /// [`KernelError::TableMissing`] when the table is not complete.
     pub(super) fn read(
         &mut self,
         nfnetlink: &mut Nfnetlink,
-        is_quiet: bool,
     ) -> Result<(Counters, bool), KernelError> {
-        if let Some((_, counters)) = self.last.as_ref().filter(|_| is_quiet) {
-            return Ok((counters.clone(), false));
-        }
         let last = self.last.take();
         // Rules count here after they have counted in a set, so what the sets lack of this is in
         // the next reading.

@@ -230,8 +230,9 @@ pub enum KernelEvent {
         /// All of them.
         routes: Vec<DefaultRoute>,
     },
-    /// Neighbors that packets were received from or sent to since the last such event, link-local
-    /// and multicast ones aside. Comes about every 500 ms while there are any.
+    /// Neighbors that packets were received from or sent to within the last second, link-local and
+    /// multicast ones aside. Comes when the first packet does, and about once a second for as long
+    /// as there are more.
     Carrying {
         /// Interface and link-local address of each.
         neighbors: Vec<(IfIndex, Ipv6Addr)>,
@@ -262,7 +263,7 @@ pub enum KernelEvent {
     RequestFailed {
         /// The request.
         request: KernelRequest,
-        /// Why. After [`KernelError::TableMissing`], `Configure` makes the table again.
+        /// Why. After [`KernelError::TableMissing`], the port makes the table again.
         error: KernelError,
     },
     /// The last event: [`KernelRequest::Shutdown`] is done.
@@ -294,7 +295,7 @@ pub enum Warning {
 /// socket or the driver drops the request channel; everything then stays as it is.
 ///
 /// # Errors
-/// When a netlink socket can't be opened.
+/// When a netlink socket can't be opened, or the kernel cannot tell of traffic.
 pub fn spawn(
     setup: Setup,
 ) -> io::Result<(mpsc::Sender<KernelRequest>, mpsc::Receiver<KernelEvent>)> {

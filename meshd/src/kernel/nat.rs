@@ -15,7 +15,7 @@
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink |
 //! | `count_in`, `count_on`, `count_out` | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
-//! | `traffic_in`, `traffic_out` | prerouting, postrouting, 300 | remembers which neighbors carry traffic |
+//! | `traffic_in`, `traffic_out` | prerouting, postrouting, 300 | tells of neighbors that carry traffic, once a second |
 //!
 //! Packets that come from or go to none of our interfaces pass untouched.
 
@@ -23,12 +23,11 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
 use ipnet::IpNet;
-use serde_json::{Value, json};
 
 use super::counters::{self, Flow};
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
-use super::{Base, LanMode, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, nft, traffic};
+use super::{Base, Lan, LanMode, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, nft, traffic};
 
 /// The name of the table, of family `inet`.
 pub(super) const TABLE: &str = "meshd";
@@ -39,10 +38,17 @@ const GATEWAYS: &str = "gateways";
 /// Neighbors per set: more than any radio can have.
 const NEIGHBOR_SET_SIZE: u32 = 4096;
 
-const AFTER_FILTERS: i32 = 250;
+/// Whom a packet comes from: an interface and an Ethernet address.
+const SENDER: &str = "iif . ether saddr";
 
-/// Where it disturbs nobody: nothing is decided by it.
-const LAST: i32 = 300;
+/// Whom an IPv6 packet is sent to: an interface and a link-local address.
+const RECEIVER: &str = "oif . rt ip6 nexthop";
+
+/// The end of a rule for packets that must not go on.
+const DROP: &str = "counter name dropped drop";
+
+/// The match for packets that belong to a connection that was let through.
+const IS_ANSWER: &str = "ct state established,related";
 
 /// Makes the table what `base` asks for. `gateways` replaces the addresses in the set, if given.
 ///
@@ -58,19 +64,15 @@ pub(super) async fn apply(
     let had_counters = Flow::ALL
         .iter()
         .any(|flow| found.contains_key(flow.set_name()));
-    let commands = table(setup, base, gateways, |set| found.contains_key(set));
-    let error = match nft::apply(&setup.nft, commands).await {
+    let table = table(setup, base, gateways);
+    let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
+    let error = match nft::apply(&setup.nft, &(begin + &table)).await {
         Err(error @ KernelError::NftRefused(_)) => error,
         result => return result.map(|()| None),
     };
     // What is there can't be changed to what is wanted: it is another version's table, or
     // somebody meddled with it.
-    let mut commands = vec![
-        add("table", json!({})),
-        json!({"delete": {"table": named(TABLE)}}),
-    ];
-    commands.extend(table(setup, base, gateways, |_| false));
-    nft::apply(&setup.nft, commands).await?;
+    nft::apply(&setup.nft, &(delete() + &table)).await?;
     Ok(had_counters.then_some(Warning::CountersReset(error)))
 }
 
@@ -79,498 +81,332 @@ pub(super) async fn set_gateways(
     setup: &Setup,
     gateways: &BTreeSet<Ipv6Addr>,
 ) -> Result<(), KernelError> {
-    nft::apply(&setup.nft, gateway_elements(gateways)).await
+    nft::apply(&setup.nft, &gateway_elements(gateways)).await
 }
 
 /// Removes the table, if it is there.
 pub(super) async fn remove(setup: &Setup) -> Result<(), KernelError> {
-    let commands = vec![
-        add("table", json!({})),
-        json!({"delete": {"table": named(TABLE)}}),
-    ];
-    nft::apply(&setup.nft, commands).await
+    nft::apply(&setup.nft, &delete()).await
 }
 
-fn table(
-    setup: &Setup,
-    base: &Base,
-    gateways: Option<&BTreeSet<Ipv6Addr>>,
-    has_set: impl Fn(&str) -> bool,
-) -> Vec<Value> {
-    let interfaces = Interfaces::new(base);
-    let mut commands = vec![
-        add("table", json!({})),
-        json!({"flush": {"table": named(TABLE)}}),
-        add("counter", json!({"name": "dropped"})),
-        add("counter", json!({"name": counters::COUNTER})),
-        add("counter", json!({"name": traffic::COUNTER})),
-        add("set", json!({"name": GATEWAYS, "type": "ipv6_addr"})),
-    ];
-    // nft adds the flag `dynamic` to sets in JSON by itself, but only where the rule that fills
-    // them is in the same transaction, and a set that is there can't be added without it.
-    commands.extend(
-        Flow::ALL
-            .into_iter()
-            .filter(|flow| !has_set(flow.set_name()))
-            .map(counter_set),
-    );
-    let traffic_sets = [(traffic::RECEIVED, MAC), (traffic::SENT, ADDRESS)];
-    let missing = traffic_sets.into_iter().filter(|(set, _)| !has_set(set));
-    commands.extend(missing.map(|(set, address)| traffic_set(set, address)));
-    commands.extend(gateways.into_iter().flat_map(gateway_elements));
-    commands.extend(untracked(setup, &interfaces));
-    commands.extend(clamp());
-    commands.extend(input(setup, &interfaces));
-    commands.extend(forward(setup, base, &interfaces));
-    commands.extend(translate(setup, base, &interfaces));
-    commands.extend(count(&interfaces));
-    commands.extend(remember_traffic(&interfaces));
-    commands
+fn delete() -> String {
+    format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
 }
 
-/// How nftables calls Ethernet addresses.
-const MAC: &str = "ether_addr";
-
-/// How nftables calls IPv6 addresses.
-const ADDRESS: &str = "ipv6_addr";
-
-fn traffic_set(name: &str, address: &str) -> Value {
-    add(
-        "set",
-        json!({
-            "name": name,
-            "type": ["iface_index", address],
-            "size": NEIGHBOR_SET_SIZE,
-            "flags": ["timeout"],
-            "timeout": traffic::MEMORY_SECONDS,
-        }),
-    )
-}
-
-fn counter_set(flow: Flow) -> Value {
-    let address = if flow.is_received() { MAC } else { ADDRESS };
-    add(
-        "set",
-        json!({
-            "name": flow.set_name(),
-            "type": ["iface_index", address],
-            "size": NEIGHBOR_SET_SIZE,
-            "stmt": [{"counter": null}],
-        }),
-    )
-}
-
-fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> Vec<Value> {
-    let flush = json!({"flush": {"set": {"family": "inet", "table": TABLE, "name": GATEWAYS}}});
-    let elements = add("element", json!({"name": GATEWAYS, "elem": gateways}));
+fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> String {
+    let set = format!("inet {TABLE} {GATEWAYS}");
+    let flush = format!("flush set {set}\n");
     if gateways.is_empty() {
-        vec![flush]
-    } else {
-        vec![flush, elements]
+        return flush;
     }
+    let addresses: Vec<String> = gateways.iter().map(Ipv6Addr::to_string).collect();
+    format!("{flush}add element {set} {{ {} }}\n", addresses.join(", "))
 }
 
-/// Our interfaces by what they are for.
-struct Interfaces<'a> {
-    mesh: Vec<&'a str>,
+/// The whole table, as nft(8) reads it.
+fn table(setup: &Setup, base: &Base, gateways: Option<&BTreeSet<Ipv6Addr>>) -> String {
+    let names = Names::new(base);
+    let chains = [
+        untracked(setup, &names),
+        clamp(),
+        input(setup, &names),
+        forward(setup, base, &names),
+        translate(setup, base, &names),
+        count(&names),
+        tell_traffic(&names),
+    ];
+    let sets = sets();
+    let rules = chains.concat();
+    let gateways = gateways.map(gateway_elements).unwrap_or_default();
+    format!("table inet {TABLE} {{\n{sets}{rules}}}\n{gateways}")
+}
+
+fn sets() -> String {
+    let counting = Flow::ALL.map(|flow| {
+        let address = match flow.is_received() {
+            true => "ether_addr",
+            false => "ipv6_addr",
+        };
+        let spec = "flags dynamic; counter;";
+        neighbor_set(flow.set_name(), address, spec)
+    });
+    let seconds = traffic::MEMORY.as_secs();
+    let traffic = [
+        (traffic::RECEIVED, "ether_addr"),
+        (traffic::SENT, "ipv6_addr"),
+    ];
+    let traffic = traffic.map(|(name, address)| {
+        let spec = format!("flags dynamic,timeout; timeout {seconds}s;");
+        neighbor_set(name, address, &spec)
+    });
+    format!(
+        "counter dropped {{ }}\ncounter {} {{ }}\nset {GATEWAYS} {{ type ipv6_addr; }}\n{}{}",
+        counters::COUNTER,
+        counting.concat(),
+        traffic.concat(),
+    )
+}
+
+fn neighbor_set(name: &str, address: &str, spec: &str) -> String {
+    format!("set {name} {{ type iface_index . {address}; size {NEIGHBOR_SET_SIZE}; {spec} }}\n")
+}
+
+/// Our interfaces by what they are for, as sets of names. By name: an interface may come later, or
+/// come again with another index.
+struct Names {
+    mesh: String,
     /// The mesh interfaces and the tunnel: where local networks are translated.
-    mesh_and_tunnel: Vec<&'a str>,
-    lan: Vec<&'a str>,
-    uplink: Option<&'a str>,
+    mesh_and_tunnel: String,
+    /// `None` if there is no local network.
+    lan: Option<String>,
+    uplink: Option<String>,
+    /// All of them but the uplink.
+    inside: String,
 }
 
-impl<'a> Interfaces<'a> {
-    fn new(base: &'a Base) -> Self {
+impl Names {
+    fn new(base: &Base) -> Self {
         let mesh: Vec<&str> = base.mesh.iter().map(String::as_str).collect();
+        let lan: Vec<&str> = base.lan.iter().map(|lan| lan.interface.as_str()).collect();
+        let mesh_and_tunnel = [mesh.as_slice(), &[TUNNEL_DEVICE]].concat();
         Self {
-            mesh_and_tunnel: mesh.iter().copied().chain([TUNNEL_DEVICE]).collect(),
-            mesh,
-            lan: base.lan.iter().map(|lan| lan.interface.as_str()).collect(),
-            uplink: base.uplink.as_deref(),
+            inside: set_of(&[mesh_and_tunnel.as_slice(), &lan].concat()),
+            mesh_and_tunnel: set_of(&mesh_and_tunnel),
+            mesh: set_of(&mesh),
+            lan: (!lan.is_empty()).then(|| set_of(&lan)),
+            uplink: base.uplink.as_deref().map(|uplink| set_of(&[uplink])),
         }
     }
 }
 
-fn untracked(setup: &Setup, interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let tunnel_packet = |interface: Value| {
-        let prefix = IpNet::V6(setup.mesh_prefix);
-        vec![
-            interface,
-            within("saddr", prefix),
-            within("daddr", prefix),
-            to_tunnel_port(),
-        ]
-    };
-    vec![
-        base_chain("untracked_in", "filter", "prerouting", -300),
-        rule(
-            "untracked_in",
-            tunnel_packet(from(&interfaces.mesh)),
-            json!({"notrack": null}),
-        ),
-        base_chain("untracked_out", "filter", "output", -300),
-        rule(
-            "untracked_out",
-            tunnel_packet(to(&interfaces.mesh)),
-            json!({"notrack": null}),
-        ),
-    ]
+fn set_of(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    format!("{{ {} }}", quoted.join(", "))
 }
 
-fn clamp() -> Vec<Value> {
-    let syn = json!({"match": {
-        "op": "==",
-        "left": {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["syn", "rst"]]},
-        "right": "syn",
-    }});
+/// A chain at a hook of the kernel's.
+fn base_chain(name: &str, kind: &str, hook: &str, priority: i32, rules: &[String]) -> String {
+    let hook = format!("type {kind} hook {hook} priority {priority}; policy accept;");
+    chain(name, &[&[hook], rules].concat())
+}
+
+fn chain(name: &str, rules: &[String]) -> String {
+    format!("chain {name} {{\n{}\n}}\n", rules.join("\n"))
+}
+
+fn untracked(setup: &Setup, names: &Names) -> String {
+    let (mesh, prefix) = (&names.mesh, setup.mesh_prefix.trunc());
+    let packets = format!("ip6 saddr {prefix} ip6 daddr {prefix} udp dport {TUNNEL_PORT}");
+    let coming = format!("iifname {mesh} {packets} notrack");
+    let going = format!("oifname {mesh} {packets} notrack");
+    base_chain("untracked_in", "filter", "prerouting", -300, &[coming])
+        + &base_chain("untracked_out", "filter", "output", -300, &[going])
+}
+
+fn clamp() -> String {
     // The kernel looks at the way back too, and never raises the value (net/netfilter/nft_rt.c,
     // nft_exthdr.c).
-    let clamp = json!({"mangle": {
-        "key": {"tcp option": {"name": "maxseg", "field": "size"}},
-        "value": {"rt": {"key": "mtu"}},
-    }});
-    vec![
-        base_chain("clamp", "filter", "forward", -150),
-        rule(
-            "clamp",
-            vec![from(&[TUNNEL_DEVICE]), syn.clone()],
-            clamp.clone(),
-        ),
-        rule("clamp", vec![to(&[TUNNEL_DEVICE]), syn], clamp),
-    ]
+    let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
+    let coming = format!("iifname \"{TUNNEL_DEVICE}\" {clamp}");
+    let going = format!("oifname \"{TUNNEL_DEVICE}\" {clamp}");
+    base_chain("clamp", "filter", "forward", -150, &[coming, going])
 }
 
 /// Whatever is sent to the tunnel's port ends in our device, which believes everything.
-fn input(setup: &Setup, interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let from_the_mesh = vec![
-        to_tunnel_port(),
-        from(&interfaces.mesh),
-        within("saddr", IpNet::V6(setup.mesh_prefix)),
-        within(
-            "daddr",
-            IpNet::from(std::net::IpAddr::V6(setup.mesh_ipv6())),
-        ),
+fn input(setup: &Setup, names: &Names) -> String {
+    let (mesh, prefix, own) = (&names.mesh, setup.mesh_prefix, setup.mesh_ipv6());
+    let to_the_tunnel = format!("udp dport {TUNNEL_PORT}");
+    let from_the_mesh = format!("iifname {mesh} ip6 saddr {prefix} ip6 daddr {own}");
+    let rules = [
+        format!("{to_the_tunnel} {from_the_mesh} accept"),
+        format!("{to_the_tunnel} {DROP}"),
     ];
-    vec![
-        base_chain("input", "filter", "input", 0),
-        rule("input", from_the_mesh, accept()),
-        dropped("input", vec![to_tunnel_port()]),
-    ]
+    base_chain("input", "filter", "input", 0, &rules)
 }
 
-fn forward(setup: &Setup, base: &Base, interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let mut commands = vec![base_chain("forward", "filter", "forward", 0)];
-    for chain in ["from_mesh", "from_tunnel", "from_lan", "from_uplink"] {
-        commands.push(add("chain", json!({"name": chain})));
-    }
-    let uplink: Vec<&str> = interfaces.uplink.into_iter().collect();
-    let tunnel = vec![TUNNEL_DEVICE];
-    for (names, chain) in [
-        (&interfaces.mesh, "from_mesh"),
-        (&tunnel, "from_tunnel"),
-        (&interfaces.lan, "from_lan"),
-        (&uplink, "from_uplink"),
-    ] {
-        if !names.is_empty() {
-            commands.push(rule(
-                "forward",
-                vec![from(names)],
-                json!({"goto": {"target": chain}}),
-            ));
-        }
-    }
-    // Only our own local networks may use the mesh.
-    commands.push(dropped("forward", vec![to(&interfaces.mesh_and_tunnel)]));
-    commands.extend(from_mesh(base, interfaces));
-    commands.extend(from_tunnel(interfaces));
-    // A local host must not speak to other nodes' tunnels: it would appear there as this node.
-    let into_a_tunnel = vec![
-        within("daddr", IpNet::V6(setup.mesh_prefix)),
-        to_tunnel_port(),
+fn forward(setup: &Setup, base: &Base, names: &Names) -> String {
+    let sources = [
+        (Some(&names.mesh), "from_mesh"),
+        (Some(&set_of(&[TUNNEL_DEVICE])), "from_tunnel"),
+        (names.lan.as_ref(), "from_lan"),
+        (names.uplink.as_ref(), "from_uplink"),
     ];
-    commands.push(dropped("from_lan", into_a_tunnel));
-    commands.extend(from_uplink(interfaces));
-    commands
-}
-
-fn from_mesh(base: &Base, interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let mut commands = vec![rule("from_mesh", vec![to(&interfaces.mesh)], accept())];
-    commands.extend(answers_to_lan("from_mesh", interfaces));
-    for lan in &base.lan {
-        let LanMode::Routed { prefixes } = &lan.mode else {
-            continue;
-        };
-        for &prefix in prefixes {
-            let matches = vec![to(&[&lan.interface]), within("daddr", prefix)];
-            commands.push(rule("from_mesh", matches, accept()));
-        }
-    }
-    commands.push(dropped("from_mesh", vec![]));
-    commands
-}
-
-fn from_tunnel(interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let uplink = interfaces
-        .uplink
-        .map(|uplink| rule("from_tunnel", vec![to(&[uplink])], accept()));
-    uplink
+    let jumps = sources
         .into_iter()
-        .chain(answers_to_lan("from_tunnel", interfaces))
-        .chain([dropped("from_tunnel", vec![])])
-        .collect()
-}
-
-fn answers_to_lan(chain: &str, interfaces: &Interfaces<'_>) -> Option<Value> {
-    let lan = &interfaces.lan;
-    (!lan.is_empty()).then(|| rule(chain, vec![to(lan), is_answer()], accept()))
-}
-
-fn from_uplink(interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let mut ours = interfaces.mesh_and_tunnel.clone();
-    ours.extend(&interfaces.lan);
-    let redirected = compare("in", json!({"ct": {"key": "status"}}), json!("dnat"));
-    vec![
-        rule("from_uplink", vec![is_answer()], accept()),
-        rule("from_uplink", vec![redirected], accept()),
-        dropped("from_uplink", vec![to(&ours)]),
-    ]
-}
-
-fn translate(setup: &Setup, base: &Base, interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let mut commands = vec![base_chain("translate", "nat", "postrouting", 100)];
-    for lan in &base.lan {
-        let prefixes = match &lan.mode {
-            LanMode::Masquerade => &[],
-            LanMode::Routed { prefixes } => prefixes.as_slice(),
-        };
-        let into_the_mesh = [from(&[&lan.interface]), to(&interfaces.mesh_and_tunnel)];
-        let is_v4 = |prefix: &IpNet| matches!(prefix, IpNet::V4(_));
-        let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = prefixes.iter().copied().partition(is_v4);
-        // Mesh interfaces have no IPv4 address, and only link-local ones of IPv6: the address
-        // must be given.
-        for (prefixes, family, address) in [
-            (v4, "ip", base.mesh_ipv4.to_string()),
-            (v6, "ip6", setup.mesh_ipv6().to_string()),
-        ] {
-            let own = prefixes.iter().map(|&prefix| outside("saddr", prefix));
-            let matches = into_the_mesh.iter().cloned().chain(own).collect();
-            let translate = json!({"snat": {"family": family, "addr": address}});
-            commands.push(rule("translate", matches, translate));
-        }
-    }
-    commands.extend(
-        interfaces
-            .uplink
-            .into_iter()
-            .flat_map(|uplink| to_uplink(uplink, interfaces)),
+        .filter_map(|(from, chain)| Some(format!("iifname {} goto {chain}", from?)));
+    // Only our own local networks may use the mesh.
+    let others = format!("oifname {} {DROP}", names.mesh_and_tunnel);
+    let rules: Vec<String> = jumps.chain([others]).collect();
+    // A local host must not speak to other nodes' tunnels: it would appear there as this node.
+    let into_a_tunnel = format!(
+        "ip6 daddr {} udp dport {TUNNEL_PORT} {DROP}",
+        setup.mesh_prefix
     );
-    commands
+    [
+        base_chain("forward", "filter", "forward", 0, &rules),
+        from_mesh(base, names),
+        from_tunnel(names),
+        chain("from_lan", &[into_a_tunnel]),
+        from_uplink(names),
+    ]
+    .concat()
 }
 
-fn to_uplink(uplink: &str, interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let masquerade = || json!({"masquerade": null});
-    let from_tunnel = vec![from(&[TUNNEL_DEVICE]), to(&[uplink])];
-    let mut commands = vec![rule("translate", from_tunnel, masquerade())];
-    if !interfaces.lan.is_empty() {
-        let ipv4 = compare("==", json!({"meta": {"key": "nfproto"}}), json!("ipv4"));
-        // Local networks with global addresses keep them: they are reached directly (RFC 4193
-        // has the range of those that are not).
-        let unique_local = compare(
-            "==",
-            json!({"payload": {"protocol": "ip6", "field": "saddr"}}),
-            json!({"prefix": {"addr": "fc00::", "len": 7}}),
-        );
-        for source in [ipv4, unique_local] {
-            let matches = vec![from(&interfaces.lan), to(&[uplink]), source];
-            commands.push(rule("translate", matches, masquerade()));
-        }
+fn from_mesh(base: &Base, names: &Names) -> String {
+    let mut rules = vec![format!("oifname {} accept", names.mesh)];
+    rules.extend(answers_to_lan(names));
+    for lan in &base.lan {
+        let to = format!("oifname \"{}\"", lan.interface);
+        let routed = routed_prefixes(lan).iter();
+        rules.extend(routed.map(|it| format!("{to} {} daddr {} accept", family(it), it.trunc())));
     }
-    commands
+    rules.push(DROP.to_owned());
+    chain("from_mesh", &rules)
+}
+
+fn from_tunnel(names: &Names) -> String {
+    let to_uplink = names.uplink.as_ref();
+    let mut rules: Vec<String> = to_uplink
+        .map(|uplink| format!("oifname {uplink} accept"))
+        .into_iter()
+        .chain(answers_to_lan(names))
+        .collect();
+    rules.push(DROP.to_owned());
+    chain("from_tunnel", &rules)
+}
+
+fn answers_to_lan(names: &Names) -> Option<String> {
+    let lan = names.lan.as_ref()?;
+    Some(format!("oifname {lan} {IS_ANSWER} accept"))
+}
+
+fn from_uplink(names: &Names) -> String {
+    let rules = [
+        format!("{IS_ANSWER} accept"),
+        "ct status dnat accept".to_owned(),
+        format!("oifname {} {DROP}", names.inside),
+    ];
+    chain("from_uplink", &rules)
+}
+
+fn translate(setup: &Setup, base: &Base, names: &Names) -> String {
+    let into_the_mesh = |lan| lan_to_mesh(setup, base, names, lan);
+    let mut rules: Vec<String> = base.lan.iter().flat_map(into_the_mesh).collect();
+    rules.extend(to_uplink(names));
+    base_chain("translate", "nat", "postrouting", 100, &rules)
+}
+
+/// What does not keep its own address gets one of ours. Mesh interfaces have no IPv4 address, and
+/// only link-local ones of IPv6, so it must be given.
+fn lan_to_mesh(setup: &Setup, base: &Base, names: &Names, lan: &Lan) -> [String; 2] {
+    let (from, to) = (&lan.interface, &names.mesh_and_tunnel);
+    let ours = [
+        ("ip", base.mesh_ipv4.to_string()),
+        ("ip6", setup.mesh_ipv6().to_string()),
+    ];
+    ours.map(|(of, address)| {
+        let kept = routed_prefixes(lan).iter().filter(|it| family(it) == of);
+        let others: String = kept
+            .map(|it| format!("{of} saddr != {} ", it.trunc()))
+            .collect();
+        format!("iifname \"{from}\" oifname {to} {others}snat {of} to {address}")
+    })
+}
+
+fn to_uplink(names: &Names) -> Vec<String> {
+    let Some(uplink) = &names.uplink else {
+        return Vec::new();
+    };
+    let mut rules = vec![format!(
+        "iifname \"{TUNNEL_DEVICE}\" oifname {uplink} masquerade"
+    )];
+    // Local networks with global addresses keep them: they are reached directly (RFC 4193 has the
+    // range of those that are not).
+    if let Some(lan) = &names.lan {
+        let private = ["meta nfproto ipv4", "ip6 saddr fc00::/7"];
+        rules.extend(private.map(|it| format!("iifname {lan} oifname {uplink} {it} masquerade")));
+    }
+    rules
 }
 
 /// Counts tunnel packets to (`up`) and from (`down`) gateways, where they come from a neighbor
 /// and where they are sent to one: at both ends of a hop the same packets.
-fn count(interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let mut commands = vec![
-        add("chain", json!({"name": "count_received"})),
-        add("chain", json!({"name": "count_sent"})),
-        base_chain("count_in", "filter", "input", AFTER_FILTERS),
-        base_chain("count_on", "filter", "forward", AFTER_FILTERS),
-        base_chain("count_out", "filter", "output", AFTER_FILTERS),
-    ];
-    let received = || vec![from(&interfaces.mesh), to_tunnel_port()];
-    let sent = || vec![to(&interfaces.mesh), to_tunnel_port()];
-    let jump = |chain: &str| json!({"jump": {"target": chain}});
-    commands.push(rule("count_in", received(), jump("count_received")));
-    commands.push(rule("count_on", received(), jump("count_received")));
-    commands.push(rule("count_on", sent(), jump("count_sent")));
-    commands.push(rule("count_out", sent(), jump("count_sent")));
+fn count(names: &Names) -> String {
+    let coming = format!(
+        "iifname {} udp dport {TUNNEL_PORT} jump count_received",
+        names.mesh
+    );
+    let going = format!(
+        "oifname {} udp dport {TUNNEL_PORT} jump count_sent",
+        names.mesh
+    );
+    /// After all filters.
+    const PRIORITY: i32 = 250;
+    let both = [coming.clone(), going.clone()];
+    let (mut received, mut sent) = (Vec::new(), Vec::new());
     for flow in Flow::ALL {
-        let (chain, key) = if flow.is_received() {
-            ("count_received", sender())
-        } else {
-            ("count_sent", receiver())
+        let (rules, key) = match flow.is_received() {
+            true => (&mut received, SENDER),
+            false => (&mut sent, RECEIVER),
         };
         let field = if flow.is_up() { "daddr" } else { "saddr" };
-        let gateway = compare(
-            "==",
-            json!({"payload": {"protocol": "ip6", "field": field}}),
-            json!(format!("@{GATEWAYS}")),
-        );
-        let set = format!("@{}", flow.set_name());
-        let count = json!({"set": {"op": "add", "elem": {"concat": key}, "set": set}});
-        let total = json!({"counter": counters::COUNTER});
-        commands.push(rule(chain, vec![gateway.clone(), count], total));
+        let gateway = format!("ip6 {field} @{GATEWAYS}");
+        let (set, total) = (flow.set_name(), counters::COUNTER);
+        rules.push(format!(
+            "{gateway} add @{set} {{ {key} }} counter name {total}"
+        ));
         if flow.is_up() {
             // Between two gateways it is up at both ends, and nowhere both.
-            commands.push(rule(chain, vec![gateway], json!({"return": null})));
+            rules.push(format!("{gateway} return"));
         }
     }
-    commands
+    [
+        chain("count_received", &received),
+        chain("count_sent", &sent),
+        base_chain("count_in", "filter", "input", PRIORITY, &[coming]),
+        base_chain("count_on", "filter", "forward", PRIORITY, &both),
+        base_chain("count_out", "filter", "output", PRIORITY, &[going]),
+    ]
+    .concat()
 }
 
-/// Remembers whom packets come from and go to, but for what neighbors say to each other: the
-/// routing protocol, neighbor discovery.
-fn remember_traffic(interfaces: &Interfaces<'_>) -> Vec<Value> {
-    let address = |field: &str, prefix: Value| {
-        let field = json!({"payload": {"protocol": "ip6", "field": field}});
-        compare("==", field, json!({"prefix": prefix}))
+/// Tells whom packets come from and go to, but for what neighbors say to each other: the routing
+/// protocol, neighbor discovery. Once for each neighbor, until its set has forgotten it.
+fn tell_traffic(names: &Names) -> String {
+    /// Where it disturbs nobody: nothing is decided by it.
+    const PRIORITY: i32 = 300;
+    let rules = |at: &str, key: &str, set: &str| {
+        [
+            format!("{at} ip6 saddr fe80::/10 return"),
+            format!("{at} ip6 daddr ff00::/8 return"),
+            format!(
+                "{at} {key} != @{set} add @{set} {{ {key} }} log group {} queue-threshold 1",
+                traffic::GROUP
+            ),
+        ]
     };
-    let among_neighbors = [
-        address("saddr", json!({"addr": "fe80::", "len": 10})),
-        address("daddr", json!({"addr": "ff00::", "len": 8})),
-    ];
-    let mut commands = Vec::new();
-    for (chain, hook, at_mesh, key, set) in [
-        (
-            "traffic_in",
-            "prerouting",
-            from(&interfaces.mesh),
-            sender(),
-            traffic::RECEIVED,
-        ),
-        (
-            "traffic_out",
-            "postrouting",
-            to(&interfaces.mesh),
-            receiver(),
-            traffic::SENT,
-        ),
-    ] {
-        commands.push(base_chain(chain, "filter", hook, LAST));
-        for among_neighbors in &among_neighbors {
-            let matches = vec![at_mesh.clone(), among_neighbors.clone()];
-            commands.push(rule(chain, matches, json!({"return": null})));
-        }
-        let set = format!("@{set}");
-        let remember = json!({"set": {"op": "update", "elem": {"concat": key}, "set": set}});
-        let counted = json!({"counter": traffic::COUNTER});
-        commands.push(rule(chain, vec![at_mesh, remember], counted));
+    let coming = rules(
+        &format!("iifname {}", names.mesh),
+        SENDER,
+        traffic::RECEIVED,
+    );
+    let going = rules(&format!("oifname {}", names.mesh), RECEIVER, traffic::SENT);
+    base_chain("traffic_in", "filter", "prerouting", PRIORITY, &coming)
+        + &base_chain("traffic_out", "filter", "postrouting", PRIORITY, &going)
+}
+
+/// The prefixes of a local network whose hosts keep their addresses in the mesh.
+fn routed_prefixes(lan: &Lan) -> &[IpNet] {
+    match &lan.mode {
+        LanMode::Masquerade => &[],
+        LanMode::Routed { prefixes } => prefixes,
     }
-    commands
 }
 
-// What the rules are made of.
-
-/// Whom a packet comes from: an interface and an Ethernet address.
-fn sender() -> Value {
-    let source = json!({"payload": {"protocol": "ether", "field": "saddr"}});
-    json!([{"meta": {"key": "iif"}}, source])
-}
-
-/// Whom an IPv6 packet is sent to: an interface and a link-local address.
-fn receiver() -> Value {
-    let next_hop = json!({"rt": {"key": "nexthop", "family": "ip6"}});
-    json!([{"meta": {"key": "oif"}}, next_hop])
-}
-
-fn add(kind: &str, mut object: Value) -> Value {
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert("family".to_owned(), json!("inet"));
-        let table = if kind == "table" { "name" } else { "table" };
-        fields.insert(table.to_owned(), json!(TABLE));
-    }
-    json!({"add": {kind: object}})
-}
-
-fn named(name: &str) -> Value {
-    json!({"family": "inet", "name": name})
-}
-
-fn base_chain(name: &str, kind: &str, hook: &str, priority: i32) -> Value {
-    add(
-        "chain",
-        json!({"name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}),
-    )
-}
-
-fn rule(chain: &str, mut matches: Vec<Value>, verdict: Value) -> Value {
-    matches.push(verdict);
-    add("rule", json!({"chain": chain, "expr": matches}))
-}
-
-fn dropped(chain: &str, mut matches: Vec<Value>) -> Value {
-    matches.push(json!({"counter": "dropped"}));
-    rule(chain, matches, json!({"drop": null}))
-}
-
-fn accept() -> Value {
-    json!({"accept": null})
-}
-
-fn compare(op: &str, left: Value, right: Value) -> Value {
-    json!({"match": {"op": op, "left": left, "right": right}})
-}
-
-/// Packets that came in at one of these interfaces. By name: an interface may come later, or
-/// come again with another index.
-fn from(interfaces: &[&str]) -> Value {
-    compare(
-        "==",
-        json!({"meta": {"key": "iifname"}}),
-        json!({"set": interfaces}),
-    )
-}
-
-/// Packets that go out at one of these interfaces.
-fn to(interfaces: &[&str]) -> Value {
-    compare(
-        "==",
-        json!({"meta": {"key": "oifname"}}),
-        json!({"set": interfaces}),
-    )
-}
-
-fn to_tunnel_port() -> Value {
-    let port = json!({"payload": {"protocol": "udp", "field": "dport"}});
-    compare("==", port, json!(TUNNEL_PORT))
-}
-
-fn is_answer() -> Value {
-    compare(
-        "in",
-        json!({"ct": {"key": "state"}}),
-        json!(["established", "related"]),
-    )
-}
-
-fn within(field: &str, prefix: IpNet) -> Value {
-    address("==", field, prefix)
-}
-
-fn outside(field: &str, prefix: IpNet) -> Value {
-    address("!=", field, prefix)
-}
-
-fn address(op: &str, field: &str, prefix: IpNet) -> Value {
-    let protocol = match prefix {
+/// How nftables calls the family of a prefix.
+const fn family(prefix: &IpNet) -> &'static str {
+    match prefix {
         IpNet::V4(_) => "ip",
         IpNet::V6(_) => "ip6",
-    };
-    let network = json!({"prefix": {"addr": prefix.network(), "len": prefix.prefix_len()}});
-    compare(
-        op,
-        json!({"payload": {"protocol": protocol, "field": field}}),
-        network,
-    )
+    }
 }

@@ -12,6 +12,7 @@ use super::raw::{Attributes, Payload, Socket, or_missing, push, push_string};
 
 // `enum nf_tables_msg_types`, with the number of the subsystem in the high byte.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_DELTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 2;
 const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
 const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
 const NFT_MSG_GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
@@ -29,7 +30,6 @@ const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_KEY: u16 = 1;
-const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
 const NFTA_SET_ELEM_EXPR: u16 = 7;
 const NFTA_SET_ELEM_EXPRESSIONS: u16 = 11;
 const NFTA_DATA_VALUE: u16 = 1;
@@ -60,8 +60,16 @@ pub(super) struct Element {
     pub(super) address: [u8; 16],
     /// What its counter counted, if it has one.
     pub(super) counted: Option<Counted>,
-    /// When it will be removed, in milliseconds, if it will.
-    pub(super) expires_in_ms: Option<u64>,
+}
+
+/// The multicast group that is told of changes to tables (`NFNLGRP_NFTABLES`,
+/// linux/netfilter/nfnetlink.h), as a bit.
+pub(super) const CHANGES: u32 = 1 << 6;
+
+/// Whether a message says that our table was removed.
+pub(super) fn removes_table(kind: u16, payload: &[u8]) -> bool {
+    let name = attributes(payload).string(NFTA_TABLE_NAME);
+    kind == NFT_MSG_DELTABLE && name == Some(nat::TABLE)
 }
 
 /// A socket of the nfnetlink family.
@@ -167,7 +175,6 @@ fn element(element: Attributes<'_>) -> Option<Element> {
         ifindex: IfIndex(u32::from_ne_bytes(*ifindex)),
         address,
         counted: counter_of(element),
-        expires_in_ms: element.big_endian(NFTA_SET_ELEM_EXPIRATION),
     })
 }
 

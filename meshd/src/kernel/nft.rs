@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -17,11 +16,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Where `nft` is when `PATH` does not lead to it, as is usual for daemons.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/bin"];
 
-/// Applies commands in one transaction: all of them, or none.
-pub(super) async fn apply(program: &Path, commands: Vec<Value>) -> Result<(), KernelError> {
-    // Written from what is there: `json!` would copy it first.
-    let input = format!(r#"{{"nftables":{}}}"#, Value::Array(commands));
-    let output = match tokio::time::timeout(TIME_LIMIT, run_any(program, &input)).await {
+/// Applies commands, as nft(8) reads them, in one transaction: all of them, or none.
+pub(super) async fn apply(program: &Path, commands: &str) -> Result<(), KernelError> {
+    let output = match tokio::time::timeout(TIME_LIMIT, run_any(program, commands)).await {
         Ok(output) => output?,
         Err(_) => return Err(KernelError::NftTimeout(TIME_LIMIT)),
     };
@@ -57,7 +54,7 @@ fn candidates(program: &Path) -> Vec<PathBuf> {
 
 async fn run(program: &Path, input: &str) -> io::Result<Output> {
     let mut child = Command::new(program)
-        .args(["-j", "-f", "-"])
+        .args(["-f", "-"])
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

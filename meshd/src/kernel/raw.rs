@@ -2,7 +2,7 @@
 //!
 //! The kernel answers these on the spot, within microseconds for each object, so they are made
 //! without giving way to other tasks. Sockets stay open and have one buffer each: some are asked
-//! twice a second for as long as the daemon runs.
+//! twice a second while traffic flows.
 
 use std::io::{self, Cursor};
 
@@ -15,8 +15,10 @@ use neli::socket::NlSocket;
 use neli::types::Buffer;
 use neli::utils::Groups;
 use nix::errno::Errno;
+use tokio::io::unix::AsyncFd;
 
 use super::netlink::KernelError;
+use crate::watch;
 
 /// The kernel makes no part of a dump larger than this (`netlink_dump` in
 /// net/netlink/af_netlink.c).
@@ -39,12 +41,27 @@ pub(super) struct Socket {
 impl Socket {
     /// Opens a socket in the network namespace of the calling thread.
     pub(super) fn open(family: NlFamily) -> io::Result<Self> {
-        let socket = NlSocket::connect(family, None, Groups::empty())?;
+        Self::open_for(family, Groups::empty())
+    }
+
+    /// The same, for a socket that is also told what goes to `groups`.
+    pub(super) fn open_for(family: NlFamily, groups: Groups) -> io::Result<Self> {
+        let socket = NlSocket::connect(family, None, groups)?;
         socket.block()?;
         Ok(Self {
             socket,
             buffer: vec![0; BUFFER_BYTES],
             sequence: 0,
+        })
+    }
+
+    /// From now on it only tells what happens. Must be called within a tokio runtime.
+    pub(super) fn into_events(self) -> io::Result<EventSocket> {
+        self.socket.nonblock()?;
+        let Self { socket, buffer, .. } = self;
+        Ok(EventSocket {
+            socket: watch::for_input(socket)?,
+            buffer,
         })
     }
 
@@ -152,6 +169,38 @@ impl Socket {
                 }
                 messages.extend(payload(&message));
             }
+        }
+    }
+}
+
+/// A socket that tells of what happens without being asked.
+pub(super) struct EventSocket {
+    socket: AsyncFd<NlSocket>,
+    buffer: Vec<u8>,
+}
+
+impl EventSocket {
+    /// Waits for the next messages: their types and payloads. What cannot be parsed is left out.
+    ///
+    /// # Errors
+    /// `ENOBUFS` when messages were lost; others the kernel has no reason for.
+    pub(super) async fn receive(&mut self) -> io::Result<Vec<(u16, Payload)>> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let buffer = &mut self.buffer;
+            let Ok(received) = ready.try_io(|it| it.get_ref().recv(buffer, Msg::empty())) else {
+                continue;
+            };
+            let (length, _) = received?;
+            let bytes = self.buffer.get(..length).unwrap_or_default();
+            let mut cursor = Cursor::new(bytes);
+            let mut messages = Vec::new();
+            while cursor.position() < length as u64
+                && let Ok(message) = Nlmsghdr::<u16, Buffer>::from_bytes(&mut cursor)
+            {
+                messages.extend(payload(&message).map(|payload| (*message.nl_type(), payload)));
+            }
+            return Ok(messages);
         }
     }
 }

@@ -18,7 +18,7 @@ use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
-use super::traffic::{self, Traffic};
+use super::traffic::{News, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, Setup, TUNNEL_DEVICE, Warning, address, counters, link, nat,
     netlink, route, rule, sysctl, tunnel,
@@ -47,8 +47,10 @@ pub(super) struct Task {
     alarm: Alarm,
     counters: counters::Reader,
     traffic: Traffic,
-    /// When to look which neighbors carry traffic: from when there is a table that knows.
+    /// When to look which neighbors carry traffic, if any are said to.
     look_at: Option<Instant>,
+    /// Our nftables table is to be put back.
+    table_removed: bool,
     base: Option<Base>,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
@@ -78,8 +80,9 @@ impl Task {
             nfnetlink: Nfnetlink::open()?,
             alarm: Alarm::new()?,
             counters: counters::Reader::default(),
-            traffic: Traffic::new(),
+            traffic: Traffic::subscribe()?,
             look_at: None,
+            table_removed: false,
             base: None,
             gateways: None,
             taken_up: BTreeSet::new(),
@@ -105,15 +108,32 @@ impl Task {
                     Some(notification) => self.notice(notification).await,
                     None => Next::Break(()),
                 },
+                news = self.traffic.receive() => match news {
+                    Ok(news) => self.hear(news),
+                    Err(error) => give_up("netfilter's socket", &error),
+                },
                 waited = self.alarm.wait_until(due) => match waited {
                     Ok(()) => self.handle_timeouts().await,
-                    Err(error) => {
-                        tracing::error!(%error, "timer");
-                        Next::Break(())
-                    }
+                    Err(error) => give_up("timer", &error),
                 },
             };
         }
+    }
+
+    /// Takes note of what the kernel's filter tells.
+    fn hear(&mut self, news: News) -> Next {
+        if news.traffic {
+            let at = self.traffic.look_at(Instant::now());
+            self.look_at.get_or_insert(at);
+        }
+        // Our own requests are told of as well, after they are done.
+        let is_gone = |nfnetlink: &mut Nfnetlink| nfnetlink.table().is_err();
+        if news.table_removed && self.base.is_some() && is_gone(&mut self.nfnetlink) {
+            tracing::warn!("the nftables table was removed by somebody else: putting it back");
+            self.table_removed = true;
+            self.mend_soon();
+        }
+        Next::Continue(())
     }
 
     /// Does what is due.
@@ -162,13 +182,7 @@ impl Task {
                 .set_gateways(gateways.clone())
                 .await
                 .map(|()| KernelEvent::GatewaysSet),
-            KernelRequest::ReadCounters => {
-                // While we are awake.
-                if self.look_at.is_some() {
-                    self.look_at_traffic().await?;
-                }
-                self.read_counters().await.map(KernelEvent::Counters)
-            }
+            KernelRequest::ReadCounters => self.read_counters().await.map(KernelEvent::Counters),
             &KernelRequest::Shutdown { leave } => {
                 let warnings = if leave {
                     Vec::new()
@@ -228,9 +242,8 @@ impl Task {
 
     /// Reports which neighbors carry traffic, if any do.
     async fn look_at_traffic(&mut self) -> Next {
-        let now = Instant::now();
-        self.look_at = Some(now + traffic::INTERVAL);
-        let seen = match self.traffic.look(now, &mut self.nfnetlink) {
+        self.look_at = None;
+        let seen = match self.traffic.look(Instant::now(), &mut self.nfnetlink) {
             Ok(seen) => seen,
             Err(error) => {
                 // Whoever reads the counters next hears of it.
@@ -349,6 +362,11 @@ impl Task {
         let Some(base) = self.base.clone() else {
             return;
         };
+        if std::mem::take(&mut self.table_removed)
+            && let Err(error) = self.make_table(&base).await
+        {
+            tracing::warn!(%error);
+        }
         match self.establish(&base).await {
             Ok(warnings) => warnings
                 .iter()
@@ -358,15 +376,18 @@ impl Task {
     }
 }
 
+/// Ends the task: without this it would be blind.
+fn give_up(what: &str, error: &io::Error) -> Next {
+    tracing::error!(%error, "{what}");
+    Next::Break(())
+}
+
 /// Requests.
 impl Task {
     /// Makes everything what it should be. Begins with what can't be done without, and with the
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
-        self.counters.forget();
-        let gateways = self.gateways.as_ref();
-        let reset = nat::apply(&self.setup, &base, gateways, &mut self.nfnetlink).await?;
-        self.look_at.get_or_insert_with(Instant::now);
+        let reset = self.make_table(&base).await?;
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
         let mut warnings: Vec<Warning> = reset.into_iter().collect();
@@ -374,6 +395,12 @@ impl Task {
         self.fib.set_mesh_ipv4(base.mesh_ipv4);
         warnings.extend(self.establish(&base).await?);
         Ok(warnings)
+    }
+
+    async fn make_table(&mut self, base: &Base) -> Result<Option<Warning>, KernelError> {
+        self.counters.forget();
+        let gateways = self.gateways.as_ref();
+        nat::apply(&self.setup, base, gateways, &mut self.nfnetlink).await
     }
 
     /// Makes tunnel, sysctls, addresses, routes and rules what they should be.
@@ -446,8 +473,7 @@ impl Task {
     }
 
     async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
-        let is_quiet = self.traffic.is_quiet();
-        let (mut counters, is_new) = self.counters.read(&mut self.nfnetlink, is_quiet)?;
+        let (mut counters, is_new) = self.counters.read(&mut self.nfnetlink)?;
         let macs = counters.macs();
         let mut unknown = macs.iter();
         if is_new || unknown.any(|&mac| self.neighbors.address(mac).is_none()) {

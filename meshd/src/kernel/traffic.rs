@@ -1,29 +1,31 @@
 //! Which neighbors carry traffic: packets of others than the routing protocol were received from
 //! them, or sent to them.
 //!
-//! Two sets of our nftables table remember for a few seconds who that was. One counter beside them
-//! tells whether there was anything at all, so that looking costs one short question while nothing
-//! flows.
+//! Two sets of our nftables table remember for [`MEMORY`] who that was. Whoever is not among them
+//! is put there and logged to us (NFLOG), so that we are woken once in that time for each neighbor
+//! that carries traffic, within a moment when it begins, and never while nothing flows.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use mesh_proto::IfIndex;
+use neli::consts::nl::NlmF;
+use neli::consts::socket::NlFamily;
+use neli::utils::Groups;
 
 use super::neighbor::MacKey;
 use super::netlink::KernelError;
-use super::nfnetlink::{Counted, Element, Nfnetlink};
+use super::nfnetlink::{self, Nfnetlink};
+use super::raw::{EventSocket, Socket, push};
 
-/// How often there is a look at it. Reading the counters begins with one, so whoever reads them
-/// more often spares the task a wake of its own.
-pub(super) const INTERVAL: Duration = Duration::from_millis(550);
+/// How long the sets remember a neighbor. Less than the routing core watches a neighbor for after
+/// it was told that it carries traffic.
+pub(super) const MEMORY: Duration = Duration::from_secs(1);
 
-/// How long the sets remember a neighbor: several looks, so that a late one misses none.
-pub(super) const MEMORY_SECONDS: u64 = 3;
-
-/// Counts everything that makes or refreshes an element.
-pub(super) const COUNTER: &str = "traffic";
+/// Who begins to carry traffic within this time of another is told of together with it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The set of interfaces and Ethernet addresses that something was received from.
 pub(super) const RECEIVED: &str = "heard";
@@ -31,10 +33,21 @@ pub(super) const RECEIVED: &str = "heard";
 /// The set of interfaces and link-local addresses that something was sent to.
 pub(super) const SENT: &str = "sent";
 
-/// The clocks of the kernel that count an element's time go in steps of up to 10 ms.
-const CLOCK_STEP: Duration = Duration::from_millis(20);
+/// The group that packets are logged to: of the 65,536 of a network namespace the one with the
+/// number of our port.
+pub(super) const GROUP: u16 = 5525;
 
-/// Neighbors that carried traffic since the last look.
+// `enum nfulnl_msg_types`, `nfulnl_attr_config` and their values (linux/netfilter/nfnetlink_log.h).
+const NFNL_SUBSYS_ULOG: u16 = 4;
+const NFULNL_MSG_PACKET: u16 = NFNL_SUBSYS_ULOG << 8;
+const NFULNL_MSG_CONFIG: u16 = NFNL_SUBSYS_ULOG << 8 | 1;
+const NFULA_CFG_CMD: u16 = 1;
+const NFULA_CFG_MODE: u16 = 2;
+const NFULNL_CFG_CMD_BIND: u8 = 1;
+/// Nothing of the packet itself: `struct nfulnl_msg_config_mode` with a range of 0.
+const NFULNL_COPY_META: [u8; 6] = [0, 0, 0, 0, 1, 0];
+
+/// Neighbors that carry traffic.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// By link-local address.
@@ -43,32 +56,73 @@ pub(super) struct Seen {
     pub(super) macs: BTreeSet<MacKey>,
 }
 
-/// What the last look showed.
-#[derive(Debug)]
+/// What the kernel's filter tells without being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// A neighbor began to carry traffic, or goes on to.
+    pub(super) traffic: bool,
+    /// Our table may be gone.
+    pub(super) table_removed: bool,
+}
+
+/// The socket that news come by.
 pub(super) struct Traffic {
-    counted: Option<Counted>,
+    socket: EventSocket,
     looked_at: Option<Instant>,
-    /// Looks in a row that showed nothing.
-    quiet_looks: u32,
 }
 
 impl Traffic {
-    /// Nothing was looked at yet.
-    pub(super) const fn new() -> Self {
-        Self {
-            counted: None,
+    /// Has the kernel tell us. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel cannot log packets to programs, or another program has our group.
+    pub(super) fn subscribe() -> io::Result<Self> {
+        let action = format!("listen to nflog group {GROUP}");
+        let groups = Groups::new_bitmask(nfnetlink::CHANGES);
+        let mut socket = Socket::open_for(NlFamily::Netfilter, groups)?;
+        // `struct nfgenmsg`: any family, version 0, the group.
+        let [high, low] = GROUP.to_be_bytes();
+        let mut request = vec![0, 0, high, low];
+        push(&mut request, NFULA_CFG_CMD, &[NFULNL_CFG_CMD_BIND]);
+        push(&mut request, NFULA_CFG_MODE, &NFULNL_COPY_META);
+        let bound = socket.change(&action, (NFULNL_MSG_CONFIG, NlmF::empty()), &request);
+        bound.map_err(io::Error::other)?;
+        Ok(Self {
+            socket: socket.into_events()?,
             looked_at: None,
-            quiet_looks: 0,
+        })
+    }
+
+    /// Waits for news.
+    ///
+    /// # Errors
+    /// What the kernel refuses, which it has no reason to.
+    pub(super) async fn receive(&mut self) -> io::Result<News> {
+        let events = match self.socket.receive().await {
+            // Some were lost, whatever they were.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
+                return Ok(News {
+                    traffic: true,
+                    table_removed: true,
+                });
+            }
+            events => events?,
+        };
+        let mut news = News::default();
+        for (kind, payload) in &events {
+            news.traffic |= *kind == NFULNL_MSG_PACKET;
+            news.table_removed |= nfnetlink::removes_table(*kind, payload);
         }
+        Ok(news)
     }
 
-    /// Whether nothing has flowed for so long that no packet seen before is still on its way
-    /// through the other rules of the table.
-    pub(super) const fn is_quiet(&self) -> bool {
-        self.quiet_looks > 1
+    /// When to look who it is, if a neighbor is said to carry traffic now.
+    pub(super) fn look_at(&self, now: Instant) -> Instant {
+        let next = self.looked_at.map(|before| before + LOOK_INTERVAL);
+        next.map_or(now, |next| next.max(now))
     }
 
-    /// Looks who carried traffic since the last look, which is empty if nobody did.
+    /// Looks who carried traffic within [`MEMORY`].
     ///
     /// # Errors
     /// [`KernelError::TableMissing`] when the table is not complete.
@@ -77,34 +131,19 @@ impl Traffic {
         now: Instant,
         nfnetlink: &mut Nfnetlink,
     ) -> Result<Seen, KernelError> {
-        let before = self.looked_at.replace(now);
-        let quiet_looks = std::mem::take(&mut self.quiet_looks);
-        let counted = Some(nfnetlink.counter(COUNTER)?);
-        if counted == self.counted {
-            self.quiet_looks = quiet_looks.saturating_add(1);
-        }
-        let Some(before) = before.filter(|_| counted != self.counted) else {
-            self.counted = counted;
-            return Ok(Seen::default());
-        };
-        let since = now.saturating_duration_since(before) + CLOCK_STEP;
-        let is_new = |element: &Element| {
-            let left = element.expires_in_ms.map(Duration::from_millis);
-            left.is_some_and(|left| left + since >= Duration::from_secs(MEMORY_SECONDS))
-        };
+        self.looked_at = Some(now);
         let mut seen = Seen::default();
-        for element in nfnetlink.elements(RECEIVED)?.iter().filter(|it| is_new(it)) {
+        for element in nfnetlink.elements(RECEIVED)? {
             let [a, b, c, d, e, f, ..] = element.address;
             seen.macs.insert((element.ifindex, [a, b, c, d, e, f]));
         }
-        for element in nfnetlink.elements(SENT)?.iter().filter(|it| is_new(it)) {
+        for element in nfnetlink.elements(SENT)? {
             let address = Ipv6Addr::from(element.address);
             // Others may have an address of a network that the interface is attached to.
             if address.is_unicast_link_local() {
                 seen.addresses.insert((element.ifindex, address));
             }
         }
-        self.counted = counted;
         Ok(seen)
     }
 }

@@ -54,7 +54,7 @@ fn fall_silent(node: &Namespace, port: &mut Port) -> BTreeSet<(IfIndex, Ipv6Addr
         let sets = node.run("nft list set inet meshd heard; nft list set inet meshd sent");
         (!sets.contains("elements")).then_some(())
     });
-    // A look that saw the last packet is over once a later event is there.
+    // What was told of the last packet is there once a later event is.
     let mtu = if node.run("ip link show lo").contains("mtu 65536") {
         65535
     } else {
