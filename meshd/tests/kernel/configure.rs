@@ -207,7 +207,7 @@ fn later() {
     base.mesh.insert("mesh1".to_owned());
     let warnings = port.configure(&base);
     assert!(matches!(&warnings[..], [Warning::NoInterface(name)] if name == "mesh1"));
-    node.run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+    node.run("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6");
     node.run("ip link add mesh1 mtu 1400 type veth peer name x");
     let value = |key: &str| {
         node.run(&format!("cat /proc/sys/net/{key}"))
