@@ -78,7 +78,8 @@ fn a_mesh_that_falls_apart_grows_together_again() {
         assert_eq!(gone, None, "what cannot be reached has no route");
         schedule(&mut line, 14.0, Action::Heal(node(2), node(3)));
         let report = run_until_routed(&mut line, 20.0);
-        assert!(recovery(&report) <= 2.0, "seed {seed}: {report}");
+        // The first hello of either end, and then its introduction.
+        assert!(recovery(&report) <= 4.1, "seed {seed}: {report}");
     }
 }
 

@@ -59,7 +59,8 @@ impl Driver {
         let ifindex = link.ifindex;
         let before = self.links.insert(ifindex, link);
         let appeared = before.is_none_or(|before| before.name != self.name_of(ifindex));
-        if appeared && self.is_configured(self.name_of(ifindex)) {
+        // What was asked for first is done after the first links were told of, and with them.
+        if appeared && self.configured && self.is_configured(self.name_of(ifindex)) {
             self.configure_kernel();
         }
         self.update_interface(now, ifindex);

@@ -35,8 +35,9 @@ pub(super) const TABLE: &str = "meshd";
 /// The set of all gateways' mesh addresses.
 const GATEWAYS: &str = "gateways";
 
-/// Neighbors per set: more than any radio can have.
-const NEIGHBOR_SET_SIZE: u32 = 4096;
+/// Neighbors per set: as many as the routing core takes up, on two interfaces. The kernel sets
+/// room aside for all of them, and looks through it when they are read.
+const NEIGHBOR_SET_SIZE: u32 = 1024;
 
 /// Whom a packet comes from: an interface and an Ethernet address.
 const SENDER: &str = "iif . ether saddr";

@@ -64,7 +64,8 @@ impl Router {
         self.seqno = self.seqno.next();
         self.leaving = true;
         self.pending_ogms.insert(self.id);
-        self.flush(now);
+        let news = self.news();
+        self.say_everywhere(now, &news, &[]);
     }
 
     /// Sends `tlvs` to one neighbor, with the key of the pair.
@@ -187,16 +188,29 @@ impl Router {
         let due = due.filter(|(_, interface)| now >= interface.next_hello);
         let hellos: Vec<IfIndex> = due.map(|(ifindex, _)| *ifindex).collect();
         let in_budget = now >= self.budget.ready_at();
-        if in_budget && self.flush_at.is_some_and(|at| now >= at) {
-            self.flush(now);
+        let is_urgent = in_budget && self.flush_at.is_some_and(|at| now >= at);
+        // What is not urgent goes along with a hello.
+        let news = match is_urgent || (in_budget && !hellos.is_empty()) {
+            true => self.news(),
+            false => Vec::new(),
+        };
+        self.say_everywhere(now, &news, &hellos);
+        if is_urgent {
             self.expect_echoes(now);
-        } else if in_budget && !hellos.is_empty() {
-            // What is not urgent goes along with a hello.
-            self.flush(now);
         }
-        for ifindex in hellos {
-            let tlvs = self.hello(now, ifindex);
-            self.transmit(now, ifindex, None, &tlvs);
+    }
+
+    /// Says news over all interfaces, and hellos over those where they are due.
+    fn say_everywhere(&mut self, now: Instant, news: &[Tlv], hellos: &[IfIndex]) {
+        for ifindex in self.interfaces.keys().copied().collect::<Vec<_>>() {
+            let mut tlvs = news.to_vec();
+            if hellos.contains(&ifindex) {
+                // Last: it says how much there is to know by then.
+                tlvs.extend(self.hello(now, ifindex));
+            }
+            if !tlvs.is_empty() {
+                self.transmit(now, ifindex, None, &tlvs);
+            }
         }
     }
 
@@ -209,8 +223,8 @@ impl Router {
         }
     }
 
-    /// Says what is pending, over all interfaces.
-    fn flush(&mut self, now: Instant) {
+    /// What is pending, to be said over all interfaces.
+    fn news(&mut self) -> Vec<Tlv> {
         self.flush_at = None;
         let before = self.book.version();
         for id in std::mem::take(&mut self.pending_ogms) {
@@ -220,15 +234,11 @@ impl Router {
         let records = records.into_iter().filter_map(|id| self.records.get(id));
         let mut news: Vec<_> = records.cloned().map(Box::new).map(Tlv::Record).collect();
         self.counters.sent_ogms += u64::from(self.book.version() - before);
-        let interfaces = self.interfaces.iter();
-        let room: Vec<_> = interfaces.map(|(i, it)| (*i, it.max_packet_len)).collect();
         if self.book.version() != before {
-            let least = room.iter().map(|(_, len)| *len).min().unwrap_or(0);
-            news.extend(self.updates(before, least));
+            let room = self.interfaces.values().map(|it| it.max_packet_len);
+            news.extend(self.updates(before, room.min().unwrap_or(0)));
         }
-        for (ifindex, _) in room {
-            self.transmit(now, ifindex, None, &news);
-        }
+        news
     }
 
     /// Says the truth about an originator, if it was not said already. What is said lowers the

@@ -64,10 +64,11 @@ fn a_silent_neighbor_is_given_up_after_one_hello_and_some_probes() {
 fn every_third_hello_lost_does_not_bring_a_link_down() {
     let mut net = Net::new(2);
     net.link(0, 1);
-    let mut packets = 0;
-    net.lose(move |_, _, _| {
-        packets += 1;
-        packets % 3 == 0
+    let mut hellos = [0, 0];
+    net.lose(move |from, _, tlvs| {
+        let is_hello = tlvs.iter().any(|tlv| matches!(tlv, Tlv::Hello(_)));
+        hellos[from] += usize::from(is_hello);
+        is_hello && hellos[from] % 3 == 0
     });
     net.run(ms(60_000));
     assert_eq!(net.next_hop(0, 1), Some(1));
