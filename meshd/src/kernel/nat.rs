@@ -5,7 +5,7 @@
 //!
 //! | chain | hook, priority | what it does |
 //! |---|---|---|
-//! | `untracked_in`, `untracked_out` | prerouting, output, -300 | no conntrack entry for tunnel packets: each flow inside has an outer flow of its own, and relays would track them all |
+//! | `untracked_in`, `untracked_out` | prerouting, output, -300 | no conntrack entry for tunnel packets: each flow inside has an outer flow of its own, and relays would track them all; nor for the routing protocol's |
 //! | `clamp` | forward, -150 | TCP connections through the tunnel learn its MTU |
 //! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
@@ -28,6 +28,7 @@ use super::counters::{self, Flow};
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
 use super::{Base, Lan, LanMode, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, nft, traffic};
+use crate::udp;
 
 /// The name of the table, of family `inet`.
 pub(super) const TABLE: &str = "meshd";
@@ -197,11 +198,14 @@ fn chain(name: &str, rules: &[String]) -> String {
 
 fn untracked(setup: &Setup, names: &Names) -> String {
     let (mesh, prefix) = (&names.mesh, setup.mesh_prefix.trunc());
-    let packets = format!("ip6 saddr {prefix} ip6 daddr {prefix} udp dport {TUNNEL_PORT}");
-    let coming = format!("iifname {mesh} {packets} notrack");
-    let going = format!("oifname {mesh} {packets} notrack");
-    base_chain("untracked_in", "filter", "prerouting", -300, &[coming])
-        + &base_chain("untracked_out", "filter", "output", -300, &[going])
+    let packets = [
+        format!("ip6 saddr {prefix} ip6 daddr {prefix} udp dport {TUNNEL_PORT}"),
+        format!("ip6 saddr fe80::/10 udp dport {}", udp::PORT),
+    ];
+    let coming = packets.clone().map(|it| format!("iifname {mesh} {it} notrack"));
+    let going = packets.map(|it| format!("oifname {mesh} {it} notrack"));
+    base_chain("untracked_in", "filter", "prerouting", -300, &coming)
+        + &base_chain("untracked_out", "filter", "output", -300, &going)
 }
 
 fn clamp() -> String {
