@@ -98,9 +98,11 @@ impl Liveness {
         self.confirmed
     }
 
-    /// Whether the neighbor has to give signs of life.
+    /// Whether the neighbor has to give signs of life. One that was asked has to answer, also if
+    /// the reason to ask is gone meanwhile.
     pub(super) fn is_watched(&self, now: Instant) -> bool {
-        self.doubted || self.carries(now) || self.along_until.is_some_and(|until| now < until)
+        let is_asked = self.doubted || self.unanswered > 0;
+        is_asked || self.carries(now) || self.along_until.is_some_and(|until| now < until)
     }
 
     fn carries(&self, now: Instant) -> bool {
@@ -335,6 +337,21 @@ mod tests {
         let late = now + ALONG_TIME + PROBE_INTERVAL;
         assert_eq!(link.watch(late, 0), Watch::Wait);
         assert_eq!(link.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_waited_for_also_after_the_reason_to_watch_is_gone() {
+        let now = start();
+        let mut link = confirmed(now);
+        // The other end watches, and listens only, as this one asks; the link is a lossy one.
+        link.carry_along(now);
+        link.hear(now + ALONG_TIME / 2, Duration::ZERO);
+        let is_lost = |link: &mut Liveness| {
+            let at = link.deadline()?;
+            (link.watch(at, 400_000) == Watch::Lost).then_some(at)
+        };
+        let lost = (0..20).find_map(|_| is_lost(&mut link));
+        assert!(lost.is_some_and(|at| at > now + ALONG_TIME), "{lost:?}");
     }
 
     #[test]
