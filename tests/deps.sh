@@ -120,6 +120,7 @@ need_checks() {
 need_peers() {
     need babeld babeld
     need batmand batmand
+    need valgrind valgrind
 }
 
 case ${1:-} in

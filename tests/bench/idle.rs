@@ -150,7 +150,7 @@ impl Counted {
             counted.sent.push(sent(bed.lab.node(router)?.namespace())?);
             let at = Path::new("/proc").join(process.to_string());
             counted.cpu_ns.push(cpu_ns(&at)?);
-            counted.rss_kib.push(rss_kib(&at)?);
+            counted.rss_kib.push(status_kib(&at, "VmRSS:")?);
         }
         Ok(counted)
     }
@@ -173,7 +173,7 @@ fn sent(namespace: &Namespace) -> Result<(f64, f64)> {
 
 /// Processor time of all threads. Threads that have ended are left out; none of these daemons
 /// has any when idle.
-fn cpu_ns(process: &Path) -> Result<f64> {
+pub(crate) fn cpu_ns(process: &Path) -> Result<f64> {
     let mut sum = 0.0;
     for task in fs::read_dir(process.join("task")).context("a daemon has ended")? {
         let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
@@ -183,9 +183,12 @@ fn cpu_ns(process: &Path) -> Result<f64> {
     Ok(sum)
 }
 
-fn rss_kib(process: &Path) -> Result<f64> {
+/// A size that the kernel tells of a process, for example `VmRSS:`, its resident memory.
+pub(crate) fn status_kib(process: &Path, field: &str) -> Result<f64> {
     let text = fs::read_to_string(process.join("status")).context("a daemon has ended")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.split_whitespace().next());
-    kib.context("no VmRSS")?.parse().context("a size")
+    kib.with_context(|| format!("no {field}"))?
+        .parse()
+        .context("a size")
 }

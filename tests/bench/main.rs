@@ -9,6 +9,7 @@
 //! | `start` | cold start, join, reboot |
 //! | `broken` | links, relays, cables and gateways that fail |
 //! | `idle` | bytes, processor time and memory when nothing happens |
+//! | `crowd` | memory, processor time and instructions of a meshd that knows a thousand nodes |
 //! | `change` | many links that change, and a lossy village in which none does |
 //! | `watch` | probes, tables and counters while something happens |
 //! | `graph` | who is linked with whom; seeded choices |
@@ -16,13 +17,15 @@
 //! | `plot` | the drawing of them |
 //!
 //! The daemons are used from outside only: configuration, signals, the kernel's tables and
-//! counters. How the figures are read is in `docs/bench.md`.
+//! counters; `crowd` also speaks meshd's protocol to it. How the figures are read is in
+//! `docs/bench.md`.
 
 #![expect(clippy::print_stdout, reason = "a program for people to watch")]
 
 mod bed;
 mod broken;
 mod change;
+mod crowd;
 mod graph;
 mod idle;
 mod kind;
@@ -111,6 +114,8 @@ enum Measure {
     Reboot,
     /// Bytes, processor time and memory when nothing happens.
     Idle,
+    /// A thousand originators in one meshd: memory, processor time and instructions per OGM.
+    Crowd,
     /// Half of the links change.
     Reshuffle,
     /// Ten minutes at 30 % loss, when `--long` is given or it is asked for.

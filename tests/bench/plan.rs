@@ -17,7 +17,7 @@ use crate::bed::Bed;
 use crate::graph::Dice;
 use crate::kind::Kind;
 use crate::report::{Figure, Load, Recorder};
-use crate::{broken, change, idle, start};
+use crate::{broken, change, crowd, idle, start};
 
 /// A village of more routers than this is big: only some loss at a time, peers started less often.
 const BIG: usize = 25;
@@ -102,6 +102,12 @@ pub(crate) fn run(plan: &Plan, recorder: &Recorder) -> Result<()> {
         let few = few.join();
         few.unwrap_or_else(|_| Err(anyhow!("a measure panicked")))
     })?;
+    if plan.wants(Measure::Crowd) && plan.kinds.contains(&Kind::Meshd) {
+        let mut beds = [Bed::new(Kind::Meshd, &Topology::line(2), 0)?];
+        side_by_side(recorder, "crowd", &mut beds, |bed| {
+            crowd::measure(bed, recorder, plan.rounds)
+        })?;
+    }
     if plan.wants(Measure::Reshuffle) {
         let mut beds = build(plan, recorder, &Topology::grid(5, 10), &[0])?;
         side_by_side(recorder, "reshuffle", &mut beds, |bed| {

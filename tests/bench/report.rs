@@ -255,11 +255,11 @@ impl Recorder {
     }
 }
 
-pub(crate) const HEAD: &str = "measure         daemon           topology  loss      p50      p90      p99      max     mean  unit      n";
+pub(crate) const HEAD: &str = "measure            daemon           topology  loss      p50      p90      p99      max     mean  unit      n";
 
 pub(crate) fn row(figure: &Figure) -> String {
     let mut row = format!(
-        "{:15} {:16} {:9} {:>2} %",
+        "{:18} {:16} {:9} {:>2} %",
         figure.measure, figure.daemon, figure.topology, figure.loss_percent
     );
     for percent in [50, 90, 99, 100] {
@@ -298,7 +298,7 @@ pub(crate) fn ratios(figures: &[Figure]) -> Vec<String> {
                     && (ours.measure != "routing" || ours.note == theirs.note)
             })?;
             let mut row = format!(
-                "{:15} {:16} {:9} {:>2} %",
+                "{:18} {:16} {:9} {:>2} %",
                 theirs.measure, theirs.daemon, theirs.topology, theirs.loss_percent
             );
             for percent in [50, 90, 99, 100] {

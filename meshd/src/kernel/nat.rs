@@ -202,7 +202,9 @@ fn untracked(setup: &Setup, names: &Names) -> String {
         format!("ip6 saddr {prefix} ip6 daddr {prefix} udp dport {TUNNEL_PORT}"),
         format!("ip6 saddr fe80::/10 udp dport {}", udp::PORT),
     ];
-    let coming = packets.clone().map(|it| format!("iifname {mesh} {it} notrack"));
+    let coming = packets
+        .clone()
+        .map(|it| format!("iifname {mesh} {it} notrack"));
     let going = packets.map(|it| format!("oifname {mesh} {it} notrack"));
     base_chain("untracked_in", "filter", "prerouting", -300, &coming)
         + &base_chain("untracked_out", "filter", "output", -300, &going)
