@@ -22,7 +22,8 @@ impl Simulation {
         let mut carriers = BTreeSet::new();
         for path in self.flow_paths() {
             for (from, to) in path.iter().zip(path.iter().skip(1)) {
-                // A kernel counts what it receives; what does not arrive tells nobody anything.
+                // A kernel tells whom it sends to, whether it arrives or not, and whom it hears.
+                carriers.insert((*from, *to));
                 if self.radio.passes(*from, *to) {
                     carriers.insert((*to, *from));
                 }
