@@ -174,15 +174,8 @@ impl Driver {
         let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
         let setup = Setup::new(network.prefix(), id);
         let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
-        let Some(KernelEvent::Adopted(adopted)) = events.recv().await else {
-            bail!("the kernel did not say which routes there are");
-        };
-        let warm = !adopted.is_empty();
-        let start = if warm {
-            Start::Warm(adopted)
-        } else {
-            Start::Cold
-        };
+        let start = what_was_left(&mut events).await?;
+        let warm = matches!(start, Start::Warm(_));
         let now = Instant::now();
         let router_config = RouterConfig::new(
             network,
@@ -351,6 +344,15 @@ impl Driver {
             End::Clean => info!("meshd stopped"),
         }
         Ok(())
+    }
+}
+
+/// What a predecessor left, which is the first thing the kernel port says.
+async fn what_was_left(events: &mut mpsc::Receiver<KernelEvent>) -> Result<Start> {
+    match events.recv().await {
+        Some(KernelEvent::Adopted(routes)) if routes.is_empty() => Ok(Start::Cold),
+        Some(KernelEvent::Adopted(routes)) => Ok(Start::Warm(routes)),
+        _ => bail!("the kernel did not say which routes there are"),
     }
 }
 
