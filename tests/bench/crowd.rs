@@ -23,7 +23,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use control_api::Originators;
 use mesh_tests::command;
 use mesh_tests::lab::Node;
@@ -37,8 +37,9 @@ use subject::{Subject, Tool};
 
 /// How many nodes the neighbor speaks of beside itself.
 const CROWD: u16 = 1000;
-/// Rounds of the shorter of two counted runs: what both do alike is not an OGM's.
-const FEW_ROUNDS: usize = 2;
+/// Rounds of the two runs that are counted: what both do alike is not an OGM's. Two runs of a kind
+/// differ by some million instructions, so the difference has to be many OGMs.
+const COUNTED_ROUNDS: [usize; 2] = [2, 12];
 /// Of a router with 64 MB; `VmRSS` is in KiB.
 const RSS_TARGET_MB: f64 = 10.0;
 /// Bytes of a KiB, in MB.
@@ -56,56 +57,43 @@ const ANSWER_BOUND: Duration = Duration::from_secs(10);
 
 /// Measures r1, which nobody else talks to, with `rounds` rounds.
 pub(crate) fn measure(bed: &Bed, recorder: &Recorder, rounds: usize) -> Result<()> {
-    let (router, place) = (bed.lab.node("r1")?, bed.lab.node("r2")?);
-    let explained = |error: anyhow::Error| error.context(log_tail(router));
-    memory_and_time(bed, recorder, (router, place), rounds).map_err(explained)?;
-    if let Err(error) = command::output(Command::new("valgrind").arg("--version"), None) {
-        let why = format!("{error:#}");
-        return recorder.add(Figure::missing("crowd instructions", bed, &why));
-    }
-    let many_rounds = FEW_ROUNDS + rounds;
-    let few = instructions(router, place, FEW_ROUNDS).map_err(explained)?;
-    let many = instructions(router, place, many_rounds).map_err(explained)?;
-    let each = (many - few) / ogms(rounds)?;
-    recorder.add(
-        Figure::values("crowd instructions", bed, "1/OGM", [each]).noted(format!(
-            "callgrind: {many:.0} in a run of {many_rounds} rounds, {few:.0} in one of {FEW_ROUNDS}"
-        )),
-    )
+    let measured = memory_and_time(bed, recorder, rounds);
+    let measured = measured.and_then(|()| instructions(bed, recorder));
+    measured.map_err(|error| match bed.lab.node("r1") {
+        Ok(router) => anyhow!("{error:#}; r1's log ends with: {}", log_tail(router)),
+        Err(_) => error,
+    })
 }
 
-fn memory_and_time(
-    bed: &Bed,
-    recorder: &Recorder,
-    (router, place): (&Node, &Node),
-    rounds: usize,
-) -> Result<()> {
-    let subject = Subject::start(router, &Tool::None)?;
-    let mut neighbor = Neighbor::new(place, router, CROWD)?;
-    neighbor.is_learned(LEARNING_BOUND)?;
+fn memory_and_time(bed: &Bed, recorder: &Recorder, rounds: usize) -> Result<()> {
+    let router = bed.lab.node("r1")?;
+    let mut neighbor = Neighbor::new(bed.lab.node("r2")?, router, CROWD)?;
+    let mut subject = Subject::start(router, &Tool::None)?;
+    neighbor.teach(&mut subject, LEARNING_BOUND)?;
     wait_for("r1 to say that it knows the crowd", ANSWER_BOUND, || {
         let known = router.status()?.originators;
         ensure!(known == u32::from(CROWD) + 1, "it knows {known}");
         Ok(())
     })?;
-    recorder.add(memory(bed, subject.process())?)?;
     // The first comes amid the echoes of what was news.
-    neighbor.replay(ROUND_BOUND)?;
+    neighbor.replay(&mut subject, ROUND_BOUND)?;
     let (mut times, mut before) = (Vec::new(), cpu_ns(subject.process())?);
     for _ in 0..rounds {
-        neighbor.replay(ROUND_BOUND)?;
+        neighbor.replay(&mut subject, ROUND_BOUND)?;
         let now = cpu_ns(subject.process())?;
         times.push((now - before) / 1e3 / ogms(1)?);
         before = now;
     }
+    let memory = memory(bed, subject.process())?;
     all_is_known(router, &neighbor)?;
+    subject.end(END_BOUND)?;
+    recorder.add(memory)?;
     recorder.add(
         Figure::values("crowd cpu", bed, "µs/OGM", times).noted(format!(
             "{rounds} rounds of {} OGMs, taken, proven, routed and passed on",
             ogms(1)?
         )),
-    )?;
-    subject.end(END_BOUND)
+    )
 }
 
 fn memory(bed: &Bed, process: &Path) -> Result<Figure> {
@@ -118,8 +106,7 @@ fn memory(bed: &Bed, process: &Path) -> Result<Figure> {
     };
     let figure = Figure::values("crowd rss", bed, "MiB", [now / 1024.0]);
     Ok(figure.noted(format!(
-        "with {} originators, {verdict} the target of {RSS_TARGET_MB} MB; at most {:.2} MiB while \
-         it learned them",
+        "with {} originators, {verdict} the target of {RSS_TARGET_MB} MB; {:.2} MiB at most",
         CROWD + 1,
         most / 1024.0
     )))
@@ -146,29 +133,42 @@ fn all_is_known(router: &Node, neighbor: &Neighbor) -> Result<()> {
     Ok(())
 }
 
+fn instructions(bed: &Bed, recorder: &Recorder) -> Result<()> {
+    if let Err(error) = command::output(Command::new("valgrind").arg("--version"), None) {
+        let why = format!("{error:#}");
+        return recorder.add(Figure::missing("crowd instructions", bed, &why));
+    }
+    let [few, many] = COUNTED_ROUNDS;
+    let (base, all) = (counted(bed, few)?, counted(bed, many)?);
+    let each = (all - base) / ogms(many - few)?;
+    recorder.add(
+        Figure::values("crowd instructions", bed, "1/OGM", [each]).noted(format!(
+            "callgrind: {:.0} million in a run of {many} rounds, {:.0} million in one of {few}",
+            all / 1e6,
+            base / 1e6
+        )),
+    )
+}
+
 /// What meshd executes from its start to its end, with so many rounds between.
-fn instructions(router: &Node, place: &Node, rounds: usize) -> Result<f64> {
-    let file = router
-        .files()
-        .directory()
-        .join(format!("callgrind.{rounds}"));
+fn counted(bed: &Bed, rounds: usize) -> Result<f64> {
+    let router = bed.lab.node("r1")?;
+    let file = router.files().directory().join("callgrind.out");
     let tool = Tool::Callgrind(file.clone());
-    let subject = Subject::start(router, &tool)?;
-    let mut neighbor = Neighbor::new(place, router, CROWD)?;
-    neighbor.is_learned(LEARNING_BOUND * tool.slowness())?;
+    let mut neighbor = Neighbor::new(bed.lab.node("r2")?, router, CROWD)?;
+    let mut subject = Subject::start(router, &tool)?;
+    neighbor.teach(&mut subject, LEARNING_BOUND * tool.slowness())?;
+    // And one as above.
     for _ in 0..=rounds {
-        neighbor.replay(ROUND_BOUND * tool.slowness())?;
+        neighbor.replay(&mut subject, ROUND_BOUND * tool.slowness())?;
     }
     subject.end(END_BOUND * tool.slowness())?;
-    subject::total(&file)
+    subject::take_total(&file)
 }
 
 fn log_tail(router: &Node) -> String {
     let log = router.files().log_text();
     let lines: Vec<&str> = log.lines().collect();
     let last = lines.get(lines.len().saturating_sub(5)..);
-    format!(
-        "r1's log ends with: {}",
-        last.unwrap_or_default().join(" | ")
-    )
+    last.unwrap_or_default().join(" | ")
 }

@@ -23,6 +23,7 @@ use mesh_tests::lab::Node;
 
 use super::members::{self, Crowd};
 use super::radio::{Inbox, Radio};
+use super::subject::Subject;
 
 /// UDP payload of a packet on a link of 1500 bytes.
 const MAX_PACKET: usize = 1500 - 40 - 8;
@@ -109,16 +110,16 @@ impl Neighbor {
     }
 
     /// Becomes a neighbor, and answers until the router has passed the whole crowd on.
-    pub(super) fn is_learned(&mut self, bound: Duration) -> Result<()> {
-        self.serve("r1 to learn the crowd", bound)
+    pub(super) fn teach(&mut self, subject: &mut Subject, bound: Duration) -> Result<()> {
+        self.serve(subject, "r1 to learn the crowd", bound)
     }
 
     /// Raises all numbers by one, says so, and answers until the router has passed all of them
     /// on.
-    pub(super) fn replay(&mut self, bound: Duration) -> Result<()> {
+    pub(super) fn replay(&mut self, subject: &mut Subject, bound: Duration) -> Result<()> {
         self.crowd.raise()?;
         self.awaited = self.crowd.proofs();
-        self.serve("r1 to pass a round on", bound)?;
+        self.serve(subject, "r1 to pass a round on", bound)?;
         let dropped = self.inbox.dropped()?;
         ensure!(dropped == 0, "r1's socket dropped {dropped} packets");
         Ok(())
@@ -129,15 +130,13 @@ impl Neighbor {
         self.crowd.newest()
     }
 
-    fn serve(&mut self, what: &str, bound: Duration) -> Result<()> {
+    fn serve(&mut self, subject: &mut Subject, what: &str, bound: Duration) -> Result<()> {
         let start = Instant::now();
         while !self.awaited.is_empty() {
-            ensure!(
-                start.elapsed() < bound,
-                "waited {bound:?} for {what}; {self}"
-            );
-            self.turn()
-                .with_context(|| format!("while waiting for {what}"))?;
+            let waited = start.elapsed();
+            ensure!(waited < bound, "waited {bound:?} for {what}; {self}");
+            let turn = subject.check().and_then(|()| self.turn());
+            turn.with_context(|| format!("while waiting for {what}"))?;
         }
         Ok(())
     }
@@ -157,11 +156,13 @@ impl Neighbor {
     fn say_hello(&mut self) -> Result<()> {
         self.hellos = self.hellos.wrapping_add(1);
         self.next_hello = Instant::now() + HELLO;
-        let mut tlvs = vec![self.hello()];
-        if let Some(router) = &self.router {
-            let entries = vec![ReportEntry::new(router.id, PERFECT)];
-            tlvs.push(Tlv::LinkReport(LinkReport { entries }));
-        }
+        let tlvs = match &self.router {
+            None => self.introduction(),
+            Some(router) => {
+                let entries = vec![ReportEntry::new(router.id, PERFECT)];
+                vec![self.hello(), Tlv::LinkReport(LinkReport { entries })]
+            }
+        };
         self.say(&Whom::Everybody, &tlvs)
     }
 
@@ -218,9 +219,8 @@ impl Neighbor {
     /// Says who we are and asks who that is.
     fn introduce(&mut self, to: Ipv6Addr, whom: OriginatorId) -> Result<()> {
         let originators = vec![whom];
-        let request = Tlv::RecordRequest(RecordRequest { originators });
         let mut tlvs = self.introduction();
-        tlvs.push(request);
+        tlvs.push(Tlv::RecordRequest(RecordRequest { originators }));
         self.say(&Whom::Stranger(to), &tlvs)
     }
 

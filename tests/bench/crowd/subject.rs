@@ -70,6 +70,14 @@ impl Subject {
         &self.process
     }
 
+    /// Makes sure that it has not ended by itself.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("meshd has ended: {status}"),
+            None => Ok(()),
+        }
+    }
+
     /// Tells it to end, and waits until it has.
     pub(super) fn end(mut self, bound: Duration) -> Result<()> {
         let id = Pid::from_raw(i32::try_from(self.child.id())?);
@@ -90,14 +98,17 @@ impl Drop for Subject {
     }
 }
 
-/// The instructions of a run, from the file that callgrind has written.
-pub(super) fn total(file: &Path) -> Result<f64> {
+/// The instructions of a run, from the file that callgrind has written, which is removed.
+pub(super) fn take_total(file: &Path) -> Result<f64> {
     let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    fs::remove_file(file)?;
     let total = text.lines().find_map(|line| {
-        let value = line
-            .strip_prefix("totals:")
-            .or(line.strip_prefix("summary:"))?;
-        value.trim().parse().ok()
+        let totals = line.strip_prefix("totals:");
+        totals
+            .or(line.strip_prefix("summary:"))?
+            .trim()
+            .parse()
+            .ok()
     });
     total.with_context(|| format!("no totals in {}", file.display()))
 }
