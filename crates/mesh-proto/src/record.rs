@@ -130,6 +130,7 @@ impl NodeRecord {
         bytes.extend_from_slice(&signature.to_bytes());
         SignedRecord {
             node,
+            originator: node.originator_id(),
             record: self,
             bytes,
         }
@@ -246,6 +247,8 @@ impl GatewayOffer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRecord {
     node: NodeId,
+    /// The hash of `node`, which is asked for all the time.
+    originator: OriginatorId,
     record: NodeRecord,
     bytes: Vec<u8>,
 }
@@ -262,8 +265,8 @@ impl SignedRecord {
     }
 
     /// The short name of the node it is about.
-    pub fn originator(&self) -> OriginatorId {
-        self.node.originator_id()
+    pub const fn originator(&self) -> OriginatorId {
+        self.originator
     }
 
     /// Whether the signature is the node's, over this record, for this network. Strict: weak
@@ -290,6 +293,7 @@ impl SignedRecord {
         body.finish()?;
         Ok(Self {
             node,
+            originator: node.originator_id(),
             record,
             bytes: bytes.to_vec(),
         })

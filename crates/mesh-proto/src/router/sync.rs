@@ -64,26 +64,28 @@ impl Router {
         let room = max_packet_len
             .saturating_sub(crate::wire::PacketBuilder::OVERHEAD)
             .saturating_sub(Tlv::HEADER_LEN + Update::HEADER_LEN);
-        let per_part = (room / Ogm::MAX_LEN).max(1);
-        let changes: Vec<_> = self.book.changes(since).collect();
-        let mut from = since;
-        let mut parts = Vec::new();
-        for part in changes.chunks(per_part) {
-            let ogms = part.iter().filter_map(|(_, id)| self.said_ogm(*id, since));
-            let ogms = ogms.collect();
-            let to = part.last().map_or(from, |(version, _)| *version);
-            parts.push(Update { from, to, ogms });
-            from = to;
+        let after = |from| Update {
+            from,
+            to: from,
+            ogms: Vec::new(),
+        };
+        let (mut parts, mut part, mut len) = (Vec::new(), after(since), 0);
+        for (version, id) in self.book.changes(since) {
+            let Some(ogm) = self.said_ogm(id, since) else {
+                continue;
+            };
+            if len + ogm.wire_len() > room && len > 0 {
+                let next = after(part.to);
+                parts.push(Tlv::Update(std::mem::replace(&mut part, next)));
+                len = 0;
+            }
+            len += ogm.wire_len();
+            part.to = version;
+            part.ogms.push(ogm);
         }
-        match parts.last_mut() {
-            Some(last) => last.to = self.book.version(),
-            None => parts.push(Update {
-                from,
-                to: self.book.version(),
-                ogms: Vec::new(),
-            }),
-        }
-        parts.into_iter().map(Tlv::Update).collect()
+        part.to = self.book.version();
+        parts.push(Tlv::Update(part));
+        parts
     }
 
     fn said_ogm(&self, id: OriginatorId, since: u32) -> Option<Ogm> {

@@ -64,8 +64,24 @@ impl Ogm {
     const FRESH: u16 = 1 << 14;
     const INFINITE: u32 = 0x00ff_ffff;
 
+    const HEAD_LEN: usize = 6;
+    const BINDING_LEN: usize = OriginatorId::LEN + 4;
+    const FRESH_LEN: usize = 4 + ChainValue::LEN;
+
     /// Bytes it takes at most.
-    pub const MAX_LEN: usize = 6 + OriginatorId::LEN + 4 + 4 + ChainValue::LEN;
+    pub const MAX_LEN: usize = Self::HEAD_LEN + Self::BINDING_LEN + Self::FRESH_LEN;
+
+    /// Bytes it takes.
+    pub const fn wire_len(&self) -> usize {
+        let mut len = Self::HEAD_LEN;
+        if self.binding.is_some() {
+            len += Self::BINDING_LEN;
+        }
+        if self.fresh.is_some() {
+            len += Self::FRESH_LEN;
+        }
+        len
+    }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let head = reader.u16()?;
