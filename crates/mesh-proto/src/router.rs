@@ -60,7 +60,7 @@ pub use neighbor::LinkId;
 use neighbor::Neighbor;
 use originator::Originator;
 use records::Records;
-use replay::ReplayWindow;
+use replay::Replays;
 use sync::Waiting;
 pub use view::{GatewayView, NeighborView, OriginatorView};
 
@@ -224,13 +224,15 @@ pub struct Router {
     sent: u64,
     started: Instant,
     interfaces: BTreeMap<IfIndex, Interface>,
+    /// From where packets were ever sent.
+    own_addresses: BTreeSet<Ipv6Addr>,
     neighbors: BTreeMap<LinkId, Neighbor>,
     /// Those given up, and when.
     lost_neighbors: BTreeMap<LinkId, Instant>,
     /// What neighbors that were restarted offered before, until they are neighbors again.
     pasts: BTreeMap<LinkId, (Instant, Vec<(OriginatorId, FeasibilityDistance)>)>,
     /// Also of those who are no neighbors any longer.
-    replays: BTreeMap<LinkId, ReplayWindow>,
+    replays: BTreeMap<LinkId, Replays>,
     /// Nodes that were written to without being neighbors, and when.
     introductions: BTreeMap<LinkId, Instant>,
     originators: BTreeMap<OriginatorId, Originator>,
@@ -305,6 +307,7 @@ impl Router {
             sent: 0,
             started: now,
             interfaces: BTreeMap::new(),
+            own_addresses: BTreeSet::new(),
             neighbors: BTreeMap::new(),
             lost_neighbors: BTreeMap::new(),
             pasts: BTreeMap::new(),
@@ -359,6 +362,7 @@ impl Router {
         const HEADERS: usize = 40 + 8;
         let mtu = usize::try_from(mtu.max(1280)).unwrap_or(1280);
         let max_packet_len = mtu - HEADERS;
+        self.own_addresses.insert(link_local);
         self.interfaces
             .entry(ifindex)
             .and_modify(|interface| {

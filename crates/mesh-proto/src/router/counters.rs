@@ -9,7 +9,8 @@ use crate::wire::ParseError;
 pub enum DropReason {
     /// The packet could not be parsed.
     Parse(ParseError),
-    /// It did not come from a link-local address, or not over an interface of the mesh.
+    /// It did not come from a link-local address, not over an interface of the mesh, or not from
+    /// where its sender is on this link.
     NotFromLink,
     /// It carries our own id: a copy of ours that came back, or a node with our key.
     Own,

@@ -39,9 +39,9 @@ impl Feed {
         self.known.unwrap_or(0)
     }
 
-    /// The neighbor says how much there is.
+    /// The neighbor says how much there is now.
     pub(super) fn note_version(&mut self, now: Instant, version: u32) {
-        self.latest = self.latest.max(version);
+        self.latest = version.max(self.since());
         if self.is_behind() {
             self.request_at.get_or_insert(now);
         }

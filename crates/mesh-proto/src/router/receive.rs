@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::counters::DropReason;
 use super::neighbor::{LinkId, Neighbor};
-use super::replay::ReplayWindow;
 use super::{Event, MAX_NEIGHBORS, Router};
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{
@@ -57,6 +56,14 @@ impl Router {
         }
         let link = LinkId { ifindex, neighbor };
         self.receive_introduction(now, link, source, &tlvs);
+        let met = self.neighbors.get(&link);
+        if met.is_some_and(|it| it.liveness.is_confirmed() && it.address != source) {
+            // It answered from another address: this may be a recording from another link, or
+            // another node with its key. If it has a new one, it is missed at the old one and met
+            // again.
+            self.tell_outdated(now, link, source);
+            return Err(DropReason::NotFromLink);
+        }
         self.check_freshness(now, link, source, &header)?;
         for tlv in tlvs {
             if let Err(reason) = self.receive_tlv(now, link, source, &header, tlv) {
@@ -107,15 +114,8 @@ impl Router {
             self.tell_outdated(now, link, source);
             return Err(DropReason::Stale);
         }
-        let fresh = match self.replays.get_mut(&link) {
-            Some(window) => window.accept(epoch, header.counter),
-            None => {
-                let window = ReplayWindow::new(epoch, header.counter);
-                self.replays.insert(link, window);
-                true
-            }
-        };
-        if !fresh {
+        let replays = self.replays.entry(link).or_default();
+        if !replays.accept(header.key, epoch, header.counter) {
             // Or it lost count, and began again with the same epoch.
             self.tell_outdated(now, link, source);
             return Err(DropReason::Replayed);
@@ -221,10 +221,8 @@ impl Router {
         let Some(neighbor) = self.neighbors.get_mut(&link) else {
             return self.meet_neighbor(now, link, source, sender, hello);
         };
+        neighbor.address = source;
         neighbor.handle_hello(now, hello);
-        if std::mem::replace(&mut neighbor.address, source) != source {
-            self.settle_claims_through(link);
-        }
         Ok(())
     }
 
@@ -282,10 +280,9 @@ impl Router {
         });
     }
 
-    /// A packet of our own came back. If it was not sent from here, another node has our key.
+    /// A packet of our own came back. If it was never sent from here, another node has our key.
     fn note_own_packet(&mut self, now: Instant, source: Ipv6Addr) {
-        let ours = self.interfaces.values().any(|it| it.address == source);
-        if !ours {
+        if !self.own_addresses.contains(&source) {
             self.note_double(now);
         }
     }

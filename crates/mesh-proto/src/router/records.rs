@@ -21,6 +21,11 @@ const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(200);
 /// Sequence numbers of one epoch: a week of OGMs every ten seconds. The next epoch's lie above,
 /// so whoever was restarted is believed at once.
 pub(super) const EPOCH_BITS: u32 = 16;
+/// The epoch that a sequence number belongs to, as far as numbers tell.
+pub(super) const fn epoch_of(seqno: SeqNo) -> u32 {
+    seqno.value() >> EPOCH_BITS
+}
+
 /// So many records of lives that we forgot are believed to be that: not everybody remembers the
 /// same one. Then there is another node with our key.
 const FORGOTTEN_LIVES: u32 = 8;
@@ -467,13 +472,25 @@ impl Router {
         Ok(())
     }
 
+    /// Goes on in the next epoch with all routes, as after a warm start. Returns whether there is
+    /// one.
+    pub(super) fn begin_next_epoch(&mut self, now: Instant) -> bool {
+        let next = self.sender.epoch.checked_add(1);
+        if let Some(epoch) = next {
+            self.sender.warm = true;
+            self.begin_epoch(now, epoch);
+        }
+        next.is_some()
+    }
+
     /// Goes on in a new epoch, as if just started.
     fn begin_epoch(&mut self, now: Instant, epoch: u32) {
         let announcement = self.records.announcement();
         self.records.begin_epoch(epoch, announcement);
         self.sender.epoch = epoch;
         self.event(Event::EpochBegun(epoch));
-        self.originate(now, SeqNo::new(epoch << EPOCH_BITS).next());
+        self.seqno = SeqNo::new(epoch << EPOCH_BITS);
+        self.originate(now, self.seqno.next());
         self.pending_records.insert(self.id);
         self.excite(now);
     }

@@ -1,21 +1,64 @@
 //! Protection from recorded packets: each counter of a sender counts once.
 
+use crate::wire::KeyKind;
+
 /// How far behind the newest a packet may be and still count: unicasts and broadcasts overtake
 /// each other in a radio's queues.
 const WINDOW: u64 = 64;
 
-/// The counters seen of one sender on one link.
+/// The counters seen of one sender on one link. Those of packets with the key of the pair are kept
+/// apart: only the sender makes them, while anybody with the network's key can use counters up in
+/// its name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Replays {
+    network: Option<Window>,
+    pair: Option<Window>,
+}
+
+impl Replays {
+    /// Takes note of a packet. Returns whether it is new.
+    pub(super) fn accept(&mut self, key: KeyKind, epoch: u32, counter: u64) -> bool {
+        let window = match key {
+            KeyKind::Network => &mut self.network,
+            KeyKind::Pair => &mut self.pair,
+        };
+        let new = match window {
+            Some(window) => window.accept(epoch, counter),
+            None => {
+                *window = Some(Window::new(epoch, counter));
+                true
+            }
+        };
+        if new && key == KeyKind::Pair {
+            self.forget_forged(epoch, counter);
+        }
+        new
+    }
+
+    /// The sender is known to have come to `counter`: it counts all its packets together, so what
+    /// is far ahead of that was not its own.
+    fn forget_forged(&mut self, epoch: u32, counter: u64) {
+        let is_forged = |it: &Window| it.epoch == epoch && it.newest > counter + WINDOW;
+        if self.network.as_ref().is_some_and(is_forged) {
+            self.network = Some(Window {
+                seen: u64::MAX,
+                ..Window::new(epoch, counter)
+            });
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ReplayWindow {
-    pub(super) epoch: u32,
+struct Window {
+    epoch: u32,
     newest: u64,
     /// Bit `n` is set if `newest - n` was seen.
     seen: u64,
 }
 
-impl ReplayWindow {
+impl Window {
     /// A window in which only `counter` was seen.
-    pub(super) const fn new(epoch: u32, counter: u64) -> Self {
+    const fn new(epoch: u32, counter: u64) -> Self {
         Self {
             epoch,
             newest: counter,
@@ -24,7 +67,7 @@ impl ReplayWindow {
     }
 
     /// Takes note of a counter. Returns whether it is new.
-    pub(super) const fn accept(&mut self, epoch: u32, counter: u64) -> bool {
+    const fn accept(&mut self, epoch: u32, counter: u64) -> bool {
         if epoch > self.epoch {
             *self = Self::new(epoch, counter);
             return true;
@@ -58,7 +101,7 @@ mod tests {
 
     #[test]
     fn each_counter_counts_once_in_any_order() {
-        let mut window = ReplayWindow::new(1, 100);
+        let mut window = Window::new(1, 100);
         for (counter, new) in [
             (100, false),
             (101, true),
@@ -78,9 +121,21 @@ mod tests {
 
     #[test]
     fn an_earlier_life_counts_no_more() {
-        let mut window = ReplayWindow::new(5, 100);
+        let mut window = Window::new(5, 100);
         assert!(!window.accept(4, 1000));
         assert!(window.accept(6, 1));
         assert!(!window.accept(5, 101));
+    }
+
+    #[test]
+    fn counters_forged_with_the_networks_key_are_forgotten_at_a_sign_of_the_sender() {
+        let mut replays = Replays::default();
+        assert!(replays.accept(KeyKind::Network, 1, 10));
+        assert!(replays.accept(KeyKind::Network, 1, 1 << 47), "forged");
+        assert!(!replays.accept(KeyKind::Network, 1, 11), "shut out");
+        assert!(replays.accept(KeyKind::Pair, 1, 12));
+        assert!(replays.accept(KeyKind::Network, 1, 13), "and back");
+        assert!(!replays.accept(KeyKind::Network, 1, 11), "recorded");
+        assert!(!replays.accept(KeyKind::Pair, 1, 12), "recorded");
     }
 }

@@ -23,6 +23,8 @@ const LAZY_REQUESTS: u32 = 16;
 const DUPLICATE_TIME: Duration = Duration::from_millis(300);
 /// The same node is not suspected again before this time.
 const SUSPICION_INTERVAL: Duration = Duration::from_secs(1);
+/// Within this time no more nodes are spoken of: where more die at once, hellos tell.
+const MAX_SUSPECTED: usize = 16;
 /// How long a number that was asked for is passed on at once when it comes.
 const ANSWER_TIME: Duration = Duration::from_secs(4);
 /// How far ahead of our own number a request may make us jump. Nobody has a proof of numbers we
@@ -242,11 +244,12 @@ impl Router {
         }
     }
 
-    /// A node that carried traffic fell silent: tells everybody near, once.
+    /// A node does not answer: tells everybody near, once.
     pub(super) fn suspect(&mut self, now: Instant, node: OriginatorId, hop_limit: u8) {
         self.suspected
             .retain(|_, at| now.duration_since(*at) < SUSPICION_INTERVAL);
-        if hop_limit == 0 || self.suspected.contains_key(&node) {
+        let enough = self.suspected.len() >= MAX_SUSPECTED;
+        if hop_limit == 0 || enough || self.suspected.contains_key(&node) {
             return;
         }
         self.suspected.insert(node, now);
@@ -259,6 +262,10 @@ impl Router {
 
     pub(super) fn receive_suspicion(&mut self, now: Instant, suspicion: Suspicion) {
         let Suspicion { hop_limit, node } = suspicion;
+        if !self.originators.contains_key(&node) {
+            return;
+        }
+        let hop_limit = hop_limit.min(Suspicion::HOP_LIMIT);
         self.suspect(now, node, hop_limit.saturating_sub(1));
         let links = self.neighbors.keys().filter(|link| link.neighbor == node);
         for link in links.copied().collect::<Vec<_>>() {

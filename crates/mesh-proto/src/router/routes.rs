@@ -313,14 +313,6 @@ impl Router {
         }
     }
 
-    /// The same for all originators reached over `link`, whose address changed.
-    pub(super) fn settle_claims_through(&mut self, link: LinkId) {
-        for id in self.originators_through(link) {
-            let claims = self.claims(id);
-            self.rib.set_claims(id, claims);
-        }
-    }
-
     fn claims(&self, id: OriginatorId) -> BTreeMap<RouteKey, Option<Path>> {
         let mut claims = BTreeMap::new();
         let Some(originator) = self.originators.get(&id) else {

@@ -8,7 +8,7 @@ use rand_core::Rng;
 use super::book::Advertised;
 use super::neighbor::LinkId;
 use super::originator::to_say;
-use super::{Interface, Output, Router, Transmit};
+use super::{Interface, Output, Router, Transmit, records};
 use crate::wire::{Hello, LinkReport, PacketBuilder, Payload, ReportEntry, Tlv};
 use crate::{IfIndex, Metric, OriginatorId, SeqNo};
 
@@ -166,8 +166,12 @@ impl Router {
         self.flush_at = Some(self.flush_at.map_or(at, |planned| planned.min(at)));
     }
 
-    /// Our next sequence number.
+    /// Our next sequence number. When those of an epoch are used up the next one begins, as the
+    /// numbers after a restart must lie above all that were used.
     pub(super) fn originate(&mut self, now: Instant, seqno: SeqNo) {
+        if records::epoch_of(seqno) != records::epoch_of(self.seqno) && self.begin_next_epoch(now) {
+            return;
+        }
         self.seqno = seqno;
         let originators = u32::try_from(self.originators.len()).unwrap_or(u32::MAX);
         let [least, most] = OGM_INTERVALS;

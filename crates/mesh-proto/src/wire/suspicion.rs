@@ -8,8 +8,8 @@
 use super::{ParseError, reader::Reader};
 use crate::OriginatorId;
 
-/// Says that a node which carried traffic fell silent. Its other neighbors, whose links to it are
-/// idle, look at once instead of finding out one after the other.
+/// Says that a node does not answer one of its neighbors. Its other neighbors, whose links to it may
+/// be idle, look at once instead of finding out one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspicion {
     /// How many more neighbors it is passed on by.

@@ -1,11 +1,11 @@
 //! Who may say what: forged, recorded and redirected packets have no effect.
 
-use super::net::{Net, address, ms, network};
+use super::net::{INTERFACE, Net, address, ms, network};
 use crate::hash_chain::Link;
 use crate::router::{DropReason, Event};
 use crate::wire::{
     Binding, Hello, KeyKind, Ogm, OgmIndex, PacketBuilder, ParseError, PathCheck, Payload, Probe,
-    ProbeAnswer, Reminder, Sender, SeqnoRequest, SyncRequest, Tlv,
+    ProbeAnswer, Reminder, Sender, SeqnoRequest, Suspicion, SyncRequest, Tlv,
 };
 use crate::{Metric, OriginatorId, SeqNo};
 
@@ -201,4 +201,60 @@ fn a_seqno_beyond_the_chain_waits_for_its_record() {
     net.say(0, 1, &[ogm_of(&net, 2, Link { seqno, ..known })]);
     assert_eq!(net.routers[0].originator(two).unwrap().seqno, before);
     assert_eq!(net.next_hop(0, 2), Some(1));
+}
+
+/// Whoever has the network's key can speak in a neighbor's name to everybody, but not for long.
+#[test]
+fn a_forged_counter_shuts_nobody_out() {
+    let mut net = Net::ring(4);
+    net.run(ms(10_000));
+    let network = network();
+    let hello = Tlv::Hello(Hello {
+        seqno: 1,
+        interval_ms: 500,
+        version: u32::MAX,
+    });
+    let (sender, counter) = (net.routers[1].sender, (1 << 48) - 2);
+    let mut forged = PacketBuilder::new(&network, None, sender, address(1), 1400, counter);
+    forged.push(&hello);
+    net.receive(0, address(1), &forged.finish().0[0]);
+    net.run(ms(20_000));
+    assert_eq!(net.next_hop(0, 1), Some(1));
+    net.sent.clear();
+    net.run(ms(60_000));
+    assert_eq!(net.next_hop(0, 1), Some(1));
+    let asks = |tlv: &Tlv| matches!(tlv, Tlv::SyncRequest(_));
+    assert_eq!(net.count_sent(0, asks), 0, "there is nothing to ask for");
+}
+
+/// An old packet of our own that comes back is no other node with our key.
+#[test]
+fn our_own_recorded_packets_are_no_double() {
+    let mut net = Net::line(2);
+    let own = net.tape.iter().rfind(|it| it.from == 0).unwrap().clone();
+    net.routers[0].handle_interface_down(net.now, INTERFACE);
+    net.routers[0].handle_interface_up(net.now, INTERFACE, address(40), 1500);
+    net.drain(0);
+    net.receive(0, address(0), &own.bytes);
+    assert_eq!(net.drops(0, DropReason::Own), 1);
+    assert!(!net.events[0].contains(&Event::DuplicateIdentity));
+}
+
+#[test]
+fn suspicions_are_passed_on_near_and_few() {
+    let mut net = Net::line(10);
+    let suspicion = |node| {
+        let hop_limit = u8::MAX;
+        Tlv::Suspicion(Suspicion { hop_limit, node })
+    };
+    let sent = |net: &Net| {
+        let count = |node| net.count_sent(node, |tlv| matches!(tlv, Tlv::Suspicion(_)));
+        (0..10).map(count).collect::<Vec<_>>()
+    };
+    net.sent.clear();
+    let unknown = (0..90).map(|it| suspicion(OriginatorId::from_bytes([it; 10])));
+    net.inject(1, 0, KeyKind::Network, &unknown.collect::<Vec<_>>());
+    net.inject(1, 0, KeyKind::Network, &[suspicion(net.id(9))]);
+    net.run(ms(100));
+    assert_eq!(sent(&net), [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]);
 }

@@ -166,6 +166,94 @@ fn a_neighbor_is_reached_over_the_other_interface_when_one_fails() {
     assert!(left != used, "at once");
 }
 
+/// Two routers and what each has its packets come from, by interface.
+struct Pair {
+    routers: [Router; 2],
+    now: std::time::Instant,
+    place: fn(usize, IfIndex) -> std::net::Ipv6Addr,
+    /// The last packet of router 1 to everybody on the first interface.
+    recorded: Vec<u8>,
+}
+
+impl Pair {
+    fn new(interfaces: &[IfIndex], place: fn(usize, IfIndex) -> std::net::Ipv6Addr) -> Self {
+        let now = Net::new(0).now;
+        let routers = [0, 1].map(|node| {
+            let config = RouterConfig::new(network(), Start::Cold, 1, node as u64);
+            let mut router = Router::new(config, key(node), Announcement::default(), now);
+            for &ifindex in interfaces {
+                router.handle_interface_up(now, ifindex, place(node, ifindex), 1500);
+            }
+            router
+        });
+        let recorded = Vec::new();
+        Self {
+            routers,
+            now,
+            place,
+            recorded,
+        }
+    }
+
+    fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.now += ms(10);
+            (0..2).for_each(|from| self.speak(from));
+        }
+    }
+
+    fn speak(&mut self, from: usize) {
+        if self.routers[from].poll_timeout() <= self.now {
+            self.routers[from].handle_timeout(self.now);
+        }
+        while let Some(output) = self.routers[from].poll_output() {
+            let crate::Output::Transmit(t) = output else {
+                continue;
+            };
+            let source = (self.place)(from, t.ifindex);
+            self.routers[1 - from].handle_packet(self.now, t.ifindex, source, &t.bytes);
+            if from == 1 && t.ifindex == INTERFACE && t.to.is_none() {
+                self.recorded = t.bytes;
+            }
+        }
+    }
+}
+
+/// What was recorded on one link and is sent on another says nothing about the other.
+#[test]
+fn a_packet_from_another_link_moves_no_route() {
+    let other = IfIndex(2);
+    let place = |node, ifindex| {
+        address(if ifindex == INTERFACE {
+            node
+        } else {
+            node + 50
+        })
+    };
+    let mut pair = Pair::new(&[INTERFACE, other], place);
+    pair.run(3000);
+    let [receiver, _] = &mut pair.routers;
+    let before: Vec<_> = receiver.routes().collect();
+    assert!(!before.is_empty());
+    receiver.handle_packet(pair.now, other, place(1, INTERFACE), &pair.recorded);
+    let dropped = receiver.counters().drops.get(&DropReason::NotFromLink);
+    assert_eq!(dropped, Some(&1));
+    assert_eq!(receiver.routes().collect::<Vec<_>>(), before);
+}
+
+/// As when an interface gets another Ethernet address.
+#[test]
+fn a_neighbor_with_a_new_address_is_met_again() {
+    let mut pair = Pair::new(&[INTERFACE], |node, _| address(node));
+    pair.run(1000);
+    pair.routers[1].handle_interface_down(pair.now, INTERFACE);
+    pair.place = |node, _| address(if node == 1 { 40 } else { node });
+    pair.routers[1].handle_interface_up(pair.now, INTERFACE, address(40), 1500);
+    pair.run(1000);
+    let mut all = pair.routers[0].neighbors(pair.now);
+    assert!(all.any(|it| it.address == address(40) && it.cost.is_finite()));
+}
+
 fn exchange(pair: &mut [Router; 2], now: std::time::Instant) {
     for from in 0..2 {
         if pair[from].poll_timeout() <= now {

@@ -285,3 +285,29 @@ fn two_neighbors_that_restart_together_do_not_send_in_a_circle() {
     net.restart(2, true);
     net.run(ms(15_000));
 }
+
+/// After a week, or sooner if others keep asking for newer numbers, those of an epoch are used up.
+#[test]
+fn a_node_whose_epoch_is_used_up_goes_on_in_the_next_and_may_restart() {
+    for warm in [false, true] {
+        let mut net = Net::line(4);
+        let epoch = net.routers[3].epoch();
+        net.changes.iter_mut().for_each(Vec::clear);
+        // Nobody can prove numbers far from the anchor, so it does not get there in one step.
+        for ahead in (500..=65_500).step_by(500).chain([65_534, 65_535, 65_536]) {
+            let now = net.now;
+            net.routers[3].originate(now, SeqNo::new((epoch << 16) + ahead));
+            net.routers[3].flush_by(now);
+            net.run(ms(300));
+        }
+        assert!(net.events[3].contains(&Event::EpochBegun(epoch + 1)));
+        net.run(ms(20_000));
+        assert_eq!(net.changes, [[], [], [], []], "and nobody changes a route");
+        let view = net.routers[0].originator(net.id(3)).unwrap();
+        assert_eq!(view.seqno.map(|it| it.value() >> 16), Some(epoch + 1));
+        net.restart(3, warm);
+        net.run_until(ms(3000), Net::is_whole);
+        net.run(ms(20_000));
+        assert!(net.is_whole());
+    }
+}
