@@ -86,6 +86,8 @@ pub(crate) struct Driver {
     took_over: bool,
     /// Whether the kernel has been what it should be at least once.
     configured: bool,
+    /// Whether it is to be made so again, because that failed.
+    unconfigured: bool,
     /// Why the daemon cannot go on.
     failure: Option<anyhow::Error>,
     /// What the kernel could not do as it should, in the words shown to operators.
@@ -207,6 +209,7 @@ impl Driver {
             settled: !warm,
             took_over: warm,
             configured: false,
+            unconfigured: false,
             failure: None,
             kernel_warnings: Vec::new(),
             refused_routes: Vec::new(),
@@ -285,6 +288,9 @@ impl Driver {
             self.next_counters = flows.then_some(now + COUNTER_INTERVAL);
             self.store_paused = false;
             self.settle();
+            if self.unconfigured {
+                self.configure_kernel();
+            }
             self.count_gateways();
             self.kernel.request(KernelRequest::ReadCounters);
             self.offer_refused_routes();

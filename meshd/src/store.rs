@@ -90,11 +90,14 @@ impl Store {
     /// The number cannot be saved.
     pub fn begin_epoch(&self) -> Result<u32, StoreError> {
         let path = self.directory.join(EPOCH_FILE);
-        let last = match fs::read_to_string(&path) {
-            Ok(text) => text.trim_end().parse().unwrap_or_else(|_| {
-                warn!(path = %path.display(), "not a number of starts, counting begins anew");
-                0
-            }),
+        let last = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes)
+                .trim_end()
+                .parse()
+                .unwrap_or_else(|_| {
+                    warn!(path = %path.display(), "not a number of starts, counting begins anew");
+                    0
+                }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(io_error(&path)(error)),
         };

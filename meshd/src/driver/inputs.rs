@@ -41,6 +41,10 @@ impl Driver {
                     self.router.handle_carrying(now, ifindex, address);
                 }
             }
+            KernelEvent::TableDamaged => {
+                self.warn_once("the nftables table was changed by somebody else: mending it");
+                self.configure_kernel();
+            }
             KernelEvent::NeighborFailed { ifindex, address } => {
                 debug!(%ifindex, %address, "neighbor does not answer the kernel");
                 self.router.handle_neighbor_failed(now, ifindex, address);
@@ -49,7 +53,7 @@ impl Driver {
             KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(now, &failed),
             KernelEvent::Counters(counters) => self.handle_counters(now, &counters),
             KernelEvent::RequestFailed { request, error } => {
-                self.handle_failed_request(&request, &error);
+                self.handle_failed_request(now, &request, &error);
             }
             KernelEvent::Adopted(_) | KernelEvent::GatewaysSet | KernelEvent::ShutDown { .. } => {}
         }
@@ -181,6 +185,7 @@ impl Driver {
 
     fn handle_configured(&mut self, warnings: &[Warning]) {
         self.configured = true;
+        self.unconfigured = false;
         let lines: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         for line in lines
             .iter()
@@ -214,15 +219,20 @@ impl Driver {
         self.kernel.request(KernelRequest::Routes(refused));
     }
 
-    fn handle_failed_request(&mut self, request: &KernelRequest, error: &KernelError) {
-        if matches!(request, KernelRequest::Configure(_)) && !self.configured {
-            // A router without its filter would forward what it must not.
-            self.failure = Some(anyhow::anyhow!("{error}"));
-            return;
-        }
-        if let KernelError::TableMissing = error {
-            // The port puts it back, and says so.
-            return;
+    fn handle_failed_request(
+        &mut self,
+        now: Instant,
+        request: &KernelRequest,
+        error: &KernelError,
+    ) {
+        if matches!(request, KernelRequest::Configure(_)) {
+            if !self.configured {
+                // A router without its filter would forward what it must not.
+                self.failure = Some(anyhow::anyhow!("{error}"));
+                return;
+            }
+            self.unconfigured = true;
+            self.try_again_soon(now);
         }
         self.warn_once(&error.to_string());
     }

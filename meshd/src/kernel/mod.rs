@@ -237,6 +237,9 @@ pub enum KernelEvent {
         /// Interface and link-local address of each.
         neighbors: Vec<(IfIndex, Ipv6Addr)>,
     },
+    /// Somebody else removed our nftables table or something in it: [`KernelRequest::Configure`]
+    /// makes it whole.
+    TableDamaged,
     /// The kernel asked a neighbor on a mesh interface for its Ethernet address, in vain. A hint:
     /// it asks late, and only what is sent to.
     NeighborFailed {
@@ -263,7 +266,7 @@ pub enum KernelEvent {
     RequestFailed {
         /// The request.
         request: KernelRequest,
-        /// Why. After [`KernelError::TableMissing`], the port makes the table again.
+        /// Why.
         error: KernelError,
     },
     /// The last event: [`KernelRequest::Shutdown`] is done.

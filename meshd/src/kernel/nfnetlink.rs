@@ -12,7 +12,8 @@ use super::raw::{Attributes, Payload, Socket, or_missing, push, push_string};
 
 // `enum nf_tables_msg_types`, with the number of the subsystem in the high byte.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
-const NFT_MSG_DELTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 2;
+/// What a table can lose: itself, a chain, a rule, a set, a counter.
+const NFT_MSG_DEL: [u8; 5] = [2, 5, 8, 11, 20];
 const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
 const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
 const NFT_MSG_GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
@@ -66,10 +67,12 @@ pub(super) struct Element {
 /// linux/netfilter/nfnetlink.h), as a bit.
 pub(super) const CHANGES: u32 = 1 << 6;
 
-/// Whether a message says that our table was removed.
-pub(super) fn removes_table(kind: u16, payload: &[u8]) -> bool {
-    let name = attributes(payload).string(NFTA_TABLE_NAME);
-    kind == NFT_MSG_DELTABLE && name == Some(nat::TABLE)
+/// Whether a message says that our table, or something in it, was removed.
+pub(super) fn damages_table(kind: u16, payload: &[u8]) -> bool {
+    let [subsystem, message] = kind.to_be_bytes();
+    let removes = u16::from(subsystem) == NFNL_SUBSYS_NFTABLES && NFT_MSG_DEL.contains(&message);
+    // All of these name their table in an attribute of the same number.
+    removes && attributes(payload).string(NFTA_TABLE_NAME) == Some(nat::TABLE)
 }
 
 /// A socket of the nfnetlink family.

@@ -188,20 +188,31 @@ impl EventSocket {
         loop {
             let mut ready = self.socket.readable().await?;
             let buffer = &mut self.buffer;
-            let Ok(received) = ready.try_io(|it| it.get_ref().recv(buffer, Msg::empty())) else {
-                continue;
-            };
-            let (length, _) = received?;
-            let bytes = self.buffer.get(..length).unwrap_or_default();
-            let mut cursor = Cursor::new(bytes);
-            let mut messages = Vec::new();
-            while cursor.position() < length as u64
-                && let Ok(message) = Nlmsghdr::<u16, Buffer>::from_bytes(&mut cursor)
-            {
-                messages.extend(payload(&message).map(|payload| (*message.nl_type(), payload)));
+            if let Ok(received) = ready.try_io(|it| it.get_ref().recv(buffer, Msg::empty())) {
+                return received.map(|(length, _)| self.messages(length));
             }
-            return Ok(messages);
         }
+    }
+
+    /// The next messages if they are there already; an error as above.
+    pub(super) fn receive_now(&mut self) -> Option<io::Result<Vec<(u16, Payload)>>> {
+        let received = self.socket.get_ref().recv(&mut self.buffer, Msg::empty());
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            received => Some(received.map(|(length, _)| self.messages(length))),
+        }
+    }
+
+    fn messages(&self, length: usize) -> Vec<(u16, Payload)> {
+        let bytes = self.buffer.get(..length).unwrap_or_default();
+        let mut cursor = Cursor::new(bytes);
+        let mut messages = Vec::new();
+        while cursor.position() < length as u64
+            && let Ok(message) = Nlmsghdr::<u16, Buffer>::from_bytes(&mut cursor)
+        {
+            messages.extend(payload(&message).map(|payload| (*message.nl_type(), payload)));
+        }
+        messages
     }
 }
 

@@ -49,8 +49,6 @@ pub(super) struct Task {
     traffic: Traffic,
     /// When to look which neighbors carry traffic, if any are said to.
     look_at: Option<Instant>,
-    /// Our nftables table is to be put back.
-    table_removed: bool,
     base: Option<Base>,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
@@ -82,7 +80,6 @@ impl Task {
             counters: counters::Reader::default(),
             traffic: Traffic::subscribe()?,
             look_at: None,
-            table_removed: false,
             base: None,
             gateways: None,
             taken_up: BTreeSet::new(),
@@ -109,7 +106,7 @@ impl Task {
                     None => Next::Break(()),
                 },
                 news = self.traffic.receive() => match news {
-                    Ok(news) => self.hear(news),
+                    Ok(news) => self.hear(news).await,
                     Err(error) => give_up("netfilter's socket", &error),
                 },
                 waited = self.alarm.wait_until(due) => match waited {
@@ -121,19 +118,19 @@ impl Task {
     }
 
     /// Takes note of what the kernel's filter tells.
-    fn hear(&mut self, news: News) -> Next {
+    async fn hear(&mut self, news: News) -> Next {
         if news.traffic {
-            let at = self.traffic.look_at(Instant::now());
-            self.look_at.get_or_insert(at);
+            self.look_soon();
         }
-        // Our own requests are told of as well, after they are done.
-        let is_gone = |nfnetlink: &mut Nfnetlink| nfnetlink.table().is_err();
-        if news.table_removed && self.base.is_some() && is_gone(&mut self.nfnetlink) {
-            tracing::warn!("the nftables table was removed by somebody else: putting it back");
-            self.table_removed = true;
-            self.mend_soon();
+        if news.table_damaged && self.base.is_some() {
+            return self.report(KernelEvent::TableDamaged).await;
         }
         Next::Continue(())
+    }
+
+    fn look_soon(&mut self) {
+        let at = self.traffic.look_at(Instant::now());
+        self.look_at.get_or_insert(at);
     }
 
     /// Does what is due.
@@ -362,11 +359,6 @@ impl Task {
         let Some(base) = self.base.clone() else {
             return;
         };
-        if std::mem::take(&mut self.table_removed)
-            && let Err(error) = self.make_table(&base).await
-        {
-            tracing::warn!(%error);
-        }
         match self.establish(&base).await {
             Ok(warnings) => warnings
                 .iter()
@@ -387,7 +379,11 @@ impl Task {
     /// Makes everything what it should be. Begins with what can't be done without, and with the
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
-        let reset = self.make_table(&base).await?;
+        self.counters.forget();
+        let gateways = self.gateways.as_ref();
+        let made = nat::apply(&self.setup, &base, gateways, &mut self.nfnetlink).await;
+        self.skip_own_changes();
+        let reset = made?;
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
         let mut warnings: Vec<Warning> = reset.into_iter().collect();
@@ -397,10 +393,11 @@ impl Task {
         Ok(warnings)
     }
 
-    async fn make_table(&mut self, base: &Base) -> Result<Option<Warning>, KernelError> {
-        self.counters.forget();
-        let gateways = self.gateways.as_ref();
-        nat::apply(&self.setup, base, gateways, &mut self.nfnetlink).await
+    /// What nft did for us it has also told us of.
+    fn skip_own_changes(&mut self) {
+        if self.traffic.skip_own_changes() {
+            self.look_soon();
+        }
     }
 
     /// Makes tunnel, sysctls, addresses, routes and rules what they should be.

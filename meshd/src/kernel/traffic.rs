@@ -18,7 +18,7 @@ use neli::utils::Groups;
 use super::neighbor::MacKey;
 use super::netlink::KernelError;
 use super::nfnetlink::{self, Nfnetlink};
-use super::raw::{EventSocket, Socket, push};
+use super::raw::{EventSocket, Payload, Socket, push};
 
 /// How long the sets remember a neighbor. Less than the routing core watches a neighbor for after
 /// it was told that it carries traffic.
@@ -61,8 +61,19 @@ pub(super) struct Seen {
 pub(super) struct News {
     /// A neighbor began to carry traffic, or goes on to.
     pub(super) traffic: bool,
-    /// Our table may be gone.
-    pub(super) table_removed: bool,
+    /// Something of our table was removed.
+    pub(super) table_damaged: bool,
+}
+
+impl News {
+    fn of(events: &[(u16, Payload)]) -> Self {
+        let mut news = Self::default();
+        for (kind, payload) in events {
+            news.traffic |= *kind == NFULNL_MSG_PACKET;
+            news.table_damaged |= nfnetlink::damages_table(*kind, payload);
+        }
+        news
+    }
 }
 
 /// The socket that news come by.
@@ -98,22 +109,25 @@ impl Traffic {
     /// # Errors
     /// What the kernel refuses, which it has no reason to.
     pub(super) async fn receive(&mut self) -> io::Result<News> {
-        let events = match self.socket.receive().await {
+        match self.socket.receive().await {
             // Some were lost, whatever they were.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
-                return Ok(News {
-                    traffic: true,
-                    table_removed: true,
-                });
-            }
-            events => events?,
-        };
-        let mut news = News::default();
-        for (kind, payload) in &events {
-            news.traffic |= *kind == NFULNL_MSG_PACKET;
-            news.table_removed |= nfnetlink::removes_table(*kind, payload);
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(News {
+                traffic: true,
+                table_damaged: true,
+            }),
+            events => Ok(News::of(&events?)),
         }
-        Ok(news)
+    }
+
+    /// The news so far, after a change of our own: of the table they tell nothing else. Returns
+    /// whether there is traffic.
+    pub(super) fn skip_own_changes(&mut self) -> bool {
+        let mut traffic = false;
+        while let Some(events) = self.socket.receive_now() {
+            // What was lost may have been about traffic.
+            traffic |= events.map_or(true, |events| News::of(&events).traffic);
+        }
+        traffic
     }
 
     /// When to look who it is, if a neighbor is said to carry traffic now.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use mesh_proto::{IfIndex, Route, Table, Target};
-use meshd::kernel::{Base, CounterSample, Flow, Neighbor};
+use meshd::kernel::{Base, CounterSample, Flow, KernelEvent, Neighbor};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
 use crate::Test;
@@ -294,12 +294,10 @@ fn counts() {
     );
 }
 
-/// Waits until the port has put its table back.
-fn wait_for_table(node: &Namespace) {
-    eventually("the table", || {
-        let listed = node.try_run("nft list set inet meshd up_rx");
-        let (is_there, text) = listed;
-        (is_there && text.contains("ether_addr")).then_some(())
+/// Waits until the port tells that somebody else has changed its table.
+fn wait_for_damage(port: &mut Port) {
+    port.wait("word of the damage", |event| {
+        matches!(event, KernelEvent::TableDamaged).then_some(())
     });
 }
 
@@ -320,21 +318,33 @@ fn generations() {
     let packets = chain.sample(1, Flow::UpRx).map(|sample| sample.packets);
     assert_eq!(packets, Some(20), "and counting goes on");
 
+    let damaged = |event: &KernelEvent| matches!(event, KernelEvent::TableDamaged);
+    assert!(!chain.ports[1].saw(damaged), "by ourselves");
+    chain.nodes[1].run("nft flush table inet meshd");
+    wait_for_damage(&mut chain.ports[1]);
+    chain.ports[1].configure(&other);
     chain.nodes[1].run("nft flush ruleset");
-    wait_for_table(&chain.nodes[1]);
+    wait_for_damage(&mut chain.ports[1]);
+    chain.ports[1].configure(&other);
     chain.echo(address(SERVER_V4), 10, 100);
     let after = chain.ports[1].counters();
     assert_ne!(after.generation, before.generation);
     let packets: Vec<u64> = after.samples.iter().map(|sample| sample.packets).collect();
     assert_eq!(packets, [10; 4], "the gateways are known again");
 
-    // A table that can't be changed to ours is replaced.
+    // A table that can't be changed to ours is replaced, and that is said.
     chain.nodes[1].run(
         "nft delete table inet meshd; nft add table inet meshd
          nft add set inet meshd up_rx '{ type ipv4_addr; flags dynamic; }'",
     );
-    wait_for_table(&chain.nodes[1]);
-    chain.ports[1].configure(&Chain::base(2));
+    wait_for_damage(&mut chain.ports[1]);
+    let warnings = chain.ports[1].configure(&Chain::base(2));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].to_string().contains("counters began again"),
+        "{}",
+        warnings[0]
+    );
     chain.echo(address(SERVER_V4), 10, 100);
     assert_eq!(
         chain.sample(1, Flow::UpRx).map(|sample| sample.packets),
