@@ -13,8 +13,9 @@ use crate::{IfIndex, Metric, OriginatorId};
 /// How long a neighbor's word on how it hears us counts. On an idle link reports come with every
 /// second hello, and at once if something changed; this is four of those.
 const REPORT_LIFETIME: Duration = Duration::from_secs(32);
-/// A link's cost follows what is measured only when they differ by this much, so that the noise of
-/// a lossy link does not become news for the whole mesh.
+/// A link's cost follows what is measured only when they differ by this much, and half of what is
+/// lost of what goes there and back on top: the noise of a lossy link should not become news for the
+/// whole mesh.
 const NOTABLE_COST_PERCENT: u64 = 25;
 /// A neighbor of which something is missing is asked this often whether it is there.
 const DOUBT_INTERVAL: Duration = Hello::LONGEST;
@@ -162,7 +163,10 @@ impl Neighbor {
         let measured = self.measured_cost(now);
         let before = self.cost;
         let difference = u64::from(before.as_us().abs_diff(measured.as_us()));
-        let notable = difference * 100 > u64::from(before.as_us()) * NOTABLE_COST_PERCENT;
+        let delivered = u64::from(self.rx_quality(now)) * u64::from(self.tx_quality(now));
+        let lost_percent = 100 - delivered * 100 / (255 * 255);
+        let notable_percent = NOTABLE_COST_PERCENT + lost_percent / 2;
+        let notable = difference * 100 > u64::from(before.as_us()) * notable_percent;
         if !notable && before.is_finite() == measured.is_finite() {
             return None;
         }
