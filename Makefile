@@ -19,7 +19,7 @@ help: ## what there is to make
 demo: ## the main job, live: five routers, two gateways, a phone (installs what is missing)
 	@tests/deps.sh demo
 	@$(CARGO) build $(LOCKED) -p meshd -p meshctl -p mesh-tests --bins
-	@target/debug/mesh-lab demo
+	@$(CARGO) run --quiet $(LOCKED) -p mesh-tests --bin mesh-lab -- demo
 
 check: fmt lint unit ## formatting, lints, unit, property and simulator tests; minutes
 
@@ -32,7 +32,7 @@ BENCH ?=
 bench: ## beside babeld and batmand: outages, starts, costs; into docs/bench (40 minutes, installs both)
 	@tests/deps.sh bench
 	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins
-	@target/release/mesh-bench --out docs/bench $(BENCH)
+	@$(CARGO) run --quiet $(LOCKED) --release -p mesh-tests --bin mesh-bench -- --out docs/bench $(BENCH)
 
 # cargo-fuzz builds with flags of the nightly compiler, which the stable one takes when told so.
 FUZZ_SECONDS ?= 180

@@ -35,6 +35,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             withdraws,
         ),
         in_lab(
+            "what_others_flush_is_put_back",
+            || Topology::line(2),
+            flushed,
+        ),
+        in_lab(
             "receipts_are_signed_and_survive_a_crash",
             || Topology::line(3),
             receipts,
@@ -68,6 +73,27 @@ fn village(lab: &mut Lab, gateway: &str) -> Result<()> {
     lab.add_uplink(gateway)?;
     lab.start_all()?;
     wait_online_through(lab, "r1", gateway, PATIENCE).map(drop)
+}
+
+/// As when another firewall starts, which flushes what it finds.
+fn flushed(lab: &mut Lab) -> Result<()> {
+    village(lab, "r2")?;
+    let gateway = lab.node("r2")?.namespace().clone();
+    for command in ["flush table inet meshd", "flush ruleset"] {
+        gateway.run("nft", command)?;
+        wait_for("the rules to be back", PATIENCE, || {
+            let rules = gateway.run("nft", "list table inet meshd")?;
+            ensure!(rules.contains("masquerade"), "{rules}");
+            ensure!(rules.contains("log group"), "{rules}");
+            Ok(())
+        })?;
+        eventually_fetch(lab.node("r1")?, HOST_V4, "/")?;
+    }
+    wait_for("no warning", PATIENCE, || {
+        let status = lab.node("r2")?.status()?;
+        ensure!(status.warnings.is_empty(), "{:?}", status.warnings);
+        Ok(())
+    })
 }
 
 fn phone(lab: &mut Lab) -> Result<()> {

@@ -159,7 +159,7 @@ pub enum Event {
     /// gives now.
     GatewaysChanged,
     /// The node is in this epoch now, because others remember a later one than it was started
-    /// with. It is to be kept on disk.
+    /// with, or because it has used up the numbers of the one before. It is to be kept on disk.
     EpochBegun(u32),
     /// Another node has our key: whichever it is, one of them has to get a key of its own.
     DuplicateIdentity,

@@ -22,9 +22,9 @@ fn schedule(simulation: &mut Simulation, at: f64, action: Action) {
     simulation.schedule(Step::new(secs(at), action));
 }
 
-/// How long an idle mesh takes to route around what died: three and a half hellos of 2 s until it is
-/// missed, and unanswered probes. Where traffic flows it is far less; the scenarios show that.
-const IDLE_RECOVERY_S: f64 = 8.0;
+/// How long an idle mesh takes to route around what died: a hello of 4 s until it is missed, and
+/// unanswered probes. Where traffic flows it is far less; the scenarios show that.
+const IDLE_RECOVERY_S: f64 = 5.0;
 
 /// How long it took after the last step.
 fn recovery(report: &Report) -> f64 {

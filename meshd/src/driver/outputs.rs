@@ -77,7 +77,8 @@ impl Driver {
             Event::EpochBegun(epoch) => {
                 info!(
                     epoch,
-                    "neighbors remember a later start than we do: going on from there"
+                    "going on in a new epoch: neighbors remember a later start than we do, or the \
+                     numbers of the last one are used up"
                 );
                 if let Err(error) = self.store.save_epoch(epoch) {
                     error!(%error, "number of starts cannot be saved");

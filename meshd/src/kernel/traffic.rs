@@ -89,6 +89,10 @@ impl Traffic {
     /// The kernel cannot log packets to programs, or another program has our group.
     pub(super) fn subscribe() -> io::Result<Self> {
         let action = format!("listen to nflog group {GROUP}");
+        let unable = |error: KernelError| {
+            let why = "the kernel has no NFLOG, or another program listens to the group";
+            io::Error::other(format!("{error}: {why}"))
+        };
         let groups = Groups::new_bitmask(nfnetlink::CHANGES);
         let mut socket = Socket::open_for(NlFamily::Netfilter, groups)?;
         // `struct nfgenmsg`: any family, version 0, the group.
@@ -97,7 +101,7 @@ impl Traffic {
         push(&mut request, NFULA_CFG_CMD, &[NFULNL_CFG_CMD_BIND]);
         push(&mut request, NFULA_CFG_MODE, &NFULNL_COPY_META);
         let bound = socket.change(&action, (NFULNL_MSG_CONFIG, NlmF::empty()), &request);
-        bound.map_err(io::Error::other)?;
+        bound.map_err(unable)?;
         Ok(Self {
             socket: socket.into_events()?,
             looked_at: None,

@@ -14,8 +14,8 @@ use super::Start;
 use crate::OriginatorId;
 use crate::route_selection::FeasibilityDistance;
 
-/// How long a node without routes listens: for three of its own hellos, one of which every
-/// neighbor hears, and the answers.
+/// How long a node without routes listens: for two of its own hellos, one of which most neighbors
+/// hear, and the answers.
 const COLD: Duration = Duration::from_millis(400);
 /// How long a node with adopted routes listens: they work meanwhile, so there is no hurry.
 const WARM: Duration = Duration::from_secs(2);

@@ -31,7 +31,7 @@ const MIN_MISSES: u32 = 3;
 /// Probes that could not be answered in time if the neighbor was busy for this many of them.
 const MAX_MISSES: u32 = 8;
 /// How likely a living link may be given up by chance, in parts per million per probe: with ten
-/// probes a second, once in two weeks.
+/// probes a second, once in a day of traffic without a break.
 const GIVE_UP_PPM: u64 = 1;
 /// How long a neighbor whose daemon does not run is waited for: a restart takes less, and nobody
 /// can prove that the word of a kernel, which carries no signature, is not made up.

@@ -26,7 +26,7 @@ pub struct NeighborView {
     pub tx_quality: u8,
     /// What the link costs.
     pub cost: Metric,
-    /// Whether it is probed because traffic flows to it or from it.
+    /// Whether it has to give signs of life: traffic flows to it or from it, or somebody misses it.
     pub watched: bool,
     /// When it was last heard.
     pub last_heard: Instant,
