@@ -145,3 +145,15 @@ fn an_outage_that_lasts_counts_as_open() {
     assert_eq!(report.pairs.first[0].path.len(), 2, "{:?}", report.pairs);
     assert!(!report.is_good());
 }
+
+/// A node lost its count of starts while all its neighbors forgot it too; those who remembered were
+/// two hops away, and kept it to themselves.
+#[test]
+fn a_lost_count_is_told_from_afar_in_churn() {
+    let mut simulation = mesh("grid:6x6", 97, 0.1);
+    let churn = Named::find("churn").unwrap();
+    let plan = churn.plan(simulation.topology(), 97, secs(60.0), 20);
+    simulation.follow(plan);
+    simulation.run_until(secs(60.0));
+    assert_eq!(simulation.unrouted().count(), 0);
+}

@@ -187,6 +187,10 @@ impl Router {
                     return Err(DropReason::TableFull);
                 }
                 self.waiting.insert((id, link), it);
+                if self.record_seq(id).is_newer_than(it.record_seq) {
+                    // It is not the neighbor's record that is missing here, but ours there.
+                    self.show_record(now, link, id);
+                }
                 return Ok(());
             }
         }
