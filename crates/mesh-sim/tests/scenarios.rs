@@ -82,6 +82,21 @@ fn only_links_and_nodes_that_can_be_spared_are_taken() {
     }
 }
 
+/// Here a router that lost its way asks for another, and who passes the request on passes it to the
+/// dead one, as nobody has told it yet.
+#[test]
+fn a_request_that_died_with_a_relay_is_made_again() {
+    let scenario = Named::find("relay").unwrap();
+    let mut simulation = mesh("grid:7x7", 10, 0.0);
+    let duration = Duration::from_secs(scenario.seconds);
+    let plan = scenario.plan(simulation.topology(), 10, duration, 20);
+    simulation.follow(plan);
+    let report = run(&mut simulation, duration.as_secs_f64());
+    let stops = report.outages.iter().find(|kind| kind.kind == "stop");
+    let flows = &stops.unwrap().flows;
+    assert!(flows.count > 20 && flows.max_ms.unwrap() < 800, "{report}");
+}
+
 #[test]
 fn a_dead_gateway_is_seen_in_the_uplinks() {
     let report = play_by_name("gateway", "grid:3x3", 1);

@@ -7,7 +7,7 @@ use super::book::{Advertised, Said};
 use super::neighbor::LinkId;
 use crate::hash_chain::Link;
 use crate::route_selection::{FeasibilityDistance, Selection};
-use crate::{Metric, SeqNo};
+use crate::{Metric, OriginatorId, SeqNo};
 
 /// How long the feasibility distance outlives the last route (RFC 8966 §3.5.1 recommends
 /// minutes): as long as stale advertisements of ours can be about.
@@ -39,6 +39,10 @@ pub(super) struct Asked {
     pub(super) at: Instant,
     /// How often we asked ourselves.
     pub(super) tries: u32,
+    /// How many hops further it may go.
+    pub(super) hop_limit: u8,
+    /// The neighbor whose request was passed on.
+    pub(super) on_behalf_of: Option<OriginatorId>,
 }
 
 #[derive(Debug)]

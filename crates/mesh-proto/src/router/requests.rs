@@ -68,6 +68,8 @@ impl Router {
             seqno,
             at: now,
             tries: 0,
+            hop_limit: SeqnoRequest::HOP_LIMIT,
+            on_behalf_of: None,
         });
         self.lazy_requests += 1;
         self.gather_request(link, request(id, seqno, SeqnoRequest::HOP_LIMIT));
@@ -107,6 +109,8 @@ impl Router {
             seqno,
             at: now,
             tries: tries + 1,
+            hop_limit: SeqnoRequest::HOP_LIMIT,
+            on_behalf_of: None,
         });
         let retry = (RETRY * (1 << tries.min(6))).min(LONGEST_RETRY);
         self.requests.insert(id, now + retry);
@@ -154,12 +158,33 @@ impl Router {
         let nearest = offers.min_by_key(|it| it.metric).map(|it| it.link);
         if let Some(link) = in_use.or(nearest) {
             let tries = originator.asked.map_or(0, |before| before.tries);
+            let hop_limit = hop_limit - 1;
             originator.asked = Some(Asked {
                 seqno,
                 at: now,
                 tries,
+                hop_limit,
+                on_behalf_of: Some(from.neighbor),
             });
-            self.gather_request(link, request(id, seqno, hop_limit - 1));
+            self.gather_request(link, request(id, seqno, hop_limit));
+        }
+    }
+
+    /// The route to `id` leads over another neighbor now: a request that went the way before, and
+    /// was not answered, may be lost with it, and is made again.
+    pub(super) fn ask_again(&mut self, now: Instant, id: OriginatorId) {
+        let Some(originator) = self.originators.get_mut(&id) else {
+            return;
+        };
+        let (Some(route), Some(asked)) = (originator.in_use(), originator.asked) else {
+            return;
+        };
+        let link = route.link;
+        let is_open = now < asked.at + ANSWER_TIME && asked.seqno.is_newer_than(route.proof.seqno);
+        let leads_back = asked.on_behalf_of == Some(link.neighbor);
+        if is_open && !leads_back {
+            originator.asked = Some(Asked { at: now, ..asked });
+            self.gather_request(link, request(id, asked.seqno, asked.hop_limit));
         }
     }
 

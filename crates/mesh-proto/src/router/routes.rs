@@ -169,6 +169,9 @@ impl Router {
             }
             originator.announced_backup = originator.backup;
         }
+        if before.is_some() {
+            self.ask_again(now, id);
+        }
         self.settle_claims(now, id);
     }
 
