@@ -103,7 +103,9 @@ impl Book {
             bound_since: version,
         };
         if let Some(before) = &before {
-            if is_same(|a, b| a.advertised.link == b.advertised.link, &said) {
+            // Whoever heard that there is no route may have forgotten the proof meanwhile.
+            let is_back = !before.advertised.metric.is_finite();
+            if is_same(|a, b| a.advertised.link == b.advertised.link, &said) && !is_back {
                 said.fresh_since = before.fresh_since;
             }
             if is_same(|a, b| a.record_seq == b.record_seq, &said) {
