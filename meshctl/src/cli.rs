@@ -9,7 +9,7 @@ use control_api::{DEFAULT_SOCKET, Destination};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed
+  1  failed, or doctor found an error
   2  wrong command line or configuration
   3  meshd is not running
   4  not found
@@ -41,6 +41,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Is there Internet, and how is this node doing?
     Status,
+    /// What is wrong with interfaces, radios and system, and what to do about it
+    Doctor,
+    /// The interfaces, their radios, and the stations these know
+    Interfaces,
     /// The nodes in direct reach
     Neighbors,
     /// Every node of the mesh and the way to it

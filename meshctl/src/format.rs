@@ -117,6 +117,20 @@ pub(crate) fn bit_rate(bps: u64) -> String {
     scaled(bps, 1000, &["", "k", "M", "G", "T", "P", "E"], "")
 }
 
+/// A signal's strength.
+pub(crate) fn signal(dbm: i32) -> String {
+    format!("{dbm} dBm")
+}
+
+/// A transmit power in hundredths of dBm: `19.5 dBm`.
+pub(crate) fn tx_power(mbm: i32) -> String {
+    let sign = if mbm < 0 { "-" } else { "" };
+    let hundredths = mbm.unsigned_abs();
+    let digits = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    let shown = digits.trim_end_matches('0').trim_end_matches('.');
+    format!("{sign}{shown} dBm")
+}
+
 /// One decimal, but none for what is whole. Rounded down: 1023.99 KiB stays below 1 MiB.
 fn scaled(value: u64, step: u64, units: &[&str], space: &str) -> String {
     let mut divisor = 1;
@@ -214,6 +228,21 @@ mod tests {
         assert_eq!(bit_rate(20_000_000), "20M");
         assert_eq!(bit_rate(1_500_000), "1.5M");
         assert_eq!(bit_rate(999), "999");
+    }
+
+    #[test]
+    fn powers_have_the_decimals_they_need() {
+        let cases = [
+            (2000, "20 dBm"),
+            (1950, "19.5 dBm"),
+            (1905, "19.05 dBm"),
+            (0, "0 dBm"),
+            (-50, "-0.5 dBm"),
+            (i32::MIN, "-21474836.48 dBm"),
+        ];
+        for (mbm, text) in cases {
+            assert_eq!(tx_power(mbm), text);
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ mod common;
 
 use common::{Daemon, assert_golden, sample, stdout_of};
 use control_api::{
-    Accounts, Answer, Gateways, Internet, Method, Neighbors, NodeRef, OriginatorId, Originators,
-    Reloaded, Routes, SCHEMA, Status,
+    Accounts, Answer, Doctor, Finding, Gateways, Interface, Interfaces, Internet, Method,
+    Neighbors, NodeRef, OriginatorId, Originators, Reloaded, Routes, SCHEMA, Severity, Status,
 };
 use serde::de::DeserializeOwned;
 
@@ -37,6 +37,16 @@ fn status() {
     assert_shown::<Status>(&["status"], "status-gateway.json", "status-gateway.txt");
     assert_shown::<Status>(&["status"], "status-uplink.json", "status-uplink.txt");
     assert_shown::<Status>(&["status"], "status-offline.json", "status-offline.txt");
+}
+
+#[test]
+fn doctor() {
+    assert_shown::<Doctor>(&["doctor"], "doctor-warnings.json", "doctor-warnings.txt");
+}
+
+#[test]
+fn interfaces() {
+    assert_shown::<Interfaces>(&["interfaces"], "interfaces.json", "interfaces.txt");
 }
 
 #[test]
@@ -94,7 +104,25 @@ fn routes_passes_its_destination_on() {
 
 #[test]
 fn nothing_to_show_is_said_in_words() {
-    let cases: [(&str, Answer, &str); 4] = [
+    let cases: [(&str, Answer, &str); 6] = [
+        (
+            "doctor",
+            Doctor {
+                schema: SCHEMA,
+                findings: vec![],
+            }
+            .into(),
+            "No problems found.\n",
+        ),
+        (
+            "interfaces",
+            Interfaces {
+                schema: SCHEMA,
+                interfaces: vec![],
+            }
+            .into(),
+            "No interface has a role.\n",
+        ),
         (
             "neighbors",
             Neighbors {
@@ -136,6 +164,73 @@ fn nothing_to_show_is_said_in_words() {
         let daemon = Daemon::answering(answer);
         assert_eq!(stdout_of(&daemon.meshctl(&[command])), text);
     }
+}
+
+#[test]
+fn advice_that_is_not_there_takes_no_line() {
+    let finding = Finding {
+        severity: Severity::Note,
+        subject: "mesh0".into(),
+        problem: "another program changed its channel".into(),
+        advice: String::new(),
+    };
+    let daemon = Daemon::answering(Doctor {
+        schema: SCHEMA,
+        findings: vec![finding],
+    });
+
+    assert_eq!(
+        stdout_of(&daemon.meshctl(&["doctor"])),
+        "note     mesh0: another program changed its channel\n"
+    );
+}
+
+/// The table of interfaces, of the first one in the sample only, without its heading.
+fn interface_line(change: impl FnOnce(&mut Interface)) -> String {
+    let (mut interfaces, _) = sample::<Interfaces>("interfaces.json");
+    interfaces.interfaces.truncate(1);
+    change(&mut interfaces.interfaces[0]);
+    let text = stdout_of(&Daemon::answering(interfaces).meshctl(&["interfaces"]));
+    text.lines().nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn a_problem_stands_in_the_table_as_far_as_there_is_room() {
+    let line = interface_line(|interface| {
+        interface.in_use = false;
+        interface.problem = Some("long problem ".repeat(20));
+    });
+    assert!(
+        line.contains(" long problem long problem long problem …  "),
+        "{line}"
+    );
+
+    let line = interface_line(|interface| interface.in_use = false);
+    assert!(line.starts_with("mesh0  mesh  not used  "), "{line}");
+}
+
+#[test]
+fn a_station_without_the_password_is_no_peer() {
+    let (mut interfaces, _) = sample::<Interfaces>("interfaces.json");
+    interfaces.interfaces.drain(..1);
+    let radio = interfaces.interfaces[0].radio.as_mut().unwrap();
+    radio.stations[0].authorized = false;
+
+    let text = stdout_of(&Daemon::answering(interfaces).meshctl(&["interfaces"]));
+
+    let line = text.lines().nth(1).unwrap();
+    let fields: Vec<&str> = line.split_whitespace().rev().take(3).collect();
+    assert_eq!(fields, ["-", "0", "open"], "signal, peers, encryption");
+    assert!(text.ends_with("  unauthorized\n"), "{text}");
+}
+
+#[test]
+fn half_a_channel_is_shown_as_such() {
+    let line = interface_line(|interface| interface.radio.as_mut().unwrap().channel = None);
+    assert!(line.contains("  5180 MHz  "), "{line}");
+
+    let line = interface_line(|interface| interface.radio.as_mut().unwrap().frequency_mhz = None);
+    assert!(line.contains("  36 "), "{line}");
 }
 
 fn status_text(change: impl FnOnce(&mut Status)) -> String {
@@ -232,7 +327,16 @@ fn hostile<T: DeserializeOwned>(sample_name: &str) -> T {
 }
 
 fn poison(value: &mut serde_json::Value) {
-    const CHOSEN: [&str; 9] = [
+    const CHOSEN: [&str; 19] = [
+        "advice",
+        "driver",
+        "id",
+        "mac",
+        "mode",
+        "phy",
+        "plink",
+        "problem",
+        "subject",
         "name",
         "network",
         "version",
@@ -240,6 +344,7 @@ fn poison(value: &mut serde_json::Value) {
         "reason",
         "own_uplink",
         "warnings",
+        "width",
         "changed",
         "needs_restart",
     ];
@@ -294,6 +399,8 @@ fn text_of_others_cannot_act_on_the_terminal() {
     assert_harmless::<Status>(&["status"], "status-gateway.json");
     assert_harmless::<Status>(&["status"], "status-uplink.json");
     assert_harmless::<Status>(&["status"], "status-offline.json");
+    assert_harmless::<Doctor>(&["doctor"], "doctor-warnings.json");
+    assert_harmless::<Interfaces>(&["interfaces"], "interfaces.json");
     assert_harmless::<Neighbors>(&["neighbors"], "neighbors.json");
     assert_harmless::<Originators>(&["originators"], "originators.json");
     assert_harmless::<Routes>(&["routes"], "routes.json");

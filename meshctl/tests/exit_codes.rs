@@ -9,11 +9,13 @@ use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use common::{Daemon, Reaction, meshctl, sample, stderr_of, stdout_of};
-use control_api::{ErrorCode, RpcError, Status};
+use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of, stdout_with};
+use control_api::{Doctor, ErrorCode, RpcError, Status};
 
-const ASKING: [&[&str]; 8] = [
+const ASKING: [&[&str]; 10] = [
     &["status"],
+    &["doctor"],
+    &["interfaces"],
     &["neighbors"],
     &["originators"],
     &["routes"],
@@ -95,10 +97,11 @@ fn an_answer_that_makes_no_sense_ends_with_1() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    let cases: [&[&str]; 12] = [
+    let cases: [&[&str]; 13] = [
         &[],
         &["dance"],
         &["status", "now"],
+        &["doctor", "mesh0"],
         &["routes", "10.0.0.0/99"],
         &["routes", ""],
         &["receipts"],
@@ -122,8 +125,24 @@ fn wrong_usage_ends_with_2() {
 fn help_and_version_end_with_0() {
     let help = stdout_of(&meshctl().arg("--help").output().unwrap());
     assert!(help.contains("6  meshd did not answer in time"), "{help}");
+    assert!(
+        help.contains("1  failed, or doctor found an error"),
+        "{help}"
+    );
     let version = stdout_of(&meshctl().arg("--version").output().unwrap());
     assert_eq!(version, format!("meshctl {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn an_error_that_doctor_finds_ends_with_1_and_the_findings() {
+    let (doctor, json) = sample::<Doctor>("doctor-errors.json");
+    let daemon = Daemon::answering(doctor);
+
+    let text = stdout_with(&daemon.meshctl(&["doctor"]), 1);
+    let with_json = stdout_with(&daemon.meshctl(&["--json", "doctor"]), 1);
+
+    assert_golden("doctor-errors.txt", &text);
+    assert_eq!(with_json, json);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! | `document` | YAML to a tree of what was written, and from a path to its line |
 //! | `path`, `error` | where something is wrong, and how that is said |
 //! | `fields` | typed reading of the tree: known, required, optional keys |
-//! | `values`, `lan` | the types, whose values are valid |
+//! | `values`, `lan`, `radio` | the types, whose values are valid |
 //! | `system` | checks that ask the machine |
 //!
 //! **Architecture invariants.** Parsing depends on the text alone, but for the host name, which
@@ -20,23 +20,27 @@ mod error;
 mod fields;
 mod lan;
 mod path;
+mod radio;
 mod system;
 #[cfg(test)]
 mod tests;
 mod values;
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path as FilePath, PathBuf};
 
 use nix::fcntl::OFlag;
+use zeroize::Zeroizing;
 
 use document::Node;
 use fields::Fields;
 use path::{Fault, Path};
-use values::{AbsolutePath, Credit, Price, SocketPath};
+use values::{AbsolutePath, Credit, Price, SocketPath, Switch};
 
+use crate::kernel::radio::RadioSettings;
 pub use error::ConfigError;
 pub use lan::{Lan, LanMode};
 pub use values::{Bandwidth, InterfaceName, NetworkName, NodeName, UplinkInterface};
@@ -67,7 +71,7 @@ const ROOT_KEYS: &[&str] = &[
     "uplink",
     "sharing",
 ];
-const MESH_KEYS: &[&str] = &["interface"];
+const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
 const UPLINK_KEYS: &[&str] = &["interface", "bandwidth"];
 const SHARING_KEYS: &[&str] = &["price", "credit"];
 
@@ -97,16 +101,19 @@ struct Settings {
 }
 
 /// The text, kept so that checks against the system can name a line as well.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Source {
     file: String,
-    text: String,
+    /// There may be keys in it.
+    text: Zeroizing<String>,
 }
 
 /// An interface on which other nodes are heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeshInterface {
     interface: InterfaceName,
+    radio: Option<RadioSettings>,
+    station_data: bool,
 }
 
 /// The node's own way to the Internet.
@@ -130,14 +137,30 @@ impl Config {
     /// The file is not a readable regular file of at most 64 KiB, or see [`Config::parse`].
     pub fn load(path: &FilePath) -> Result<Self, ConfigError> {
         let file = error::one_line(&path.display().to_string());
-        let bytes = read_file(path).map_err(|what| ConfigError::File {
+        let (bytes, mode) = read_file(path).map_err(|what| ConfigError::File {
             file: file.clone(),
             what,
         })?;
-        match String::from_utf8(bytes) {
-            Ok(text) => Self::parse(&text, &file),
-            Err(error) => Err(not_utf8(file, &error)),
-        }
+        let text = String::from_utf8(bytes).map(Zeroizing::new);
+        let text = text.map_err(|error| not_utf8(file.clone(), &error))?;
+        let config = Self::parse(&text, &file)?;
+        let exposed = config.exposed_key(mode);
+        exposed.map_or(Ok(config), Err)
+    }
+
+    /// Whether somebody who may not know the key of a mesh can read it in a file of this mode.
+    fn exposed_key(&self, mode: u32) -> Option<ConfigError> {
+        const OTHERS: u32 = 0o007;
+        let has_key = |mesh: &MeshInterface| mesh.radio().is_some_and(|radio| radio.key.is_some());
+        let index = self.mesh().iter().position(has_key)?;
+        let list = Path::default().key("mesh");
+        let path = list.index(index).key("radio").key("key");
+        let what = format!(
+            "is in a file that everybody may read (mode {:03o})",
+            mode & 0o777
+        );
+        let fault = Fault::new(path, what, "a file of mode 600");
+        (mode & OTHERS != 0).then(|| self.source.error(&fault))
     }
 
     /// Reads the text of a configuration; `file` is what errors call it.
@@ -150,7 +173,7 @@ impl Config {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source {
             file: error::one_line(file),
-            text: text.to_owned(),
+            text: Zeroizing::new(text.to_owned()),
         };
         if text.len() > MAX_FILE_BYTES {
             return Err(ConfigError::File {
@@ -330,6 +353,16 @@ impl MeshInterface {
     pub const fn interface(&self) -> &InterfaceName {
         &self.interface
     }
+
+    /// The radio it is to be made on; without one it is used as it is.
+    pub const fn radio(&self) -> Option<&RadioSettings> {
+        self.radio.as_ref()
+    }
+
+    /// Whether what the driver knows of neighbors counts.
+    pub const fn station_data(&self) -> bool {
+        self.station_data
+    }
 }
 
 impl Uplink {
@@ -376,6 +409,12 @@ impl Sharing {
     }
 }
 
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.file).finish()
+    }
+}
+
 impl Source {
     fn error(&self, fault: &Fault) -> ConfigError {
         ConfigError::Value {
@@ -408,8 +447,13 @@ fn read_mesh(root: &Fields<'_>) -> Result<Vec<MeshInterface>, Fault> {
         return Err(root.missing("mesh", MESH_ALLOWED));
     }
     let read = |(path, node)| {
-        let interface = Fields::of(node, path, MESH_KEYS)?.required("interface")?;
-        Ok(MeshInterface { interface })
+        let fields = Fields::of(node, path, MESH_KEYS)?;
+        let radio = |node| radio::read(node, fields.path_of("radio"));
+        Ok(MeshInterface {
+            interface: fields.required("interface")?,
+            radio: fields.node("radio").map(radio).transpose()?,
+            station_data: fields.optional("station_data")?.is_none_or(|Switch(on)| on),
+        })
     };
     items.into_iter().map(read).collect()
 }
@@ -421,7 +465,8 @@ fn read_lan(root: &Fields<'_>) -> Result<Vec<Lan>, Fault> {
         .collect()
 }
 
-fn read_file(path: &FilePath) -> Result<Vec<u8>, String> {
+/// The content of a file, and its mode.
+fn read_file(path: &FilePath) -> Result<(Vec<u8>, u32), String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     // Opening a FIFO would otherwise wait for somebody to write into it.
     let file = OpenOptions::new()
@@ -429,7 +474,8 @@ fn read_file(path: &FilePath) -> Result<Vec<u8>, String> {
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)
         .map_err(cannot)?;
-    if !file.metadata().map_err(cannot)?.is_file() {
+    let metadata = file.metadata().map_err(cannot)?;
+    if !metadata.is_file() {
         return Err("is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -438,7 +484,7 @@ fn read_file(path: &FilePath) -> Result<Vec<u8>, String> {
     if bytes.len() > MAX_FILE_BYTES {
         Err(too_large())
     } else {
-        Ok(bytes)
+        Ok((bytes, metadata.mode()))
     }
 }
 

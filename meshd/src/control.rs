@@ -4,11 +4,15 @@
 //! |---|---|
 //! | this file | the socket itself: who may connect, how many, how long |
 //! | `answers` | the state of the daemon in the words of `control-api` |
+//! | `interfaces` | the same for interfaces and radios |
+//! | `doctor` | what is wrong, and what to do about it |
 //!
 //! Each connection is a small task that knows nothing but bytes and a channel: questions go to
 //! the driver one at a time and only the driver's loop touches its state.
 
 mod answers;
+mod doctor;
+mod interfaces;
 
 use std::fs;
 use std::io;

@@ -9,6 +9,7 @@
 //! | this file | start, loop, shutdown |
 //! | `inputs` | what each kind of input means |
 //! | `outputs` | what router and ledger want done |
+//! | `radios` | what is known of radios, and what it means for routing |
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
 //! | `reload` | the configuration read again, the receipt log exported |
 //! | `internet` | since when there is Internet, and through whom |
@@ -17,6 +18,7 @@ mod inputs;
 pub(crate) mod internet;
 mod kernel_port;
 mod outputs;
+pub(crate) mod radios;
 mod reload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +48,7 @@ use crate::uplink::{DefaultRoutes, Uplink};
 use crate::usage::Usage;
 use internet::Internet;
 use kernel_port::KernelPort;
+use radios::Radios;
 
 /// How often the byte counters are read while traffic flows; receipts are at most this far behind.
 const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
@@ -53,6 +56,11 @@ const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
 const COUNTER_HASTE: Duration = Duration::from_millis(200);
 /// How long after the last word of traffic they are read: what was counted since is not told.
 const COUNTER_TIME: Duration = Duration::from_secs(2);
+/// How often the drivers of radios are asked whom they hear while traffic flows: before the next
+/// probe would be due.
+const STATION_INTERVAL: Duration = Duration::from_millis(100);
+/// The same while none flows: what metrics are made of changes slowly.
+const IDLE_STATION_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the kernel may take to say which uplink there is.
 const SETTLING_LIMIT: Duration = Duration::from_secs(1);
 /// How long the kernel task may take to remove everything.
@@ -75,6 +83,7 @@ pub(crate) struct Driver {
     internet: Internet,
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
+    radios: Radios,
     /// When to read the byte counters, and to try again what failed, if there is reason to.
     next_counters: Option<Instant>,
     /// Until when traffic is assumed to flow.
@@ -174,7 +183,10 @@ impl Driver {
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = network(&config)?;
         let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
-        let setup = Setup::new(network.prefix(), id);
+        let mut setup = Setup::new(network.prefix(), id);
+        if let Some(directory) = config.control().parent() {
+            setup.runtime = directory.to_owned();
+        }
         let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
         let start = what_was_left(&mut events).await?;
         let warm = matches!(start, Start::Warm(_));
@@ -204,6 +216,7 @@ impl Driver {
             internet: Internet::new(now),
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
+            radios: Radios::default(),
             next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
             traffic_until: now,
             settled: !warm,
@@ -272,7 +285,7 @@ impl Driver {
     /// When something is due without any input.
     fn deadline(&self) -> Instant {
         let others = self.ledger.poll_timeout().into_iter();
-        let others = others.chain(self.next_counters);
+        let others = others.chain(self.next_counters).chain(self.radios.due);
         others.fold(self.router.poll_timeout(), Instant::min)
     }
 
@@ -295,12 +308,29 @@ impl Driver {
             self.kernel.request(KernelRequest::ReadCounters);
             self.offer_refused_routes();
         }
+        self.ask_radios(now);
     }
 
-    /// Traffic flows, so bytes are counted.
+    /// Asks the drivers of radios whom they hear, when it is time to and there are any.
+    fn ask_radios(&mut self, now: Instant) {
+        if self.radios.due.is_none_or(|at| now < at) {
+            return;
+        }
+        let flows = now < self.traffic_until;
+        let interval = match flows {
+            true => STATION_INTERVAL,
+            false => IDLE_STATION_INTERVAL,
+        };
+        self.radios.due = Some(now + interval);
+        self.kernel.request(KernelRequest::ReadStations);
+    }
+
+    /// Traffic flows, so bytes are counted, and silent neighbors missed soon.
     fn expect_traffic(&mut self, now: Instant) {
         self.traffic_until = now + COUNTER_TIME;
         self.try_again_soon(now);
+        let soon = now + STATION_INTERVAL;
+        self.radios.due = self.radios.due.map(|at| at.min(soon));
     }
 
     /// Reads the counters, and tries again what failed, within [`COUNTER_INTERVAL`].

@@ -10,9 +10,9 @@ use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
-    Accounts, Destination, FrameError, FrameReader, Gateways, Id, MAX_RESPONSE_BYTES, Method,
-    Neighbors, Originators, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError, SCHEMA,
-    Status,
+    Accounts, Destination, Doctor, FrameError, FrameReader, Gateways, Id, Interfaces,
+    MAX_RESPONSE_BYTES, Method, Neighbors, Originators, ReceiptsChunk, Reloaded, Request, Response,
+    Routes, RpcError, SCHEMA, Status,
 };
 
 /// Read at once from the socket.
@@ -103,6 +103,22 @@ impl Client {
     /// As [`Client::call`].
     pub fn status(&mut self) -> Result<Status, ClientError> {
         self.call(Method::Status)
+    }
+
+    /// Calls `doctor`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn doctor(&mut self) -> Result<Doctor, ClientError> {
+        self.call(Method::Doctor)
+    }
+
+    /// Calls `interfaces`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn interfaces(&mut self) -> Result<Interfaces, ClientError> {
+        self.call(Method::Interfaces)
     }
 
     /// Calls `neighbors`.

@@ -10,7 +10,7 @@ use crate::{ClientError, ErrorCode, RpcError};
 pub enum Exit {
     /// 0: done.
     Ok = 0,
-    /// 1: failed.
+    /// 1: failed, or `doctor` found an error.
     Failure = 1,
     /// 2: the command line or the configuration is wrong.
     Usage = 2,

@@ -21,6 +21,10 @@ const QUOTED_CHARS: usize = 40;
 pub enum Method {
     /// `status`, answered by [`crate::Status`].
     Status,
+    /// `doctor`, answered by [`crate::Doctor`].
+    Doctor,
+    /// `interfaces`, answered by [`crate::Interfaces`].
+    Interfaces,
     /// `neighbors`, answered by [`crate::Neighbors`].
     Neighbors,
     /// `originators`, answered by [`crate::Originators`].
@@ -50,6 +54,8 @@ impl Method {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Doctor => "doctor",
+            Self::Interfaces => "interfaces",
             Self::Neighbors => "neighbors",
             Self::Originators => "originators",
             Self::Routes { .. } => "routes",
@@ -67,6 +73,8 @@ impl Method {
             Self::Routes { dest: Some(dest) } => Some(json!({ "dest": dest.to_string() })),
             Self::ReceiptsExport { offset } => Some(json!({ "offset": offset })),
             Self::Status
+            | Self::Doctor
+            | Self::Interfaces
             | Self::Neighbors
             | Self::Originators
             | Self::Routes { dest: None }
@@ -83,6 +91,8 @@ impl Method {
     pub fn parse(name: &str, params: Option<Value>) -> Result<Self, RpcError> {
         match name {
             "status" => parse_params::<NoParams>(params).map(|_| Self::Status),
+            "doctor" => parse_params::<NoParams>(params).map(|_| Self::Doctor),
+            "interfaces" => parse_params::<NoParams>(params).map(|_| Self::Interfaces),
             "neighbors" => parse_params::<NoParams>(params).map(|_| Self::Neighbors),
             "originators" => parse_params::<NoParams>(params).map(|_| Self::Originators),
             "routes" => parse_routes(params),

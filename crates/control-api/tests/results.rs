@@ -6,9 +6,10 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use control_api::{
-    Account, Accounts, AttoSmt, Counters, Family, Gateway, Gateways, HexBytes, Internet, Neighbor,
-    Neighbors, NodeId, NodeRef, Originator, OriginatorId, Originators, Quality, ReceiptHash,
-    ReceiptsChunk, Reloaded, Role, Route, RouteTo, Routes, SCHEMA, Status,
+    Account, Accounts, AttoSmt, Counters, Doctor, Encryption, Family, Finding, Gateway, Gateways,
+    HexBytes, Interface, InterfaceRole, Interfaces, Internet, Neighbor, Neighbors, NodeId, NodeRef,
+    Originator, OriginatorId, Originators, Quality, Radio, ReceiptHash, ReceiptsChunk, Reloaded,
+    Role, Route, RouteTo, Routes, SCHEMA, Severity, Station, Status,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -123,6 +124,228 @@ fn status_offline() {
     let internet = Internet::offline(125, Some(125), Some(node(0x55, "router-5")));
 
     assert_golden("status-offline.json", &status(internet));
+}
+
+fn finding(severity: Severity, subject: &str, problem: &str, advice: &str) -> Finding {
+    Finding {
+        severity,
+        subject: subject.into(),
+        problem: problem.into(),
+        advice: advice.into(),
+    }
+}
+
+fn warning_and_note() -> Vec<Finding> {
+    vec![
+        finding(
+            Severity::Warning,
+            "phy0",
+            "it sends with 3 dBm, the limit on channel 36 is 20 dBm",
+            "iw phy phy0 set txpower auto",
+        ),
+        finding(
+            Severity::Note,
+            "regulatory domain",
+            "no country is set, so only what all countries allow is used",
+            "iw reg set DE, with the code of the country the node is in",
+        ),
+    ]
+}
+
+#[test]
+fn doctor_finds_nothing_bad() {
+    let result = Doctor {
+        schema: SCHEMA,
+        findings: warning_and_note(),
+    };
+
+    assert!(!result.has_errors());
+    assert_golden("doctor-warnings.json", &result);
+}
+
+#[test]
+fn doctor_finds_errors() {
+    let error = finding(
+        Severity::Error,
+        "mesh0",
+        "the radio switch of phy0 is off",
+        "rfkill unblock wifi",
+    );
+    let result = Doctor {
+        schema: SCHEMA,
+        findings: [vec![error], warning_and_note()].concat(),
+    };
+
+    assert!(result.has_errors());
+    assert!(result.findings.is_sorted_by_key(|finding| finding.severity));
+    assert_golden("doctor-errors.json", &result);
+}
+
+/// An interface of the mesh that the kernel does not have.
+fn missing(name: &str) -> Interface {
+    Interface {
+        name: name.into(),
+        role: InterfaceRole::Mesh,
+        present: false,
+        up: false,
+        in_use: false,
+        mtu: None,
+        mac: None,
+        speed_mbps: None,
+        radio: None,
+        problem: Some("there is no such interface".into()),
+    }
+}
+
+/// An interface that does its part.
+fn in_use(name: &str, role: InterfaceRole, mac: &str) -> Interface {
+    Interface {
+        role,
+        present: true,
+        up: true,
+        in_use: true,
+        mtu: Some(1500),
+        mac: Some(mac.into()),
+        problem: None,
+        ..missing(name)
+    }
+}
+
+/// A station of which nothing is known but that it is there.
+fn station(mac: &str) -> Station {
+    Station {
+        mac: mac.into(),
+        name: None,
+        plink: None,
+        signal_dbm: None,
+        tx_bitrate_kbps: None,
+        rx_bitrate_kbps: None,
+        expected_throughput_kbps: None,
+        inactive_ms: None,
+        tx_failed: None,
+        authorized: false,
+    }
+}
+
+fn stations() -> Vec<Station> {
+    let peer = Station {
+        name: Some("router-2".into()),
+        plink: Some("ESTAB".into()),
+        signal_dbm: Some(-58),
+        tx_bitrate_kbps: Some(300_000),
+        rx_bitrate_kbps: Some(270_000),
+        expected_throughput_kbps: Some(58_593),
+        inactive_ms: Some(40),
+        tx_failed: Some(3),
+        authorized: true,
+        ..station("02:00:00:00:22:00")
+    };
+    let stranger = Station {
+        plink: Some("LISTEN".into()),
+        signal_dbm: Some(-81),
+        inactive_ms: Some(12_300),
+        tx_failed: Some(0),
+        ..station("02:00:00:00:33:00")
+    };
+    vec![peer, stranger]
+}
+
+fn radio(phy: &str, mode: &str) -> Radio {
+    Radio {
+        phy: phy.into(),
+        driver: Some("ath9k".into()),
+        mode: mode.into(),
+        id: Some("village".into()),
+        frequency_mhz: Some(5180),
+        channel: Some(36),
+        width: Some("40 MHz".into()),
+        tx_power_mbm: Some(2000),
+        encryption: Encryption::Sae,
+        stations: vec![],
+    }
+}
+
+/// One with peers, one whose driver says little, one that has joined nothing.
+fn radios() -> [Interface; 3] {
+    let good = Interface {
+        radio: Some(Radio {
+            stations: stations(),
+            ..radio("phy0", "802.11s")
+        }),
+        ..in_use("mesh0", InterfaceRole::Mesh, "02:00:00:00:11:00")
+    };
+    let sparing = Interface {
+        radio: Some(Radio {
+            driver: None,
+            frequency_mhz: Some(2412),
+            channel: Some(1),
+            width: Some("20 MHz (no HT)".into()),
+            tx_power_mbm: Some(1950),
+            encryption: Encryption::Open,
+            stations: vec![Station {
+                authorized: true,
+                ..station("02:00:00:00:44:00")
+            }],
+            ..radio("phy1", "IBSS")
+        }),
+        ..in_use("mesh1", InterfaceRole::Mesh, "02:00:00:00:11:01")
+    };
+    let alone = Interface {
+        in_use: false,
+        radio: Some(Radio {
+            id: None,
+            frequency_mhz: None,
+            channel: None,
+            width: None,
+            tx_power_mbm: None,
+            encryption: Encryption::Unknown,
+            ..radio("phy2", "802.11s")
+        }),
+        problem: Some("it has joined no mesh".into()),
+        ..in_use("mesh2", InterfaceRole::Mesh, "02:00:00:00:11:02")
+    };
+    [good, sparing, alone]
+}
+
+#[test]
+fn interfaces() {
+    let down = Interface {
+        up: false,
+        in_use: false,
+        problem: Some("it is switched off".into()),
+        ..in_use("eth1", InterfaceRole::Mesh, "02:00:00:00:11:04")
+    };
+    let lan = in_use("br-lan", InterfaceRole::Lan, "02:00:00:00:11:05");
+    let uplink = Interface {
+        speed_mbps: Some(1000),
+        ..in_use("eth0", InterfaceRole::Uplink, "02:00:00:00:11:06")
+    };
+
+    let others = vec![missing("mesh3"), down, lan, uplink];
+    let result = Interfaces {
+        schema: SCHEMA,
+        interfaces: [radios().to_vec(), others].concat(),
+    };
+
+    assert_golden("interfaces.json", &result);
+}
+
+#[test]
+fn a_peer_is_authorized_and_its_link_stands() {
+    let peer = |plink: Option<&str>, authorized| {
+        Station {
+            plink: plink.map(Into::into),
+            authorized,
+            ..station("02:00:00:00:22:00")
+        }
+        .is_peer()
+    };
+
+    assert!(peer(Some("ESTAB"), true));
+    assert!(peer(None, true));
+    assert!(!peer(Some("LISTEN"), true));
+    assert!(!peer(Some("ESTAB"), false));
+    assert!(!peer(None, false));
 }
 
 #[test]

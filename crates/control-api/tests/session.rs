@@ -288,6 +288,8 @@ fn an_answer_repeats_the_id_on_one_line() {
 fn every_request_reads_back_as_it_was_written() {
     let methods = [
         Method::Status,
+        Method::Doctor,
+        Method::Interfaces,
         Method::Neighbors,
         Method::Originators,
         Method::Routes { dest: None },

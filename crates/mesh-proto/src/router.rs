@@ -64,6 +64,9 @@ use replay::Replays;
 use sync::Waiting;
 pub use view::{GatewayView, NeighborView, OriginatorView};
 
+/// How long the radio of a neighbor is not heard when one of its beacons is missed: 802.11s sends
+/// one every 1.024 s, an ad hoc cell ten times as many.
+const BEACON_MISSED: Duration = Duration::from_millis(1200);
 /// Neighbors beyond this number are not taken up: a bound on memory that no radio reaches.
 const MAX_NEIGHBORS: usize = 512;
 /// Originators beyond this number are not taken up.
@@ -393,7 +396,9 @@ impl Router {
         }
     }
 
-    /// What the driver knows of a neighbor, by its link-local address.
+    /// What the driver knows of a neighbor, by its link-local address. A radio that is heard spares
+    /// probes, but proves nothing of the daemon behind it; one that is silent although it should
+    /// send beacons is reason to ask.
     pub fn handle_station(
         &mut self,
         now: Instant,
@@ -407,10 +412,14 @@ impl Router {
         if let Some(bps) = report.expected_throughput_bps {
             self.set_speed(now, link, Some(bps));
         }
-        if let Some(neighbor) = self.neighbors.get_mut(&link)
-            && report.inactive.is_some_and(|time| time < liveness::SLACK)
-        {
-            neighbor.liveness.hear(now, Duration::ZERO);
+        let Some((neighbor, inactive)) = self.neighbors.get_mut(&link).zip(report.inactive) else {
+            return;
+        };
+        if inactive < liveness::PROBE_INTERVAL {
+            neighbor.liveness.spare_probe(now);
+        } else if inactive > BEACON_MISSED {
+            neighbor.liveness.doubt(now);
+            self.watch_neighbor(now, link);
         }
     }
 

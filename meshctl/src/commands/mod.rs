@@ -1,7 +1,9 @@
 //! One file per subcommand.
 
 mod config;
+mod doctor;
 mod gateways;
+mod interfaces;
 mod neighbors;
 mod originators;
 mod receipts;
@@ -27,6 +29,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     };
     match cli.command {
         Command::Status => status::run(&daemon, output),
+        Command::Doctor => doctor::run(&daemon, output),
+        Command::Interfaces => interfaces::run(&daemon, output),
         Command::Neighbors => neighbors::run(&daemon, output),
         Command::Originators => originators::run(&daemon, output),
         Command::Routes { dest } => routes::run(&daemon, output, dest),

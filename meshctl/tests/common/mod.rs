@@ -124,8 +124,14 @@ pub(crate) fn assert_golden(name: &str, text: &str) {
 
 #[track_caller]
 pub(crate) fn stdout_of(output: &Output) -> String {
+    stdout_with(output, 0)
+}
+
+/// What a command printed that ended with `code` and had nothing for standard error.
+#[track_caller]
+pub(crate) fn stdout_with(output: &Output, code: i32) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert_eq!(stderr, "");
     String::from_utf8(output.stdout.clone()).unwrap()
 }

@@ -18,7 +18,7 @@ impl Config {
     /// Checks what parsing cannot know: that mesh and LAN interfaces exist, that the identity can
     /// be used or created, that there is a place for state and control socket.
     ///
-    /// Mesh and LAN interfaces must exist, because an operator who misspelt one must be told so.
+    /// Mesh and LAN interfaces must exist, unless they are to be made on a radio, because an operator who misspelt one must be told so.
     /// An uplink may come later, as a modem does that has to dial first: when it is missing, that
     /// is a warning, of which each is one line like those of [`ConfigError`].
     ///
@@ -45,7 +45,10 @@ impl Config {
             let list = Path::default().key(list);
             move |(index, name)| (list.index(index).key("interface"), name)
         };
+        let radios = self.mesh().iter().filter(|mesh| mesh.radio().is_some());
+        let made: Vec<_> = radios.map(|mesh| mesh.interface()).collect();
         mesh.enumerate()
+            .filter(|(_, name)| !made.contains(name))
             .map(with_paths("mesh"))
             .chain(lan.enumerate().map(with_paths("lan")))
             .try_for_each(|(path, name)| check_interface(path, name, existing))

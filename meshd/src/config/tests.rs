@@ -4,7 +4,11 @@ mod anything;
 mod machine;
 mod messages;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
+use crate::kernel::radio::{Channel, PhyChoice, RadioMode, Width};
 
 const EXAMPLE: &str = include_str!("../../../config/meshd.yaml");
 const MINIMAL: &str = "network: village\nmesh: [{interface: mesh0}]\n";
@@ -63,6 +67,17 @@ fn the_example_is_right_and_shows_every_key() {
             .unwrap();
         assert_eq!(keys_shown(node), keys, "{key}");
     }
+    let Some(Node::List(mesh)) = Fields::of(&root, Path::default(), ROOT_KEYS)
+        .unwrap()
+        .node("mesh")
+    else {
+        panic!("mesh is no list")
+    };
+    let Node::Map(with_radio) = &mesh[1] else {
+        panic!("no mapping")
+    };
+    let radio = with_radio.iter().find(|(key, _)| key == "radio").unwrap();
+    assert_eq!(keys_shown(&radio.1), radio::KEYS);
 }
 
 /// The keys of a mapping, or of the mapping with the most keys in a list.
@@ -253,4 +268,43 @@ fn what_needs_a_restart_stays_as_it_is_until_then() {
     assert_eq!(running.restart_keys_changed(&new), Vec::<&str>::new());
     assert_eq!(new.name().as_str(), "x");
     assert_eq!(new.mesh()[0].interface().as_str(), "mesh1");
+}
+
+#[test]
+fn a_radio_has_defaults_for_what_nodes_need_not_agree_upon() {
+    let text = "network: v\nmesh: [{interface: mesh0, radio: {id: village, frequency_mhz: 5180}}]";
+    let config = parse(text).unwrap();
+    let radio = config.mesh()[0].radio().unwrap();
+    assert_eq!(radio.phy, PhyChoice::Any);
+    assert_eq!(radio.mode, RadioMode::Mesh);
+    assert_eq!(radio.channel, Channel::new(5180, Width::Ht20).unwrap());
+    assert_eq!((radio.key.as_ref(), radio.mcast_rate_100kbps), (None, None));
+    assert!(config.mesh()[0].station_data());
+    let text = "network: v\nmesh: [{interface: mesh0, radio: {id: village, frequency_mhz: 2437, \
+                phy: 02:00:00:00:01:00, mode: ibss, width: ht40-, mcast_rate_kbps: 5500}}]";
+    let config = parse(text).unwrap();
+    let radio = config.mesh()[0].radio().unwrap();
+    assert_eq!(radio.phy, PhyChoice::Address([2, 0, 0, 0, 1, 0]));
+    assert_eq!(radio.mode, RadioMode::Ibss);
+    assert_eq!(radio.mcast_rate_100kbps, Some(55));
+}
+
+#[test]
+fn a_password_is_not_taken_from_a_file_that_everybody_may_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meshd.yaml");
+    let text = "network: v\nmesh:\n  - interface: mesh0\n    radio: {id: village, \
+                frequency_mhz: 5180, key: {sae: correct horse}}\n";
+    fs::write(&path, text).unwrap();
+    let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o604);
+    let error = Config::load(&path).unwrap_err().to_string();
+    assert!(
+        error.contains(":4: mesh[0].radio.key: is in a file that everybody"),
+        "{error}"
+    );
+    for mode in [0o600, 0o640] {
+        set(mode);
+        Config::load(&path).unwrap();
+    }
 }

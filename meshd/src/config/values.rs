@@ -52,6 +52,9 @@ pub(super) enum ModeWord {
     Routed,
 }
 
+/// Whether something is done.
+pub(super) struct Switch(pub(super) bool);
+
 /// Price in atto-SMT per MiB.
 pub(super) struct Price(pub(super) u64);
 
@@ -275,6 +278,19 @@ impl Value for ModeWord {
     }
 }
 
+impl Value for Switch {
+    const ALLOWED: &'static str = "on or off";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            // YAML 1.1 takes the words for bools, so tools that write YAML make these of them.
+            "on" | "true" | "yes" => Ok(Self(true)),
+            "off" | "false" | "no" => Ok(Self(false)),
+            _ => Err(format!("is {}", quoted(text))),
+        }
+    }
+}
+
 impl Value for Price {
     const ALLOWED: &'static str = "a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
 
@@ -318,7 +334,12 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-fn check_length(text: &str, max: usize) -> Result<(), String> {
+/// A whole decimal number.
+pub(super) fn whole_number(text: &str) -> Option<u64> {
+    with_unit(text, &[])
+}
+
+pub(super) fn check_length(text: &str, max: usize) -> Result<(), String> {
     match text.len() {
         0 => Err("is empty".to_owned()),
         len if len > max => Err(format!("{} is {len} bytes long", quoted(text))),

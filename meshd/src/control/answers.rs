@@ -14,7 +14,9 @@ use mesh_proto::router::{GatewayView, LinkId, NeighborView, OriginatorView};
 use mesh_proto::{IfIndex, Metric, NodeRecord, OriginatorId, Router, SignedRecord, Table, Target};
 use receipts::{AccountView, Ledger};
 
+use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
+use crate::driver::radios::Radios;
 use crate::kernel::{Link, MESH_TABLE, TUNNEL_DEVICE, TUNNEL_TABLE};
 use crate::uplink::Uplink;
 use crate::usage::Usage;
@@ -28,7 +30,10 @@ pub(crate) struct View<'a> {
     pub(crate) started: Instant,
     pub(crate) router: &'a Router,
     pub(crate) ledger: &'a Ledger,
+    pub(crate) config: &'a Config,
     pub(crate) links: &'a BTreeMap<IfIndex, Link>,
+    pub(crate) link_locals: &'a BTreeMap<IfIndex, Ipv6Addr>,
+    pub(crate) radios: &'a Radios,
     pub(crate) usage: &'a Usage,
     pub(crate) uplink: Option<&'a Uplink>,
     pub(crate) internet: &'a History,
@@ -40,6 +45,8 @@ impl View<'_> {
     pub(crate) fn answer(&self, method: &Method) -> Result<Answer, RpcError> {
         match method {
             Method::Status => Ok(self.status().into()),
+            Method::Interfaces => Ok(self.interfaces().into()),
+            Method::Doctor => Ok(self.doctor().into()),
             Method::Neighbors => Ok(self.neighbors().into()),
             Method::Originators => Ok(self.originators().into()),
             Method::Routes { dest } => {
@@ -145,7 +152,7 @@ impl View<'_> {
         }
     }
 
-    fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<String> {
         let conflicts = self.router.prefix_conflicts().map(|(prefix, id)| {
             let other = self.display(id);
             let loser = if id < self.router.id() {
@@ -281,7 +288,7 @@ impl View<'_> {
         }
     }
 
-    fn neighbor_at(&self, ifindex: IfIndex, address: Ipv6Addr) -> Option<LinkId> {
+    pub(super) fn neighbor_at(&self, ifindex: IfIndex, address: Ipv6Addr) -> Option<LinkId> {
         let mut neighbors = self.router.neighbors(self.now);
         neighbors
             .find(|n| n.link.ifindex == ifindex && n.address == address)
@@ -375,7 +382,7 @@ impl View<'_> {
         self.router.record(self.router.id())
     }
 
-    fn node_ref(&self, id: OriginatorId) -> NodeRef {
+    pub(super) fn node_ref(&self, id: OriginatorId) -> NodeRef {
         NodeRef {
             originator_id: originator_id(id),
             name: self.router.record(id).map(name),

@@ -9,7 +9,7 @@ use receipts::{Party, Role};
 use tracing::{debug, error, info, warn};
 
 use super::{Driver, announcement};
-use crate::config::LanMode;
+use crate::config::{LanMode, MeshInterface};
 use crate::control::{Question, View};
 use crate::kernel::{
     self, Base, Counters, Family, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
@@ -52,6 +52,8 @@ impl Driver {
             KernelEvent::Configured { warnings } => self.handle_configured(&warnings),
             KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(now, &failed),
             KernelEvent::Counters(counters) => self.handle_counters(now, &counters),
+            KernelEvent::RadiosChanged(report) => self.handle_radios(now, report),
+            KernelEvent::Stations(seen) => self.handle_stations(now, seen),
             KernelEvent::RequestFailed { request, error } => {
                 self.handle_failed_request(now, &request, &error);
             }
@@ -174,7 +176,12 @@ impl Driver {
             .mesh()
             .iter()
             .map(|mesh| mesh.interface().as_str().to_owned());
+        let radio = |mesh: &MeshInterface| {
+            let name = mesh.interface().as_str().to_owned();
+            mesh.radio().map(|radio| (name, radio.clone()))
+        };
         let base = Base {
+            radios: self.config.mesh().iter().filter_map(radio).collect(),
             mesh: mesh.collect(),
             lan: lan.collect(),
             uplink: self.uplink.as_ref().map(|uplink| uplink.interface.clone()),
@@ -300,7 +307,10 @@ impl Driver {
             started: self.started,
             router: &self.router,
             ledger: &self.ledger,
+            config: &self.config,
             links: &self.links,
+            link_locals: &self.link_locals,
+            radios: &self.radios,
             usage: &self.usage,
             uplink: self.uplink.as_ref(),
             internet: &self.internet,

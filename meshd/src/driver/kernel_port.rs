@@ -30,7 +30,8 @@ impl KernelPort {
             (Some(KernelRequest::Routes(waiting)), KernelRequest::Routes(more)) => {
                 waiting.extend(more);
             }
-            (Some(KernelRequest::ReadCounters), KernelRequest::ReadCounters) => {}
+            (Some(KernelRequest::ReadCounters), KernelRequest::ReadCounters)
+            | (Some(KernelRequest::ReadStations), KernelRequest::ReadStations) => {}
             (Some(KernelRequest::Configure(waiting)), KernelRequest::Configure(newer)) => {
                 *waiting = newer;
             }

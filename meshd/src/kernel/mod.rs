@@ -14,16 +14,19 @@
 //! | `speed` | how fast wires are, from ethtool |
 //! | `tunnel` | the VXLAN device `meshd0` and its permanent neighbors |
 //! | `sysctl` | what must be set under `/proc/sys/net`, written only if it is wrong |
+//! | `radio` | radios and whom they hear, over nl80211 |
 //! | `nat`, `nft` | the nftables table `inet meshd`: what is in it, and the program that applies it |
 //! | `nfnetlink` | reading that table |
 //! | `counters`, `traffic` | bytes carried for and by neighbors, and which neighbors carry any now |
-//! | `raw` | netlink requests that rtnetlink does not know, through neli |
+//! | `raw`, `genl` | netlink requests that rtnetlink does not know, through neli |
+//! | `program` | where other programs are |
 //!
 //! **Architecture invariants.** One task owns the request socket and serialises what goes through
 //! it: a netlink socket serves one dump at a time and answers `EBUSY` to a second. Notifications
 //! come over a socket of their own, so that an overrun there never loses an answer. Everything we
 //! put into the kernel can be told from what others put there: routes, rules and next hop objects
-//! carry protocol [`ROUTE_PROTOCOL`], the rest sits on [`TUNNEL_DEVICE`] or in our nftables table. Nothing else
+//! carry protocol [`ROUTE_PROTOCOL`], radio interfaces our mark, the rest sits on [`TUNNEL_DEVICE`]
+//! or in our nftables table. Nothing else
 //! is ever changed or removed, sysctls and the up state of mesh interfaces excepted. What others
 //! remove of it while the daemon runs is put back.
 //!
@@ -35,9 +38,9 @@
 //! meanwhile: it uses `try_send`, and on `Full` offers the request again after the next event.
 //! Every request is answered by exactly one of [`KernelEvent::Configured`],
 //! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::Counters`],
-//! [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the order of the requests.
+//! [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the order of the requests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -49,6 +52,7 @@ use tokio::sync::mpsc;
 mod address;
 mod counters;
 mod fib;
+mod genl;
 mod link;
 mod monitor;
 mod nat;
@@ -57,6 +61,8 @@ mod netlink;
 mod nexthop;
 mod nfnetlink;
 mod nft;
+mod program;
+pub mod radio;
 mod raw;
 mod route;
 mod rule;
@@ -70,6 +76,7 @@ pub use counters::{CounterSample, Counters, Flow, Neighbor};
 pub use link::Link;
 pub use monitor::{DefaultRoute, Family};
 pub use netlink::KernelError;
+use radio::{RadioReport, RadioSettings, Station};
 pub use sysctl::SysctlError;
 
 /// The protocol number our routes and rules carry (`rtm_protocol`, `FRA_PROTOCOL`): of the range
@@ -109,15 +116,18 @@ pub struct Setup {
     pub id: OriginatorId,
     /// The `nft` program: a name is looked for in `PATH` and where Debian and OpenWrt keep it.
     pub nft: PathBuf,
+    /// Where files of other programs go, which are gone after a reboot. It need not exist.
+    pub runtime: PathBuf,
 }
 
 impl Setup {
-    /// A node of a mesh, with `nft` where it usually is.
+    /// A node of a mesh, with `nft` and files where they usually are.
     pub fn new(mesh_prefix: Ipv6Net, id: OriginatorId) -> Self {
         Self {
             mesh_prefix,
             id,
             nft: PathBuf::from("nft"),
+            runtime: PathBuf::from("/run/meshd"),
         }
     }
 
@@ -148,6 +158,8 @@ impl Setup {
 pub struct Base {
     /// Names of the interfaces other nodes are reached through.
     pub mesh: BTreeSet<String>,
+    /// Those of them that are ours to make, on radios.
+    pub radios: BTreeMap<String, RadioSettings>,
     /// The local networks that may use the mesh.
     pub lan: Vec<Lan>,
     /// Name of the interface the Internet is reached through, if there is one to share.
@@ -193,6 +205,8 @@ pub enum KernelRequest {
     SetGateways(BTreeSet<Ipv6Addr>),
     /// Read the byte counters of all neighbors.
     ReadCounters,
+    /// Ask the drivers of radios whom they hear.
+    ReadStations,
     /// The last request: remove everything of ours, or leave everything to a successor.
     Shutdown {
         /// Whether everything stays.
@@ -260,8 +274,12 @@ pub enum KernelEvent {
     },
     /// [`KernelRequest::SetGateways`] is done.
     GatewaysSet,
+    /// Something about the radios under mesh interfaces changed.
+    RadiosChanged(RadioReport),
     /// [`KernelRequest::ReadCounters`] is done.
     Counters(Counters),
+    /// [`KernelRequest::ReadStations`] is done.
+    Stations(Vec<SeenStation>),
     /// A request failed; as much of it as could be was done.
     RequestFailed {
         /// The request.
@@ -274,6 +292,17 @@ pub enum KernelEvent {
         /// What could not be removed.
         warnings: Vec<Warning>,
     },
+}
+
+/// A neighbor as a radio's driver sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenStation {
+    /// The interface that hears it.
+    pub ifindex: IfIndex,
+    /// Its link-local address, once packets were sent to it.
+    pub address: Option<Ipv6Addr>,
+    /// What the driver knows of it.
+    pub station: Station,
 }
 
 /// Something that is not as it should be, though the daemon can go on.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
 
 use mesh_proto::IfIndex;
 use rtnetlink::Handle;
@@ -17,6 +18,9 @@ use rtnetlink::packet_route::neighbour::{
 
 use super::netlink::{KernelError, dump};
 
+/// How often those are looked for who are not to be found.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// An Ethernet address at one of our interfaces.
 pub(super) type MacKey = (IfIndex, [u8; 6]);
 
@@ -25,6 +29,8 @@ pub(super) type MacKey = (IfIndex, [u8; 6]);
 #[derive(Debug, Default)]
 pub(super) struct Neighbors {
     known: BTreeMap<MacKey, Ipv6Addr>,
+    /// Who was looked for last, and when.
+    searched: (Option<Instant>, BTreeSet<MacKey>),
 }
 
 impl Neighbors {
@@ -58,6 +64,24 @@ impl Neighbors {
             }
         }
         Ok(())
+    }
+
+    /// The same, unless all of them are known, or those that are not were asked for a moment ago:
+    /// they may never send anything.
+    pub(super) async fn find(
+        &mut self,
+        handle: &Handle,
+        mut asked: BTreeSet<MacKey>,
+    ) -> Result<(), KernelError> {
+        asked.retain(|&key| self.address(key).is_none());
+        let now = Instant::now();
+        let (searched_at, searched_for) = &self.searched;
+        let is_fresh = searched_at.is_some_and(|at| now < at + SEARCH_INTERVAL);
+        if asked.is_empty() || (is_fresh && asked.is_subset(searched_for)) {
+            return Ok(());
+        }
+        self.searched = (Some(now), asked.clone());
+        self.update(handle, &asked).await
     }
 
     /// The link-local address of the neighbor with this Ethernet address, as far as it is known.

@@ -1,7 +1,7 @@
 //! Running the `nft` program: the only one that can compile rules.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -9,12 +9,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::netlink::KernelError;
+use super::program;
 
 /// `nft` takes milliseconds, on a slow router that swaps perhaps a second.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// Where `nft` is when `PATH` does not lead to it, as is usual for daemons.
-const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/bin"];
 
 /// Applies commands, as nft(8) reads them, in one transaction: all of them, or none.
 pub(super) async fn apply(program: &Path, commands: &str) -> Result<(), KernelError> {
@@ -30,7 +28,7 @@ pub(super) async fn apply(program: &Path, commands: &str) -> Result<(), KernelEr
 
 /// Runs the program under the first of its possible names that exists.
 async fn run_any(program: &Path, input: &str) -> Result<Output, KernelError> {
-    for candidate in candidates(program) {
+    for candidate in program::candidates(program) {
         match run(&candidate, input).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
@@ -43,13 +41,6 @@ async fn run_any(program: &Path, input: &str) -> Result<Output, KernelError> {
         }
     }
     Err(KernelError::NftMissing(program.to_owned()))
-}
-
-fn candidates(program: &Path) -> Vec<PathBuf> {
-    let is_bare_name = program.components().count() == 1;
-    let elsewhere = SYSTEM_DIRECTORIES.iter().filter(|_| is_bare_name);
-    let elsewhere = elsewhere.map(|directory| Path::new(directory).join(program));
-    [program.to_owned()].into_iter().chain(elsewhere).collect()
 }
 
 async fn run(program: &Path, input: &str) -> io::Result<Output> {

@@ -55,6 +55,11 @@ impl Socket {
         })
     }
 
+    /// From now on it is also told what goes to `groups`.
+    pub(super) fn join(&self, groups: Groups) -> io::Result<()> {
+        self.socket.add_mcast_membership(groups)
+    }
+
     /// From now on it only tells what happens. Must be called within a tokio runtime.
     pub(super) fn into_events(self) -> io::Result<EventSocket> {
         self.socket.nonblock()?;
@@ -319,6 +324,21 @@ impl<'a> Attributes<'a> {
     pub(super) fn string(self, kind: u16) -> Option<&'a str> {
         let text = std::str::from_utf8(self.bytes(kind)?).ok()?;
         Some(text.trim_end_matches('\0'))
+    }
+
+    /// Whether there is an attribute of this type: of those that say yes by being there.
+    pub(super) fn flag(self, kind: u16) -> bool {
+        self.bytes(kind).is_some()
+    }
+
+    /// A number of 8 bits.
+    pub(super) fn u8(self, kind: u16) -> Option<u8> {
+        self.bytes(kind)?.first().copied()
+    }
+
+    /// A number of 16 bits in the order of this machine.
+    pub(super) fn u16(self, kind: u16) -> Option<u16> {
+        self.bytes(kind)?.try_into().ok().map(u16::from_ne_bytes)
     }
 
     /// A number of 32 bits in the order of this machine.

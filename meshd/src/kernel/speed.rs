@@ -4,40 +4,27 @@
 use std::io;
 
 use mesh_proto::IfIndex;
-use neli::consts::socket::NlFamily;
 
+use super::genl::{Genl, NLA_F_NESTED};
 use super::netlink::KernelError;
-use super::raw::{Attributes, Socket, push, push_string};
+use super::raw::push;
 
-const GENL_ID_CTRL: u16 = 16;
-const CTRL_CMD_GETFAMILY: u8 = 3;
-const CTRL_ATTR_FAMILY_ID: u16 = 1;
-const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 const ETHTOOL_MSG_LINKMODES_GET: u8 = 4;
 const ETHTOOL_A_LINKMODES_HEADER: u16 = 1;
 const ETHTOOL_A_LINKMODES_SPEED: u16 = 5;
 const ETHTOOL_A_HEADER_DEV_INDEX: u16 = 1;
-/// `struct genlmsghdr`: command, version, reserved.
-const GENLMSGHDR_BYTES: usize = 4;
 /// What the kernel says if it does not know (linux/ethtool.h).
 const SPEED_UNKNOWN: u32 = u32::MAX;
 
-const READ: &str = "read the speed of an interface";
-
 /// Asks for speeds.
 pub(super) struct Speeds {
-    socket: Socket,
-    /// The number of the kernel's `ethtool` family, once it is known.
-    family: Option<u16>,
+    ethtool: Genl,
 }
 
 impl Speeds {
     pub(super) fn open() -> io::Result<Self> {
-        let socket = Socket::open(NlFamily::Generic)?;
-        Ok(Self {
-            socket,
-            family: None,
-        })
+        let ethtool = Genl::open("ethtool")?;
+        Ok(Self { ethtool })
     }
 
     /// The speed of a wire in Mbit/s; none for radio, and where the driver does not say.
@@ -52,41 +39,17 @@ impl Speeds {
     }
 
     fn ask(&mut self, ifindex: IfIndex) -> Result<Option<u32>, KernelError> {
-        let family = self.family()?;
+        let index = ifindex.0.to_ne_bytes();
         let mut header = Vec::new();
-        push(
-            &mut header,
-            ETHTOOL_A_HEADER_DEV_INDEX,
-            &ifindex.0.to_ne_bytes(),
-        );
-        let mut request = vec![ETHTOOL_MSG_LINKMODES_GET, 1, 0, 0];
-        push(
-            &mut request,
-            ETHTOOL_A_LINKMODES_HEADER | NLA_F_NESTED,
-            &header,
-        );
-        let answer = self.socket.get(READ, family, &request)?;
-        let answer = Attributes::of(&answer, GENLMSGHDR_BYTES);
-        let speed = answer.u32(ETHTOOL_A_LINKMODES_SPEED);
+        push(&mut header, ETHTOOL_A_HEADER_DEV_INDEX, &index);
+        let mut request = Vec::new();
+        let kind = ETHTOOL_A_LINKMODES_HEADER | NLA_F_NESTED;
+        push(&mut request, kind, &header);
+        let action = "read the speed of an interface";
+        let answer = self
+            .ethtool
+            .get(action, ETHTOOL_MSG_LINKMODES_GET, &request)?;
+        let speed = answer.attributes().u32(ETHTOOL_A_LINKMODES_SPEED);
         Ok(speed.filter(|&speed| speed != SPEED_UNKNOWN && speed != 0))
     }
-
-    fn family(&mut self) -> Result<u16, KernelError> {
-        if let Some(family) = self.family {
-            return Ok(family);
-        }
-        let mut request = vec![CTRL_CMD_GETFAMILY, 1, 0, 0];
-        push_string(&mut request, CTRL_ATTR_FAMILY_NAME, "ethtool");
-        let answer = self.socket.get(READ, GENL_ID_CTRL, &request)?;
-        let number = Attributes::of(&answer, GENLMSGHDR_BYTES).bytes(CTRL_ATTR_FAMILY_ID);
-        let family = number.and_then(|number| number.try_into().ok());
-        self.family = family.map(u16::from_ne_bytes);
-        self.family.ok_or_else(|| KernelError::Unexpected {
-            action: READ.to_owned(),
-            detail: "a family without a number".to_owned(),
-        })
-    }
 }
-
-/// Set on attributes that hold others (linux/netlink.h).
-const NLA_F_NESTED: u16 = 1 << 15;

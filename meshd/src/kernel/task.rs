@@ -18,10 +18,11 @@ use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
+use super::radio::{Radios, Station};
 use super::traffic::{News, Traffic};
 use super::{
-    Base, KernelEvent, KernelRequest, Setup, TUNNEL_DEVICE, Warning, address, counters, link, nat,
-    netlink, route, rule, sysctl, tunnel,
+    Base, KernelEvent, KernelRequest, SeenStation, Setup, TUNNEL_DEVICE, Warning, address,
+    counters, link, nat, netlink, route, rule, sysctl, tunnel,
 };
 use crate::alarm::Alarm;
 
@@ -44,6 +45,7 @@ pub(super) struct Task {
     monitor: Monitor,
     neighbors: Neighbors,
     nfnetlink: Nfnetlink,
+    radios: Radios,
     alarm: Alarm,
     counters: counters::Reader,
     traffic: Traffic,
@@ -69,6 +71,7 @@ impl Task {
         let handle = netlink::open()?;
         Ok(Self {
             fib: Fib::new(handle.clone(), setup.clone())?,
+            radios: Radios::open(setup.runtime.join("radio"))?,
             setup,
             handle,
             requests,
@@ -95,7 +98,8 @@ impl Task {
         }
         let mut next = self.resync().await;
         while next.is_continue() {
-            let due = self.mend_at.into_iter().chain(self.look_at).min();
+            let due = [self.mend_at, self.look_at, self.radios.deadline()];
+            let due = due.into_iter().flatten().min();
             next = tokio::select! {
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
@@ -109,6 +113,10 @@ impl Task {
                     Ok(news) => self.hear(news).await,
                     Err(error) => give_up("netfilter's socket", &error),
                 },
+                () = self.radios.changed() => {
+                    self.radios.ensure_soon();
+                    Next::Continue(())
+                }
                 waited = self.alarm.wait_until(due) => match waited {
                     Ok(()) => self.handle_timeouts().await,
                     Err(error) => give_up("timer", &error),
@@ -139,10 +147,26 @@ impl Task {
         if self.mend_at.is_some_and(|at| now >= at) {
             self.mend().await;
         }
+        if self.radios.deadline().is_some_and(|at| now >= at) {
+            self.ensure_radios().await?;
+        }
         if self.look_at.is_some_and(|at| now >= at) {
             self.look_at_traffic().await
         } else {
             Next::Continue(())
+        }
+    }
+
+    /// Makes radio interfaces what they should be, and reports what they are.
+    async fn ensure_radios(&mut self) -> Next {
+        let Some(base) = &self.base else {
+            return Next::Continue(());
+        };
+        self.radios.ensure(&self.handle, &base.radios).await;
+        let news = self.radios.news(|name| base.mesh.contains(name));
+        match news {
+            Some(report) => self.report(KernelEvent::RadiosChanged(report)).await,
+            None => Next::Continue(()),
         }
     }
 
@@ -180,6 +204,7 @@ impl Task {
                 .await
                 .map(|()| KernelEvent::GatewaysSet),
             KernelRequest::ReadCounters => self.read_counters().await.map(KernelEvent::Counters),
+            KernelRequest::ReadStations => self.read_stations().await.map(KernelEvent::Stations),
             &KernelRequest::Shutdown { leave } => {
                 let warnings = if leave {
                     Vec::new()
@@ -195,6 +220,7 @@ impl Task {
         self.report(event).await?;
         // Which default routes are not into the mesh depends on the configuration.
         if configured {
+            self.ensure_radios().await?;
             self.report_default_routes().await
         } else {
             Next::Continue(())
@@ -305,6 +331,7 @@ impl Task {
             self.fib.forget_interface(*ifindex);
             self.taken_up.remove(ifindex);
             self.neighbors.forget(*ifindex);
+            self.radios.ensure_soon();
         }
     }
 
@@ -314,10 +341,17 @@ impl Task {
         }
         let Some(base) = &self.base else { return };
         let is_mesh = base.mesh.contains(&link.name);
+        let is_ours_to_make = base.radios.contains_key(&link.name);
         if is_mesh || base.uplink.as_ref() == Some(&link.name) {
             self.mend_soon();
         }
-        if is_mesh && let Err(error) = self.take_up(link).await {
+        if is_mesh {
+            self.radios.ensure_soon();
+        }
+        if is_mesh
+            && !is_ours_to_make
+            && let Err(error) = self.take_up(link).await
+        {
             tracing::warn!(%error);
         }
     }
@@ -418,12 +452,15 @@ impl Task {
     async fn set_up_mesh(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
         let messages = link::list(&self.handle).await?;
         let links: Vec<Link> = messages.iter().filter_map(Link::from_message).collect();
-        for link in links.iter().filter(|link| base.mesh.contains(&link.name)) {
+        let is_ours_to_make = |name: &String| base.radios.contains_key(name);
+        let mesh = links.iter().filter(|link| base.mesh.contains(&link.name));
+        for link in mesh.filter(|link| !is_ours_to_make(&link.name)) {
             self.taken_up.remove(&link.ifindex);
             self.take_up(link).await?;
         }
         let lans = base.lan.iter().map(|lan| &lan.interface);
         let names = base.mesh.iter().chain(lans).chain(&base.uplink);
+        let names = names.filter(|name| !is_ours_to_make(name));
         let missing = names.filter(|name| links.iter().all(|link| link.name != **name));
         Ok(missing.cloned().map(Warning::NoInterface).collect())
     }
@@ -480,6 +517,18 @@ impl Task {
         Ok(counters)
     }
 
+    async fn read_stations(&mut self) -> Result<Vec<SeenStation>, KernelError> {
+        let stations = self.radios.stations()?;
+        let macs = stations.iter().map(|(ifindex, it)| (*ifindex, it.mac));
+        self.neighbors.find(&self.handle, macs.collect()).await?;
+        let seen = |(ifindex, station): (IfIndex, Station)| SeenStation {
+            ifindex,
+            address: self.neighbors.address((ifindex, station.mac)),
+            station,
+        };
+        Ok(stations.into_iter().map(seen).collect())
+    }
+
     /// Removes what is ours, rules first, so that no packet meets a half of it, and the filter
     /// last.
     async fn remove_everything(&mut self) -> Vec<Warning> {
@@ -487,6 +536,8 @@ impl Task {
         let rules = rule::reconcile(&self.handle, None).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
+        let radios = self.radios.remove_everything(&self.handle).await;
+        warnings.extend(radios.err().map(Warning::Kernel));
         let tunnel = tunnel::remove(&self.handle).await;
         warnings.extend(tunnel.err().map(Warning::Kernel));
         let table = nat::remove(&self.setup).await;

@@ -1,6 +1,6 @@
 //! Network namespaces, the port in them, and what the kernel says about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -400,6 +400,7 @@ pub(crate) fn mesh_ipv4(number: u8) -> Ipv4Addr {
 pub(crate) fn base(number: u8) -> Base {
     Base {
         mesh: BTreeSet::from(["mesh0".to_owned()]),
+        radios: BTreeMap::new(),
         lan: Vec::new(),
         uplink: None,
         mesh_ipv4: mesh_ipv4(number),

@@ -1,10 +1,14 @@
 //! What each method answers. Programs build on these: fields are added, never renamed.
 //!
 //! Units are in the names: `_us` microseconds, `_ms` milliseconds, `_s` seconds, `_bps` bits per
-//! second; byte counts are plain bytes. Times are ages ("so long ago"), never dates: routers have
-//! no clock to trust. A field that is `null` is not known or does not apply, and says which.
+//! second, `_kbps` and `_mbps` 10³ and 10⁶ of those, `_mhz` megahertz, `_dbm` decibels over 1 mW,
+//! `_mbm` hundredths of those; byte counts are plain bytes. Times are ages ("so long ago"), never
+//! dates: routers have no clock to trust. A field that is `null` is not known or does not apply,
+//! and says which.
 
+mod doctor;
 mod gateway;
+mod interface;
 mod neighbor;
 mod originator;
 mod receipts;
@@ -14,7 +18,9 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use doctor::{Doctor, Finding, Severity};
 pub use gateway::{Family, Gateway, Gateways};
+pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Station};
 pub use neighbor::{Neighbor, Neighbors};
 pub use originator::{Originator, Originators};
 pub use receipts::{Account, Accounts, ReceiptsChunk, Role};
@@ -40,6 +46,10 @@ pub struct NodeRef {
 pub enum Answer {
     /// To `status`.
     Status(Box<Status>),
+    /// To `doctor`.
+    Doctor(Doctor),
+    /// To `interfaces`.
+    Interfaces(Interfaces),
     /// To `neighbors`.
     Neighbors(Neighbors),
     /// To `originators`.
@@ -73,6 +83,8 @@ macro_rules! answer_from {
 }
 
 answer_from!(
+    Doctor,
+    Interfaces,
     Neighbors,
     Originators,
     Routes,

@@ -1,5 +1,7 @@
 //! When a link dies: who takes another way, how fast, and who is asked for one.
 
+use std::time::Duration;
+
 use super::net::{INTERFACE, Net, address, ms};
 use crate::SeqNo;
 use crate::router::StationReport;
@@ -199,4 +201,51 @@ fn a_dead_link_on_the_new_way_costs_another_half_second() {
     };
     let time = net.run_until(ms(1200), arrives);
     assert!(time <= ms(1000), "{time:?}");
+}
+
+/// What the driver of 0 says of the radio of 1.
+fn hear_radio(net: &mut Net, inactive: Duration) {
+    let report = StationReport {
+        expected_throughput_bps: None,
+        inactive: Some(inactive),
+    };
+    let now = net.now;
+    net.routers[0].handle_station(now, INTERFACE, address(1), report);
+    net.drain(0);
+}
+
+fn is_probe(tlv: &Tlv) -> bool {
+    matches!(tlv, Tlv::Probe(_))
+}
+
+#[test]
+fn a_radio_that_falls_silent_is_reason_to_ask() {
+    let mut net = Net::line(2);
+    net.run(ms(30_000));
+    net.sent.clear();
+    hear_radio(&mut net, ms(1000));
+    assert_eq!(net.count_sent(0, is_probe), 0, "between two beacons");
+    hear_radio(&mut net, ms(1300));
+    assert_eq!(net.count_sent(0, is_probe), 1);
+    net.run(ms(1000));
+    assert_eq!(net.next_hop(0, 1), Some(1), "the answer was enough");
+    net.lose(|from, _, _| from == 1);
+    hear_radio(&mut net, ms(1300));
+    let time = net.run_until(ms(1000), |net| net.next_hop(0, 1).is_none());
+    assert!(time < ms(500), "{time:?}");
+}
+
+/// The radio of a node whose daemon is dead acknowledges and sends beacons as before.
+#[test]
+fn a_radio_without_a_daemon_is_given_up_nevertheless() {
+    let mut net = Net::line(2);
+    net.run(ms(30_000));
+    net.lose(|from, _, _| from == 1);
+    for _ in 0..60 {
+        let now = net.now;
+        net.routers[0].handle_carrying(now, INTERFACE, address(1));
+        hear_radio(&mut net, ms(10));
+        net.run(ms(100));
+    }
+    assert_eq!(net.next_hop(0, 1), None);
 }

@@ -1,0 +1,563 @@
+//! Radios: interfaces that are made and joined to a mesh as the configuration says, and what
+//! drivers know of whom they hear (linux/nl80211.h).
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | this file | [`Radios`]: makes what there should be, and keeps it so |
+//! | `settings`, `channel` | what there should be, as data |
+//! | `nl80211` | messages, there and back |
+//! | `phy`, `interface`, `station` | what radios can, what interfaces are, whom they hear |
+//! | `supplicant` | wpa_supplicant, for encrypted meshes |
+//!
+//! **Architecture invariants.** What we made carries our mark in the kernel (`ifalias`), so that a
+//! successor knows it and finds it as it should be or not. What carries no mark is used as it is,
+//! never changed or removed. A mesh that should be encrypted is joined by wpa_supplicant or not at
+//! all.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mesh_proto::IfIndex;
+use nix::errno::Errno;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::{Handle, LinkUnspec};
+use sha2::{Digest, Sha256};
+
+use super::genl::{Events, Message};
+use super::link::{self, Link, find};
+use super::netlink::{KernelError, ask};
+
+mod channel;
+mod interface;
+mod nl80211;
+mod phy;
+mod settings;
+mod station;
+mod supplicant;
+
+pub use channel::{Channel, ChannelError, Width, number as channel_number};
+pub use interface::{InterfaceKind, WirelessInterface};
+pub(crate) use phy::WORLD;
+pub use settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
+pub use station::{PeerLink, Station};
+
+use nl80211::{Nl80211, command};
+use phy::{Phy, Unfit};
+use settings::MARK;
+use supplicant::{Supplicant, SupplicantError};
+
+/// How soon what failed is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How often an encrypted mesh is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// Time from the first sign that there is something to do to doing it: interfaces come and go with
+/// several messages each.
+const SETTLING: Duration = Duration::from_millis(50);
+
+/// What is known of the radios of this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RadioReport {
+    /// For which country the radios are set: two letters, `00` for the one that fits all; empty
+    /// without radios.
+    pub country: String,
+    /// The wireless interfaces.
+    pub interfaces: Vec<RadioState>,
+    /// What is wrong with interfaces that should be, by name.
+    pub problems: BTreeMap<String, Problem>,
+}
+
+/// Why an interface is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong, in a line.
+    pub what: String,
+    /// What an operator can do about it, in a line.
+    pub advice: String,
+}
+
+/// A wireless interface and its radio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RadioState {
+    /// The interface.
+    pub interface: WirelessInterface,
+    /// The name of its radio.
+    pub phy: String,
+    /// The radio's driver.
+    pub driver: Option<String>,
+    /// Whether it is encrypted; `None` for those that others look after.
+    pub encrypted: Option<bool>,
+    /// Whether the radios of an 802.11s mesh forward for each other, which they should leave to us.
+    pub forwards: bool,
+    /// Neighbors whose key seems to be another one, and how often they were refused.
+    pub refusals: BTreeMap<[u8; 6], u32>,
+}
+
+/// Why an interface is not what it should be.
+#[derive(Debug, thiserror::Error)]
+enum RadioError {
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error(transparent)]
+    Supplicant(#[from] SupplicantError),
+    #[error("the kernel has no support for wireless")]
+    NoWireless,
+    #[error("{0} was not made by meshd: remove it, or `radio` from the configuration")]
+    Foreign(String),
+    #[error("{0} is switched off (rfkill)")]
+    Blocked(String),
+}
+
+impl From<RadioError> for Problem {
+    fn from(error: RadioError) -> Self {
+        let advice = match &error {
+            RadioError::Kernel(_) => {
+                "look into the kernel's log (dmesg): the driver may say more".to_owned()
+            }
+            RadioError::Unfit(unfit) => unfit.advice(),
+            RadioError::Supplicant(error) => error.advice().to_owned(),
+            RadioError::NoWireless => "plug the radio in and load its driver (modprobe)".to_owned(),
+            RadioError::Foreign(name) => format!("iw dev {name} del"),
+            RadioError::Blocked(_) => "rfkill unblock wifi, or the switch on the case".to_owned(),
+        };
+        Self {
+            what: error.to_string(),
+            advice,
+        }
+    }
+}
+
+/// The radios of this node.
+pub(super) struct Radios {
+    nl80211: Nl80211,
+    events: Option<Events>,
+    /// Where wpa_supplicant's files go.
+    directory: PathBuf,
+    ours: BTreeMap<String, Ours>,
+    problems: BTreeMap<String, Problem>,
+    retry_at: Option<Instant>,
+    reported: RadioReport,
+}
+
+/// An interface that we made, or took over from a predecessor.
+struct Ours {
+    settings: RadioSettings,
+    supplicant: Option<Supplicant>,
+    /// Whether it was switched on. Later that is the operator's business.
+    taken_up: bool,
+}
+
+impl Radios {
+    /// Nothing is made yet; files of programs will go into `directory`.
+    pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
+        Ok(Self {
+            nl80211: Nl80211::open()?,
+            events: None,
+            directory,
+            ours: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            retry_at: None,
+            reported: RadioReport::default(),
+        })
+    }
+
+    /// When [`Radios::ensure`] is due again, if it is.
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Waits until something happens to radios that matters to [`Radios::ensure`].
+    pub(super) async fn changed(&mut self) {
+        loop {
+            let Some(events) = &mut self.events else {
+                return std::future::pending().await;
+            };
+            match events.receive().await {
+                Ok(messages) if messages.iter().any(is_change) => return,
+                Ok(_) => {}
+                // Some were lost, whatever they were.
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "nl80211");
+                    self.events = None;
+                }
+            }
+        }
+    }
+
+    /// Makes the interfaces what they should be, as far as that can be done now.
+    pub(super) async fn ensure(
+        &mut self,
+        handle: &Handle,
+        wanted: &BTreeMap<String, RadioSettings>,
+    ) {
+        self.retry_at = None;
+        self.listen();
+        if let Err(error) = self.remove_unwanted(handle, wanted).await {
+            tracing::warn!(%error, "radio interface not removed");
+        }
+        self.problems.retain(|name, _| wanted.contains_key(name));
+        for (name, settings) in wanted {
+            let outcome = self.ensure_interface(handle, name, settings).await;
+            self.note(name, outcome.err().map(Problem::from));
+        }
+        let is_encrypted = |ours: &Ours| ours.supplicant.is_some();
+        let wait = if !self.problems.is_empty() {
+            Some(RETRY)
+        } else {
+            self.ours.values().any(is_encrypted).then_some(LOOK_AFTER)
+        };
+        self.retry_at = wait.map(|wait| Instant::now() + wait);
+    }
+
+    /// There may be something to do for [`Radios::ensure`].
+    pub(super) fn ensure_soon(&mut self) {
+        let soon = Instant::now() + SETTLING;
+        self.retry_at = Some(self.retry_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// Removes what we made.
+    pub(super) async fn remove_everything(&mut self, handle: &Handle) -> Result<(), KernelError> {
+        self.remove_unwanted(handle, &BTreeMap::new()).await
+    }
+
+    /// What there is to tell about the interfaces that `is_mesh` picks by name, unless it was told
+    /// already.
+    pub(super) fn news(&mut self, is_mesh: impl Fn(&str) -> bool) -> Option<RadioReport> {
+        let report = match self.report(is_mesh) {
+            Ok(report) => report,
+            Err(error) => {
+                tracing::debug!(%error);
+                return None;
+            }
+        };
+        if report == self.reported {
+            return None;
+        }
+        self.reported = report.clone();
+        Some(report)
+    }
+
+    /// Whom the reported interfaces hear.
+    pub(super) fn stations(&mut self) -> Result<Vec<(IfIndex, Station)>, KernelError> {
+        let mut all = Vec::new();
+        for state in &self.reported.interfaces {
+            let ifindex = state.interface.ifindex;
+            match self.nl80211.stations(ifindex) {
+                Ok(stations) => all.extend(stations.into_iter().map(|it| (ifindex, it))),
+                // It has gone a moment ago.
+                Err(error) if error.is_errno(&[Errno::ENODEV, Errno::EINVAL]) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    fn report(&mut self, is_mesh: impl Fn(&str) -> bool) -> Result<RadioReport, KernelError> {
+        let mut report = RadioReport {
+            problems: self.problems.clone(),
+            ..RadioReport::default()
+        };
+        if !self.nl80211.is_there() {
+            return Ok(report);
+        }
+        let mut interfaces = self.nl80211.interfaces()?;
+        interfaces.retain(|interface| is_mesh(&interface.name));
+        if interfaces.is_empty() && self.problems.is_empty() {
+            return Ok(report);
+        }
+        report.country = self.nl80211.country()?;
+        let phys = self.nl80211.phys()?;
+        let nl80211 = &mut self.nl80211;
+        let state = |interface: WirelessInterface| {
+            let is_mesh = interface.kind == InterfaceKind::MESH;
+            let phy = phys.iter().find(|phy| phy.index == interface.wiphy);
+            let phy = phy.map_or_else(String::new, |phy| phy.name.clone());
+            let ours = self.ours.get(&interface.name);
+            let supplicant = ours.and_then(|ours| ours.supplicant.as_ref());
+            RadioState {
+                driver: phy::driver_of(&phy),
+                phy,
+                forwards: is_mesh && nl80211.forwards(interface.ifindex),
+                encrypted: ours.map(|ours| ours.settings.key.is_some()),
+                refusals: supplicant.map_or_else(BTreeMap::new, |it| it.refusals().clone()),
+                interface,
+            }
+        };
+        report.interfaces = interfaces.into_iter().map(state).collect();
+        Ok(report)
+    }
+
+    /// Has the kernel tell what happens to radios, once it can.
+    fn listen(&mut self) {
+        if self.events.is_none() && self.nl80211.is_there() {
+            match self.nl80211.events() {
+                Ok(events) => self.events = Some(events),
+                Err(error) => tracing::warn!(%error),
+            }
+        }
+    }
+
+    /// Remembers and logs what is wrong with an interface, when that changes.
+    fn note(&mut self, name: &str, problem: Option<Problem>) {
+        match problem {
+            None => {
+                if self.problems.remove(name).is_some() {
+                    tracing::info!(interface = name, "radio in order again");
+                }
+            }
+            Some(problem) => {
+                if self.problems.get(name) != Some(&problem) {
+                    tracing::warn!(interface = name, "{}", problem.what);
+                    self.problems.insert(name.to_owned(), problem);
+                }
+            }
+        }
+    }
+
+    /// Removes interfaces with our mark that should not be.
+    async fn remove_unwanted(
+        &mut self,
+        handle: &Handle,
+        wanted: &BTreeMap<String, RadioSettings>,
+    ) -> Result<(), KernelError> {
+        for marked in marked(handle).await? {
+            if !wanted.contains_key(&marked.link.name) {
+                self.remove(&marked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {
+        let name = &marked.link.name;
+        let ours = self.ours.remove(name);
+        let supplicant = ours.and_then(|ours| ours.supplicant);
+        // A predecessor's, perhaps.
+        let supplicant = supplicant.unwrap_or_else(|| self.supplicant_of(name));
+        supplicant.remove().await;
+        self.nl80211.delete(marked.link.ifindex)
+    }
+
+    fn supplicant_of(&self, name: &str) -> Supplicant {
+        Supplicant::new(self.directory.join(name), name)
+    }
+
+    async fn ensure_interface(
+        &mut self,
+        handle: &Handle,
+        name: &str,
+        settings: &RadioSettings,
+    ) -> Result<(), RadioError> {
+        if !self.nl80211.is_there() {
+            return Err(RadioError::NoWireless);
+        }
+        let mut found = find_marked(handle, name).await?;
+        if let Some(marked) = &found
+            && !self.is_as_wanted(marked, settings)?
+        {
+            self.remove(marked).await?;
+            found = None;
+        }
+        let marked = match found {
+            Some(marked) => marked,
+            None => self.create(handle, name, settings).await?,
+        };
+        let joined = self.join(handle, &marked.link, settings).await;
+        if let Err(RadioError::Supplicant(SupplicantError::NotEncrypted(_))) = &joined {
+            // Better no mesh than one in which everybody can read along.
+            self.remove(&marked).await?;
+        }
+        joined
+    }
+
+    /// Whether an interface was made with these settings, and is still on its channel.
+    fn is_as_wanted(
+        &mut self,
+        marked: &Marked,
+        settings: &RadioSettings,
+    ) -> Result<bool, KernelError> {
+        let ours = self.ours.get(&marked.link.name);
+        let is_same = ours.is_none_or(|ours| ours.settings == *settings);
+        let frequency = self.frequency_mhz(marked.link.ifindex)?;
+        let wanted = settings.channel.frequency_mhz();
+        Ok(is_same && marked.mark == settings.mark() && frequency.is_none_or(|it| it == wanted))
+    }
+
+    /// The frequency of an interface, if it is joined to anything.
+    fn frequency_mhz(&mut self, ifindex: IfIndex) -> Result<Option<u32>, KernelError> {
+        let interfaces = self.nl80211.interfaces()?;
+        let interface = interfaces.iter().find(|it| it.ifindex == ifindex);
+        Ok(interface.and_then(|it| it.frequency_mhz))
+    }
+
+    async fn create(
+        &mut self,
+        handle: &Handle,
+        name: &str,
+        settings: &RadioSettings,
+    ) -> Result<Marked, RadioError> {
+        let country = self.nl80211.country()?;
+        let phys = self.nl80211.phys()?;
+        let phy = phy::choose(&phys, settings, &country)?;
+        self.nl80211.create(phy, name, settings.mode)?;
+        let message = find_link(handle, name).await?;
+        let link = message.as_ref().and_then(Link::from_message);
+        let link = link.ok_or_else(|| RadioError::Unfit(Unfit::Missing(name.to_owned())))?;
+        let marked = Marked {
+            link,
+            mark: settings.mark(),
+        };
+        marked.write(handle).await?;
+        tracing::info!(interface = name, phy = phy.name, "radio interface made");
+        Ok(marked)
+    }
+
+    async fn join(
+        &mut self,
+        handle: &Handle,
+        link: &Link,
+        settings: &RadioSettings,
+    ) -> Result<(), RadioError> {
+        let blocked = match link.up {
+            true => None,
+            false => self.blocked(link.ifindex)?,
+        };
+        let supplicant = self.supplicant_of(&link.name);
+        let ours = self.ours.entry(link.name.clone()).or_insert_with(|| Ours {
+            settings: settings.clone(),
+            supplicant: settings.key.is_some().then_some(supplicant),
+            taken_up: link.up,
+        });
+        if let Some(phy) = blocked {
+            // Whoever switches the radio on again does not switch its interfaces on.
+            ours.taken_up = false;
+            return Err(RadioError::Blocked(phy));
+        }
+        if !link.up {
+            if ours.taken_up {
+                return Ok(());
+            }
+            link::set_up(handle, link).await?;
+        }
+        ours.taken_up = true;
+        if let Some(supplicant) = &mut ours.supplicant {
+            supplicant.ensure(settings).await?;
+            return Ok(supplicant.check().await?);
+        }
+        if self.frequency_mhz(link.ifindex)?.is_some() {
+            return Ok(());
+        }
+        match settings.mode {
+            RadioMode::Mesh => self.nl80211.join_mesh(link.ifindex, settings)?,
+            RadioMode::Ibss => {
+                let bssid = bssid(settings);
+                self.nl80211.join_ibss(link.ifindex, settings, bssid)?;
+            }
+        }
+        tracing::info!(interface = link.name, id = settings.id, "radio joined");
+        Ok(())
+    }
+
+    /// The name of an interface's radio, if that is switched off.
+    fn blocked(&mut self, ifindex: IfIndex) -> Result<Option<String>, KernelError> {
+        let interfaces = self.nl80211.interfaces()?;
+        let interface = interfaces.iter().find(|it| it.ifindex == ifindex);
+        let Some(wiphy) = interface.map(|it| it.wiphy) else {
+            return Ok(None);
+        };
+        let phys: Vec<Phy> = self.nl80211.phys()?;
+        let phy = phys.into_iter().find(|phy| phy.index == wiphy);
+        Ok(phy.map(|phy| phy.name).filter(|name| phy::is_blocked(name)))
+    }
+}
+
+/// Whether a message says that there may be something to do.
+fn is_change(message: &Message) -> bool {
+    matches!(
+        message.command(),
+        command::NEW_WIPHY
+            | command::DEL_WIPHY
+            | command::NEW_INTERFACE
+            | command::DEL_INTERFACE
+            | command::LEAVE_MESH
+            | command::CH_SWITCH_NOTIFY
+            | command::REG_CHANGE
+            | command::WIPHY_REG_CHANGE
+            | command::NEW_STATION
+            | command::DEL_STATION
+    )
+}
+
+/// The cell of all who have this name on this frequency: an address that is nobody's, made of
+/// both.
+fn bssid(settings: &RadioSettings) -> [u8; 6] {
+    let mut hash = Sha256::new();
+    hash.update(b"meshd ibss");
+    hash.update(settings.channel.frequency_mhz().to_le_bytes());
+    hash.update(settings.id.as_bytes());
+    let [b, c, d, e, f, ..] = <[u8; 32]>::from(hash.finalize());
+    // Locally administered, and no group's.
+    [0x02, b, c, d, e, f]
+}
+
+/// An interface with our mark.
+#[derive(Clone, Debug)]
+struct Marked {
+    link: Link,
+    mark: String,
+}
+
+impl Marked {
+    fn of(message: &LinkMessage) -> Option<Self> {
+        let mark = mark_of(message).filter(|mark| mark.starts_with(MARK))?;
+        let link = Link::from_message(message)?;
+        Some(Self { link, mark })
+    }
+
+    /// Writes the mark into the kernel.
+    async fn write(&self, handle: &Handle) -> Result<(), KernelError> {
+        let message = LinkUnspec::new_with_index(self.link.ifindex.0)
+            .append_extra_attribute(LinkAttribute::IfAlias(self.mark.clone()))
+            .build();
+        let request = handle.link().change(message).execute();
+        ask(|| format!("mark {}", self.link.name), request).await
+    }
+}
+
+fn mark_of(message: &LinkMessage) -> Option<String> {
+    find(message, |attribute| {
+        if let LinkAttribute::IfAlias(alias) = attribute {
+            Some(alias.clone())
+        } else {
+            None
+        }
+    })
+}
+
+async fn marked(handle: &Handle) -> Result<Vec<Marked>, KernelError> {
+    let messages = link::list(handle).await?;
+    Ok(messages.iter().filter_map(Marked::of).collect())
+}
+
+/// An interface that should be ours, if it exists.
+async fn find_marked(handle: &Handle, name: &str) -> Result<Option<Marked>, RadioError> {
+    match find_link(handle, name).await? {
+        None => Ok(None),
+        Some(message) => Marked::of(&message)
+            .map(Some)
+            .ok_or_else(|| RadioError::Foreign(name.to_owned())),
+    }
+}
+
+async fn find_link(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, KernelError> {
+    let messages = link::list(handle).await?;
+    let is_it =
+        |message: &LinkMessage| Link::from_message(message).is_some_and(|link| link.name == name);
+    Ok(messages.into_iter().find(is_it))
+}

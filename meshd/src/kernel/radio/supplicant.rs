@@ -1,0 +1,434 @@
+//! Encrypted meshes: wpa_supplicant does SAE (IEEE 802.11-2020 §12.4) and opens the peer links.
+//!
+//! It is told everything by a configuration in a directory that only root may enter, and watched
+//! over its control socket there. It goes on without us: a new meshd finds it running, and as long
+//! as its configuration is the right one, leaves it alone.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::net::UnixDatagram;
+use tokio::process::Command;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::channel::Width;
+use super::settings::{MacAddress, RadioSettings};
+use crate::kernel::program;
+
+/// A program that cannot take more than its start-up has this long for it, on a slow router.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// It answers at once, unless it is in the middle of the arithmetic of a handshake.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// The longest message it sends.
+const MESSAGE_BYTES: usize = 4096;
+
+/// Why there is no encrypted mesh.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SupplicantError {
+    /// The program is not there.
+    #[error(
+        "can't find the program wpa_supplicant: install wpa_supplicant (OpenWrt: wpad-mesh-wolfssl)"
+    )]
+    Missing,
+    /// It cannot be started.
+    #[error("can't run wpa_supplicant: {0}")]
+    Unusable(io::Error),
+    /// It gave up.
+    #[error("wpa_supplicant ended: {0}")]
+    Ended(String),
+    /// Its files cannot be made.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It does not answer.
+    #[error("wpa_supplicant does not answer: {0}")]
+    Silent(io::Error),
+    /// It says no.
+    #[error("wpa_supplicant refuses {0}")]
+    Refused(&'static str),
+    /// What it set up is not encrypted.
+    #[error("the mesh is not encrypted though a key is set: wpa_supplicant says key_mgmt={0}")]
+    NotEncrypted(String),
+}
+
+impl SupplicantError {
+    /// What an operator can do about it.
+    pub(super) const fn advice(&self) -> &'static str {
+        match self {
+            Self::Missing => "install it, and restart nothing: it is looked for again",
+            Self::Unusable(_) | Self::Ended(_) => "run wpa_supplicant by hand to see why",
+            Self::File { .. } => "make room, or let meshd write there",
+            Self::Silent(_) | Self::Refused(_) => "wait: it is started again",
+            Self::NotEncrypted(_) => "install a wpa_supplicant with SAE and mesh support",
+        }
+    }
+}
+
+/// A wpa_supplicant for one interface.
+pub(super) struct Supplicant {
+    directory: PathBuf,
+    interface: String,
+    connection: Option<Connection>,
+    /// How often the handshake with a neighbor failed since it last succeeded.
+    refusals: BTreeMap<[u8; 6], u32>,
+}
+
+impl Supplicant {
+    /// One that keeps its files in `directory`.
+    pub(super) fn new(directory: PathBuf, interface: &str) -> Self {
+        Self {
+            directory,
+            interface: interface.to_owned(),
+            connection: None,
+            refusals: BTreeMap::new(),
+        }
+    }
+
+    /// Neighbors that have another key than we, as far as can be told, and how often they tried.
+    pub(super) const fn refusals(&self) -> &BTreeMap<[u8; 6], u32> {
+        &self.refusals
+    }
+
+    /// Makes sure that it runs with these settings.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(super) async fn ensure(&mut self, settings: &RadioSettings) -> Result<(), SupplicantError> {
+        self.prepare_directory()?;
+        let wanted = configuration(&self.control_directory(), settings);
+        let path = self.configuration_path();
+        let found = fs::read(&path).map(Zeroizing::new);
+        let is_right = found.is_ok_and(|found| *found == *wanted.as_bytes());
+        if is_right && self.ask("PING").await.is_ok_and(|answer| answer == "PONG") {
+            return Ok(());
+        }
+        self.stop().await;
+        write_private(&path, wanted.as_bytes()).map_err(|source| file(&path, source))?;
+        self.start().await
+    }
+
+    /// Reads what it has to tell, and makes sure that what it does is what it should.
+    ///
+    /// # Errors
+    /// It does not answer, or the mesh is not encrypted.
+    pub(super) async fn check(&mut self) -> Result<(), SupplicantError> {
+        let status = self.ask("STATUS").await?;
+        let value = |key: &str| {
+            let mut lines = status.lines().filter_map(|line| line.split_once('='));
+            lines
+                .find(|(found, _)| *found == key)
+                .map(|(_, value)| value)
+        };
+        // Before it has joined it does not say by what key.
+        match value("key_mgmt") {
+            _ if value("wpa_state") != Some("COMPLETED") => Ok(()),
+            Some(key_mgmt) if key_mgmt.contains("SAE") => Ok(()),
+            other => Err(SupplicantError::NotEncrypted(
+                other.unwrap_or("NONE").to_owned(),
+            )),
+        }
+    }
+
+    /// Ends it, if it runs.
+    pub(super) async fn stop(&mut self) {
+        if self.ask("TERMINATE").await.is_ok() {
+            // It answers before it ends; its socket goes last.
+            let socket = self.control_directory().join(&self.interface);
+            let gone = async {
+                while socket.exists() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let _ = timeout(ANSWER_LIMIT, gone).await;
+        }
+        self.connection = None;
+        self.refusals.clear();
+    }
+
+    /// Ends it and leaves no key behind.
+    pub(super) async fn remove(mut self) {
+        self.stop().await;
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+
+    async fn start(&mut self) -> Result<(), SupplicantError> {
+        let output = match timeout(START_LIMIT, self.run()).await {
+            Ok(output) => output?,
+            Err(_) => return Err(SupplicantError::Unusable(io::ErrorKind::TimedOut.into())),
+        };
+        if !output.status.success() {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            let line = said.lines().rev().find(|line| !line.trim().is_empty());
+            let line = line.unwrap_or("without a word").trim().to_owned();
+            return Err(SupplicantError::Ended(line));
+        }
+        self.ask("PING").await.map(drop)
+    }
+
+    /// Runs the program, which goes on in the background once it has begun.
+    async fn run(&self) -> Result<Output, SupplicantError> {
+        for program in program::candidates(Path::new("wpa_supplicant")) {
+            let command = Command::new(program)
+                .args(["-B", "-D", "nl80211", "-i", &self.interface, "-c"])
+                .arg(self.configuration_path())
+                .stdin(Stdio::null())
+                .kill_on_drop(true)
+                .output();
+            match command.await {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                output => return output.map_err(SupplicantError::Unusable),
+            }
+        }
+        Err(SupplicantError::Missing)
+    }
+
+    async fn ask(&mut self, command: &'static str) -> Result<String, SupplicantError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.control_directory(), &self.interface)
+                .await
+                .map_err(SupplicantError::Silent)?,
+        };
+        let answer = connection.ask(command).await;
+        for event in connection.events.drain(..) {
+            note(&mut self.refusals, &event);
+        }
+        let answer = answer.map_err(SupplicantError::Silent)?;
+        self.connection = Some(connection);
+        match answer.trim() {
+            "FAIL" | "UNKNOWN COMMAND" => Err(SupplicantError::Refused(command)),
+            answer => Ok(answer.to_owned()),
+        }
+    }
+
+    fn prepare_directory(&self) -> Result<(), SupplicantError> {
+        let directory = &self.directory;
+        let make = || {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
+            fs::set_permissions(directory, Permissions::from_mode(0o700))
+        };
+        make().map_err(|source| file(directory, source))
+    }
+
+    fn configuration_path(&self) -> PathBuf {
+        self.directory.join("wpa_supplicant.conf")
+    }
+
+    fn control_directory(&self) -> PathBuf {
+        self.directory.join("control")
+    }
+}
+
+/// Takes in an event: what matters is who has another key.
+fn note(refusals: &mut BTreeMap<[u8; 6], u32>, event: &str) {
+    let address = |text: &str| {
+        let text = text.trim().trim_start_matches("addr=");
+        MacAddress::parse(text.split(' ').next()?).map(|mac| mac.0)
+    };
+    if let Some((_, rest)) = event.split_once("MESH-SAE-AUTH-FAILURE ") {
+        if let Some(mac) = address(rest) {
+            let count = refusals.entry(mac).or_default();
+            *count = count.saturating_add(1);
+        }
+    } else if let Some((_, rest)) = event.split_once("MESH-PEER-CONNECTED ")
+        && let Some(mac) = address(rest)
+    {
+        refusals.remove(&mac);
+    }
+}
+
+/// A connection to its control socket (wpa_ctrl.h): one datagram each way, and events in between.
+struct Connection {
+    socket: UnixDatagram,
+    path: PathBuf,
+    events: Vec<String>,
+}
+
+impl Connection {
+    async fn open(directory: &Path, interface: &str) -> io::Result<Self> {
+        let path = directory.join("meshd");
+        let server = directory.join(interface);
+        if !server.exists() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let _ = fs::remove_file(&path);
+        let socket = UnixDatagram::bind(&path)?;
+        let mut connection = Self {
+            socket,
+            path,
+            events: Vec::new(),
+        };
+        connection.socket.connect(server)?;
+        connection.ask("ATTACH").await?;
+        Ok(connection)
+    }
+
+    async fn ask(&mut self, command: &str) -> io::Result<String> {
+        let answer = async {
+            self.socket.send(command.as_bytes()).await?;
+            let mut buffer = vec![0; MESSAGE_BYTES];
+            loop {
+                let length = self.socket.recv(&mut buffer).await?;
+                let message = buffer.get(..length).unwrap_or_default();
+                let message = String::from_utf8_lossy(message).into_owned();
+                // Events begin with their priority: `<3>`.
+                if !message.starts_with('<') {
+                    return Ok(message);
+                }
+                self.events.push(message);
+            }
+        };
+        match timeout(ANSWER_LIMIT, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// What it is told. Names and passwords are written as hex digits, so that nothing in them can
+/// mean anything else.
+fn configuration(control: &Path, settings: &RadioSettings) -> Zeroizing<String> {
+    let hex = |text: &str| Zeroizing::new(hex::encode(text));
+    let key = settings.key.as_ref().map_or("", |key| key.reveal());
+    let mut lines = vec![
+        ("ssid", hex(&settings.id)),
+        ("mode", number(5)),
+        ("key_mgmt", Zeroizing::new("SAE".to_owned())),
+        ("sae_password", hex(key)),
+        ("ieee80211w", number(2)),
+        ("frequency", number(settings.channel.frequency_mhz())),
+        ("mesh_fwding", number(0)),
+    ];
+    let width = settings.channel.width();
+    for (key, narrower) in [
+        ("disable_ht", width == Width::NoHt),
+        ("disable_ht40", matches!(width, Width::NoHt | Width::Ht20)),
+        ("disable_vht", width != Width::Vht80),
+        ("disable_he", width != Width::Vht80),
+    ] {
+        if narrower {
+            lines.push((key, number(1)));
+        }
+    }
+    if let Some(threshold) = settings.rssi_threshold_dbm {
+        let threshold = Zeroizing::new(threshold.to_string());
+        lines.push(("mesh_rssi_threshold", threshold));
+    }
+    let mut text = Zeroizing::new(String::new());
+    // Writing into a string does not fail.
+    let _ = write!(
+        text,
+        "ctrl_interface={}\nupdate_config=0\nuser_mpm=1\nnetwork={{\n",
+        control.display()
+    );
+    for (key, value) in lines {
+        let _ = writeln!(text, "\t{key}={}", *value);
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn number(number: u32) -> Zeroizing<String> {
+    Zeroizing::new(number.to_string())
+}
+
+/// Writes a file that only we can read, whole or not at all.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(bytes)?;
+    fs::rename(new, path)
+}
+
+fn file(path: &Path, source: io::Error) -> SupplicantError {
+    SupplicantError::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::radio::channel::Channel;
+    use crate::kernel::radio::settings::{PhyChoice, RadioMode, SaeKey};
+
+    fn settings(width: Width) -> RadioSettings {
+        RadioSettings {
+            phy: PhyChoice::Any,
+            mode: RadioMode::Mesh,
+            id: "village\"}".to_owned(),
+            channel: Channel::new(5180, width).unwrap(),
+            key: Some(SaeKey::new("correct\nhorse")),
+            mcast_rate_100kbps: None,
+            rssi_threshold_dbm: Some(-80),
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_name_or_password_is_taken_for_a_setting() {
+        let text = configuration(Path::new("/run/x"), &settings(Width::Ht20));
+        assert_eq!(
+            *text,
+            "ctrl_interface=/run/x\nupdate_config=0\nuser_mpm=1\nnetwork={\n\
+             \tssid=76696c6c616765227d\n\tmode=5\n\tkey_mgmt=SAE\n\
+             \tsae_password=636f72726563740a686f727365\n\tieee80211w=2\n\tfrequency=5180\n\
+             \tmesh_fwding=0\n\tdisable_ht40=1\n\tdisable_vht=1\n\tdisable_he=1\n\
+             \tmesh_rssi_threshold=-80\n}\n"
+        );
+        let wide = configuration(Path::new("/run/x"), &settings(Width::Vht80));
+        assert!(!wide.contains("disable"));
+    }
+
+    #[test]
+    fn who_has_another_key_is_remembered_until_the_keys_agree() {
+        let mut refusals = BTreeMap::new();
+        for event in [
+            "<3>MESH-SAE-AUTH-FAILURE addr=02:00:00:00:01:00",
+            "<3>MESH-SAE-AUTH-FAILURE addr=02:00:00:00:01:00",
+            "<3>MESH-SAE-AUTH-FAILURE addr=02:00:00:00:02:00",
+            "<3>MESH-SAE-AUTH-FAILURE addr=what",
+            "<3>MESH-PEER-CONNECTED 02:00:00:00:02:00",
+        ] {
+            note(&mut refusals, event);
+        }
+        assert_eq!(refusals, BTreeMap::from([([2, 0, 0, 0, 1, 0], 2)]));
+    }
+
+    #[test]
+    fn what_is_written_only_we_can_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.conf");
+        write_private(&path, b"one").unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
