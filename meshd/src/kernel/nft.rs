@@ -11,8 +11,8 @@ use tokio::process::Command;
 use super::netlink::KernelError;
 use super::program;
 
-/// `nft` takes milliseconds, on a slow router that swaps perhaps a second.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// `nft` takes milliseconds, on a slow router with everything starting at once some seconds.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Applies commands, as nft(8) reads them, in one transaction: all of them, or none.
 pub(super) async fn apply(program: &Path, commands: &str) -> Result<(), KernelError> {

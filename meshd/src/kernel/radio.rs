@@ -109,6 +109,8 @@ enum RadioError {
     NoWireless,
     #[error("{0} was not made by meshd: remove it, or `radio` from the configuration")]
     Foreign(String),
+    #[error("neighbors are talked to without encryption though a key is set")]
+    NotEncrypted,
     #[error("{0} is switched off (rfkill)")]
     Blocked(String),
 }
@@ -123,6 +125,9 @@ impl From<RadioError> for Problem {
             RadioError::Supplicant(error) => error.advice().to_owned(),
             RadioError::NoWireless => "plug the radio in and load its driver (modprobe)".to_owned(),
             RadioError::Foreign(name) => format!("iw dev {name} del"),
+            RadioError::NotEncrypted => {
+                "install a wpa_supplicant with SAE and mesh support".to_owned()
+            }
             RadioError::Blocked(_) => "rfkill unblock wifi, or the switch on the case".to_owned(),
         };
         Self {
@@ -369,7 +374,7 @@ impl Radios {
             None => self.create(handle, name, settings).await?,
         };
         let joined = self.join(handle, &marked.link, settings).await;
-        if let Err(RadioError::Supplicant(SupplicantError::NotEncrypted(_))) = &joined {
+        if let Err(RadioError::NotEncrypted) = &joined {
             // Better no mesh than one in which everybody can read along.
             self.remove(&marked).await?;
         }
@@ -448,7 +453,11 @@ impl Radios {
         ours.taken_up = true;
         if let Some(supplicant) = &mut ours.supplicant {
             supplicant.ensure(settings).await?;
-            return Ok(supplicant.check().await?);
+            let stations = self.nl80211.stations(link.ifindex)?;
+            return match stations.iter().all(is_protected) {
+                true => Ok(()),
+                false => Err(RadioError::NotEncrypted),
+            };
         }
         if self.frequency_mhz(link.ifindex)?.is_some() {
             return Ok(());
@@ -475,6 +484,11 @@ impl Radios {
         let phy = phys.into_iter().find(|phy| phy.index == wiphy);
         Ok(phy.map(|phy| phy.name).filter(|name| phy::is_blocked(name)))
     }
+}
+
+/// Whether data for this neighbor, if any passes, is encrypted.
+fn is_protected(station: &Station) -> bool {
+    station.peer_link != Some(PeerLink::ESTABLISHED) || station.protected
 }
 
 /// Whether a message says that there may be something to do.

@@ -20,6 +20,8 @@ const RATE_BITRATE: u16 = 1;
 const RATE_BITRATE32: u16 = 5;
 /// `NL80211_STA_FLAG_AUTHORIZED`, in the second word of `struct nl80211_sta_flag_update`.
 const FLAG_AUTHORIZED: u32 = 1 << 1;
+/// `NL80211_STA_FLAG_MFP`: management frames are protected, as they are where SAE is required.
+const FLAG_MFP: u32 = 1 << 4;
 
 /// The state of an 802.11s peer link (`enum nl80211_plink_state`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct Station {
     pub peer_link: Option<PeerLink>,
     /// Whether data may pass.
     pub authorized: bool,
+    /// Whether frames are protected by keys.
+    pub protected: bool,
 }
 
 impl Station {
@@ -76,6 +80,7 @@ impl Station {
         let signal = info.u8(SIGNAL_AVG).or_else(|| info.u8(SIGNAL));
         let inactive = info.u32(INACTIVE_TIME);
         let expected = info.u32(EXPECTED_THROUGHPUT).map(u64::from);
+        let flags = flags(info);
         Some(Self {
             mac,
             inactive: inactive.map(|ms| Duration::from_millis(u64::from(ms))),
@@ -85,7 +90,8 @@ impl Station {
             expected_throughput_kbps: expected.filter(|&kbps| kbps > 0),
             tx_failed: info.u32(TX_FAILED).map(u64::from),
             peer_link: info.u8(PLINK_STATE).map(PeerLink),
-            authorized: is_authorized(info),
+            authorized: flags & FLAG_AUTHORIZED != 0,
+            protected: flags & FLAG_MFP != 0,
         })
     }
 }
@@ -96,11 +102,11 @@ fn bitrate_kbps(rate: Attributes<'_>) -> Option<u64> {
     (units > 0).then_some(units * 100)
 }
 
-fn is_authorized(info: Attributes<'_>) -> bool {
+fn flags(info: Attributes<'_>) -> u32 {
     // `struct nl80211_sta_flag_update`: which flags are told, and which of them are set.
     let set = info.bytes(STA_FLAGS).and_then(|flags| flags.get(4..8));
     let set = set.and_then(|bytes| bytes.try_into().ok());
-    set.is_some_and(|bytes| u32::from_ne_bytes(bytes) & FLAG_AUTHORIZED != 0)
+    set.map_or(0, u32::from_ne_bytes)
 }
 
 #[cfg(test)]
@@ -137,6 +143,7 @@ mod tests {
                 tx_failed: Some(3),
                 peer_link: Some(PeerLink::ESTABLISHED),
                 authorized: true,
+                protected: false,
             }
         );
     }

@@ -57,9 +57,6 @@ pub(crate) enum SupplicantError {
     /// It says no.
     #[error("wpa_supplicant refuses {0}")]
     Refused(&'static str),
-    /// What it set up is not encrypted.
-    #[error("the mesh is not encrypted though a key is set: wpa_supplicant says key_mgmt={0}")]
-    NotEncrypted(String),
 }
 
 impl SupplicantError {
@@ -70,7 +67,6 @@ impl SupplicantError {
             Self::Unusable(_) | Self::Ended(_) => "run wpa_supplicant by hand to see why",
             Self::File { .. } => "make room, or let meshd write there",
             Self::Silent(_) | Self::Refused(_) => "wait: it is started again",
-            Self::NotEncrypted(_) => "install a wpa_supplicant with SAE and mesh support",
         }
     }
 }
@@ -118,28 +114,6 @@ impl Supplicant {
         self.start().await
     }
 
-    /// Reads what it has to tell, and makes sure that what it does is what it should.
-    ///
-    /// # Errors
-    /// It does not answer, or the mesh is not encrypted.
-    pub(super) async fn check(&mut self) -> Result<(), SupplicantError> {
-        let status = self.ask("STATUS").await?;
-        let value = |key: &str| {
-            let mut lines = status.lines().filter_map(|line| line.split_once('='));
-            lines
-                .find(|(found, _)| *found == key)
-                .map(|(_, value)| value)
-        };
-        // Before it has joined it does not say by what key.
-        match value("key_mgmt") {
-            _ if value("wpa_state") != Some("COMPLETED") => Ok(()),
-            Some(key_mgmt) if key_mgmt.contains("SAE") => Ok(()),
-            other => Err(SupplicantError::NotEncrypted(
-                other.unwrap_or("NONE").to_owned(),
-            )),
-        }
-    }
-
     /// Ends it, if it runs.
     pub(super) async fn stop(&mut self) {
         if self.ask("TERMINATE").await.is_ok() {
@@ -170,9 +144,11 @@ impl Supplicant {
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said);
-            let line = said.lines().rev().find(|line| !line.trim().is_empty());
-            let line = line.unwrap_or("without a word").trim().to_owned();
-            return Err(SupplicantError::Ended(line));
+            // Its first complaint says most; the others follow from it.
+            let is_complaint = |line: &&str| !line.starts_with("Successfully initialized");
+            let complaint = said.lines().find(is_complaint);
+            let complaint = complaint.unwrap_or("without a word").trim().to_owned();
+            return Err(SupplicantError::Ended(complaint));
         }
         self.ask("PING").await.map(drop)
     }
@@ -325,7 +301,6 @@ fn configuration(control: &Path, settings: &RadioSettings) -> Zeroizing<String> 
         ("disable_ht", width == Width::NoHt),
         ("disable_ht40", matches!(width, Width::NoHt | Width::Ht20)),
         ("disable_vht", width != Width::Vht80),
-        ("disable_he", width != Width::Vht80),
     ] {
         if narrower {
             lines.push((key, number(1)));
@@ -399,7 +374,7 @@ mod tests {
             "ctrl_interface=/run/x\nupdate_config=0\nuser_mpm=1\nnetwork={\n\
              \tssid=76696c6c616765227d\n\tmode=5\n\tkey_mgmt=SAE\n\
              \tsae_password=636f72726563740a686f727365\n\tieee80211w=2\n\tfrequency=5180\n\
-             \tmesh_fwding=0\n\tdisable_ht40=1\n\tdisable_vht=1\n\tdisable_he=1\n\
+             \tmesh_fwding=0\n\tdisable_ht40=1\n\tdisable_vht=1\n\
              \tmesh_rssi_threshold=-80\n}\n"
         );
         let wide = configuration(Path::new("/run/x"), &settings(Width::Vht80));
