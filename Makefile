@@ -10,7 +10,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench fuzz deps clean build fmt lint unit deny lab-test
+.PHONY: help demo check test bench fuzz deps clean build fmt lint unit deny lab-test vm-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -23,7 +23,7 @@ demo: ## the main job, live: five routers, two gateways, a phone (installs what 
 
 check: fmt lint unit ## formatting, lints, unit, property and simulator tests; minutes
 
-test: deps check deny lab-test ## everything: check, licences, network namespaces, end to end
+test: deps check deny lab-test vm-test ## everything: check, licences, namespaces, end to end, radios
 	@echo "make test: everything passed"
 
 # For example BENCH="--quick", or BENCH="--only cut,cold --topologies grid:3x3"; --help explains.
@@ -70,7 +70,7 @@ unit:
 
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)
-	shellcheck tests/deps.sh .ci/run
+	shellcheck tests/deps.sh tests/src/vm/*.sh .ci/run
 	CARGO=tests/cargo-for-deny "$$(tests/deps.sh deny-path)" --offline check licenses bans sources
 
 # The programs under test are built first: a test never builds what it tests.
@@ -78,3 +78,11 @@ lab-test: build
 	$(CARGO) test $(LOCKED) -p meshd --test kernel
 	$(CARGO) test $(LOCKED) -p mesh-tests --test netns
 	$(CARGO) test $(LOCKED) -p mesh-tests --test e2e
+
+# In a virtual machine, whose kernel has 802.11 radios.
+vm-test: build
+	$(CARGO) test $(LOCKED) -p mesh-tests --test vm
+	@echo "a test that fails in the virtual machine has to fail here:"
+	@if said=$$($(CARGO) test $(LOCKED) -p mesh-tests --test vm -- --ignored on_purpose 2>&1) || \
+		! grep -q "machine_fails_on_purpose .* FAILED" <<<"$$said"; \
+	then printf '%s\n' "$$said"; exit 1; fi

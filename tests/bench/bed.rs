@@ -63,7 +63,7 @@ impl Bed {
             graph,
             addresses: BTreeMap::new(),
             village: Arc::new(Village::open(&BTreeMap::new())?),
-            air: lab.air().namespace().clone(),
+            air: lab.air().namespace()?.clone(),
             volley: Volley::new(&BTreeMap::new(), &BTreeMap::new())?,
             gateways: BTreeSet::new(),
             interfaces: BTreeMap::new(),

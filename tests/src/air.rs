@@ -1,15 +1,19 @@
-//! The shared radio medium: one bridge that forwards a frame only to those in range, and loses
-//! as many as radio would.
+//! The radio medium: who hears whom, how well, and silence at the push of a button.
 //!
-//! Who hears whom is a verdict map of the bridge's nftables chain, so that changing a link is one
-//! small transaction. The interfaces of the routers never lose their carrier: as with radio, a
-//! dead link is noticed by silence only.
+//! There are two kinds, and a village is in one or the other. The emulated one needs nothing of a
+//! kernel but bridges and loses frames as radio would; its interfaces are there from the start.
+//! The other consists of the 802.11 radios that the kernel simulates, in the virtual machine only:
+//! an interface is what a router makes of its radio. Cutting and healing are the same on both.
+
+mod bridge;
+mod radios;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
+use self::bridge::Bridge;
+use self::radios::Radios;
 use crate::namespace::Namespace;
 
 /// The fraction of frames that get lost, exact to one in a million.
@@ -66,120 +70,135 @@ impl Loss {
 
 /// A direction: from the first to the second.
 type Way = (String, String);
+/// Directions, and how much gets lost on each.
+type Ways = BTreeMap<Way, Loss>;
 
 /// The medium. Attach radios, then say who is in range of whom.
 #[derive(Debug)]
 pub struct Air {
-    namespace: Namespace,
+    medium: Medium,
     radios: BTreeSet<String>,
-    losses: BTreeSet<Loss>,
     /// Every direction in range, whether it is cut at the moment or not.
-    ways: BTreeMap<Way, Loss>,
+    ways: Ways,
     /// The directions frames pass on.
-    open: BTreeSet<Way>,
+    open: Ways,
     silent: BTreeSet<String>,
 }
 
+#[derive(Debug)]
+enum Medium {
+    Bridge(Bridge),
+    Radios(Radios),
+}
+
 impl Air {
-    /// An empty medium in a namespace of its own.
+    /// An emulated medium that is empty, in a namespace of its own.
     ///
     /// # Errors
     /// The kernel lacks bridges, veth or nftables for bridges; the text says which.
     pub fn new(name: &str) -> Result<Self> {
-        let namespace = Namespace::new(name)?;
-        // The bridge's own ports must not join the conversation.
-        namespace.set("net/ipv6/conf/all/disable_ipv6", "1")?;
-        namespace.set("net/ipv6/conf/default/disable_ipv6", "1")?;
-        namespace
-            .ip_batch(
-                "link add br0 type bridge mcast_snooping 0 stp_state 0\n\
-                 link set br0 up\n",
-            )
-            .context("a bridge (kernel module `bridge`)")?;
-        namespace
-            .nft(
-                "table bridge air {\n\
-                 map links { type ifname . ifname : verdict; }\n\
-                 chain forward {\n\
-                 type filter hook forward priority 0; policy drop;\n\
-                 iifname . oifname vmap @links\n\
-                 }\n}\n",
-            )
-            .context("nftables for bridges (kernel module `nf_tables`)")?;
-        Ok(Self {
-            namespace,
-            radios: BTreeSet::new(),
-            losses: BTreeSet::new(),
-            ways: BTreeMap::new(),
-            open: BTreeSet::new(),
-            silent: BTreeSet::new(),
-        })
+        Ok(Self::of(Medium::Bridge(Bridge::new(name)?)))
     }
 
-    /// The namespace the bridge lives in, for looking at it.
-    #[must_use]
-    pub fn namespace(&self) -> &Namespace {
-        &self.namespace
-    }
-
-    /// Puts a radio called `radio` into the air whose other end is `interface` in `node`. It is
-    /// in range of nobody yet.
+    /// `count` simulated 802.11 radios that wait for a router. They belong to the kernel as a
+    /// whole: there is one such medium at a time.
     ///
     /// # Errors
-    /// The name is taken, or the kernel has no veth devices.
+    /// This is not the virtual machine, or its kernel has no such radios.
+    pub fn with_radios(count: usize) -> Result<Self> {
+        Ok(Self::of(Medium::Radios(Radios::load(count)?)))
+    }
+
+    fn of(medium: Medium) -> Self {
+        Self {
+            medium,
+            radios: BTreeSet::new(),
+            ways: Ways::new(),
+            open: Ways::new(),
+            silent: BTreeSet::new(),
+        }
+    }
+
+    /// The namespace the bridge of an emulated medium lives in, for looking at it.
+    ///
+    /// # Errors
+    /// The medium consists of radios.
+    pub fn namespace(&self) -> Result<&Namespace> {
+        match &self.medium {
+            Medium::Bridge(bridge) => Ok(bridge.namespace()),
+            Medium::Radios(_) => bail!("802.11 radios have no namespace in common"),
+        }
+    }
+
+    /// What the kernel calls a router's 802.11 radio; nothing in an emulated medium.
+    #[must_use]
+    pub fn phy(&self, radio: &str) -> Option<&str> {
+        match &self.medium {
+            Medium::Bridge(_) => None,
+            Medium::Radios(radios) => radios.phy(radio),
+        }
+    }
+
+    /// The address of a router's 802.11 radio, which stays the same when it was replugged; nothing
+    /// in an emulated medium.
+    #[must_use]
+    pub fn radio_address(&self, radio: &str) -> Option<&str> {
+        match &self.medium {
+            Medium::Bridge(_) => None,
+            Medium::Radios(radios) => radios.address(radio),
+        }
+    }
+
+    pub(crate) fn describe_radios(&self) -> String {
+        match &self.medium {
+            Medium::Bridge(_) => String::new(),
+            Medium::Radios(radios) => radios.describe(),
+        }
+    }
+
+    /// Gives a radio called `radio` to `node`, where `interface` is its interface. It is in range
+    /// of nobody yet. An 802.11 radio has no interface before somebody makes one.
+    ///
+    /// # Errors
+    /// The name is taken, the kernel has no veth devices, or there are no more 802.11 radios.
     pub fn attach(&mut self, radio: &str, node: &Namespace, interface: &str) -> Result<()> {
         if !self.radios.insert(radio.to_owned()) {
             bail!("there is a radio {radio} already");
         }
-        let address = radio_address(self.radios.len());
-        self.namespace
-            .ip_batch(&format!(
-                "link add {radio} type veth peer name {interface} address {address} netns {}\n\
-                 link set {radio} master br0\n\
-                 link set {radio} type bridge_slave learning off\n\
-                 link set {radio} up\n",
-                node.name()
-            ))
-            .context("a veth pair (kernel module `veth`)")?;
-        node.bring_up(interface)
+        match &mut self.medium {
+            Medium::Bridge(bridge) => bridge.attach(radio, node, interface),
+            Medium::Radios(radios) => radios.attach(radio, node, interface),
+        }
     }
 
     /// Brings two radios into range of each other, or changes how well they hear each other.
     ///
     /// # Errors
-    /// One of them does not exist.
+    /// One of them does not exist. Between 802.11 radios, loss happens where frames come in: both
+    /// interfaces have to be there.
     pub fn connect(&mut self, a: &str, b: &str, loss: Loss) -> Result<()> {
-        self.hear(a, b, loss)?;
-        self.hear(b, a, loss)
+        self.put([(way(a, b), loss), (way(b, a), loss)])
     }
 
     /// Lets `to` hear what `from` sends, for links that are better in one direction.
     ///
     /// # Errors
-    /// One of them does not exist.
+    /// As for [`Self::connect`]. Two 802.11 radios are in range of each other or not, so they
+    /// have to be connected first.
     pub fn hear(&mut self, from: &str, to: &str, loss: Loss) -> Result<()> {
-        for radio in [from, to] {
+        self.put([(way(from, to), loss)])
+    }
+
+    fn put<const N: usize>(&mut self, ways: [(Way, Loss); N]) -> Result<()> {
+        for radio in ways.iter().flat_map(|((from, to), _)| [from, to]) {
             if !self.radios.contains(radio) {
                 bail!("there is no radio {radio}");
             }
         }
-        let way = (from.to_owned(), to.to_owned());
-        let mut script = String::new();
-        if self.losses.insert(loss) {
-            let _ = writeln!(script, "table bridge air {{\nchain {} {{", loss.chain());
-            let _ = writeln!(script, "{}}}\n}}", loss.chain_rules());
-        }
-        if self.open.contains(&way) {
-            script.push_str(&delete(&[&way]));
-        }
-        let _ = writeln!(
-            script,
-            "add element bridge air links {{ {} }}",
-            element(&way, loss)
-        );
-        self.namespace.nft(&script)?;
-        self.open.insert(way.clone());
-        self.ways.insert(way, loss);
+        let mut open = self.open.clone();
+        open.extend(ways.clone());
+        self.change(open)?;
+        self.ways.extend(ways);
         Ok(())
     }
 
@@ -220,66 +239,54 @@ impl Air {
     }
 
     fn known(&self, a: &str, b: &str) -> Result<()> {
-        let way = (a.to_owned(), b.to_owned());
-        if !self.ways.contains_key(&way) {
+        if !self.ways.contains_key(&way(a, b)) {
             bail!("{a} was never in range of {b}");
         }
         Ok(())
     }
 
     fn close(&mut self, chosen: impl Fn(&Way) -> bool) -> Result<()> {
-        let ways: Vec<&Way> = self.open.iter().filter(|way| chosen(way)).collect();
-        if !ways.is_empty() {
-            self.namespace.nft(&delete(&ways))?;
-        }
-        self.open.retain(|way| !chosen(way));
-        Ok(())
+        let mut open = self.open.clone();
+        open.retain(|way, _| !chosen(way));
+        self.change(open)
     }
 
     fn reopen(&mut self, chosen: impl Fn(&Way) -> bool) -> Result<()> {
-        let ways: BTreeMap<&Way, &Loss> = self
-            .ways
-            .iter()
-            .filter(|(way, _)| chosen(way) && !self.open.contains(*way))
-            .filter(|((from, to), _)| !self.silent.contains(from) && !self.silent.contains(to))
-            .collect();
-        if ways.is_empty() {
-            return Ok(());
+        let mut open = self.open.clone();
+        for (way, loss) in &self.ways {
+            let (from, to) = way;
+            if chosen(way) && !self.silent.contains(from) && !self.silent.contains(to) {
+                open.insert(way.clone(), *loss);
+            }
         }
-        let elements: Vec<String> = ways
-            .iter()
-            .map(|(way, loss)| element(way, **loss))
-            .collect();
-        let script = format!(
-            "add element bridge air links {{ {} }}\n",
-            elements.join(", ")
-        );
-        self.namespace.nft(&script)?;
-        let reopened: Vec<Way> = ways.into_keys().cloned().collect();
-        self.open.extend(reopened);
+        self.change(open)
+    }
+
+    fn change(&mut self, open: Ways) -> Result<()> {
+        match &mut self.medium {
+            Medium::Bridge(bridge) => bridge.change(&self.open, &open)?,
+            Medium::Radios(radios) => radios.change(&open)?,
+        }
+        self.open = open;
         Ok(())
+    }
+
+    /// Takes the driver away with all its 802.11 radios, and brings it back: interfaces are gone,
+    /// and the same routers have radios of other names, in range of the same neighbors.
+    ///
+    /// # Errors
+    /// The medium is emulated, or the kernel refuses.
+    pub fn replug(&mut self) -> Result<()> {
+        match &mut self.medium {
+            Medium::Bridge(_) => bail!("there are no 802.11 radios in an emulated medium"),
+            Medium::Radios(radios) => radios.replug()?,
+        }
+        self.change(self.open.clone())
     }
 }
 
-fn element((from, to): &Way, loss: Loss) -> String {
-    format!("\"{from}\" . \"{to}\" : goto {}", loss.chain())
-}
-
-fn delete(ways: &[&Way]) -> String {
-    let keys: Vec<String> = ways
-        .iter()
-        .map(|(a, b)| format!("\"{a}\" . \"{b}\""))
-        .collect();
-    format!(
-        "delete element bridge air links {{ {} }}\n",
-        keys.join(", ")
-    )
-}
-
-/// Locally administered and the same in every run, so that addresses in logs can be compared.
-fn radio_address(number: usize) -> String {
-    let [.., high, low] = number.to_be_bytes();
-    format!("02:00:00:00:{high:02x}:{low:02x}")
+fn way(from: &str, to: &str) -> Way {
+    (from.to_owned(), to.to_owned())
 }
 
 #[cfg(test)]
@@ -292,11 +299,5 @@ mod tests {
         assert_eq!(Loss::percent(10).after_retries().per_million(), 100);
         assert_eq!(Loss::percent(100).after_retries().per_million(), 1_000_000);
         assert_eq!(Loss::NONE.after_retries(), Loss::NONE);
-    }
-
-    #[test]
-    fn radio_addresses_differ_and_are_local() {
-        assert_eq!(radio_address(1), "02:00:00:00:00:01");
-        assert_eq!(radio_address(259), "02:00:00:00:01:03");
     }
 }

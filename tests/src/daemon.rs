@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,7 +16,7 @@ use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
 use crate::namespace::Namespace;
-use crate::wait::wait_for;
+use crate::wait::{patience, wait_for};
 use crate::{binaries, command};
 
 /// The network every router of the laboratory belongs to, unless a test says otherwise.
@@ -82,6 +84,73 @@ impl Config {
     }
 }
 
+/// What a router makes of its 802.11 radio: `radio` of an interface in `mesh`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Radio {
+    /// `mode`.
+    pub mode: Mode,
+    /// `id`: what radios of one network have in common.
+    pub id: String,
+    /// `frequency_mhz`: the middle of the channel.
+    pub frequency_mhz: u32,
+    /// `width`, left out if empty.
+    pub width: String,
+    /// The password of `key`, for SAE; an open network without.
+    pub password: Option<String>,
+}
+
+/// How radios meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A mesh of 802.11s.
+    Mesh,
+    /// The older way, an independent basic service set.
+    Ibss,
+}
+
+impl Radio {
+    /// The radio of a village that anybody may join, on channel 1.
+    #[must_use]
+    pub fn open(mode: Mode) -> Self {
+        Self {
+            mode,
+            id: "labmesh".to_owned(),
+            frequency_mhz: 2412,
+            width: "ht20".to_owned(),
+            password: None,
+        }
+    }
+
+    /// The same for those who know the password.
+    #[must_use]
+    pub fn with_password(self, password: &str) -> Self {
+        Self {
+            password: Some(password.to_owned()),
+            ..self
+        }
+    }
+
+    /// `mesh` with one interface, made on the radio that the kernel calls `phy`.
+    #[must_use]
+    pub fn to_yaml(&self, interface: &str, phy: &str) -> String {
+        let mode = match self.mode {
+            Mode::Mesh => "802.11s",
+            Mode::Ibss => "ibss",
+        };
+        let mut radio = format!(
+            "phy: {phy}, mode: {mode}, id: {}, frequency_mhz: {}",
+            self.id, self.frequency_mhz
+        );
+        if !self.width.is_empty() {
+            let _ = write!(radio, ", width: {}", self.width);
+        }
+        if let Some(password) = &self.password {
+            let _ = write!(radio, ", key: {{sae: \"{password}\"}}");
+        }
+        format!("[{{interface: {interface}, radio: {{{radio}}}}}]")
+    }
+}
+
 /// The files of one router's daemon. They outlive the process, as on a router.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -135,12 +204,19 @@ impl Files {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    /// Writes the configuration file.
+    /// Writes the configuration file. Only its owner can read it: there may be a password in it.
     ///
     /// # Errors
     /// It could not be written.
     pub fn write_config(&self, config: &Config) -> Result<()> {
-        fs::write(self.config(), config.to_yaml(&self.directory)).context("write meshd.yaml")
+        File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(self.config())
+            .and_then(|mut file| file.write_all(config.to_yaml(&self.directory).as_bytes()))
+            .context("write meshd.yaml")
     }
 }
 
@@ -303,14 +379,14 @@ pub struct Finished {
 }
 
 /// Runs `meshd` or `meshctl`, arguments split at blanks, until it ends. One that does not within
-/// ten seconds is ended, and has the status of that.
+/// ten seconds, or more in the virtual machine, is ended, and has the status of that.
 ///
 /// # Errors
 /// It was not built or could not be started; how it ends is for the caller to judge.
 pub fn run(program: &str, arguments: &str) -> Result<Finished> {
     let mut command = Command::new("timeout");
     command
-        .arg(PATIENCE.as_secs().to_string())
+        .arg(patience(PATIENCE).as_secs().to_string())
         .arg(binaries::find(program)?);
     let output = command::output(command.args(arguments.split_whitespace()), None)?;
     Ok(Finished {
@@ -359,5 +435,23 @@ mod tests {
         config.uplink = Some("off".to_owned());
         let text = config.to_yaml(Path::new("/x"));
         assert!(text.contains("control: /x/control.sock\n") && text.ends_with("uplink: off\n"));
+    }
+
+    #[test]
+    fn a_radio_is_part_of_the_interface_made_on_it() {
+        let open = Radio::open(Mode::Mesh);
+        assert_eq!(
+            open.to_yaml("mesh0", "phy3"),
+            "[{interface: mesh0, radio: {phy: phy3, mode: 802.11s, id: labmesh, \
+             frequency_mhz: 2412, width: ht20}}]"
+        );
+        let mut secret = Radio::open(Mode::Ibss).with_password("se cret");
+        secret.width.clear();
+        let text = secret.to_yaml("mesh0", "phy3");
+        assert!(
+            text.contains("mode: ibss") && !text.contains("width"),
+            "{text}"
+        );
+        assert!(text.ends_with("2412, key: {sae: \"se cret\"}}}]"), "{text}");
     }
 }

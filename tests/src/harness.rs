@@ -1,17 +1,15 @@
 //! How a test gets its village, and what is kept when it fails.
 
-use std::env;
-use std::fs;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::lab::Lab;
-use crate::sandbox;
 use crate::topology::Topology;
+use crate::{kept, sandbox, vm};
 
 /// What one test does with its village.
 pub type Body = fn(&mut Lab) -> Result<()>;
@@ -19,8 +17,22 @@ pub type Body = fn(&mut Lab) -> Result<()>;
 /// A test in a village of its own, named after the test.
 #[must_use]
 pub fn in_lab(name: &'static str, topology: fn() -> Topology, body: Body) -> Trial {
+    trial(name, move || Lab::with_topology(name, &topology()), body)
+}
+
+/// The same with 802.11 radios, which takes [`main_in_vm`].
+#[must_use]
+pub fn in_radio_lab(name: &'static str, topology: fn() -> Topology, body: Body) -> Trial {
+    trial(name, move || Lab::with_radios(name, &topology()), body)
+}
+
+fn trial(
+    name: &'static str,
+    build: impl FnOnce() -> Result<Lab> + Send + 'static,
+    body: Body,
+) -> Trial {
     Trial::test(name, move || {
-        let mut lab = Lab::with_topology(name, &topology()).map_err(|e| failed(&e))?;
+        let mut lab = build().map_err(|e| failed(&e))?;
         let result = panic::catch_unwind(AssertUnwindSafe(|| body(&mut lab)));
         let error = match result {
             Ok(Ok(())) => return Ok(()),
@@ -55,8 +67,19 @@ fn failed(error: &anyhow::Error) -> Failed {
 /// One test at a time unless told otherwise: most of them watch how long something takes.
 #[must_use]
 pub fn main(trials: fn() -> Vec<Trial>) -> ExitCode {
+    main_within(sandbox::enter, trials)
+}
+
+/// The same in a virtual machine, whose kernel has 802.11 radios and every other module. There is
+/// one set of radios, so that it has to stay one test at a time.
+#[must_use]
+pub fn main_in_vm(trials: fn() -> Vec<Trial>) -> ExitCode {
+    main_within(vm::enter, trials)
+}
+
+fn main_within(enter: fn() -> Result<()>, trials: fn() -> Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    if let Err(error) = sandbox::enter() {
+    if let Err(error) = enter() {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
     }
@@ -69,22 +92,7 @@ pub fn main(trials: fn() -> Vec<Trial>) -> ExitCode {
 /// # Errors
 /// Neither the checkout nor the temporary directory can be written.
 pub fn keep(name: &str, lab: &Lab, failure: &str) -> Result<PathBuf> {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
-    let elsewhere = env::temp_dir().join("mesh-tests");
-    let mut refused = None;
-    for place in [checkout, elsewhere] {
-        let place = place.join(name);
-        let _ = fs::remove_dir_all(&place);
-        // A directory may be there from another user's run, and closed to this one.
-        let writable =
-            fs::create_dir_all(&place).and_then(|()| fs::write(place.join("failure.txt"), failure));
-        match writable {
-            Ok(()) => {
-                lab.dump(&place);
-                return Ok(place);
-            }
-            Err(error) => refused = Some(anyhow!("write to {}: {error}", place.display())),
-        }
-    }
-    Err(refused.unwrap_or_else(|| anyhow!("no place to keep them")))
+    let place = kept::place(name, "failure.txt", failure)?;
+    lab.dump(&place);
+    Ok(place)
 }

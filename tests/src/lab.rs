@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::air::{Air, Loss};
 use crate::command;
-use crate::daemon::{self, Config, Daemon, Files};
+use crate::daemon::{self, Config, Daemon, Files, Mode, Radio};
 use crate::internet::{Internet, Line};
 use crate::namespace::Namespace;
 use crate::probe::EchoServer;
@@ -21,6 +21,9 @@ use crate::topology::Topology;
 pub const ROUTER_ON_LAN: &str = "192.168.1.1";
 /// The IPv4 address of every phone.
 pub const PHONE: &str = "192.168.1.100";
+
+/// The interface of every router into the mesh.
+pub const MESH: &str = "mesh0";
 
 /// What a router is asked after a failure.
 const QUESTIONS: [&str; 6] = [
@@ -160,7 +163,10 @@ impl Lab {
     /// # Errors
     /// The kernel lacks something, or a village of that tag exists.
     pub fn new(tag: &str) -> Result<Self> {
-        let air = Air::new(&scoped(tag, "air"))?;
+        Self::in_air(tag, Air::new(&scoped(tag, "air"))?)
+    }
+
+    fn in_air(tag: &str, air: Air) -> Result<Self> {
         let files = Path::new(sandbox::FILES).join(tag);
         fs::create_dir_all(&files).with_context(|| format!("create {}", files.display()))?;
         Ok(Self {
@@ -177,15 +183,30 @@ impl Lab {
     /// # Errors
     /// As for [`Self::new`].
     pub fn with_topology(tag: &str, topology: &Topology) -> Result<Self> {
-        let mut lab = Self::new(tag)?;
+        Self::new(tag)?.furnish(topology)
+    }
+
+    /// The same in a virtual machine, where every router has an 802.11 radio. Its configuration
+    /// makes an interface of an open 802.11s mesh on it; without meshd there is none.
+    ///
+    /// # Errors
+    /// This is not the virtual machine, another village has the radios, or as for [`Self::new`].
+    pub fn with_radios(tag: &str, topology: &Topology) -> Result<Self> {
+        let air = Air::with_radios(topology.routers().count())?;
+        let mut lab = Self::in_air(tag, air)?.furnish(topology)?;
+        lab.use_radios(&Radio::open(Mode::Mesh))?;
+        Ok(lab)
+    }
+
+    fn furnish(mut self, topology: &Topology) -> Result<Self> {
         for router in topology.routers() {
-            lab.add_router(&router)?;
+            self.add_router(&router)?;
         }
         for (a, b) in topology.links() {
-            lab.air.connect(&a, &b, Loss::NONE)?;
+            self.air.connect(&a, &b, Loss::NONE)?;
         }
-        lab.settle()?;
-        Ok(lab)
+        self.settle()?;
+        Ok(self)
     }
 
     /// Adds a router with a radio that nobody hears yet.
@@ -194,7 +215,7 @@ impl Lab {
     /// The name is taken, or the kernel refuses.
     pub fn add_router(&mut self, name: &str) -> Result<()> {
         let namespace = Namespace::new(&scoped(&self.tag, name))?;
-        self.air.attach(name, &namespace, "mesh0")?;
+        self.air.attach(name, &namespace, MESH)?;
         let node = Node {
             name: name.to_owned(),
             files: Files::new(self.files.join(name))?,
@@ -207,6 +228,28 @@ impl Lab {
         };
         self.nodes.insert(name.to_owned(), node);
         Ok(())
+    }
+
+    /// Tells every router, in its configuration, what to make of the 802.11 radio it has now.
+    ///
+    /// # Errors
+    /// A router has no such radio.
+    pub fn use_radios(&mut self, radio: &Radio) -> Result<()> {
+        for (name, node) in &mut self.nodes {
+            let phy = self.air.phy(name);
+            let phy = phy.with_context(|| format!("{name} has no 802.11 radio"))?;
+            node.config.mesh = radio.to_yaml(MESH, phy);
+        }
+        Ok(())
+    }
+
+    /// What the kernel calls a router's 802.11 radio.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn phy(&self, router: &str) -> Result<&str> {
+        let phy = self.air.phy(router);
+        phy.with_context(|| format!("{router} has no 802.11 radio"))
     }
 
     /// Gives a router a LAN with a phone on it.
@@ -360,9 +403,13 @@ impl Lab {
             for file in [node.files.log(), node.files.config()] {
                 let _ = fs::copy(&file, target.join(file.file_name().unwrap_or_default()));
             }
-            let _ = fs::write(target.join("kernel.txt"), describe(&node.namespace));
+            let mut kernel = describe(&node.namespace, &KERNEL);
+            if self.air.phy(&node.name).is_some() {
+                kernel.push_str(&describe(&node.namespace, &WIRELESS));
+            }
+            let _ = fs::write(target.join("kernel.txt"), kernel);
             if let Some(phone) = &node.phone {
-                let _ = fs::write(target.join("phone.txt"), describe(phone));
+                let _ = fs::write(target.join("phone.txt"), describe(phone, &KERNEL));
             }
             for question in QUESTIONS {
                 let Ok(answer) = node.ctl_text(question) else {
@@ -372,12 +419,19 @@ impl Lab {
                 let _ = fs::write(target.join(file), answer);
             }
         }
-        let _ = fs::write(directory.join("air.txt"), describe(self.air.namespace()));
+        let _ = fs::write(directory.join("air.txt"), self.describe_air());
         if let Some(internet) = &self.internet {
             let _ = fs::write(
                 directory.join("provider.txt"),
-                describe(internet.provider()),
+                describe(internet.provider(), &KERNEL),
             );
+        }
+    }
+
+    fn describe_air(&self) -> String {
+        match self.air.namespace() {
+            Ok(namespace) => describe(namespace, &KERNEL),
+            Err(_) => self.air.describe_radios(),
         }
     }
 }
@@ -390,17 +444,29 @@ fn scoped(tag: &str, name: &str) -> String {
     }
 }
 
-fn describe(namespace: &Namespace) -> String {
-    let questions = [
-        ("ip", "-d -s link show"),
-        ("ip", "addr show"),
-        ("ip", "-4 rule show"),
-        ("ip", "-6 rule show"),
-        ("ip", "-4 route show table all"),
-        ("ip", "-6 route show table all"),
-        ("ip", "neigh show"),
-        ("nft", "list ruleset"),
-    ];
+/// A program and its arguments.
+type Question = (&'static str, &'static str);
+
+/// What is asked in a namespace after a failure.
+const KERNEL: [Question; 8] = [
+    ("ip", "-d -s link show"),
+    ("ip", "addr show"),
+    ("ip", "-4 rule show"),
+    ("ip", "-6 rule show"),
+    ("ip", "-4 route show table all"),
+    ("ip", "-6 route show table all"),
+    ("ip", "neigh show"),
+    ("nft", "list ruleset"),
+];
+
+/// And where there is an 802.11 radio.
+const WIRELESS: [Question; 3] = [
+    ("iw", "dev"),
+    ("iw", "dev mesh0 station dump"),
+    ("iw", "reg get"),
+];
+
+fn describe(namespace: &Namespace, questions: &[Question]) -> String {
     let mut text = String::new();
     for (program, arguments) in questions {
         let answer = namespace

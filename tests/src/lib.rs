@@ -1,12 +1,14 @@
 //! The laboratory: villages of routers on the real kernel of one machine.
 //!
-//! Every router is a network namespace with a veth into one shared radio medium, phones hang on
-//! LAN interfaces, and gateways have an uplink to a small Internet. The code under test is the
-//! program that runs on a router, against the kernel that routes the packets.
+//! Every router is a network namespace with a veth into one shared radio medium, or with an 802.11
+//! radio that the kernel of a virtual machine simulates. Phones hang on LAN interfaces, and
+//! gateways have an uplink to a small Internet. The code under test is the program that runs on a
+//! router, against the kernel that routes the packets.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`sandbox`] | [`sandbox::enter`]: user, mount, network and process namespaces for everything below |
+//! | [`vm`] | [`vm::enter`]: the same in a virtual machine, whose kernel has 802.11 radios |
 //! | [`namespace`] | one network namespace: run code, commands and daemons in it |
 //! | [`air`] | the radio medium: who hears whom, how well, and silence at the push of a button |
 //! | [`internet`] | an Internet host behind a provider that routes no private address |
@@ -21,13 +23,15 @@
 //! | [`monitor`] | every change a kernel makes while somebody looks |
 //! | [`snapshot`] | everything a kernel was told, for before and after |
 //! | [`wait`] | waiting for a condition, bounded, and saying what was seen last |
-//! | [`harness`] | how a test gets its lab and what is kept when it fails |
+//! | [`harness`] | how a test gets its lab |
+//! | [`kept`] | where logs and kernel state survive when it fails |
 //! | [`command`], [`binaries`] | running programs, finding ours |
 //!
 //! **Invariants.** Nothing reaches the network of the machine: every program started here lives
-//! in the sandbox. Nothing outlives the process, also when it is killed: the sandbox's first
-//! process dies with it and takes everything else along. Files are kept on a file system that
-//! exists in the sandbox only. A kernel feature that is missing is a failure that names it.
+//! in the sandbox, virtual machines included. Nothing outlives the process, also when it is
+//! killed: the sandbox's first process dies with it and takes everything else along. Files are
+//! kept on a file system that exists in the sandbox only. A kernel feature that is missing is a
+//! failure that names it.
 
 pub mod air;
 pub mod binaries;
@@ -37,6 +41,7 @@ pub mod fib;
 pub mod harness;
 pub mod http;
 pub mod internet;
+pub mod kept;
 pub mod lab;
 pub mod mesh;
 pub mod monitor;
@@ -45,5 +50,6 @@ pub mod probe;
 pub mod sandbox;
 pub mod snapshot;
 pub mod topology;
+pub mod vm;
 pub mod volley;
 pub mod wait;

@@ -187,6 +187,21 @@ impl Namespace {
             .with_context(|| format!("no interface number in {text}"))
     }
 
+    /// The address of an interface on its link.
+    ///
+    /// # Errors
+    /// There is no such interface, or it is no Ethernet.
+    pub fn hardware_address(&self, interface: &str) -> Result<String> {
+        let text = self.ip(&format!("-o link show dev {interface}"))?;
+        let mut words = text
+            .split_whitespace()
+            .skip_while(|word| *word != "link/ether");
+        let address = words
+            .nth(1)
+            .with_context(|| format!("no address in {text}"));
+        address.map(str::to_owned)
+    }
+
     /// Whether an interface has its carrier.
     ///
     /// # Errors

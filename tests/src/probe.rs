@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
-use crate::wait::wait_for;
+use crate::wait::{self, wait_for};
 
 /// Where probes are echoed.
 pub const PORT: u16 = 7007;
@@ -342,7 +342,7 @@ pub fn reachable(
         waiting.insert(number, *target);
     }
     let mut answered = BTreeSet::new();
-    let end = Instant::now() + patience;
+    let end = Instant::now() + wait::patience(patience);
     let mut buffer = [0; 64];
     while !waiting.is_empty() && Instant::now() < end {
         match socket.recv(&mut buffer) {

@@ -5,15 +5,33 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
+use crate::vm;
+
 /// Short enough not to blur a measurement of tenths of seconds, long enough to leave the two
 /// cores to what is being waited for.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Repeats `check` until it returns a value; its error says what it saw instead.
+/// How much longer than elsewhere things may take in the virtual machine. Its processor is 10 to
+/// 20 times slower, but most of what is waited for are timers, and those are not.
+const EMULATED: u32 = 5;
+
+/// What to wait at most here for something that elsewhere takes no longer than `bound`.
+#[must_use]
+pub fn patience(bound: Duration) -> Duration {
+    if vm::inside() {
+        bound * EMULATED
+    } else {
+        bound
+    }
+}
+
+/// Repeats `check` until it returns a value; its error says what it saw instead. In the virtual
+/// machine it has more time, see [`patience`].
 ///
 /// # Errors
 /// `bound` has passed: what was waited for, how long, and what was seen last.
 pub fn wait_for<T>(what: &str, bound: Duration, mut check: impl FnMut() -> Result<T>) -> Result<T> {
+    let bound = patience(bound);
     let start = Instant::now();
     loop {
         let seen = match check() {

@@ -407,6 +407,10 @@ impl Radios {
         name: &str,
         settings: &RadioSettings,
     ) -> Result<Marked, RadioError> {
+        // One of this name may have gone with its radio.
+        if let Some(supplicant) = self.ours.remove(name).and_then(|ours| ours.supplicant) {
+            supplicant.remove().await;
+        }
         let country = self.nl80211.country()?;
         let phys = self.nl80211.phys()?;
         let phy = phy::choose(&phys, settings, &country)?;
