@@ -409,9 +409,9 @@ impl Router {
         let Some(link) = self.link_to(ifindex, address) else {
             return;
         };
-        if let Some(bps) = report.expected_throughput_bps {
-            self.set_speed(now, link, Some(bps));
-        }
+        // What a driver does not know, or no longer does, is what the medium promises.
+        let expected = report.expected_throughput_bps.filter(|&bps| bps > 0);
+        self.set_speed(now, link, expected.or(self.speed(ifindex)));
         let Some((neighbor, inactive)) = self.neighbors.get_mut(&link).zip(report.inactive) else {
             return;
         };
@@ -451,7 +451,9 @@ impl Router {
     }
 
     fn set_speed(&mut self, now: Instant, link: LinkId, bps: Option<u64>) {
-        if let Some(neighbor) = self.neighbors.get_mut(&link) {
+        if let Some(neighbor) = self.neighbors.get_mut(&link)
+            && neighbor.speed != bps
+        {
             neighbor.speed = bps;
             self.settle_link(now, link);
             self.send_gathered_requests(now);

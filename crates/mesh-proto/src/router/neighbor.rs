@@ -125,7 +125,7 @@ impl Neighbor {
             .fold(self.missed_at(), Instant::min)
     }
 
-    /// What the watch over the link asks for now.
+    /// What the watch over the link asks for at this moment.
     pub(super) fn watch(&mut self, now: Instant) -> Watch {
         if now >= self.missed_at() {
             let silence = now.saturating_duration_since(self.last_heard);

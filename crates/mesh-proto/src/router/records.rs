@@ -277,7 +277,7 @@ impl Records {
         self.pair_keys.remove(&id);
     }
 
-    /// What to ask whom for now.
+    /// What is to be asked at this moment, and whom.
     fn requests(&mut self, now: Instant) -> BTreeMap<LinkId, Vec<OriginatorId>> {
         self.unasked = false;
         let mut requests: BTreeMap<LinkId, Vec<OriginatorId>> = BTreeMap::new();

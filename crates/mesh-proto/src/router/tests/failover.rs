@@ -249,3 +249,17 @@ fn a_radio_without_a_daemon_is_given_up_nevertheless() {
     }
     assert_eq!(net.next_hop(0, 1), None);
 }
+
+#[test]
+fn a_driver_that_no_longer_knows_a_speed_leaves_the_assumed_one() {
+    let mut net = Net::line(2);
+    net.run(ms(30_000));
+    let cost = |net: &Net| net.routers[0].neighbors(net.now).next().unwrap().cost;
+    let assumed = cost(&net);
+    set_speed(&mut net, 0, 1, 6_000_000);
+    assert!(cost(&net) > assumed);
+    hear_radio(&mut net, ms(10));
+    assert_eq!(cost(&net), assumed);
+    set_speed(&mut net, 0, 1, 0);
+    assert_eq!(cost(&net), assumed, "0 is no speed");
+}
