@@ -38,7 +38,8 @@
 //! meanwhile: it uses `try_send`, and on `Full` offers the request again after the next event.
 //! Every request is answered by exactly one of [`KernelEvent::Configured`],
 //! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::Counters`],
-//! [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the order of the requests.
+//! [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the
+//! order of the requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

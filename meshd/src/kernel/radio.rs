@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 use super::genl::{Events, Message};
 use super::link::{self, Link, find};
 use super::netlink::{KernelError, ask};
+use super::task::SETTLING;
 
 mod channel;
 mod interface;
@@ -46,17 +47,13 @@ pub use station::{PeerLink, Station};
 use nl80211::{Nl80211, command};
 use phy::{Phy, Unfit};
 use settings::MARK;
-use supplicant::{Supplicant, SupplicantError};
+use supplicant::Supplicant;
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How often an encrypted mesh is looked after.
+/// How often it is asked how an encrypted mesh is.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
-
-/// Time from the first sign that there is something to do to doing it: interfaces come and go with
-/// several messages each.
-const SETTLING: Duration = Duration::from_millis(50);
 
 /// What is known of the radios of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,8 +100,9 @@ enum RadioError {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    #[error(transparent)]
-    Supplicant(#[from] SupplicantError),
+    /// What the task that looks after wpa_supplicant says.
+    #[error("{}", .0.what)]
+    Supplicant(Problem),
     #[error("the kernel has no support for wireless")]
     NoWireless,
     #[error("{0} was not made by meshd: remove it, or `radio` from the configuration")]
@@ -122,7 +120,7 @@ impl From<RadioError> for Problem {
                 "look into the kernel's log (dmesg): the driver may say more".to_owned()
             }
             RadioError::Unfit(unfit) => unfit.advice(),
-            RadioError::Supplicant(error) => error.advice().to_owned(),
+            RadioError::Supplicant(problem) => problem.advice.clone(),
             RadioError::NoWireless => "plug the radio in and load its driver (modprobe)".to_owned(),
             RadioError::Foreign(name) => format!("iw dev {name} del"),
             RadioError::NotEncrypted => {
@@ -290,7 +288,7 @@ impl Radios {
                 phy,
                 forwards: is_mesh && nl80211.forwards(interface.ifindex),
                 encrypted: ours.map(|ours| ours.settings.key.is_some()),
-                refusals: supplicant.map_or_else(BTreeMap::new, |it| it.refusals().clone()),
+                refusals: supplicant.map_or_else(BTreeMap::new, |it| it.state().refusals),
                 interface,
             }
         };
@@ -341,16 +339,11 @@ impl Radios {
 
     async fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {
         let name = &marked.link.name;
-        let ours = self.ours.remove(name);
-        let supplicant = ours.and_then(|ours| ours.supplicant);
-        // A predecessor's, perhaps.
-        let supplicant = supplicant.unwrap_or_else(|| self.supplicant_of(name));
-        supplicant.remove().await;
+        match self.ours.remove(name).and_then(|ours| ours.supplicant) {
+            Some(supplicant) => supplicant.remove().await,
+            None => Supplicant::remove_leftover(self.directory.join(name), name).await,
+        }
         self.nl80211.delete(marked.link.ifindex)
-    }
-
-    fn supplicant_of(&self, name: &str) -> Supplicant {
-        Supplicant::new(self.directory.join(name), name)
     }
 
     async fn ensure_interface(
@@ -363,17 +356,20 @@ impl Radios {
             return Err(RadioError::NoWireless);
         }
         let mut found = find_marked(handle, name).await?;
-        if let Some(marked) = &found
-            && !self.is_as_wanted(marked, settings)?
-        {
-            self.remove(marked).await?;
-            found = None;
+        let mut frequency = None;
+        if let Some(marked) = &found {
+            frequency = self.frequency_mhz(marked.link.ifindex)?;
+            if !self.is_as_wanted(marked, frequency, settings) {
+                self.remove(marked).await?;
+                (found, frequency) = (None, None);
+            }
         }
         let marked = match found {
             Some(marked) => marked,
             None => self.create(handle, name, settings).await?,
         };
-        let joined = self.join(handle, &marked.link, settings).await;
+        let is_joined = frequency.is_some();
+        let joined = self.join(handle, &marked.link, settings, is_joined).await;
         if let Err(RadioError::NotEncrypted) = &joined {
             // Better no mesh than one in which everybody can read along.
             self.remove(&marked).await?;
@@ -381,17 +377,18 @@ impl Radios {
         joined
     }
 
-    /// Whether an interface was made with these settings, and is still on its channel.
+    /// Whether an interface was made with these settings, and is still on its channel if it is on
+    /// any.
     fn is_as_wanted(
-        &mut self,
+        &self,
         marked: &Marked,
+        frequency_mhz: Option<u32>,
         settings: &RadioSettings,
-    ) -> Result<bool, KernelError> {
+    ) -> bool {
         let ours = self.ours.get(&marked.link.name);
         let is_same = ours.is_none_or(|ours| ours.settings == *settings);
-        let frequency = self.frequency_mhz(marked.link.ifindex)?;
         let wanted = settings.channel.frequency_mhz();
-        Ok(is_same && marked.mark == settings.mark() && frequency.is_none_or(|it| it == wanted))
+        is_same && marked.mark == settings.mark() && frequency_mhz.is_none_or(|it| it == wanted)
     }
 
     /// The frequency of an interface, if it is joined to anything.
@@ -432,15 +429,15 @@ impl Radios {
         handle: &Handle,
         link: &Link,
         settings: &RadioSettings,
+        is_joined: bool,
     ) -> Result<(), RadioError> {
         let blocked = match link.up {
             true => None,
             false => self.blocked(link.ifindex)?,
         };
-        let supplicant = self.supplicant_of(&link.name);
         let ours = self.ours.entry(link.name.clone()).or_insert_with(|| Ours {
             settings: settings.clone(),
-            supplicant: settings.key.is_some().then_some(supplicant),
+            supplicant: None,
             taken_up: link.up,
         });
         if let Some(phy) = blocked {
@@ -452,18 +449,21 @@ impl Radios {
             if ours.taken_up {
                 return Ok(());
             }
-            link::set_up(handle, link).await?;
+            link::set_up(handle, link).await.map_err(or_blocked)?;
         }
         ours.taken_up = true;
-        if let Some(supplicant) = &mut ours.supplicant {
-            supplicant.ensure(settings).await?;
+        if settings.key.is_some() {
+            let directory = self.directory.join(&link.name);
+            let start = || Supplicant::start(directory, &link.name, settings.clone());
+            let state = ours.supplicant.get_or_insert_with(start).state();
             let stations = self.nl80211.stations(link.ifindex)?;
-            return match stations.iter().all(is_protected) {
-                true => Ok(()),
-                false => Err(RadioError::NotEncrypted),
+            return match state.problem {
+                _ if !stations.iter().all(is_protected) => Err(RadioError::NotEncrypted),
+                Some(problem) => Err(RadioError::Supplicant(problem)),
+                None => Ok(()),
             };
         }
-        if self.frequency_mhz(link.ifindex)?.is_some() {
+        if is_joined {
             return Ok(());
         }
         match settings.mode {
@@ -487,6 +487,15 @@ impl Radios {
         let phys: Vec<Phy> = self.nl80211.phys()?;
         let phy = phys.into_iter().find(|phy| phy.index == wiphy);
         Ok(phy.map(|phy| phy.name).filter(|name| phy::is_blocked(name)))
+    }
+}
+
+/// What it means that an interface cannot be switched on.
+fn or_blocked(error: KernelError) -> RadioError {
+    if error.is_errno(&[Errno::ERFKILL]) {
+        RadioError::Blocked("its radio".to_owned())
+    } else {
+        RadioError::Kernel(error)
     }
 }
 

@@ -31,7 +31,7 @@ const DEFAULT_MESH_MTU: u32 = 1500;
 
 /// Time from the first sign that something must be put back to doing so: what changes together is
 /// then seen together, as when an interface goes down with all its routes.
-const SETTLING: Duration = Duration::from_millis(50);
+pub(super) const SETTLING: Duration = Duration::from_millis(50);
 
 /// Either the next input comes, or the task ends.
 type Next = ControlFlow<()>;

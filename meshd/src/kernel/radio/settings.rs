@@ -30,10 +30,8 @@ impl RadioMode {
 
 impl fmt::Display for RadioMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mesh => "802.11s",
-            Self::Ibss => "ibss",
-        })
+        let name = Self::NAMES.iter().find(|(_, mode)| mode == self);
+        f.write_str(name.map_or("?", |(name, _)| name))
     }
 }
 

@@ -3,6 +3,9 @@
 //! It is told everything by a configuration in a directory that only root may enter, and watched
 //! over its control socket there. It goes on without us: a new meshd finds it running, and as long
 //! as its configuration is the right one, leaves it alone.
+//!
+//! The arithmetic of a handshake can keep it from answering for seconds on a slow router, and routes
+//! must not wait for it: so it is looked after by a task of its own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,9 +18,12 @@ use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 use tokio::process::Command;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::Problem;
 use super::channel::Width;
 use super::settings::{MacAddress, RadioSettings};
 use crate::kernel::program;
@@ -26,12 +32,20 @@ use crate::kernel::program;
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// It answers at once, unless it is in the middle of the arithmetic of a handshake.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// One that has not answered for so many questions in a row is started anew: it is stuck.
+const MAX_SILENCES: u32 = 10;
+/// How often it is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+/// How soon it is started again after that failed.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long it may take to end.
+const END_LIMIT: Duration = Duration::from_secs(5);
 /// The longest message it sends.
 const MESSAGE_BYTES: usize = 4096;
 
 /// Why there is no encrypted mesh.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SupplicantError {
+enum SupplicantError {
     /// The program is not there.
     #[error(
         "can't find the program wpa_supplicant: install wpa_supplicant (OpenWrt: wpad-mesh-wolfssl)"
@@ -61,7 +75,7 @@ pub(crate) enum SupplicantError {
 
 impl SupplicantError {
     /// What an operator can do about it.
-    pub(super) const fn advice(&self) -> &'static str {
+    const fn advice(&self) -> &'static str {
         match self {
             Self::Missing => "install it, and restart nothing: it is looked for again",
             Self::Unusable(_) | Self::Ended(_) => "run wpa_supplicant by hand to see why",
@@ -71,51 +85,138 @@ impl SupplicantError {
     }
 }
 
-/// A wpa_supplicant for one interface.
+impl From<SupplicantError> for Problem {
+    fn from(error: SupplicantError) -> Self {
+        Self {
+            what: error.to_string(),
+            advice: error.advice().to_owned(),
+        }
+    }
+}
+
+/// A wpa_supplicant for one interface, and the task that looks after it. Dropping this leaves it
+/// running.
 pub(super) struct Supplicant {
-    directory: PathBuf,
-    interface: String,
-    connection: Option<Connection>,
-    /// How often the handshake with a neighbor failed since it last succeeded.
-    refusals: BTreeMap<[u8; 6], u32>,
+    state: watch::Receiver<State>,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// How it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// What is wrong.
+    pub(super) problem: Option<Problem>,
+    /// Neighbors that have another key than we, as far as can be told, and how often the handshake
+    /// failed since it last succeeded.
+    pub(super) refusals: BTreeMap<[u8; 6], u32>,
 }
 
 impl Supplicant {
-    /// One that keeps its files in `directory`.
-    pub(super) fn new(directory: PathBuf, interface: &str) -> Self {
+    /// Has it run with these settings from now on; its files go into `directory`. Must be called
+    /// within a tokio runtime.
+    pub(super) fn start(directory: PathBuf, interface: &str, settings: RadioSettings) -> Self {
+        let keeper = Keeper::new(directory, interface);
+        let (state, receiver) = watch::channel(State::default());
+        let (end, ended) = oneshot::channel();
+        Self {
+            state: receiver,
+            end,
+            task: tokio::spawn(keeper.keep(settings, state, ended)),
+        }
+    }
+
+    /// How it was when it was last looked after.
+    pub(super) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Ends it and leaves no key behind.
+    pub(super) async fn remove(self) {
+        // If nobody listens any more, it has ended.
+        let _ = self.end.send(());
+        let _ = timeout(END_LIMIT, self.task).await;
+    }
+
+    /// The same for one that a predecessor started.
+    pub(super) async fn remove_leftover(directory: PathBuf, interface: &str) {
+        Keeper::new(directory, interface).remove().await;
+    }
+}
+
+/// Who starts, asks and ends the program.
+struct Keeper {
+    directory: PathBuf,
+    interface: String,
+    connection: Option<Connection>,
+    refusals: BTreeMap<[u8; 6], u32>,
+    /// Questions in a row that had no answer.
+    silences: u32,
+}
+
+impl Keeper {
+    fn new(directory: PathBuf, interface: &str) -> Self {
         Self {
             directory,
             interface: interface.to_owned(),
             connection: None,
             refusals: BTreeMap::new(),
+            silences: 0,
         }
     }
 
-    /// Neighbors that have another key than we, as far as can be told, and how often they tried.
-    pub(super) const fn refusals(&self) -> &BTreeMap<[u8; 6], u32> {
-        &self.refusals
+    async fn keep(
+        mut self,
+        settings: RadioSettings,
+        state: watch::Sender<State>,
+        mut ended: oneshot::Receiver<()>,
+    ) {
+        loop {
+            let problem = self.ensure(&settings).await.err().map(Problem::from);
+            let wait = if problem.is_some() { RETRY } else { LOOK_AFTER };
+            let refusals = self.refusals.clone();
+            state.send_replace(State { problem, refusals });
+            tokio::select! {
+                end = &mut ended => {
+                    // Without a word, a successor goes on with it.
+                    if end.is_ok() {
+                        self.remove().await;
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
     }
 
-    /// Makes sure that it runs with these settings.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub(super) async fn ensure(&mut self, settings: &RadioSettings) -> Result<(), SupplicantError> {
+    /// Makes sure that it runs with these settings. One that is busy is left alone.
+    async fn ensure(&mut self, settings: &RadioSettings) -> Result<(), SupplicantError> {
         self.prepare_directory()?;
         let wanted = configuration(&self.control_directory(), settings);
         let path = self.configuration_path();
         let found = fs::read(&path).map(Zeroizing::new);
-        let is_right = found.is_ok_and(|found| *found == *wanted.as_bytes());
-        if is_right && self.ask("PING").await.is_ok_and(|answer| answer == "PONG") {
-            return Ok(());
+        if found.is_ok_and(|found| *found == *wanted.as_bytes()) {
+            match self.ask("PING").await {
+                Ok(answer) if answer == "PONG" => {
+                    self.silences = 0;
+                    return Ok(());
+                }
+                Err(SupplicantError::Silent(error))
+                    if error.kind() == io::ErrorKind::TimedOut && self.silences < MAX_SILENCES =>
+                {
+                    self.silences += 1;
+                    return Ok(());
+                }
+                _ => {}
+            }
         }
         self.stop().await;
         write_private(&path, wanted.as_bytes()).map_err(|source| file(&path, source))?;
-        self.start().await
+        self.launch().await
     }
 
     /// Ends it, if it runs.
-    pub(super) async fn stop(&mut self) {
+    async fn stop(&mut self) {
         if self.ask("TERMINATE").await.is_ok() {
             // It answers before it ends; its socket goes last.
             let socket = self.control_directory().join(&self.interface);
@@ -128,15 +229,16 @@ impl Supplicant {
         }
         self.connection = None;
         self.refusals.clear();
+        self.silences = 0;
     }
 
     /// Ends it and leaves no key behind.
-    pub(super) async fn remove(mut self) {
+    async fn remove(mut self) {
         self.stop().await;
         let _ = fs::remove_dir_all(&self.directory);
     }
 
-    async fn start(&mut self) -> Result<(), SupplicantError> {
+    async fn launch(&mut self) -> Result<(), SupplicantError> {
         let output = match timeout(START_LIMIT, self.run()).await {
             Ok(output) => output?,
             Err(_) => return Err(SupplicantError::Unusable(io::ErrorKind::TimedOut.into())),
