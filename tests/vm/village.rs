@@ -1,9 +1,11 @@
 //! meshd on radios: it makes the interfaces itself, as its configuration says.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use control_api::{Doctor, Encryption, Interfaces, Severity, Station};
+use control_api::{Doctor, Encryption, Interfaces, Neighbors, Severity, Station};
 use libtest_mimic::Trial;
 use mesh_tests::air::Loss;
 use mesh_tests::daemon::{self, Mode, Radio};
@@ -25,6 +27,16 @@ pub(crate) fn tests() -> Vec<Trial> {
         ),
         in_radio_lab("village_meets_in_an_ibss", || Topology::line(5), ibss),
         in_radio_lab(
+            "village_meets_in_an_encrypted_mesh",
+            || Topology::line(5),
+            sae,
+        ),
+        in_radio_lab(
+            "village_keeps_a_wrong_key_out",
+            || Topology::line(3),
+            wrong_key,
+        ),
+        in_radio_lab(
             "village_routes_around_a_silent_radio",
             || Topology::ring(4),
             silent,
@@ -35,18 +47,34 @@ pub(crate) fn tests() -> Vec<Trial> {
             || Topology::line(2),
             comes_and_goes,
         ),
+        in_radio_lab(
+            "village_uses_radios_of_others",
+            || Topology::line(2),
+            foreign,
+        ),
+        in_radio_lab(
+            "village_keeps_radios_over_a_handover",
+            || Topology::line(2),
+            ends,
+        ),
     ]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The arithmetic of SAE takes an emulated processor half a minute for each neighbor.
+const HANDSHAKES: Duration = Duration::from_secs(90);
+const PASSWORD: &str = "correct horse battery";
 
 /// Five radios in a line, a phone at one end and the Internet at the other.
 fn village(lab: &mut Lab, radio: &Radio) -> Result<()> {
     lab.use_radios(radio)?;
     lab.add_phone("r1")?;
     lab.add_uplink("r5")?;
-    lab.start_all()?;
-    wait_all_pairs(lab, PATIENCE)?;
+    match radio.password {
+        Some(_) => start_in_turn(lab)?,
+        None => lab.start_all()?,
+    }
+    wait_all_pairs(lab, HANDSHAKES)?;
     wait_for("a path along the line", PATIENCE, || {
         let hops = path(lab, "r1", "r5")?;
         ensure!(hops.len() == 5, "the radios are no line: {hops:?}");
@@ -57,6 +85,20 @@ fn village(lab: &mut Lab, radio: &Radio) -> Result<()> {
     wait_for("a page", PATIENCE, || {
         fetch(phone, web_at(HOST_V4), "/", Duration::from_secs(5))
     })?;
+    Ok(())
+}
+
+/// One after the other: an emulated processor that does five handshakes at once does none in time.
+fn start_in_turn(lab: &mut Lab) -> Result<()> {
+    let routers: Vec<String> = lab.nodes().map(|node| node.name().to_owned()).collect();
+    for (before, router) in routers.iter().enumerate() {
+        lab.start(router)?;
+        wait_for("a neighbor", HANDSHAKES, || {
+            let status = lab.node(router)?.status()?;
+            ensure!(before == 0 || status.neighbors > 0, "{router} hears nobody");
+            Ok(())
+        })?;
+    }
     Ok(())
 }
 
@@ -101,6 +143,60 @@ fn ibss(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+fn sae(lab: &mut Lab) -> Result<()> {
+    village(lab, &Radio::open(Mode::Mesh).with_password(PASSWORD))?;
+    let radio = radio_of(lab, "r2")?;
+    ensure!(radio.encryption == Encryption::Sae, "{radio:?}");
+    let node = lab.node("r2")?;
+    let stations = node.namespace().run("iw", "dev mesh0 station dump")?;
+    ensure!(
+        stations.contains("MFP:\t\tyes"),
+        "frames are not protected:\n{stations}"
+    );
+    password_is_nowhere(lab)
+}
+
+/// Not in a log, not in a process list, and in no file that others can read.
+fn password_is_nowhere(lab: &Lab) -> Result<()> {
+    for node in lab.nodes() {
+        let log = node.files().log_text();
+        ensure!(
+            !log.contains(PASSWORD),
+            "it is in the log of {}",
+            node.name()
+        );
+        let shown = format!("{}{:?}", node.ctl_text("interfaces")?, doctor(node)?);
+        ensure!(!shown.contains(PASSWORD), "{shown}");
+    }
+    for process in fs::read_dir("/proc")?.flatten() {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        ensure!(!line.contains(PASSWORD), "{line}");
+    }
+    let directory = lab.node("r1")?.files().directory().join("radio");
+    only_for_us(&directory)
+}
+
+fn only_for_us(directory: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut files = vec![directory.to_owned()];
+    let mut seen = 0;
+    while let Some(path) = files.pop() {
+        let metadata = fs::symlink_metadata(&path)?;
+        let mode = metadata.mode() & 0o777;
+        if metadata.is_dir() {
+            files.extend(fs::read_dir(&path)?.flatten().map(|entry| entry.path()));
+        } else if metadata.is_file() {
+            seen += 1;
+            ensure!(mode == 0o600, "{} has mode {mode:o}", path.display());
+        }
+    }
+    ensure!(seen > 0, "nothing is in {}", directory.display());
+    let mode = fs::metadata(directory.join(MESH))?.mode() & 0o777;
+    ensure!(mode == 0o700, "{} has mode {mode:o}", directory.display());
+    Ok(())
+}
+
 fn radio_of(lab: &Lab, router: &str) -> Result<control_api::Radio> {
     let interfaces: Interfaces = lab.node(router)?.ctl("interfaces")?;
     let mut interfaces = interfaces.interfaces.into_iter();
@@ -118,7 +214,7 @@ fn doctor(node: &Node) -> Result<Doctor> {
 }
 
 fn wait_problem(lab: &Lab, router: &str, words: &[&str]) -> Result<()> {
-    wait_for("the doctor to find it", PATIENCE, || {
+    wait_for("the doctor to find it", HANDSHAKES, || {
         let doctor = doctor(lab.node(router)?)?;
         let found = doctor.findings.iter().find(|finding| {
             finding.severity == Severity::Error
@@ -128,6 +224,25 @@ fn wait_problem(lab: &Lab, router: &str, words: &[&str]) -> Result<()> {
         ensure!(!found.advice.is_empty(), "no advice: {found:?}");
         Ok(())
     })
+}
+
+/// r2 and r3 do not agree; r1 and r2 do.
+fn wrong_key(lab: &mut Lab) -> Result<()> {
+    lab.use_radios(&Radio::open(Mode::Mesh).with_password(PASSWORD))?;
+    let phy = lab.phy("r3")?.to_owned();
+    let other = Radio::open(Mode::Mesh).with_password("incorrect horse");
+    lab.node_mut("r3")?.config.mesh = other.to_yaml(MESH, &phy);
+    lab.start_all()?;
+    wait_for("r1 and r2 to hear each other", HANDSHAKES, || {
+        let answer: Neighbors = lab.node("r2")?.ctl("neighbors")?;
+        let usable = answer.neighbors.iter().filter(|it| it.cost_us.is_some());
+        ensure!(usable.count() == 1, "{answer:?}");
+        Ok(())
+    })?;
+    wait_problem(lab, "r3", &["key is probably wrong"])?;
+    let answer: Neighbors = lab.node("r3")?.ctl("neighbors")?;
+    ensure!(answer.neighbors.is_empty(), "{answer:?}");
+    Ok(())
 }
 
 /// A circle of four: one of the two ways from r1 to r3 falls silent.
@@ -202,6 +317,79 @@ fn any_radio(lab: &mut Lab) -> Result<()> {
     for router in routers {
         let mesh = Radio::open(Mode::Mesh).to_yaml(MESH, "any");
         lab.node_mut(&router)?.config.mesh = mesh;
+    }
+    Ok(())
+}
+
+/// As netifd or an operator makes one: without our mark, and with the radios' own forwarding.
+fn foreign(lab: &mut Lab) -> Result<()> {
+    for router in ["r1", "r2"] {
+        let phy = lab.phy(router)?.to_owned();
+        let node = lab.node_mut(router)?;
+        node.config.mesh = format!("[{{interface: {MESH}}}]");
+        let namespace = node.namespace();
+        let index = phy.trim_start_matches("phy");
+        // By its number: the names are looked up in the /sys of another namespace.
+        namespace.run("iw", &format!("phy#{index} interface add {MESH} type mp"))?;
+        namespace.ip(&format!("link set {MESH} up"))?;
+        namespace.run("iw", &format!("dev {MESH} mesh join theirs freq 2412"))?;
+    }
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    wait_for("the doctor to see the radios forward", PATIENCE, || {
+        let doctor = doctor(lab.node("r1")?)?;
+        let mut findings = doctor.findings.iter();
+        let found = findings.any(|it| it.problem.contains("forward for each other"));
+        ensure!(found && !doctor.has_errors(), "{doctor:?}");
+        Ok(())
+    })?;
+    let mac = lab.node("r2")?.namespace().hardware_address(MESH)?;
+    let namespace = lab.node("r1")?.namespace();
+    namespace.run(
+        "iw",
+        &format!("dev {MESH} station set {mac} plink_action block"),
+    )?;
+    wait_problem(lab, "r1", &["blocked"])?;
+    lab.node_mut("r1")?.take_daemon()?.terminate()?;
+    let namespace = lab.node("r1")?.namespace();
+    ensure!(
+        namespace.interface_index(MESH).is_ok(),
+        "what others made is gone"
+    );
+    Ok(())
+}
+
+fn ends(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    let namespace = lab.node("r1")?.namespace().clone();
+    let before = namespace.interface_index(MESH)?;
+    lab.node_mut("r1")?.take_daemon()?.hand_over()?;
+    ensure!(namespace.interface_index(MESH)? == before, "made anew");
+    lab.start("r1")?;
+    wait_all_pairs(lab, PATIENCE)?;
+    ensure!(
+        namespace.interface_index(MESH)? == before,
+        "the successor made it anew"
+    );
+    lab.node_mut("r1")?.take_daemon()?.terminate()?;
+    ensure!(
+        namespace.interface_index(MESH).is_err(),
+        "the interface is still there"
+    );
+    for (settings, words) in [
+        (
+            "phy: phy99, frequency_mhz: 2412",
+            ["there is no radio phy99"],
+        ),
+        // Where weather radars come first.
+        ("phy: any, frequency_mhz: 5500", ["5500 MHz is"]),
+    ] {
+        let mesh = format!("[{{interface: {MESH}, radio: {{id: x, {settings}}}}}]");
+        lab.node_mut("r1")?.config.mesh = mesh;
+        lab.start("r1")?;
+        wait_problem(lab, "r1", &words)?;
+        lab.node_mut("r1")?.take_daemon()?.terminate()?;
     }
     Ok(())
 }
