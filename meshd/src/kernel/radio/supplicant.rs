@@ -14,6 +14,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::net::UnixDatagram;
@@ -34,12 +35,18 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// One that has not answered for so many questions in a row is started anew: it is stuck.
 const MAX_SILENCES: u32 = 10;
+/// When an SAE frame without an answer is sent again, in milliseconds. A repeated commit makes a
+/// neighbor derive everything anew: where that takes longer than the usual second, because the
+/// router is slow or has many new neighbors, no handshake would ever be done.
+const SAE_RETRANSMIT_MS: u32 = 4000;
 /// How often it is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// How soon it is started again after that failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long it may take to end.
 const END_LIMIT: Duration = Duration::from_secs(5);
+/// How the names of our sockets begin. No interface's name has a colon.
+const CLIENT: &str = "meshd:";
 /// The longest message it sends.
 const MESSAGE_BYTES: usize = 4096;
 
@@ -82,6 +89,11 @@ impl SupplicantError {
             Self::File { .. } => "make room, or let meshd write there",
             Self::Silent(_) | Self::Refused(_) => "wait: it is started again",
         }
+    }
+
+    /// Whether it may just have something else to do.
+    fn is_busy(&self) -> bool {
+        matches!(self, Self::Silent(error) if error.kind() == io::ErrorKind::TimedOut)
     }
 }
 
@@ -201,9 +213,7 @@ impl Keeper {
                     self.silences = 0;
                     return Ok(());
                 }
-                Err(SupplicantError::Silent(error))
-                    if error.kind() == io::ErrorKind::TimedOut && self.silences < MAX_SILENCES =>
-                {
+                Err(error) if error.is_busy() && self.silences < MAX_SILENCES => {
                     self.silences += 1;
                     return Ok(());
                 }
@@ -252,7 +262,10 @@ impl Keeper {
             let complaint = complaint.unwrap_or("without a word").trim().to_owned();
             return Err(SupplicantError::Ended(complaint));
         }
-        self.ask("PING").await.map(drop)
+        match self.ask("PING").await {
+            Err(error) if !error.is_busy() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Runs the program, which goes on in the background once it has begun.
@@ -339,12 +352,15 @@ struct Connection {
 
 impl Connection {
     async fn open(directory: &Path, interface: &str) -> io::Result<Self> {
-        let path = directory.join("meshd");
         let server = directory.join(interface);
         if !server.exists() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let _ = fs::remove_file(&path);
+        // It answers to a name, and what it still owes an earlier connection is no answer to this.
+        static OPENED: AtomicU32 = AtomicU32::new(0);
+        remove_connections(directory);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("{CLIENT}{}-{number}", std::process::id()));
         let socket = UnixDatagram::bind(&path)?;
         let mut connection = Self {
             socket,
@@ -374,6 +390,19 @@ impl Connection {
         match timeout(ANSWER_LIMIT, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// Removes the sockets of connections that a predecessor left behind.
+fn remove_connections(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(CLIENT.as_bytes())
+        {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -413,12 +442,20 @@ fn configuration(control: &Path, settings: &RadioSettings) -> Zeroizing<String> 
         lines.push(("mesh_rssi_threshold", threshold));
     }
     let mut text = Zeroizing::new(String::new());
+    let globals = [
+        ("update_config", 0),
+        ("user_mpm", 1),
+        ("p2p_disabled", 1),
+        // Where the mesh is, is known: looking for it on all channels would only take time.
+        ("ap_scan", 2),
+        ("dot11RSNASAERetransPeriod", SAE_RETRANSMIT_MS),
+    ];
     // Writing into a string does not fail.
-    let _ = write!(
-        text,
-        "ctrl_interface={}\nupdate_config=0\nuser_mpm=1\nnetwork={{\n",
-        control.display()
-    );
+    let _ = writeln!(text, "ctrl_interface={}", control.display());
+    for (key, value) in globals {
+        let _ = writeln!(text, "{key}={value}");
+    }
+    text.push_str("network={\n");
     for (key, value) in lines {
         let _ = writeln!(text, "\t{key}={}", *value);
     }
@@ -473,14 +510,15 @@ mod tests {
         let text = configuration(Path::new("/run/x"), &settings(Width::Ht20));
         assert_eq!(
             *text,
-            "ctrl_interface=/run/x\nupdate_config=0\nuser_mpm=1\nnetwork={\n\
+            "ctrl_interface=/run/x\nupdate_config=0\nuser_mpm=1\np2p_disabled=1\n\
+             ap_scan=2\ndot11RSNASAERetransPeriod=4000\nnetwork={\n\
              \tssid=76696c6c616765227d\n\tmode=5\n\tkey_mgmt=SAE\n\
              \tsae_password=636f72726563740a686f727365\n\tieee80211w=2\n\tfrequency=5180\n\
              \tmesh_fwding=0\n\tdisable_ht40=1\n\tdisable_vht=1\n\
              \tmesh_rssi_threshold=-80\n}\n"
         );
         let wide = configuration(Path::new("/run/x"), &settings(Width::Vht80));
-        assert!(!wide.contains("disable"));
+        assert!(!wide.contains("\tdisable"));
     }
 
     #[test]
@@ -496,6 +534,34 @@ mod tests {
             note(&mut refusals, event);
         }
         assert_eq!(refusals, BTreeMap::from([([2, 0, 0, 0, 1, 0], 2)]));
+    }
+
+    /// A program in the middle of arithmetic answers when nobody waits any more.
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_is_not_taken_for_that_to_a_later_question() {
+        let directory = tempfile::tempdir().unwrap();
+        let server = UnixDatagram::bind(directory.path().join("mesh0")).unwrap();
+        let serve = async {
+            let mut buffer = [0; 64];
+            let (_, late) = server.recv_from(&mut buffer).await.unwrap();
+            let (_, client) = server.recv_from(&mut buffer).await.unwrap();
+            for (answer, to) in [("OK\n", late), ("OK\n", client.clone())] {
+                let path = to.as_pathname().unwrap();
+                // The first one may have nobody to go to.
+                let _ = server.send_to(answer.as_bytes(), path).await;
+            }
+            let length = server.recv(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..length], b"PING");
+            let path = client.as_pathname().unwrap();
+            server.send_to(b"PONG\n", path).await.unwrap();
+        };
+        let ask = async {
+            let first = Connection::open(directory.path(), "mesh0").await;
+            assert_eq!(first.err().unwrap().kind(), io::ErrorKind::TimedOut);
+            let mut second = Connection::open(directory.path(), "mesh0").await.unwrap();
+            assert_eq!(second.ask("PING").await.unwrap(), "PONG\n");
+        };
+        tokio::join!(serve, ask);
     }
 
     #[test]
