@@ -39,6 +39,14 @@ const MAX_SILENCES: u32 = 10;
 /// neighbor derive everything anew: where that takes longer than the usual second, because the
 /// router is slow or has many new neighbors, no handshake would ever be done.
 const SAE_RETRANSMIT_MS: u32 = 4000;
+/// How long a neighbor may take to open a peer link once SAE is done. The usual 40 ms (IEEE
+/// 802.11-2020 annex C) are not enough for a slow router that has to check and encrypt each of
+/// these frames: links would be closed half open, and begin again with SAE.
+const PEERING: Peering = Peering {
+    retries: 8,
+    retry_ms: 400,
+    confirm_ms: 2000,
+};
 /// How often it is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// How soon it is started again after that failed.
@@ -49,6 +57,12 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 const CLIENT: &str = "meshd:";
 /// The longest message it sends.
 const MESSAGE_BYTES: usize = 4096;
+
+struct Peering {
+    retries: u32,
+    retry_ms: u32,
+    confirm_ms: u32,
+}
 
 /// Why there is no encrypted mesh.
 #[derive(Debug, thiserror::Error)]
@@ -426,6 +440,9 @@ fn configuration(control: &Path, settings: &RadioSettings) -> Zeroizing<String> 
         ("ieee80211w", number(2)),
         ("frequency", number(settings.channel.frequency_mhz())),
         ("mesh_fwding", number(0)),
+        ("dot11MeshMaxRetries", number(PEERING.retries)),
+        ("dot11MeshRetryTimeout", number(PEERING.retry_ms)),
+        ("dot11MeshConfirmTimeout", number(PEERING.confirm_ms)),
     ];
     let width = settings.channel.width();
     for (key, narrower) in [
@@ -514,7 +531,8 @@ mod tests {
              ap_scan=2\ndot11RSNASAERetransPeriod=4000\nnetwork={\n\
              \tssid=76696c6c616765227d\n\tmode=5\n\tkey_mgmt=SAE\n\
              \tsae_password=636f72726563740a686f727365\n\tieee80211w=2\n\tfrequency=5180\n\
-             \tmesh_fwding=0\n\tdisable_ht40=1\n\tdisable_vht=1\n\
+             \tmesh_fwding=0\n\tdot11MeshMaxRetries=8\n\tdot11MeshRetryTimeout=400\n\
+             \tdot11MeshConfirmTimeout=2000\n\tdisable_ht40=1\n\tdisable_vht=1\n\
              \tmesh_rssi_threshold=-80\n}\n"
         );
         let wide = configuration(Path::new("/run/x"), &settings(Width::Vht80));
