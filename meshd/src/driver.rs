@@ -56,11 +56,9 @@ const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
 const COUNTER_HASTE: Duration = Duration::from_millis(200);
 /// How long after the last word of traffic they are read: what was counted since is not told.
 const COUNTER_TIME: Duration = Duration::from_secs(2);
-/// How often the drivers of radios are asked whom they hear while traffic flows: before the next
-/// probe would be due.
-const STATION_INTERVAL: Duration = Duration::from_millis(100);
-/// The same while none flows: what metrics are made of changes slowly.
-const IDLE_STATION_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the drivers of radios are asked whom they hear: links that carry traffic are probed,
+/// which is cheaper than asking often.
+const STATION_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the kernel may take to say which uplink there is.
 const SETTLING_LIMIT: Duration = Duration::from_secs(1);
 /// How long the kernel task may take to remove everything.
@@ -316,21 +314,14 @@ impl Driver {
         if self.radios.due.is_none_or(|at| now < at) {
             return;
         }
-        let flows = now < self.traffic_until;
-        let interval = match flows {
-            true => STATION_INTERVAL,
-            false => IDLE_STATION_INTERVAL,
-        };
-        self.radios.due = Some(now + interval);
+        self.radios.due = Some(now + STATION_INTERVAL);
         self.kernel.request(KernelRequest::ReadStations);
     }
 
-    /// Traffic flows, so bytes are counted, and silent neighbors missed soon.
+    /// Traffic flows, so bytes are counted.
     fn expect_traffic(&mut self, now: Instant) {
         self.traffic_until = now + COUNTER_TIME;
         self.try_again_soon(now);
-        let soon = now + STATION_INTERVAL;
-        self.radios.due = self.radios.due.map(|at| at.min(soon));
     }
 
     /// Reads the counters, and tries again what failed, within [`COUNTER_INTERVAL`].

@@ -396,9 +396,9 @@ impl Router {
         }
     }
 
-    /// What the driver knows of a neighbor, by its link-local address. A radio that is heard spares
-    /// probes, but proves nothing of the daemon behind it; one that is silent although it should
-    /// send beacons is reason to ask.
+    /// What the driver knows of a neighbor, by its link-local address. A radio that is silent
+    /// although it should send beacons is reason to ask; one that is heard proves nothing of the
+    /// daemon behind it.
     pub fn handle_station(
         &mut self,
         now: Instant,
@@ -412,12 +412,8 @@ impl Router {
         // What a driver does not know, or no longer does, is what the medium promises.
         let expected = report.expected_throughput_bps.filter(|&bps| bps > 0);
         self.set_speed(now, link, expected.or(self.speed(ifindex)));
-        let Some((neighbor, inactive)) = self.neighbors.get_mut(&link).zip(report.inactive) else {
-            return;
-        };
-        if inactive < liveness::PROBE_INTERVAL {
-            neighbor.liveness.spare_probe(now);
-        } else if inactive > BEACON_MISSED {
+        let is_silent = report.inactive.is_some_and(|time| time > BEACON_MISSED);
+        if is_silent && let Some(neighbor) = self.neighbors.get_mut(&link) {
             neighbor.liveness.doubt(now);
             self.watch_neighbor(now, link);
         }

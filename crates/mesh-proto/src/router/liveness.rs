@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::link_quality::{History, unlikely_misses};
 
 /// How long a neighbor that carries traffic may be silent before it is probed.
-pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the last answer is waited for.
 const PATIENCE: Duration = Duration::from_millis(60);
 /// How long after the last traffic a link is watched.
@@ -146,15 +146,6 @@ impl Liveness {
         self.absent_since = None;
         self.doubted = false;
         self.next = now + PROBE_INTERVAL + slack;
-    }
-
-    /// The neighbor's radio was heard just now, whatever it said: the next probe can wait, unless
-    /// answers are missing already. Its daemon may be dead nevertheless.
-    pub(super) fn spare_probe(&mut self, now: Instant) {
-        let is_asked = self.doubted || self.unanswered > 0 || self.absent_since.is_some();
-        if self.confirmed && !is_asked {
-            self.next = self.next.max(now + PROBE_INTERVAL + SLACK);
-        }
     }
 
     /// Something of the neighbor is missing, here or where somebody else is: looks at once.
@@ -316,32 +307,6 @@ mod tests {
             link.hear(now, Duration::ZERO);
             link.carry(now);
         }
-    }
-
-    #[test]
-    fn a_radio_that_is_heard_spares_probes() {
-        let start = start();
-        let mut link = confirmed(start);
-        link.carry(start);
-        let mut now = start;
-        while now < start + WATCH_TIME {
-            link.spare_probe(now);
-            now += PROBE_INTERVAL;
-            assert_eq!(link.watch(now, 0), Watch::Wait, "{:?}", now - start);
-        }
-    }
-
-    #[test]
-    fn a_radio_that_is_heard_is_no_answer() {
-        let now = start();
-        let mut link = confirmed(now);
-        link.doubt(now);
-        let mut lost = || {
-            let at = link.deadline().unwrap();
-            link.spare_probe(at);
-            link.watch(at, 0) == Watch::Lost
-        };
-        assert!((0..10).any(|_| lost()));
     }
 
     #[test]
