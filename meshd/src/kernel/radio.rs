@@ -55,6 +55,10 @@ const RETRY: Duration = Duration::from_secs(2);
 /// How often it is asked how an encrypted mesh is.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
+/// How often radios are looked at without a reason: that somebody changed the transmit power, the
+/// kernel tells nobody.
+const LOOK_AROUND: Duration = Duration::from_secs(30);
+
 /// What is known of the radios of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RadioReport {
@@ -239,6 +243,9 @@ impl Radios {
                 return None;
             }
         };
+        if !report.interfaces.is_empty() && self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + LOOK_AROUND);
+        }
         if report == self.reported {
             return None;
         }
