@@ -5,7 +5,7 @@
 //!
 //! | chain | hook, priority | what it does |
 //! |---|---|---|
-//! | `untracked_in`, `untracked_out` | prerouting, output, -300 | no conntrack entry for tunnel packets: each flow inside has an outer flow of its own, and relays would track them all; nor for the routing protocol's |
+//! | `untracked_in`, `untracked_out` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
 //! | `clamp` | forward, -150 | TCP connections through the tunnel learn its MTU |
 //! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
 use ipnet::IpNet;
+use mesh_proto::identity::MESH_IPV4_RANGE;
 
 use super::counters::{self, Flow};
 use super::netlink::KernelError;
@@ -109,7 +110,7 @@ fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> String {
 fn table(setup: &Setup, base: &Base, gateways: Option<&BTreeSet<Ipv6Addr>>) -> String {
     let names = Names::new(base);
     let chains = [
-        untracked(setup, &names),
+        untracked(setup, base, &names),
         clamp(),
         input(setup, &names),
         forward(setup, base, &names),
@@ -196,8 +197,15 @@ fn chain(name: &str, rules: &[String]) -> String {
     format!("chain {name} {{\n{}\n}}\n", rules.join("\n"))
 }
 
-fn untracked(setup: &Setup, names: &Names) -> String {
+fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
     let (mesh, prefix) = (&names.mesh, setup.mesh_prefix.trunc());
+    let between = |family: &str, range: &str, own: &str| {
+        let range = format!("{family} saddr {range} {family} daddr {range}");
+        format!("iifname {mesh} {range} {family} daddr != {own} notrack")
+    };
+    let v4 = (MESH_IPV4_RANGE.to_string(), base.mesh_ipv4.to_string());
+    let v6 = (prefix.to_string(), setup.mesh_ipv6().to_string());
+    let passing = [between("ip6", &v6.0, &v6.1), between("ip", &v4.0, &v4.1)];
     let packets = [
         format!("ip6 saddr {prefix} ip6 daddr {prefix} udp dport {TUNNEL_PORT}"),
         format!("ip6 saddr fe80::/10 udp dport {}", udp::PORT),
@@ -205,6 +213,7 @@ fn untracked(setup: &Setup, names: &Names) -> String {
     let coming = packets
         .clone()
         .map(|it| format!("iifname {mesh} {it} notrack"));
+    let coming = [passing, coming].concat();
     let going = packets.map(|it| format!("oifname {mesh} {it} notrack"));
     base_chain("untracked_in", "filter", "prerouting", -300, &coming)
         + &base_chain("untracked_out", "filter", "output", -300, &going)
@@ -384,10 +393,12 @@ fn tell_traffic(names: &Names) -> String {
     const PRIORITY: i32 = 300;
     let rules = |at: &str, key: &str, set: &str| {
         [
+            // Almost every packet ends here.
+            format!("{key} @{set} return"),
             format!("{at} ip6 saddr fe80::/10 return"),
             format!("{at} ip6 daddr ff00::/8 return"),
             format!(
-                "{at} {key} != @{set} add @{set} {{ {key} }} log group {} queue-threshold 1",
+                "{at} add @{set} {{ {key} }} log group {} queue-threshold 1",
                 traffic::GROUP
             ),
         ]

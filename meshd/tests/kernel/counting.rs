@@ -221,10 +221,18 @@ fn carries() {
         ));
     }
     chain.phone.run("ping -n -c 1 -W 2 100.64.0.3");
-    // No relay keeps an entry for what others' tunnels carry.
+    let last = setup(3).mesh_ipv6();
+    chain.nodes[0].run(&format!("ping -n -c 1 -W 2 {last}"));
+    // No relay keeps an entry for what passes between others, in their tunnels or beside.
     let tracked = chain.nodes[1].run("cat /proc/net/nf_conntrack");
     assert!(tracked.contains("icmp"), "its own pings it has: {tracked}");
-    assert!(!tracked.contains("dport=5526"), "{tracked}");
+    let last = last.segments().map(|segment| format!("{segment:04x}"));
+    for passing in ["dport=5526", "dst=100.64.0.3", &last.join(":")] {
+        assert!(!tracked.contains(passing), "{passing}: {tracked}");
+    }
+    // Whoever translates has to.
+    let tracked = chain.nodes[0].run("cat /proc/net/nf_conntrack");
+    assert!(tracked.contains("dst=100.64.0.3"), "{tracked}");
 }
 
 fn counts() {
