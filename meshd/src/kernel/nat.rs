@@ -13,7 +13,7 @@
 //! | `from_tunnel` | | the uplink, and answers |
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
-//! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink |
+//! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
 //! | `count_in`, `count_on`, `count_out` | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
 //! | `traffic_in`, `traffic_out` | prerouting, postrouting, 300 | tells of neighbors that carry traffic, once a second |
 //!
@@ -33,6 +33,9 @@ use crate::udp;
 
 /// The name of the table, of family `inet`.
 pub(super) const TABLE: &str = "meshd";
+
+/// The chain that translates addresses.
+const TRANSLATE: &str = "translate";
 
 /// The set of all gateways' mesh addresses.
 const GATEWAYS: &str = "gateways";
@@ -109,19 +112,27 @@ fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> String {
 /// The whole table, as nft(8) reads it.
 fn table(setup: &Setup, base: &Base, gateways: Option<&BTreeSet<Ipv6Addr>>) -> String {
     let names = Names::new(base);
+    let translate = translate(setup, base, &names);
     let chains = [
         untracked(setup, base, &names),
         clamp(),
         input(setup, &names),
         forward(setup, base, &names),
-        translate(setup, base, &names),
+        translate.clone().unwrap_or_default(),
         count(&names),
         tell_traffic(&names),
     ];
     let sets = sets();
     let rules = chains.concat();
+    // One of an earlier configuration would go on having everything tracked.
+    let removed = match translate {
+        Some(_) => String::new(),
+        None => ["add", "delete"]
+            .map(|verb| format!("{verb} chain inet {TABLE} {TRANSLATE}\n"))
+            .concat(),
+    };
     let gateways = gateways.map(gateway_elements).unwrap_or_default();
-    format!("table inet {TABLE} {{\n{sets}{rules}}}\n{gateways}")
+    format!("table inet {TABLE} {{\n{sets}{rules}}}\n{removed}{gateways}")
 }
 
 fn sets() -> String {
@@ -297,6 +308,10 @@ fn answers_to_lan(names: &Names) -> Option<String> {
 }
 
 fn from_uplink(names: &Names) -> String {
+    // A rule that nothing comes to would have every connection tracked as well.
+    if names.uplink.is_none() {
+        return String::new();
+    }
     let rules = [
         format!("{IS_ANSWER} accept"),
         "ct status dnat accept".to_owned(),
@@ -305,11 +320,14 @@ fn from_uplink(names: &Names) -> String {
     chain("from_uplink", &rules)
 }
 
-fn translate(setup: &Setup, base: &Base, names: &Names) -> String {
+/// Where there is nothing to translate there must be no such chain: an empty one has the kernel
+/// track every connection.
+fn translate(setup: &Setup, base: &Base, names: &Names) -> Option<String> {
     let into_the_mesh = |lan| lan_to_mesh(setup, base, names, lan);
     let mut rules: Vec<String> = base.lan.iter().flat_map(into_the_mesh).collect();
     rules.extend(to_uplink(names));
-    base_chain("translate", "nat", "postrouting", 100, &rules)
+    let is_needed = !rules.is_empty();
+    is_needed.then(|| base_chain(TRANSLATE, "nat", "postrouting", 100, &rules))
 }
 
 /// What does not keep its own address gets one of ours. Mesh interfaces have no IPv4 address, and

@@ -15,6 +15,10 @@ use crate::lab::{Namespace, Port, base, eventually, id, masqueraded, mesh_ipv4, 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         ("the_tunnel_carries_both_families_through_a_relay", carries),
+        (
+            "connections_are_tracked_only_where_they_are_translated",
+            tracks_no_more_than_needed,
+        ),
         ("both_ends_of_each_hop_count_the_same_bytes", counts),
         (
             "counters_outlive_configure_and_their_loss_is_noticed",
@@ -221,18 +225,41 @@ fn carries() {
         ));
     }
     chain.phone.run("ping -n -c 1 -W 2 100.64.0.3");
+}
+
+/// Relays keep no entry for what passes between others, in their tunnels or beside.
+fn tracks_no_more_than_needed() {
+    let mut chain = Chain::new();
     let last = setup(3).mesh_ipv6();
-    chain.nodes[0].run(&format!("ping -n -c 1 -W 2 {last}"));
-    // No relay keeps an entry for what passes between others, in their tunnels or beside.
-    let tracked = chain.nodes[1].run("cat /proc/net/nf_conntrack");
-    assert!(tracked.contains("icmp"), "its own pings it has: {tracked}");
+    let talk = |chain: &Chain| {
+        chain.echo(address(SERVER_V4), 1, 100);
+        chain.phone.run("ping -n -c 1 -W 2 100.64.0.3");
+        chain.nodes[0].run(&format!("ping -n -c 1 -W 2 {last}"));
+        chain.nodes[1].run(&format!("ping -n -c 1 -W 2 {SERVER_V4}"));
+        [0, 1].map(|node: usize| chain.nodes[node].run("cat /proc/net/nf_conntrack"))
+    };
+    let [first, relay] = talk(&chain);
+    assert!(
+        first.contains("dst=100.64.0.3"),
+        "it has to translate: {first}"
+    );
+    assert!(relay.is_empty(), "it translates nothing: {relay}");
+
+    // One with a local network has to track its own.
+    chain.phone.connect("eth1", &chain.nodes[1], "lan0");
+    let mut base = Chain::base(2);
+    base.lan.push(masqueraded("lan0"));
+    chain.ports[1].configure(&base);
+    let [_, relay] = talk(&chain);
+    assert!(relay.contains("icmp"), "its own pings it has: {relay}");
     let last = last.segments().map(|segment| format!("{segment:04x}"));
     for passing in ["dport=5526", "dst=100.64.0.3", &last.join(":")] {
-        assert!(!tracked.contains(passing), "{passing}: {tracked}");
+        assert!(!relay.contains(passing), "{passing}: {relay}");
     }
-    // Whoever translates has to.
-    let tracked = chain.nodes[0].run("cat /proc/net/nf_conntrack");
-    assert!(tracked.contains("dst=100.64.0.3"), "{tracked}");
+
+    chain.ports[1].configure(&Chain::base(2));
+    let table = chain.nodes[1].run("nft list table inet meshd");
+    assert!(!table.contains("translate"), "{table}");
 }
 
 fn counts() {
