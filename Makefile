@@ -10,7 +10,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench fuzz deps clean build fmt lint unit deny lab-test vm-test
+.PHONY: help demo check test bench bench-radio fuzz deps clean build fmt lint unit deny lab-test vm-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -33,6 +33,14 @@ bench: ## beside babeld and batmand: outages, starts, costs; into docs/bench (40
 	@tests/deps.sh bench
 	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins
 	@$(CARGO) run --quiet $(LOCKED) --release -p mesh-tests --bin mesh-bench -- --out docs/bench $(BENCH)
+
+bench-radio: ## the same on simulated 802.11 radios, batman-adv included (half an hour, in a virtual machine)
+	@tests/deps.sh test
+	@tests/deps.sh bench
+	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins
+	@$(CARGO) run --quiet $(LOCKED) --release -p mesh-tests --bin mesh-bench -- --radios \
+		--out $(CURDIR)/tests/out/bench-radio $(BENCH)
+	@cp tests/out/bench-radio/radio.json docs/bench/
 
 # cargo-fuzz builds with flags of the nightly compiler, which the stable one takes when told so.
 FUZZ_SECONDS ?= 180

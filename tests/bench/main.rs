@@ -10,6 +10,7 @@
 //! | `broken` | links, relays, cables and gateways that fail |
 //! | `idle` | bytes, processor time and memory when nothing happens |
 //! | `crowd` | memory, processor time and instructions of a meshd that knows a thousand nodes |
+//! | `radio` | 802.11 radios in a virtual machine, batman-adv included |
 //! | `change` | many links that change, and a lossy village in which none does |
 //! | `watch` | probes, tables and counters while something happens |
 //! | `graph` | who is linked with whom; seeded choices |
@@ -31,6 +32,7 @@ mod idle;
 mod kind;
 mod plan;
 mod plot;
+mod radio;
 mod report;
 mod start;
 mod watch;
@@ -44,8 +46,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use mesh_tests::sandbox;
 use mesh_tests::topology::Topology;
+use mesh_tests::{sandbox, vm};
 
 use crate::kind::Kind;
 use crate::report::{Recorder, Report};
@@ -90,6 +92,10 @@ struct Cli {
     /// Where bench.json and the drawings go.
     #[arg(long, default_value = "tests/out/bench")]
     out: PathBuf,
+    /// On simulated 802.11 radios, in a virtual machine, and beside batman-adv: outages, transfers
+    /// and idle costs. Takes `--rounds` and `--out`, which must be in tests/out.
+    #[arg(long)]
+    radios: bool,
     /// Only draws what an earlier run has written to bench.json in the output directory.
     #[arg(long)]
     redraw: bool,
@@ -126,6 +132,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = if cli.redraw {
         Report::read(&cli.out.join("bench.json")).and_then(|report| draw(&cli, &report))
+    } else if cli.radios {
+        vm::enter(radio::BOUND).and_then(|()| run_radios(&cli))
     } else {
         sandbox::enter().and_then(|()| run(&cli))
     };
@@ -167,6 +175,21 @@ fn run(cli: &Cli) -> Result<()> {
         println!("{}", ratios.join("\n"));
     }
     draw(cli, &Report::read(&cli.out.join("bench.json"))?)
+}
+
+fn run_radios(cli: &Cli) -> Result<()> {
+    let kinds = [Kind::Meshd, Kind::BabeldWireless, Kind::Batmand];
+    fs::create_dir_all(&cli.out).with_context(|| format!("create {}", cli.out.display()))?;
+    let words: Vec<String> = env::args().skip(1).collect();
+    let command = format!("mesh-bench {}", words.join(" "));
+    let recorder = Recorder::new(cli.out.join("radio.json"), command, 0, &kinds);
+    println!("{}", report::HEAD);
+    radio::run(&recorder, cli.rounds.unwrap_or(5))?;
+    println!("\n{}", report::HEAD);
+    for figure in recorder.figures() {
+        println!("{}", report::row(&figure));
+    }
+    Ok(())
 }
 
 fn plan(cli: &Cli, kinds: Vec<Kind>, seed: u64) -> plan::Plan {

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use mesh_tests::command;
 use mesh_tests::daemon::{Mode, Radio};
 use mesh_tests::lab::{Lab, MESH};
-use mesh_tests::mesh::Addresses;
+use mesh_tests::mesh::{Addresses, path};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::{PORT, Pinger, reachable};
 use mesh_tests::topology::Topology;
@@ -41,6 +41,8 @@ const SETTLE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a transfer takes, in seconds.
 const TRANSFER: u32 = 5;
+/// How many transfers there are over each distance.
+const TRANSFERS: usize = 3;
 
 /// Who routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,9 @@ pub(crate) fn run(recorder: &Recorder, rounds: usize) -> Result<()> {
         };
         let mut ring = Village::start(contender, &Topology::ring(4))?;
         recorder.add(outages(&mut ring, rounds)?)?;
+        if contender.is_meshd() {
+            recorder.add(silences(&mut ring, rounds)?)?;
+        }
     }
     Ok(())
 }
@@ -221,6 +226,15 @@ impl Village {
         address.with_context(|| format!("{router} has no address"))
     }
 
+    /// How long outages took in a circle of four.
+    fn times(&self, measure: &str, samples: Vec<Option<Duration>>) -> Figure {
+        let mut figure = self.figure(measure, "ring:4", "ms");
+        figure.bound = Some(LONGEST.as_secs_f64() * 1e3);
+        let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
+        figure.samples = samples.into_iter().map(|time| time.map(ms)).collect();
+        figure
+    }
+
     fn figure(&self, measure: &str, topology: &str, unit: &str) -> Figure {
         Figure {
             measure: measure.to_owned(),
@@ -258,6 +272,7 @@ fn join(lab: &Lab) -> Result<()> {
         namespace.ip(&format!("link set {MESH} up"))?;
         let options = "freq 2412 HT20 mesh_fwding 0 mesh_rssi_threshold 0";
         namespace.run("iw", &format!("dev {MESH} mesh join labmesh {options}"))?;
+        namespace.run("iw", &format!("dev {MESH} set mesh_param mesh_nolearn 1"))?;
     }
     lab.settle()
 }
@@ -298,11 +313,7 @@ fn outages(village: &mut Village, rounds: usize) -> Result<Figure> {
         thread::sleep(SETTLE);
         samples.push(outage(village, &from, target)?);
     }
-    let mut figure = village.figure("cut (radio)", "ring:4", "ms");
-    figure.bound = Some(LONGEST.as_secs_f64() * 1e3);
-    let ms = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
-    figure.samples = samples.into_iter().map(|time| time.map(ms)).collect();
-    Ok(figure)
+    Ok(village.times("cut (radio)", samples))
 }
 
 /// Which way is in use only shows when it is gone: both are tried.
@@ -336,24 +347,52 @@ fn outage(village: &mut Village, from: &Namespace, target: SocketAddr) -> Result
     bail!("{}: neither way was in use", village.contender.name())
 }
 
+/// The same while nothing is sent: until r1 has another way.
+fn silences(village: &mut Village, rounds: usize) -> Result<Figure> {
+    let mut samples = Vec::new();
+    for _ in 0..rounds {
+        thread::sleep(SETTLE);
+        let before = path(&village.lab, "r1", "r3")?;
+        let relay = before.get(1).context("no way to r3")?;
+        let since = Instant::now();
+        village.lab.air().cut("r1", relay)?;
+        let time = loop {
+            if path(&village.lab, "r1", "r3").is_ok_and(|now| now != before) {
+                break Some(since.elapsed());
+            }
+            if since.elapsed() > LONGEST {
+                break None;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        village.lab.air().heal("r1", relay)?;
+        samples.push(time);
+    }
+    Ok(village.times("cut, idle (radio)", samples))
+}
+
 /// TCP from one to four hops to r5, in Mbit/s.
 fn transfers(village: &Village) -> Result<Vec<Figure>> {
-    let server = village.namespace("r5")?;
-    let target = village.address("r5")?;
     let mut figures = Vec::new();
     for (hops, client) in [(1, "r4"), (2, "r3"), (3, "r2"), (4, "r1")] {
-        let arguments = "--server --one-off --daemon --pidfile /run/iperf3.pid";
-        server.run("iperf3", arguments)?;
-        let text = village.namespace(client)?.run(
-            "iperf3",
-            &format!("--json --time {TRANSFER} --client {target}"),
-        )?;
-        let measure = format!("transfer, {hops} hops");
-        let mut figure = village.figure(&measure, "line:5", "Mbit/s");
-        figure.samples = vec![Some(mbps(&text)?)];
+        let mut figure = village.figure(&format!("transfer, {hops} hops"), "line:5", "Mbit/s");
+        for _ in 0..TRANSFERS {
+            figure.samples.push(Some(transfer(village, client)?));
+        }
         figures.push(figure);
     }
     Ok(figures)
+}
+
+fn transfer(village: &Village, client: &str) -> Result<f64> {
+    let server = "--server --one-off --daemon --pidfile /run/iperf3.pid";
+    village.namespace("r5")?.run("iperf3", server)?;
+    let target = village.address("r5")?;
+    let client = village.namespace(client)?;
+    mbps(&client.run(
+        "iperf3",
+        &format!("--json --time {TRANSFER} --client {target}"),
+    )?)
 }
 
 fn mbps(text: &str) -> Result<f64> {

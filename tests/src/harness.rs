@@ -3,6 +3,7 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -10,6 +11,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use crate::lab::Lab;
 use crate::topology::Topology;
 use crate::{kept, sandbox, vm};
+
+/// What ends by itself ends in a fraction of this.
+const VM_BOUND: Duration = Duration::from_secs(30 * 60);
 
 /// What one test does with its village.
 pub type Body = fn(&mut Lab) -> Result<()>;
@@ -74,10 +78,10 @@ pub fn main(trials: fn() -> Vec<Trial>) -> ExitCode {
 /// one set of radios, so that it has to stay one test at a time.
 #[must_use]
 pub fn main_in_vm(trials: fn() -> Vec<Trial>) -> ExitCode {
-    main_within(vm::enter, trials)
+    main_within(|| vm::enter(VM_BOUND), trials)
 }
 
-fn main_within(enter: fn() -> Result<()>, trials: fn() -> Vec<Trial>) -> ExitCode {
+fn main_within(enter: impl FnOnce() -> Result<()>, trials: fn() -> Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     if let Err(error) = enter() {
         eprintln!("error: {error:#}");

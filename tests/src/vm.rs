@@ -39,11 +39,8 @@ use crate::{kept, sandbox};
 /// for a virtual one may unload its drivers.
 const MARK: &str = "mesh-lab.vm";
 
-/// What ends by itself ends in a fraction of this.
-const BOUND: Duration = Duration::from_secs(45 * 60);
-
-/// Moves the rest of the program into a virtual machine. Call it first in `main`, before any
-/// thread.
+/// Moves the rest of the program into a virtual machine, where it may take as long as `bound`.
+/// Call it first in `main`, before any thread.
 ///
 /// The calling process passes on what the inner one prints, and ends with its exit status; only
 /// the inner one returns from here. The machine is in a sandbox, so that nothing is left of it
@@ -52,12 +49,12 @@ const BOUND: Duration = Duration::from_secs(45 * 60);
 /// # Errors
 /// QEMU or the kernel is missing, the machine did not come up, or it took too long: the text says
 /// so, with the end of what the kernel had to say.
-pub fn enter() -> Result<()> {
+pub fn enter(bound: Duration) -> Result<()> {
     if inside() {
         return Ok(());
     }
     sandbox::enter()?;
-    process::exit(boot()?);
+    process::exit(boot(bound)?);
 }
 
 /// Whether this is the virtual machine.
@@ -69,7 +66,7 @@ pub fn inside() -> bool {
 
 /// Runs this program in the virtual machine and returns its exit status. What the kernel said is
 /// kept unless that is 0.
-fn boot() -> Result<i32> {
+fn boot(bound: Duration) -> Result<i32> {
     let kernel = Kernel::find()?;
     let share = kept::root()?;
     let files = Path::new(sandbox::FILES).join("vm");
@@ -80,7 +77,7 @@ fn boot() -> Result<i32> {
         share: &share,
         files: &files,
     };
-    let end = machine.run(&image, BOUND)?;
+    let end = machine.run(&image, bound)?;
     // If nothing was kept. That of the checkout may be another machine's as well.
     if !share.starts_with(env!("CARGO_MANIFEST_DIR")) {
         let _ = fs::remove_dir(&share);

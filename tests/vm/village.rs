@@ -125,12 +125,44 @@ fn open_mesh(lab: &mut Lab) -> Result<()> {
         let doctor = doctor(node)?;
         ensure!(!doctor.has_errors(), "{}: {doctor:?}", node.name());
     }
-    let config = lab
-        .node("r2")?
-        .namespace()
-        .run("iw", "dev mesh0 get mesh_param mesh_fwding")?;
-    ensure!(config.trim() == "0", "the radios forward: {config}");
+    weak(lab)?;
+    leaves_paths_to_us(lab)
+}
+
+fn leaves_paths_to_us(lab: &Lab) -> Result<()> {
+    let namespace = lab.node("r2")?.namespace();
+    for (parameter, wanted) in [("mesh_fwding", "0"), ("mesh_nolearn", "1")] {
+        wait_for(parameter, PATIENCE, || {
+            let found = namespace.run("iw", &format!("dev {MESH} get mesh_param {parameter}"))?;
+            ensure!(found.trim() == wanted, "it is {found}");
+            Ok(())
+        })?;
+    }
     Ok(())
+}
+
+/// r2 lowers its power, of which no kernel tells.
+fn weak(lab: &Lab) -> Result<()> {
+    let mac = lab.node("r2")?.namespace().hardware_address(MESH)?;
+    let signal = || -> Result<i32> {
+        let stations = radio_of(lab, "r1")?.stations;
+        let station = stations.iter().find(|station| station.mac == mac);
+        let signal = station.and_then(|station| station.signal_dbm);
+        signal.with_context(|| format!("{stations:?}"))
+    };
+    let before = signal()?;
+    let power = format!("dev {MESH} set txpower fixed 100");
+    lab.node("r2")?.namespace().run("iw", &power)?;
+    wait_for("r1 to hear r2 less", PATIENCE, || {
+        let now = signal()?;
+        ensure!(now < before - 10, "{now} dBm after {before} dBm");
+        Ok(())
+    })?;
+    wait_for("r2 to know its power", PATIENCE * 2, || {
+        let power = radio_of(lab, "r2")?.tx_power_mbm;
+        ensure!(power == Some(100), "{power:?}");
+        Ok(())
+    })
 }
 
 fn ibss(lab: &mut Lab) -> Result<()> {
@@ -153,6 +185,7 @@ fn sae(lab: &mut Lab) -> Result<()> {
         stations.contains("MFP:\t\tyes"),
         "frames are not protected:\n{stations}"
     );
+    leaves_paths_to_us(lab)?;
     password_is_nowhere(lab)
 }
 
@@ -290,7 +323,7 @@ fn lossy(lab: &mut Lab) -> Result<()> {
     })
 }
 
-/// Unplugged and plugged in, switched off and on.
+/// Unplugged and plugged in, switched off and on, renamed, and on another channel.
 fn comes_and_goes(lab: &mut Lab) -> Result<()> {
     any_radio(lab)?;
     lab.start_all()?;
@@ -303,6 +336,34 @@ fn comes_and_goes(lab: &mut Lab) -> Result<()> {
     namespace.ip("link set mesh0 down")?;
     wait_problem(lab, "r2", &["switched off"])?;
     namespace.ip("link set mesh0 up")?;
+    wait_all_pairs(lab, PATIENCE)?;
+
+    namespace.ip("link set mesh0 down")?;
+    namespace.ip("link set mesh0 name lost")?;
+    wait_for("another mesh0 in the place of the one", PATIENCE, || {
+        let has = |name| namespace.interface_index(name).is_ok();
+        ensure!(has(MESH) && !has("lost"), "mesh0 is not made anew");
+        Ok(())
+    })?;
+    wait_all_pairs(lab, PATIENCE)?;
+
+    for name in ["r1", "r2"] {
+        let node = lab.node_mut(name)?;
+        node.config.mesh = Radio {
+            frequency_mhz: 2437,
+            ..Radio::open(Mode::Mesh)
+        }
+        .to_yaml(MESH, "any");
+        node.files().write_config(&node.config)?;
+        node.ctl_text("reload")?;
+    }
+    wait_for("r1 and r2 on channel 6", PATIENCE, || {
+        for name in ["r1", "r2"] {
+            let channel = radio_of(lab, name)?.channel;
+            ensure!(channel == Some(6), "{name} is on channel {channel:?}");
+        }
+        Ok(())
+    })?;
     wait_all_pairs(lab, PATIENCE)?;
     for name in ["r1", "r2"] {
         let node = lab.node_mut(name)?;

@@ -464,6 +464,9 @@ impl Radios {
             let start = || Supplicant::start(directory, &link.name, settings.clone());
             let state = ours.supplicant.get_or_insert_with(start).state();
             let stations = self.nl80211.stations(link.ifindex)?;
+            if is_joined {
+                self.nl80211.leave_paths_to_us(link.ifindex)?;
+            }
             return match state.problem {
                 _ if !stations.iter().all(is_protected) => Err(RadioError::NotEncrypted),
                 Some(problem) => Err(RadioError::Supplicant(problem)),

@@ -10,7 +10,7 @@ use super::interface::WirelessInterface;
 use super::phy::Phy;
 use super::settings::{RadioMode, RadioSettings};
 use super::station::Station;
-use crate::kernel::genl::{Events, Genl, Message, NLA_F_NESTED};
+use crate::kernel::genl::{Events, Genl, NLA_F_NESTED};
 use crate::kernel::netlink::KernelError;
 use crate::kernel::raw::{push, push_string};
 
@@ -26,6 +26,7 @@ pub(super) mod command {
     pub(in super::super) const NEW_STATION: u8 = 19;
     pub(in super::super) const DEL_STATION: u8 = 20;
     pub(in super::super) const GET_MESH_CONFIG: u8 = 28;
+    pub(in super::super) const SET_MESH_CONFIG: u8 = 29;
     pub(in super::super) const GET_REG: u8 = 31;
     pub(in super::super) const REG_CHANGE: u8 = 36;
     pub(in super::super) const JOIN_IBSS: u8 = 43;
@@ -65,6 +66,8 @@ const MESHCONF_HWMP_ROOTMODE: u16 = 14;
 const MESHCONF_GATE_ANNOUNCEMENTS: u16 = 17;
 const MESHCONF_FORWARDING: u16 = 19;
 const MESHCONF_RSSI_THRESHOLD: u16 = 20;
+/// Linux 5.1 and newer.
+const MESHCONF_NOLEARN: u16 = 30;
 
 /// Groups of messages that come without being asked for.
 const GROUPS: [&str; 3] = ["config", "mlme", "regulatory"];
@@ -142,14 +145,33 @@ impl Nl80211 {
 
     /// Whether the radios of a mesh forward for each other, as far as the kernel says.
     pub(super) fn forwards(&mut self, ifindex: IfIndex) -> bool {
+        self.mesh_config(ifindex, MESHCONF_FORWARDING) == Some(1)
+    }
+
+    /// One byte of the configuration of a mesh, if the kernel has it.
+    fn mesh_config(&mut self, ifindex: IfIndex, key: u16) -> Option<u8> {
         let action = "read the configuration of a mesh";
         let request = of_interface(ifindex);
         let answer = self.genl.get(action, command::GET_MESH_CONFIG, &request);
-        let forwarding = |message: Message| {
-            let config = message.attributes().nested(attribute::MESH_CONFIG)?;
-            config.u8(MESHCONF_FORWARDING)
-        };
-        answer.ok().and_then(forwarding) == Some(1)
+        let message = answer.ok()?;
+        let config = message.attributes().nested(attribute::MESH_CONFIG)?;
+        config.u8(key)
+    }
+
+    /// Has the radios of a mesh leave routing to us, if they don't yet: what joined them may not
+    /// know of all there is to switch off.
+    pub(super) fn leave_paths_to_us(&mut self, ifindex: IfIndex) -> Result<(), KernelError> {
+        if self.mesh_config(ifindex, MESHCONF_NOLEARN) != Some(0) {
+            return Ok(());
+        }
+        let mut request = of_interface(ifindex);
+        push(
+            &mut request,
+            attribute::MESH_CONFIG | NLA_F_NESTED,
+            &no_paths(),
+        );
+        let action = "configure a mesh";
+        self.genl.change(action, command::SET_MESH_CONFIG, &request)
     }
 
     /// Makes an interface.
@@ -185,10 +207,7 @@ impl Nl80211 {
         ifindex: IfIndex,
         settings: &RadioSettings,
     ) -> Result<(), KernelError> {
-        let mut config = Vec::new();
-        push(&mut config, MESHCONF_FORWARDING, &[0]);
-        push(&mut config, MESHCONF_HWMP_ROOTMODE, &[0]);
-        push(&mut config, MESHCONF_GATE_ANNOUNCEMENTS, &[0]);
+        let mut config = no_paths();
         let threshold = i32::from(settings.rssi_threshold_dbm.unwrap_or_default());
         push(
             &mut config,
@@ -222,6 +241,18 @@ impl Nl80211 {
         let action = format!("join the cell {}", settings.id);
         self.genl.change(&action, command::JOIN_IBSS, &request)
     }
+}
+
+/// The configuration of a mesh whose paths are not the radios' business. Without the last, each
+/// neighbor that was not sent to for a while is looked for first (HWMP), which takes time and, when
+/// a frame of that is lost, seconds.
+fn no_paths() -> Vec<u8> {
+    let mut config = Vec::new();
+    push(&mut config, MESHCONF_FORWARDING, &[0]);
+    push(&mut config, MESHCONF_HWMP_ROOTMODE, &[0]);
+    push(&mut config, MESHCONF_GATE_ANNOUNCEMENTS, &[0]);
+    push(&mut config, MESHCONF_NOLEARN, &[1]);
+    config
 }
 
 fn of_interface(ifindex: IfIndex) -> Vec<u8> {
