@@ -102,6 +102,7 @@ need_laboratory() {
     need ip iproute2
     need nft nftables
     need ping iputils-ping
+    need dnsmasq dnsmasq-base
     # Rust links with the C compiler and against the C library.
     need cc gcc
     if ! printf 'int main(void){return 0;}\n' | cc -x c -o /dev/null - 2>/dev/null; then
@@ -206,6 +207,7 @@ need_peers() {
     need babeld babeld
     need batmand batmand
     need valgrind valgrind
+    need iperf3 iperf3
 }
 
 case ${1:-} in

@@ -36,11 +36,12 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use document::Node;
-use fields::Fields;
+use fields::{Fields, scalar};
 use path::{Fault, Path};
 use values::{AbsolutePath, Credit, Price, SocketPath, Switch};
 
 use crate::kernel::radio::RadioSettings;
+use crate::uplink::Target;
 pub use error::ConfigError;
 pub use lan::{Lan, LanMode};
 pub use values::{Bandwidth, InterfaceName, NetworkName, NodeName, UplinkInterface};
@@ -72,11 +73,15 @@ const ROOT_KEYS: &[&str] = &[
     "sharing",
 ];
 const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
-const UPLINK_KEYS: &[&str] = &["interface", "bandwidth"];
+const UPLINK_KEYS: &[&str] = &["interface", "bandwidth", "check"];
 const SHARING_KEYS: &[&str] = &["price", "credit"];
 
 const MESH_ALLOWED: &str = "a list of at least one, such as [{interface: mesh0}]";
 const LAN_ALLOWED: &str = "a list such as [{interface: br-lan, mode: masquerade}]";
+const UPLINK_ALLOWED: &str = "a list such as [wan, wwan0]";
+const CHECK_ALLOWED: &str = "off, or a list such as [\"dns://9.9.9.9\", \"tcp://192.0.2.1:443\"]";
+/// More targets than make sense to ask.
+const MAX_TARGETS: usize = 32;
 const TWO_ROLES: &str = "an interface that has no other role";
 
 /// A complete, consistent configuration.
@@ -121,6 +126,7 @@ pub struct MeshInterface {
 pub struct Uplink {
     interface: UplinkInterface,
     bandwidth: Option<Bandwidth>,
+    check: Vec<Target>,
 }
 
 /// What others pay for what this node forwards.
@@ -320,10 +326,13 @@ impl Settings {
             .iter()
             .enumerate()
             .map(|(i, lan)| (item("lan", i), lan.interface()));
-        let uplink = match &self.uplink.interface {
-            UplinkInterface::Named(name) => Some((root.key("uplink").key("interface"), name)),
-            UplinkInterface::Auto | UplinkInterface::Off => None,
-        };
+        let names = self.uplink.interface.names();
+        let place = root.key("uplink").key("interface");
+        let uplink = names.iter().enumerate().map(|(i, name)| match names.len() {
+            // It need not be a list.
+            1 => (place.clone(), name),
+            _ => (place.index(i), name),
+        });
         mesh.chain(lan).chain(uplink).collect()
     }
 
@@ -371,6 +380,11 @@ impl Uplink {
         &self.interface
     }
 
+    /// Who is asked whether it works; with nobody to ask, it is taken to.
+    pub fn check(&self) -> &[Target] {
+        &self.check
+    }
+
     /// What the operator says it carries.
     pub const fn bandwidth(&self) -> Option<Bandwidth> {
         self.bandwidth
@@ -379,11 +393,35 @@ impl Uplink {
     fn read(root: &Fields<'_>) -> Result<Self, Fault> {
         let node = root.node("uplink").unwrap_or(&Node::Null);
         let fields = Fields::of(node, root.path_of("uplink"), UPLINK_KEYS)?;
-        Ok(Self {
-            interface: fields
+        let interface = match fields.node("interface") {
+            Some(Node::List(_)) => {
+                let names = fields.list("interface", MAX_INTERFACES, UPLINK_ALLOWED)?;
+                if names.is_empty() {
+                    return Err(fields.missing("interface", UPLINK_ALLOWED));
+                }
+                let names = names.into_iter().map(|(path, node)| scalar(node, path));
+                UplinkInterface::Named(names.collect::<Result<_, _>>()?)
+            }
+            _ => fields
                 .optional("interface")?
                 .unwrap_or(UplinkInterface::Auto),
+        };
+        let check = match fields.node("check") {
+            None => Target::defaults(),
+            Some(node @ Node::Scalar(_)) => match scalar(node, fields.path_of("check"))? {
+                Switch(true) => Target::defaults(),
+                Switch(false) => Vec::new(),
+            },
+            Some(_) => {
+                let targets = fields.list("check", MAX_TARGETS, CHECK_ALLOWED)?;
+                let targets = targets.into_iter().map(|(path, node)| scalar(node, path));
+                targets.collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Self {
+            interface,
             bandwidth: fields.optional("bandwidth")?,
+            check,
         })
     }
 }

@@ -44,7 +44,7 @@ use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
 use crate::store::Store;
 use crate::udp::{Datagram, Received, Sockets};
-use crate::uplink::{DefaultRoutes, Uplink};
+use crate::uplink::{DefaultRoutes, Uplink, Watcher};
 use crate::usage::Usage;
 use internet::Internet;
 use kernel_port::KernelPort;
@@ -59,8 +59,8 @@ const COUNTER_TIME: Duration = Duration::from_secs(2);
 /// How often the drivers of radios are asked whom they hear: links that carry traffic are probed,
 /// which is cheaper than asking often.
 const STATION_INTERVAL: Duration = Duration::from_secs(2);
-/// How long the kernel may take to say which uplink there is.
-const SETTLING_LIMIT: Duration = Duration::from_secs(1);
+/// How long it may take to find out which uplink there is, and whether it works.
+const SETTLING_LIMIT: Duration = Duration::from_secs(2);
 /// How long the kernel task may take to remove everything.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -77,7 +77,10 @@ pub(crate) struct Driver {
     links: BTreeMap<IfIndex, Link>,
     link_locals: BTreeMap<IfIndex, Ipv6Addr>,
     default_routes: DefaultRoutes,
+    watcher: Watcher,
     uplink: Option<Uplink>,
+    /// There could be one, but none works.
+    dead_uplink: bool,
     internet: Internet,
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
@@ -210,7 +213,9 @@ impl Driver {
             links: BTreeMap::new(),
             link_locals: BTreeMap::new(),
             default_routes: DefaultRoutes::default(),
+            watcher: Watcher::new(),
             uplink: None,
+            dead_uplink: false,
             internet: Internet::new(now),
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
@@ -263,6 +268,11 @@ impl Driver {
                     Some(event) => self.handle_kernel_event(Instant::now(), event),
                     None => bail!("the netlink task ended"),
                 },
+                news = self.watcher.changed() => {
+                    if self.watcher.take_in(news) {
+                        self.update_uplink(Instant::now());
+                    }
+                }
                 question = control.receive() => match question {
                     Some(question) => self.handle_question(Instant::now(), question),
                     None => bail!("the control socket closed"),
@@ -299,6 +309,7 @@ impl Driver {
             self.next_counters = flows.then_some(now + COUNTER_INTERVAL);
             self.store_paused = false;
             self.settle();
+            self.update_uplink(now);
             if self.unconfigured {
                 self.configure_kernel();
             }

@@ -1,6 +1,20 @@
-//! Our own way to the Internet: which interface it is, as far as links and default routes tell.
+//! Our own way to the Internet: which interface it is, and whether it works.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | this file | where there could be one, as far as links and default routes tell; which one is used |
+//! | `target` | who is asked to find out whether it works |
+//! | `ask` | asking, over one interface and no other |
+//! | `checks` | what the answers say |
+//! | `watcher` | the tasks that keep asking |
+
+mod ask;
+mod checks;
+mod target;
+mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use mesh_proto::GatewayOffer;
 use mesh_proto::IfIndex;
@@ -8,21 +22,60 @@ use mesh_proto::record::Tunnels;
 
 use crate::config::{Bandwidth, Config, UplinkInterface};
 use crate::kernel::{DefaultRoute, Family, Link};
+pub use checks::{Fault, Health};
+pub use target::{Page, Target};
+pub(crate) use watcher::Watcher;
 
 /// What is offered of an uplink whose bandwidth the operator did not state, bit/s down and up:
 /// a slow mobile connection. Too low a guess costs little; too high a one draws the village's
 /// traffic to a line that cannot carry it.
 const ASSUMED_BANDWIDTH: (u64, u64) = (10_000_000, 2_000_000);
 
+/// An interface with carrier and a default route: what could be an uplink, in one address family.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// The interface's name.
+    pub interface: String,
+    /// The family.
+    pub family: Family,
+}
+
 /// An uplink that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
     /// The interface's name.
     pub interface: String,
-    /// Whether it has an IPv4 default route.
+    /// Whether it carries IPv4.
     pub ipv4: bool,
-    /// Whether it has an IPv6 default route.
+    /// Whether it carries IPv6.
     pub ipv6: bool,
+}
+
+impl Uplink {
+    /// The first interface of these on which anything works.
+    pub fn choose(lines: &[Line], works: impl Fn(&Line) -> bool) -> Option<Self> {
+        let working: Vec<&Line> = lines.iter().filter(|line| works(line)).collect();
+        let interface = &working.first()?.interface;
+        let has = |family| {
+            let mut working = working.iter();
+            working.any(|line| line.interface == *interface && line.family == family)
+        };
+        Some(Self {
+            interface: interface.clone(),
+            ipv4: has(Family::V4),
+            ipv6: has(Family::V6),
+        })
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("not known yet"),
+            Self::Works => f.write_str("works"),
+            Self::Fails(fault) => write!(f, "{fault}"),
+        }
+    }
 }
 
 impl Uplink {
@@ -58,30 +111,34 @@ impl DefaultRoutes {
         }
     }
 
-    /// The uplink: the named interface, or the one the best default route uses, IPv4 first. It
-    /// must have carrier and a default route; interfaces of the mesh and of LANs never are it.
-    pub fn uplink(&self, config: &Config, links: &BTreeMap<IfIndex, Link>) -> Option<Uplink> {
+    /// Where there could be an uplink, in order of preference: the named interfaces, or those of
+    /// the default routes, best first. They have carrier and a default route; interfaces of the
+    /// mesh and of LANs never are among them.
+    pub fn lines(&self, config: &Config, links: &BTreeMap<IfIndex, Link>) -> Vec<Line> {
         let inner = inner_interfaces(config);
         let usable = |route: &DefaultRoute| {
             let link = links.get(&route.ifindex)?;
             (link.carrier && !inner.contains(link.name.as_str())).then_some(link.name.as_str())
         };
-        let interface = match config.uplink().interface() {
-            UplinkInterface::Off => return None,
-            UplinkInterface::Named(name) => name.as_str(),
-            UplinkInterface::Auto => self.ipv4.iter().chain(&self.ipv6).find_map(usable)?,
+        let families = [(Family::V4, &self.ipv4), (Family::V6, &self.ipv6)];
+        let all = families.map(|(_, routes)| routes.iter().filter_map(usable));
+        let mut names: Vec<&str> = match config.uplink().interface() {
+            UplinkInterface::Off => Vec::new(),
+            UplinkInterface::Named(names) => names.iter().map(|name| name.as_str()).collect(),
+            UplinkInterface::Auto => all.into_iter().flatten().collect(),
         };
-        let over = |routes: &[DefaultRoute]| {
-            routes
-                .iter()
-                .any(|route| usable(route).is_some_and(|name| name == interface))
-        };
-        let (ipv4, ipv6) = (over(&self.ipv4), over(&self.ipv6));
-        (ipv4 || ipv6).then(|| Uplink {
-            interface: interface.to_owned(),
-            ipv4,
-            ipv6,
-        })
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
+        let mut lines = Vec::new();
+        for name in names {
+            for (family, routes) in families {
+                if routes.iter().filter_map(usable).any(|it| it == name) {
+                    let interface = name.to_owned();
+                    lines.push(Line { interface, family });
+                }
+            }
+        }
+        lines
     }
 }
 
@@ -139,50 +196,51 @@ mod tests {
         routes
     }
 
-    fn uplink(interface: &str, ipv4: bool, ipv6: bool) -> Option<Uplink> {
-        Some(Uplink {
-            interface: interface.to_owned(),
-            ipv4,
-            ipv6,
-        })
+    fn found(uplink: &str, routes: &DefaultRoutes, links: &BTreeMap<IfIndex, Link>) -> Vec<String> {
+        let lines = routes.lines(&config(uplink), links).into_iter();
+        lines
+            .map(|line| format!("{} {}", line.interface, line.family))
+            .collect()
     }
 
     #[test]
-    fn auto_takes_the_best_default_route_outside_the_mesh() {
+    fn auto_takes_the_default_routes_outside_the_mesh_best_first() {
         let routes = routes(&[1, 4, 3], &[4]);
-        assert_eq!(
-            routes.uplink(&config("auto"), &links(true)),
-            uplink("wan1", true, true)
-        );
-        assert_eq!(
-            routes.uplink(&config("wan0"), &links(true)),
-            uplink("wan0", true, false)
-        );
-        assert_eq!(routes.uplink(&config("off"), &links(true)), None);
+        let links = links(true);
+        let all = ["wan1 IPv4", "wan1 IPv6", "wan0 IPv4"];
+        assert_eq!(found("auto", &routes, &links), all);
+        assert_eq!(found("wan0", &routes, &links), ["wan0 IPv4"]);
+        let turned = ["wan0 IPv4", "wan1 IPv4", "wan1 IPv6"];
+        assert_eq!(found("[wan0, wan1]", &routes, &links), turned);
+        assert!(found("off", &routes, &links).is_empty());
     }
 
     #[test]
     fn no_carrier_or_no_default_route_is_no_uplink() {
-        assert_eq!(
-            routes(&[3], &[3]).uplink(&config("auto"), &links(false)),
-            None
-        );
-        assert_eq!(routes(&[], &[]).uplink(&config("wan0"), &links(true)), None);
-        assert_eq!(
-            routes(&[2], &[1]).uplink(&config("auto"), &links(true)),
-            None
-        );
-        assert_eq!(
-            routes(&[3], &[3]).uplink(&config("auto"), &BTreeMap::new()),
-            None
-        );
+        assert!(found("auto", &routes(&[3], &[3]), &links(false)).is_empty());
+        assert!(found("wan0", &routes(&[], &[]), &links(true)).is_empty());
+        assert!(found("auto", &routes(&[2], &[1]), &links(true)).is_empty());
+        assert!(found("auto", &routes(&[3], &[3]), &BTreeMap::new()).is_empty());
     }
 
     #[test]
-    fn an_ipv6_only_line_is_an_uplink() {
+    fn the_first_interface_on_which_anything_works_is_used() {
+        let lines = routes(&[3, 4], &[3, 4]).lines(&config("auto"), &links(true));
+        let choose = |dead: &[&str]| {
+            let works = |line: &Line| {
+                let line = format!("{} {}", line.interface, line.family);
+                !dead.contains(&line.as_str())
+            };
+            Uplink::choose(&lines, works).map(|it| (it.interface, it.ipv4, it.ipv6))
+        };
+        let uplink = |name: &str, ipv4, ipv6| Some((name.to_owned(), ipv4, ipv6));
+        assert_eq!(choose(&[]), uplink("wan0", true, true));
+        assert_eq!(choose(&["wan0 IPv4"]), uplink("wan0", false, true));
+        let wan0 = ["wan0 IPv4", "wan0 IPv6"];
+        assert_eq!(choose(&wan0), uplink("wan1", true, true));
         assert_eq!(
-            routes(&[], &[3]).uplink(&config("auto"), &links(true)),
-            uplink("wan0", false, true)
+            choose(&[&wan0[..], &["wan1 IPv4", "wan1 IPv6"]].concat()),
+            None
         );
     }
 }

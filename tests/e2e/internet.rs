@@ -214,7 +214,7 @@ fn routed(lab: &mut Lab) -> Result<()> {
     lab.start_all()?;
     wait_online_through(lab, "r1", "r2", PATIENCE)?;
     let _echo = EchoServer::start(lab.node("r1")?.phone()?)?;
-    let _web = Server::start(lab.node("r1")?.phone()?)?;
+    let _web = Server::start(lab.node("r1")?.phone()?, http::PORT)?;
     let far = lab.node("r3")?;
     wait_for("the host on the routed LAN to answer r3", PATIENCE, || {
         let answered = reachable(far.namespace(), &addresses, Duration::from_millis(500))?;

@@ -6,6 +6,7 @@ mod internet;
 mod mesh;
 mod restart;
 mod tidy;
+mod uplink;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         [
             mesh::tests(),
             internet::tests(),
+            uplink::tests(),
             restart::tests(),
             tidy::tests(),
             hostile::tests(),

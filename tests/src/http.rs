@@ -17,29 +17,45 @@ pub const PORT: u16 = 80;
 /// First line of the server's page.
 pub const GREETING: &str = "Hello from the Internet.";
 
-/// Answers `/` with a page that says who asked, and `/bytes/N` with N bytes.
+/// Answers `/` with a page that says who asked, `/bytes/N` with N bytes, and `/generate_204` with
+/// nothing.
 #[derive(Debug)]
 pub struct Server {
     stopped: Arc<AtomicBool>,
     namespace: Namespace,
+    port: u16,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts a server on port 80 of every address of the namespace.
+    /// Starts a server on a port of every address of the namespace.
     ///
     /// # Errors
     /// The port is taken.
-    pub fn start(namespace: &Namespace) -> Result<Self> {
+    pub fn start(namespace: &Namespace, port: u16) -> Result<Self> {
+        Self::start_with(namespace, port, answer)
+    }
+
+    /// Starts a captive portal: whatever is asked for, it sends people to its own page.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn start_portal(namespace: &Namespace, port: u16) -> Result<Self> {
+        Self::start_with(namespace, port, refer)
+    }
+
+    fn start_with(namespace: &Namespace, port: u16, answer: Answer) -> Result<Self> {
         let listener = namespace.within(|| {
-            TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("listen on port 80")
+            let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+            listener.with_context(|| format!("listen on port {port}"))
         })?;
         let stopped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopped);
-        let thread = thread::spawn(move || serve(&listener, &flag));
+        let thread = thread::spawn(move || serve(&listener, &flag, answer));
         Ok(Self {
             stopped,
             namespace: namespace.clone(),
+            port,
             thread: Some(thread),
         })
     }
@@ -51,14 +67,16 @@ impl Drop for Server {
         // Wakes the thread from `accept`.
         let _ = self
             .namespace
-            .within(|| Ok(TcpStream::connect((Ipv6Addr::LOCALHOST, PORT))?));
+            .within(|| Ok(TcpStream::connect((Ipv6Addr::LOCALHOST, self.port))?));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn serve(listener: &TcpListener, stopped: &AtomicBool) {
+type Answer = fn(TcpStream) -> Result<()>;
+
+fn serve(listener: &TcpListener, stopped: &AtomicBool, answer: Answer) {
     for stream in listener.incoming() {
         if stopped.load(Ordering::Relaxed) {
             return;
@@ -70,9 +88,9 @@ fn serve(listener: &TcpListener, stopped: &AtomicBool) {
     }
 }
 
-fn answer(mut stream: TcpStream) -> Result<()> {
+/// The path that is asked for.
+fn read_request(stream: &TcpStream) -> Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let client = stream.peer_addr()?.ip().to_canonical();
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().context("no request")??;
     for line in lines {
@@ -80,10 +98,25 @@ fn answer(mut stream: TcpStream) -> Result<()> {
             break;
         }
     }
-    let path = request.split(' ').nth(1).unwrap_or("/");
+    Ok(request.split(' ').nth(1).unwrap_or("/").to_owned())
+}
+
+fn refer(mut stream: TcpStream) -> Result<()> {
+    read_request(&stream)?;
+    stream.write_all(
+        b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\n\
+          Content-Length: 0\r\nConnection: close\r\n\r\n",
+    )?;
+    Ok(stream.shutdown(Shutdown::Write)?)
+}
+
+fn answer(mut stream: TcpStream) -> Result<()> {
+    let client = stream.peer_addr()?.ip().to_canonical();
+    let path = read_request(&stream)?;
     let (status, body) = match path.strip_prefix("/bytes/").map(str::parse::<usize>) {
         Some(Ok(count)) => ("200 OK", vec![b'.'; count]),
         Some(Err(_)) => ("404 Not Found", Vec::new()),
+        None if path == "/generate_204" => ("204 No Content", Vec::new()),
         None => (
             "200 OK",
             format!("{GREETING}\nYou come from {client}.\n").into_bytes(),

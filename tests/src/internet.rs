@@ -1,11 +1,15 @@
-//! The Internet as a village sees it: a provider with one line per gateway, and a web server.
+//! The Internet as a village sees it: a provider with one line per gateway, a web server, and the
+//! public services that meshd asks whether an uplink works.
 //!
 //! The provider routes public addresses only. It has no route back to any address used inside a
 //! mesh or a home, so whatever comes back through it was translated by the gateway.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use anyhow::Result;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
 
 use crate::http::Server;
 use crate::namespace::Namespace;
@@ -16,6 +20,21 @@ pub const HOST_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10));
 /// The Internet host, IPv6.
 pub const HOST_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 0x10));
 
+/// Public resolvers, all of them the one host.
+const PUBLIC: [&str; 8] = [
+    "9.9.9.9",
+    "1.1.1.1",
+    "223.5.5.5",
+    "8.8.8.8",
+    "2620:fe::fe",
+    "2606:4700:4700::1111",
+    "2400:3200::1",
+    "2001:4860:4860::8888",
+];
+
+/// The port of a provider's captive portal.
+const PORTAL: u16 = 8080;
+
 /// A provider and an Internet host behind it.
 #[derive(Debug)]
 pub struct Internet {
@@ -23,7 +42,41 @@ pub struct Internet {
     host: Namespace,
     lines: u8,
     web: Server,
+    troubles: BTreeMap<String, Trouble>,
+    _portal: Server,
+    _tls: Server,
+    _resolver: Resolver,
     _echo: EchoServer,
+}
+
+/// What is wrong with a line though it has a carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing comes through.
+    Silent,
+    /// Everything but resolvers.
+    NoDns,
+    /// Nothing but a page that wants a password.
+    Portal,
+}
+
+impl Trouble {
+    /// What the provider does with packets from a line.
+    fn rules(self, port: &str) -> (String, String) {
+        let from = format!("iifname {port}");
+        let filter = match self {
+            Self::Silent => format!("{from} drop\noifname {port} drop\n"),
+            Self::NoDns => format!("{from} meta l4proto {{ tcp, udp }} th dport 53 drop\n"),
+            Self::Portal => {
+                format!("{from} meta l4proto {{ tcp, udp }} th dport 53 accept\n{from} reject\n")
+            }
+        };
+        let redirect = match self {
+            Self::Portal => format!("{from} tcp dport 80 redirect to :{PORTAL}\n"),
+            Self::Silent | Self::NoDns => String::new(),
+        };
+        (filter, redirect)
+    }
 }
 
 /// A gateway's line to the provider, seen from the gateway.
@@ -61,13 +114,28 @@ impl Internet {
              route add default via 203.0.113.1\n\
              route add default via 2001:db8:ff::1\n",
         )?;
-        let web = Server::start(&host)?;
+        for address in PUBLIC {
+            host.ip(&format!("addr add {address} dev lo"))?;
+            let via = match address.contains(':') {
+                true => "2001:db8:ff::10",
+                false => "203.0.113.10",
+            };
+            provider.ip(&format!("route add {address} via {via}"))?;
+        }
+        let web = Server::start(&host, crate::http::PORT)?;
+        let tls = Server::start(&host, 443)?;
+        let portal = Server::start_portal(&provider, PORTAL)?;
+        let resolver = Resolver::start(&host)?;
         let echo = EchoServer::start(&host)?;
         Ok(Self {
             provider,
             host,
             lines: 0,
             web,
+            troubles: BTreeMap::new(),
+            _portal: portal,
+            _tls: tls,
+            _resolver: resolver,
             _echo: echo,
         })
     }
@@ -104,6 +172,19 @@ impl Internet {
     /// # Errors
     /// The interface exists, or the kernel refuses.
     pub fn connect(&mut self, gateway: &Namespace, interface: &str) -> Result<Line> {
+        self.connect_with(gateway, interface, 0)
+    }
+
+    /// The same with a metric, of which the kernel prefers the lowest.
+    ///
+    /// # Errors
+    /// The interface exists, or the kernel refuses.
+    pub fn connect_with(
+        &mut self,
+        gateway: &Namespace,
+        interface: &str,
+        metric: u32,
+    ) -> Result<Line> {
         let number = self.lines;
         self.lines += 1;
         let port = format!("line{number}");
@@ -125,11 +206,32 @@ impl Internet {
         gateway.ip_batch(&format!(
             "addr add {v4}/30 dev {interface}\n\
              addr add {v6}/64 dev {interface} nodad\n\
-             route add default via 198.51.100.{} dev {interface}\n\
-             route add default via 2001:db8:100:{number:x}::1 dev {interface}\n",
+             route add default via 198.51.100.{} dev {interface} metric {metric}\n\
+             route add default via 2001:db8:100:{number:x}::1 dev {interface} metric {metric}\n",
             net + 1
         ))?;
         Ok(Line { port, v4, v6 })
+    }
+
+    /// Makes trouble on a line, or ends it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn trouble(&mut self, line: &Line, trouble: Option<Trouble>) -> Result<()> {
+        match trouble {
+            Some(trouble) => self.troubles.insert(line.port.clone(), trouble),
+            None => self.troubles.remove(&line.port),
+        };
+        let rules = self.troubles.iter().map(|(port, it)| it.rules(port));
+        let (filter, redirect): (Vec<String>, Vec<String>) = rules.unzip();
+        let table = format!(
+            "table inet trouble {{}}\ndelete table inet trouble\ntable inet trouble {{\n\
+             chain filter {{ type filter hook forward priority 0;\n{} }}\n\
+             chain portal {{ type nat hook prerouting priority -100;\n{} }}\n}}\n",
+            filter.concat(),
+            redirect.concat()
+        );
+        self.provider.nft(&table)
     }
 
     /// Pulls the plug of a line at the provider's end: the gateway sees the carrier go.
@@ -150,6 +252,34 @@ impl Internet {
         self.provider
             .ip(&format!("link set {} up", line.port))
             .map(drop)
+    }
+}
+
+/// dnsmasq on every address of the host, to which every name is the host's.
+#[derive(Debug)]
+struct Resolver(Child);
+
+impl Resolver {
+    fn start(host: &Namespace) -> Result<Self> {
+        let options = format!(
+            "--no-daemon --conf-file=/dev/null --no-resolv --no-hosts --pid-file= \
+             --address=/#/{HOST_V4} --address=/#/{HOST_V6}"
+        );
+        let mut command = Command::new("dnsmasq");
+        let command = command
+            .args(options.split_whitespace())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = host.within(|| command.spawn().context("start dnsmasq"))?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

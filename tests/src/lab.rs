@@ -321,7 +321,11 @@ impl Lab {
         self.internet.as_ref().context("no router has an uplink")
     }
 
-    fn internet_mut(&mut self) -> Result<&mut Internet> {
+    /// The Internet, to change it.
+    ///
+    /// # Errors
+    /// No router has an uplink.
+    pub fn internet_mut(&mut self) -> Result<&mut Internet> {
         self.internet.as_mut().context("no router has an uplink")
     }
 

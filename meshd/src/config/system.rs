@@ -10,7 +10,7 @@ use crate::kernel::TUNNEL_DEVICE;
 
 use super::error::one_line;
 use super::path::{Fault, Path};
-use super::values::{InterfaceName, UplinkInterface};
+use super::values::InterfaceName;
 use super::{Config, ConfigError};
 use crate::identity::{self, IdentityError};
 
@@ -55,11 +55,12 @@ impl Config {
     }
 
     fn missing_uplink(&self, existing: &[String]) -> Option<String> {
-        let UplinkInterface::Named(name) = self.uplink().interface() else {
-            return None;
-        };
+        let names = self.uplink().interface().names();
         let path = Path::default().key("uplink").key("interface");
-        let fault = check_interface(path, name, existing).err()?;
+        let missing = |name| check_interface(path.clone(), name, existing).err();
+        // One that is there is enough.
+        let faults: Option<Vec<Fault>> = names.iter().map(missing).collect();
+        let fault = faults?.into_iter().next()?;
         Some(self.source.error(&fault).to_string())
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::error::quoted;
 use super::fields::Value;
+use crate::uplink::Target;
 
 /// The name all nodes of a mesh share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,8 @@ pub enum UplinkInterface {
     Auto,
     /// None: this node is never a gateway.
     Off,
-    /// This one, and no other. It may come and go.
-    Named(InterfaceName),
+    /// These and no others, the first that works. They may come and go.
+    Named(Vec<InterfaceName>),
 }
 
 /// What an uplink carries.
@@ -178,8 +179,18 @@ impl Value for InterfaceName {
     }
 }
 
+impl UplinkInterface {
+    /// Those that are named.
+    pub fn names(&self) -> &[InterfaceName] {
+        match self {
+            Self::Auto | Self::Off => &[],
+            Self::Named(names) => names,
+        }
+    }
+}
+
 impl Value for UplinkInterface {
-    const ALLOWED: &'static str = "the name of a network interface, auto or off";
+    const ALLOWED: &'static str = "the name of a network interface or a list of them, auto or off";
 
     fn from_text(text: &str) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_str() {
@@ -187,7 +198,7 @@ impl Value for UplinkInterface {
             // YAML 1.1 takes `off` for a bool, so tools that write YAML make these of it.
             "off" | "false" | "no" => Ok(Self::Off),
             "on" | "true" | "yes" => Err(format!("{} does not say which interface", quoted(text))),
-            _ => InterfaceName::from_text(text).map(Self::Named),
+            _ => InterfaceName::from_text(text).map(|name| Self::Named(vec![name])),
         }
     }
 }
@@ -232,6 +243,15 @@ impl Value for Bandwidth {
             down_bps: rate("download", down)?,
             up_bps: rate("upload", up)?,
         })
+    }
+}
+
+impl Value for Target {
+    const ALLOWED: &'static str =
+        "icmp://ADDRESS, tcp://ADDRESS:PORT, dns://ADDRESS or http://HOST/PATH";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| format!("is {}", quoted(text)))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
 use crate::driver::radios::Radios;
 use crate::kernel::{Link, MESH_TABLE, TUNNEL_DEVICE, TUNNEL_TABLE};
-use crate::uplink::Uplink;
+use crate::uplink::{Uplink, Watcher};
 use crate::usage::Usage;
 
 /// What a good link costs, to tell TQ from metrics: a hop without loss.
@@ -36,6 +36,7 @@ pub(crate) struct View<'a> {
     pub(crate) radios: &'a Radios,
     pub(crate) usage: &'a Usage,
     pub(crate) uplink: Option<&'a Uplink>,
+    pub(crate) watcher: &'a Watcher,
     pub(crate) internet: &'a History,
     pub(crate) warnings: Vec<String>,
 }

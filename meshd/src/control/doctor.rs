@@ -5,6 +5,7 @@ use control_api::{Doctor, Finding, SCHEMA, Severity};
 use super::View;
 use crate::kernel::radio::{InterfaceKind, MacAddress, PeerLink, RadioState, WORLD};
 use crate::kernel::{Link, TUNNEL_OVERHEAD};
+use crate::uplink::{Fault, Health};
 
 /// The least that IPv6 asks of a link (RFC 8200 §5), which the tunnel has to carry.
 const MIN_MTU: u32 = 1280 + TUNNEL_OVERHEAD;
@@ -26,6 +27,7 @@ impl View<'_> {
             examine_kind(state, &mut findings);
             self.examine_stations(state, &mut findings);
         }
+        self.examine_uplinks(&mut findings);
         for warning in self.warnings() {
             findings.push(Finding {
                 severity: Severity::Warning,
@@ -78,6 +80,24 @@ impl View<'_> {
                 link.mtu
             );
             findings.push(error(name, problem, format!("ip link set {name} mtu 1500")));
+        }
+    }
+
+    /// Every line that could be an uplink and is none; or that a named one is not there.
+    fn examine_uplinks(&self, findings: &mut Vec<Finding>) {
+        for (line, health) in self.watcher.lines() {
+            if let Health::Fails(fault) = health {
+                let problem = format!("{}: {fault}", line.family);
+                findings.push(error(&line.interface, problem, advice_for(fault)));
+            }
+        }
+        for name in self.config.uplink().interface().names() {
+            let name = name.as_str();
+            if self.watcher.lines().all(|(line, _)| line.interface != name) {
+                let problem = "an uplink without carrier or without a default route";
+                let advice = "plug it in; is its DHCP or PPP client running?";
+                findings.push(error(name, problem, advice));
+            }
         }
     }
 
@@ -164,6 +184,16 @@ fn examine_kind(state: &RadioState, findings: &mut Vec<Finding>) {
                 "iw dev {name} set mesh_param mesh_fwding 0; OpenWrt: option mesh_fwding 0"
             ),
         });
+    }
+}
+
+const fn advice_for(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Silent => {
+            "the provider's side is broken, or `check` asks whom it does not let through"
+        }
+        Fault::NoDns => "ask the provider; other resolvers can be named in `check`",
+        Fault::Captive(_) => "open that page from this node's network and do what it asks",
     }
 }
 

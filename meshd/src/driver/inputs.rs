@@ -8,12 +8,13 @@ use mesh_proto::{IfIndex, Route, RouteChange};
 use receipts::{Party, Role};
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, announcement};
+use super::{Driver, SETTLING_LIMIT, announcement};
 use crate::config::{LanMode, MeshInterface};
 use crate::control::{Question, View};
 use crate::kernel::{
     self, Base, Counters, Family, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
 };
+use crate::uplink::{Health, Line, Uplink};
 
 impl Driver {
     pub(super) fn handle_kernel_event(&mut self, now: Instant, event: KernelEvent) {
@@ -129,10 +130,24 @@ impl Driver {
         self.router.handle_speed(now, ifindex, bps);
     }
 
-    fn update_uplink(&mut self, now: Instant) {
-        let uplink = self.default_routes.uplink(&self.config, &self.links);
-        if uplink != self.uplink {
+    /// Chooses the uplink anew.
+    pub(super) fn update_uplink(&mut self, now: Instant) {
+        let lines = self.default_routes.lines(&self.config, &self.links);
+        let targets = self.config.uplink().check();
+        self.watcher.watch(lines.iter().cloned(), targets);
+        // What a predecessor shared goes on until it is found out that it does not work.
+        let trusted = self.took_over && now < self.started + SETTLING_LIMIT;
+        let works = |line: &Line| match self.watcher.health(line) {
+            Health::Works => true,
+            Health::Unknown => trusted,
+            Health::Fails(_) => false,
+        };
+        let uplink = Uplink::choose(&lines, works);
+        let fails = |line| matches!(self.watcher.health(line), Health::Fails(_));
+        let is_dead = uplink.is_none() && !lines.is_empty() && lines.iter().all(fails);
+        if (&uplink, is_dead) != (&self.uplink, self.dead_uplink) {
             self.uplink = uplink;
+            self.dead_uplink = is_dead;
             self.configure_kernel();
             self.announce(now);
         }
@@ -185,6 +200,7 @@ impl Driver {
             mesh: mesh.collect(),
             lan: lan.collect(),
             uplink: self.uplink.as_ref().map(|uplink| uplink.interface.clone()),
+            dead_uplink: self.dead_uplink,
             mesh_ipv4,
         };
         self.kernel.request(KernelRequest::Configure(base));
@@ -313,6 +329,7 @@ impl Driver {
             radios: &self.radios,
             usage: &self.usage,
             uplink: self.uplink.as_ref(),
+            watcher: &self.watcher,
             internet: &self.internet,
             warnings: self
                 .kernel_warnings

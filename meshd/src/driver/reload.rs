@@ -43,7 +43,7 @@ impl Driver {
         for ifindex in interfaces {
             self.update_interface(now, ifindex);
         }
-        self.uplink = self.default_routes.uplink(&self.config, &self.links);
+        self.update_uplink(now);
         self.configure_kernel();
         self.announce(now);
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();

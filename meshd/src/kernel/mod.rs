@@ -13,6 +13,7 @@
 //! | `neighbor` | whose Ethernet address is whose, and who does not answer |
 //! | `speed` | how fast wires are, from ethtool |
 //! | `tunnel` | the VXLAN device `meshd0` and its permanent neighbors |
+//! | `uplink` | the default routes over the uplink in use |
 //! | `sysctl` | what must be set under `/proc/sys/net`, written only if it is wrong |
 //! | `radio` | radios and whom they hear, over nl80211 |
 //! | `nat`, `nft` | the nftables table `inet meshd`: what is in it, and the program that applies it |
@@ -72,6 +73,7 @@ mod sysctl;
 mod task;
 mod traffic;
 mod tunnel;
+mod uplink;
 
 pub use counters::{CounterSample, Counters, Flow, Neighbor};
 pub use link::Link;
@@ -89,6 +91,9 @@ pub const MESH_TABLE: u32 = 5525;
 
 /// The routing table of [`mesh_proto::Table::Tunnel`].
 pub const TUNNEL_TABLE: u32 = 5526;
+
+/// The routing table of the uplink in use.
+pub const UPLINK_TABLE: u32 = 5527;
 
 /// The tunnel device; it also holds the node's mesh addresses.
 pub const TUNNEL_DEVICE: &str = "meshd0";
@@ -165,6 +170,8 @@ pub struct Base {
     pub lan: Vec<Lan>,
     /// Name of the interface the Internet is reached through, if there is one to share.
     pub uplink: Option<String>,
+    /// There is none to share, but default routes of the main table lead to some that do not work.
+    pub dead_uplink: bool,
     /// The node's own IPv4 mesh address.
     pub mesh_ipv4: Ipv4Addr,
 }

@@ -2,6 +2,7 @@
 //! what changed, and nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::net::Ipv6Addr;
 
@@ -24,6 +25,15 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
 }
 
 /// A default route of the main table.
@@ -253,7 +263,7 @@ fn neighbor_failed(message: &NeighbourMessage) -> Option<KernelEvent> {
 }
 
 /// Whether a route is a default route of the main table that others have set.
-fn is_default(message: &RouteMessage) -> bool {
+pub(super) fn is_default(message: &RouteMessage) -> bool {
     message.header.destination_prefix_length == 0
         && message.header.kind == RouteType::Unicast
         && message.header.protocol != RouteProtocol::from(ROUTE_PROTOCOL)

@@ -7,10 +7,10 @@
 //! |---|---|---|
 //! | `untracked_in`, `untracked_out` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
 //! | `clamp` | forward, -150 | TCP connections through the tunnel learn its MTU |
-//! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh |
+//! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
 //! | `from_mesh` | | other nodes, routed local networks, and answers |
-//! | `from_tunnel` | | the uplink, and answers |
+//! | `from_tunnel` | | the uplink, but nothing private behind it; and answers |
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
@@ -50,17 +50,58 @@ const SENDER: &str = "iif . ether saddr";
 /// Whom an IPv6 packet is sent to: an interface and a link-local address.
 const RECEIVER: &str = "oif . rt ip6 nexthop";
 
+/// Where the Internet is not, though an uplink may lead there: the provider's own network or that of
+/// the gateway's owner (RFC 6890, with the address ranges of multicast and the future).
+const PRIVATE_V4: [&str; 9] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/3",
+];
+
+/// The same of IPv6 (RFC 6890; site-local addresses are RFC 3879's). Not 64:ff9b::/96, behind which
+/// an uplink without IPv4 has that Internet (RFC 6052).
+const PRIVATE_V6: [&str; 5] = ["::/96", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"];
+
 /// The end of a rule for packets that must not go on.
 const DROP: &str = "counter name dropped drop";
 
 /// The match for packets that belong to a connection that was let through.
 const IS_ANSWER: &str = "ct state established,related";
 
+/// What became of [`apply`].
+pub(super) struct Applied {
+    /// What an operator should know about.
+    pub(super) warning: Option<Warning>,
+    /// Somebody else changed nftables at the same time, perhaps our table.
+    pub(super) disturbed: bool,
+}
+
 /// Makes the table what `base` asks for. `gateways` replaces the addresses in the set, if given.
 ///
 /// # Errors
 /// When `nft` is missing or refuses; the table is then as it was.
 pub(super) async fn apply(
+    setup: &Setup,
+    base: &Base,
+    gateways: Option<&BTreeSet<Ipv6Addr>>,
+    nfnetlink: &mut Nfnetlink,
+) -> Result<Applied, KernelError> {
+    let before = nfnetlink.generation()?;
+    let warning = replace(setup, base, gateways, nfnetlink).await?;
+    let after = nfnetlink.generation()?;
+    Ok(Applied {
+        warning,
+        disturbed: after != before.wrapping_add(1),
+    })
+}
+
+async fn replace(
     setup: &Setup,
     base: &Base,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
@@ -116,7 +157,7 @@ fn table(setup: &Setup, base: &Base, gateways: Option<&BTreeSet<Ipv6Addr>>) -> S
     let chains = [
         untracked(setup, base, &names),
         clamp(),
-        input(setup, &names),
+        input(setup, base, &names),
         forward(setup, base, &names),
         translate.clone().unwrap_or_default(),
         count(&names),
@@ -239,8 +280,9 @@ fn clamp() -> String {
     base_chain("clamp", "filter", "forward", -150, &[coming, going])
 }
 
-/// Whatever is sent to the tunnel's port ends in our device, which believes everything.
-fn input(setup: &Setup, names: &Names) -> String {
+/// Whatever is sent to the tunnel's port ends in our device, which believes everything. Addresses of
+/// other interfaces are for those who are attached there: the mesh has its own to this node.
+fn input(setup: &Setup, base: &Base, names: &Names) -> String {
     let (mesh, prefix, own) = (&names.mesh, setup.mesh_prefix, setup.mesh_ipv6());
     let to_the_tunnel = format!("udp dport {TUNNEL_PORT}");
     let from_the_mesh = format!("iifname {mesh} ip6 saddr {prefix} ip6 daddr {own}");
@@ -248,6 +290,24 @@ fn input(setup: &Setup, names: &Names) -> String {
         format!("{to_the_tunnel} {from_the_mesh} accept"),
         format!("{to_the_tunnel} {DROP}"),
     ];
+    let (own4, own6) = (base.mesh_ipv4.to_string(), own.to_string());
+    let neighbors = ["fe80::/10".to_owned(), "ff00::/8".to_owned()];
+    let routed = |of: &str| {
+        let prefixes = base.lan.iter().flat_map(routed_prefixes);
+        let prefixes = prefixes.filter(|prefix| family(prefix) == of);
+        prefixes.map(|prefix| prefix.trunc().to_string()).collect()
+    };
+    let from_mesh_v4 = [vec![own4.clone()], routed("ip")].concat().join(", ");
+    let from_mesh_v6 = [vec![own6.clone()], neighbors.to_vec(), routed("ip6")];
+    let from_mesh_v6 = from_mesh_v6.concat().join(", ");
+    let own_addresses = [
+        format!("iifname {mesh} ip6 daddr {{ {from_mesh_v6} }} accept"),
+        format!("iifname {mesh} ip daddr {{ {from_mesh_v4} }} accept"),
+        format!("iifname {mesh} {DROP}"),
+        format!("iifname \"{TUNNEL_DEVICE}\" ip6 daddr != {own6} {DROP}"),
+        format!("iifname \"{TUNNEL_DEVICE}\" ip daddr != {own4} {DROP}"),
+    ];
+    let rules = [rules.as_slice(), &own_addresses].concat();
     base_chain("input", "filter", "input", 0, &rules)
 }
 
@@ -292,12 +352,23 @@ fn from_mesh(base: &Base, names: &Names) -> String {
 }
 
 fn from_tunnel(names: &Names) -> String {
-    let to_uplink = names.uplink.as_ref();
-    let mut rules: Vec<String> = to_uplink
-        .map(|uplink| format!("oifname {uplink} accept"))
-        .into_iter()
-        .chain(answers_to_lan(names))
-        .collect();
+    let mut rules = Vec::new();
+    if let Some(uplink) = &names.uplink {
+        // Whoever asks is told, and need not wait.
+        let refuse = "counter name dropped reject with icmpx admin-prohibited";
+        rules.extend([
+            format!(
+                "oifname {uplink} ip daddr {{ {} }} {refuse}",
+                PRIVATE_V4.join(", ")
+            ),
+            format!(
+                "oifname {uplink} ip6 daddr {{ {} }} {refuse}",
+                PRIVATE_V6.join(", ")
+            ),
+            format!("oifname {uplink} accept"),
+        ]);
+    }
+    rules.extend(answers_to_lan(names));
     rules.push(DROP.to_owned());
     chain("from_tunnel", &rules)
 }

@@ -15,6 +15,7 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 /// What a table can lose: itself, a chain, a rule, a set, a counter.
 const NFT_MSG_DEL: [u8; 5] = [2, 5, 8, 11, 20];
 const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
+const NFT_MSG_GETGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 16;
 const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
 const NFT_MSG_GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
 const NFT_MSG_GETOBJ: u16 = NFNL_SUBSYS_NFTABLES << 8 | 19;
@@ -22,6 +23,7 @@ const NFPROTO_INET: u8 = 1;
 /// `struct nfgenmsg`: family, version, resource id.
 const NFGENMSG: [u8; 4] = [NFPROTO_INET, 0, 0, 0];
 
+const NFTA_GEN_ID: u16 = 1;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_TABLE_HANDLE: u16 = 4;
 const NFTA_SET_TABLE: u16 = 1;
@@ -84,6 +86,15 @@ impl Nfnetlink {
     pub(super) fn open() -> io::Result<Self> {
         let socket = Socket::open(NlFamily::Netfilter)?;
         Ok(Self { socket })
+    }
+
+    /// How often nftables was changed, by whomever. It wraps.
+    pub(super) fn generation(&mut self) -> Result<u32, KernelError> {
+        let action = "read the generation of nftables";
+        let answer = self.socket.get(action, NFT_MSG_GETGEN, &NFGENMSG)?;
+        let id = attributes(&answer).bytes(NFTA_GEN_ID);
+        let id = id.and_then(|id| id.first_chunk());
+        Ok(u32::from_be_bytes(*id.ok_or(KernelError::TableMissing)?))
     }
 
     /// The handle of our table.

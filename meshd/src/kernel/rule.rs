@@ -6,6 +6,9 @@
 //! | 31050 | `iif UPLINK lookup 5526` | answers from the Internet go back through the tunnel they came by, also to nodes that table 5525 knows a direct route to |
 //! | 31100 | `lookup 5525` | the mesh |
 //! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
+//! | 31250 | `lookup 5526` | the node itself too, while its own uplink is dead and the main table leads into it |
+//! | 31260 | `iif LAN unreachable` | then local hosts are told at once if there is no gateway either |
+//! | 31300 | `lookup 5527` | the uplink in use, also if the main table prefers another |
 //! | 32800 | `lookup 5526` | the node itself too, but after the main table (32766) |
 
 #![expect(
@@ -21,7 +24,10 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion};
 
 use super::netlink::{KernelError, ask, dump};
-use super::{Base, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE};
+use super::{Base, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE, UPLINK_TABLE};
+
+/// What rules without a table have.
+const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
 
 const MAIN_TABLE: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
@@ -34,6 +40,8 @@ struct Rule {
     from_interface: Option<String>,
     /// Skip what the table says if its prefix is not longer than this.
     suppress_prefix_len: Option<u32>,
+    /// There is no way, whatever tables say.
+    unreachable: bool,
 }
 
 impl Rule {
@@ -43,6 +51,7 @@ impl Rule {
             table,
             from_interface: None,
             suppress_prefix_len: None,
+            unreachable: false,
         }
     }
 
@@ -97,15 +106,23 @@ fn wanted(base: &Base) -> BTreeSet<Rule> {
         .lan
         .iter()
         .map(|lan| Rule::from_interface(31200, TUNNEL_TABLE, &lan.interface));
-    [
+    let always = [
         main,
         Rule::new(31100, MESH_TABLE),
         Rule::new(32800, TUNNEL_TABLE),
-    ]
-    .into_iter()
-    .chain(uplink)
-    .chain(lans)
-    .collect()
+    ];
+    let mut rules: BTreeSet<Rule> = always.into_iter().chain(uplink).chain(lans).collect();
+    if base.uplink.is_some() {
+        rules.insert(Rule::new(31300, UPLINK_TABLE));
+    }
+    if base.dead_uplink {
+        rules.insert(Rule::new(31250, TUNNEL_TABLE));
+        rules.extend(base.lan.iter().map(|lan| Rule {
+            unreachable: true,
+            ..Rule::from_interface(31260, NO_TABLE, &lan.interface)
+        }));
+    }
+    rules
 }
 
 async fn add(handle: &Handle, family: AddressFamily, rule: &Rule) -> Result<(), KernelError> {
@@ -117,7 +134,10 @@ async fn add(handle: &Handle, family: AddressFamily, rule: &Rule) -> Result<(), 
 fn emit(family: AddressFamily, rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = family;
-    message.header.action = RuleAction::ToTable;
+    message.header.action = match rule.unreachable {
+        true => RuleAction::Unreachable,
+        false => RuleAction::ToTable,
+    };
     message.attributes = vec![
         RuleAttribute::Priority(rule.priority),
         RuleAttribute::Table(rule.table),
@@ -158,8 +178,9 @@ fn parse(message: &RuleMessage) -> Option<Rule> {
             _ => return None,
         }
     }
+    rule.unreachable = message.header.action == RuleAction::Unreachable;
     let plain = message.header.src_len == 0
         && message.header.dst_len == 0
-        && message.header.action == RuleAction::ToTable;
+        && (rule.unreachable || message.header.action == RuleAction::ToTable);
     plain.then_some(rule)
 }

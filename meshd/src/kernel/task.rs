@@ -22,7 +22,7 @@ use super::radio::{Radios, Station};
 use super::traffic::{News, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, SeenStation, Setup, TUNNEL_DEVICE, Warning, address,
-    counters, link, nat, netlink, route, rule, sysctl, tunnel,
+    counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
 };
 use crate::alarm::Alarm;
 
@@ -52,6 +52,8 @@ pub(super) struct Task {
     /// When to look which neighbors carry traffic, if any are said to.
     look_at: Option<Instant>,
     base: Option<Base>,
+    /// Somebody changed nftables while we did.
+    disturbed: bool,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
     /// business.
@@ -84,6 +86,7 @@ impl Task {
             traffic: Traffic::subscribe()?,
             look_at: None,
             base: None,
+            disturbed: false,
             gateways: None,
             taken_up: BTreeSet::new(),
             mend_at: None,
@@ -220,6 +223,9 @@ impl Task {
         self.report(event).await?;
         // Which default routes are not into the mesh depends on the configuration.
         if configured {
+            if std::mem::take(&mut self.disturbed) {
+                self.report(KernelEvent::TableDamaged).await?;
+            }
             self.ensure_radios().await?;
             self.report_default_routes().await
         } else {
@@ -307,6 +313,11 @@ impl Task {
     }
 
     async fn report_default_routes(&mut self) -> Next {
+        if let Some(base) = &self.base
+            && let Err(error) = self.lead_to_uplink(base).await
+        {
+            tracing::warn!(%error);
+        }
         let mesh = self.base.as_ref().map(|base| &base.mesh);
         let is_mesh =
             |name: &str| name == TUNNEL_DEVICE || mesh.is_some_and(|mesh| mesh.contains(name));
@@ -417,10 +428,11 @@ impl Task {
         let gateways = self.gateways.as_ref();
         let made = nat::apply(&self.setup, &base, gateways, &mut self.nfnetlink).await;
         self.skip_own_changes();
-        let reset = made?;
+        let made = made?;
+        self.disturbed = made.disturbed;
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
-        let mut warnings: Vec<Warning> = reset.into_iter().collect();
+        let mut warnings: Vec<Warning> = made.warning.into_iter().collect();
         warnings.extend(self.set_up_mesh(&base).await?);
         self.fib.set_mesh_ipv4(base.mesh_ipv4);
         warnings.extend(self.establish(&base).await?);
@@ -445,8 +457,15 @@ impl Task {
         warnings.extend(self.restore_routes().await.into_iter().map(Warning::Kernel));
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
+        self.lead_to_uplink(base).await?;
         rule::reconcile(&self.handle, Some(base)).await?;
         Ok(warnings)
+    }
+
+    async fn lead_to_uplink(&self, base: &Base) -> Result<(), KernelError> {
+        let name = base.uplink.as_deref();
+        let link = name.and_then(|name| self.monitor.link(name));
+        uplink::reconcile(&self.handle, link.map(|link| link.ifindex)).await
     }
 
     async fn set_up_mesh(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
@@ -536,6 +555,8 @@ impl Task {
         let rules = rule::reconcile(&self.handle, None).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
+        let uplink = uplink::reconcile(&self.handle, None).await;
+        warnings.extend(uplink.err().map(Warning::Kernel));
         let radios = self.radios.remove_everything(&self.handle).await;
         warnings.extend(radios.err().map(Warning::Kernel));
         let tunnel = tunnel::remove(&self.handle).await;

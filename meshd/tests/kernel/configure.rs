@@ -75,6 +75,7 @@ fn from_nothing() {
             "31050: from all iif wan0 [detached] lookup 5526 proto 155",
             "31100: from all lookup 5525 proto 155",
             "31200: from all iif lan0 [detached] lookup 5526 proto 155",
+            "31300: from all lookup 5527 proto 155",
             "32800: from all lookup 5526 proto 155",
         ];
         assert_eq!(rule_lines(&node, family), expected);
@@ -137,6 +138,7 @@ fn rules() {
         "31100: from all lookup 5525 proto 155",
         "31200: from all iif lan1 [detached] lookup 5526 proto 155",
         "31200: from all iif lan2 [detached] lookup 5526 proto 155",
+        "31300: from all lookup 5527 proto 155",
         "32800: from all lookup 5526 proto 155",
     ];
     assert_eq!(rule_lines(&node, "-4"), expected);

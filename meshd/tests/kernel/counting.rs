@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use mesh_proto::{IfIndex, Route, Table, Target};
@@ -20,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
             tracks_no_more_than_needed,
         ),
         ("both_ends_of_each_hop_count_the_same_bytes", counts),
+        ("a_flush_during_configure_is_noticed", disturbed),
         (
             "counters_outlive_configure_and_their_loss_is_noticed",
             generations,
@@ -327,6 +329,25 @@ fn counts() {
         chain.sample(0, Flow::UpTx).map(|sample| sample.packets),
         Some(packets)
     );
+}
+
+/// Somebody flushes the table while it is made: of the two changes the later one stays.
+fn disturbed() {
+    let mut chain = Chain::new();
+    for round in 0..40 {
+        let (node, port) = (&chain.nodes[1], &mut chain.ports[1]);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(2 * (round % 20)));
+                node.run("nft flush table inet meshd");
+            });
+            port.configure(&Chain::base(2));
+        });
+        let rules = chain.nodes[1].run("nft list table inet meshd");
+        if !rules.contains("goto from_mesh") {
+            wait_for_damage(&mut chain.ports[1]);
+        }
+    }
 }
 
 /// Waits until the port tells that somebody else has changed its table.

@@ -9,7 +9,7 @@ const NODE: &str =
     "1 to 32 of the letters a-z and A-Z, digits and '-', which is neither first nor last";
 const INTERFACE: &str =
     "a network interface: 1 to 15 ASCII characters without blanks and / : * % \" \\";
-const UPLINK: &str = "the name of a network interface, auto or off";
+const UPLINK: &str = "the name of a network interface or a list of them, auto or off";
 const BANDWIDTH: &str =
     "DOWN/UP in bit/s, each from 1 to 100G with k, M or G for thousands, such as 20M/5M";
 const CREDIT: &str = "64KiB to 1GiB, in bytes or with KiB, MiB or GiB, such as 8MiB";
@@ -119,7 +119,7 @@ fn unknown_and_repeated_keys_are_said_with_their_own_line() {
         (
             "uplink:\n  interface: eth0\n  bandwith: 1M/1M\n",
             "5: uplink.bandwith: unknown key, did you mean bandwidth?",
-            "interface, bandwidth",
+            "interface, bandwidth, check",
         ),
         (
             "lan:\n- interface: a\n- interface: b\n  prefix: []\n",
@@ -320,14 +320,14 @@ fn interfaces_have_one_role() {
             UPLINK,
         ),
         (
-            "uplink: {interface: [a, b]}\n",
-            "3: uplink.interface: is a list",
+            "uplink: {interface: {a: b}}\n",
+            "3: uplink.interface: is a mapping",
             UPLINK,
         ),
         (
             "uplink: off\n",
             "3: uplink: is \"off\"",
-            "a mapping with interface, bandwidth",
+            "a mapping with interface, bandwidth, check",
         ),
     ]);
     assert_eq!(

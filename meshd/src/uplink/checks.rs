@@ -1,0 +1,462 @@
+//! What the answers of targets say about an uplink: a pure function of what was heard.
+//!
+//! While it works, one target after the other is asked. If one does not answer, all are asked at
+//! once, and that decides. One that failed has to work several times in a row before it counts
+//! again, and the more often it failed, the more often.
+
+use std::time::{Duration, Instant};
+
+use super::target::Target;
+
+/// Between two questions while the uplink carries something: a dead one is found within 4 s.
+const BUSY_INTERVAL: Duration = Duration::from_millis(1500);
+/// The same while it carries nothing.
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+/// Until all are asked again after a doubt that one answer of them all does not settle.
+const DOUBT_INTERVAL: Duration = Duration::from_millis(500);
+/// Between the first tries of an uplink that does not work, and between the last.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
+/// Between two tries of an uplink that seems to work again.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
+/// How many tries in a row an uplink has to pass once it failed, at least and at most: it doubles
+/// with each failure, and begins again after [`FORGIVENESS`].
+const RECOVERY: (u32, u32) = (3, 24);
+/// How long an uplink has to work until its failures are forgotten.
+const FORGIVENESS: Duration = Duration::from_secs(600);
+/// Bytes that come in between two questions when somebody uses the uplink.
+const BUSY_BYTES: u64 = 1_000;
+/// Bytes that come in within a second or two if the uplink is not dead but full, and answers are
+/// late for that.
+const FULL_BYTES: u64 = 50_000;
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The target answered as it should.
+    Answered,
+    /// Nothing came in time, or it could not be asked.
+    Silent,
+    /// Somebody else answered, and wants to be visited here.
+    Captive(String),
+}
+
+/// Whether an uplink works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It has not been found out yet.
+    Unknown,
+    /// It works.
+    Works,
+    /// It does not.
+    Fails(Fault),
+}
+
+/// Why an uplink does not work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nobody answers.
+    #[error("nobody on the Internet answers")]
+    Silent,
+    /// Hosts answer, resolvers do not.
+    #[error("no resolver answers")]
+    NoDns,
+    /// A portal wants something first.
+    #[error("a captive portal is in the way: {0}")]
+    Captive(String),
+}
+
+/// Which targets to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// This one, by its number.
+    One(usize),
+    /// All of them.
+    All,
+}
+
+/// The checks of one uplink in one family.
+#[derive(Debug)]
+pub(super) struct Checks {
+    targets: Vec<Target>,
+    /// Which of them answered when they were last asked.
+    answered: Vec<bool>,
+    /// Which is asked next if it answered before.
+    turn: usize,
+    plan: Plan,
+    pause: Duration,
+    health: Health,
+    /// There was one failure that may have been an accident.
+    doubted: bool,
+    passed: u32,
+    to_pass: u32,
+    retry: Duration,
+    works_since: Option<Instant>,
+    received: u64,
+}
+
+impl Checks {
+    /// `received` counts the bytes that the interface has received.
+    pub(super) fn new(targets: Vec<Target>, received: u64) -> Self {
+        Self {
+            answered: vec![false; targets.len()],
+            targets,
+            turn: 0,
+            plan: Plan::All,
+            pause: Duration::ZERO,
+            health: Health::Unknown,
+            doubted: false,
+            passed: 0,
+            to_pass: 0,
+            retry: RETRY.0,
+            works_since: None,
+            received,
+        }
+    }
+
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Whom to ask next, after [`Checks::pause`].
+    pub(super) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// How long to wait before.
+    pub(super) const fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    /// Whether what is known so far of all targets is enough to say that the uplink works.
+    pub(super) fn is_enough(&self, outcomes: &[(usize, Outcome)]) -> bool {
+        let is_page = |target: &Target| matches!(target, Target::Http(_));
+        let pages = self.targets.iter().filter(|it| is_page(it)).count();
+        let known = outcomes.iter().filter_map(|(at, _)| self.targets.get(*at));
+        known.filter(|it| is_page(it)).count() == pages && self.verdict(outcomes).is_ok()
+    }
+
+    /// Takes in what became of the plan. Returns how the uplink is, if that changed.
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        outcomes: &[(usize, Outcome)],
+        received: u64,
+    ) -> Option<Health> {
+        let grown = received.saturating_sub(std::mem::replace(&mut self.received, received));
+        for (at, outcome) in outcomes {
+            if let Some(answered) = self.answered.get_mut(*at) {
+                *answered = *outcome == Outcome::Answered;
+            }
+        }
+        let before = self.health.clone();
+        match (&self.plan, &self.health) {
+            (Plan::One(_), _) => self.judge_one(outcomes, grown),
+            (Plan::All, Health::Works) => self.judge_all(now, outcomes, grown),
+            (Plan::All, Health::Unknown) => match self.verdict(outcomes) {
+                Ok(()) => self.work(now, grown),
+                Err(fault) => self.fail(now, fault),
+            },
+            (Plan::All, Health::Fails(_)) => self.judge_failed(now, outcomes, grown),
+        }
+        (self.health != before).then(|| self.health.clone())
+    }
+
+    fn judge_one(&mut self, outcomes: &[(usize, Outcome)], grown: u64) {
+        let is_fine = outcomes.iter().all(|(_, it)| *it == Outcome::Answered);
+        if is_fine {
+            self.go_on(grown);
+        } else {
+            (self.plan, self.pause) = (Plan::All, Duration::ZERO);
+        }
+    }
+
+    fn judge_all(&mut self, now: Instant, outcomes: &[(usize, Outcome)], grown: u64) {
+        match self.verdict(outcomes) {
+            Ok(()) => {
+                self.doubted = false;
+                self.go_on(grown);
+            }
+            Err(Fault::Silent) if grown > FULL_BYTES => self.go_on(grown),
+            // A few lost datagrams look the same.
+            Err(Fault::NoDns) if !self.doubted => {
+                self.doubted = true;
+                self.pause = DOUBT_INTERVAL;
+            }
+            Err(fault) => self.fail(now, fault),
+        }
+    }
+
+    fn judge_failed(&mut self, now: Instant, outcomes: &[(usize, Outcome)], grown: u64) {
+        match self.verdict(outcomes) {
+            Ok(()) => {
+                self.passed += 1;
+                self.pause = RECOVERY_INTERVAL;
+                if self.passed >= self.to_pass {
+                    self.work(now, grown);
+                }
+            }
+            Err(fault) => {
+                self.health = Health::Fails(fault);
+                self.passed = 0;
+                self.pause = self.retry;
+                self.retry = (self.retry * 3 / 2).min(RETRY.1);
+            }
+        }
+    }
+
+    /// What all targets together say.
+    fn verdict(&self, outcomes: &[(usize, Outcome)]) -> Result<(), Fault> {
+        let is_resolver = |target: &Target| matches!(target, Target::Dns(_));
+        let resolvers = self.targets.iter().any(is_resolver);
+        let (mut anybody, mut resolved) = (false, false);
+        for (at, outcome) in outcomes {
+            let is_resolver = self.targets.get(*at).is_some_and(is_resolver);
+            match outcome {
+                Outcome::Answered => {
+                    anybody = true;
+                    resolved |= is_resolver;
+                }
+                Outcome::Silent => {}
+                Outcome::Captive(by) => return Err(Fault::Captive(by.clone())),
+            }
+        }
+        match (anybody, resolvers && !resolved) {
+            (false, _) => Err(Fault::Silent),
+            (true, true) => Err(Fault::NoDns),
+            (true, false) => Ok(()),
+        }
+    }
+
+    fn work(&mut self, now: Instant, grown: u64) {
+        self.health = Health::Works;
+        self.works_since = Some(now);
+        self.doubted = false;
+        self.go_on(grown);
+    }
+
+    fn fail(&mut self, now: Instant, fault: Fault) {
+        let worked = self.works_since.take();
+        let worked = worked.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.to_pass = match worked >= FORGIVENESS {
+            true => RECOVERY.0,
+            false => (self.to_pass * 2).clamp(RECOVERY.0, RECOVERY.1),
+        };
+        self.health = Health::Fails(fault);
+        self.passed = 0;
+        self.retry = RETRY.0;
+        (self.plan, self.pause) = (Plan::All, self.retry);
+    }
+
+    /// The uplink works: one target is asked a while later, another one each time.
+    fn go_on(&mut self, grown: u64) {
+        let count = self.targets.len().max(1);
+        let turns = (0..count).map(|step| (self.turn + step) % count);
+        let mut able = turns.filter(|at| self.answered.get(*at) == Some(&true));
+        self.plan = able.next().map_or(Plan::All, |at| {
+            self.turn = at + 1;
+            Plan::One(at)
+        });
+        self.pause = match grown > BUSY_BYTES {
+            true => BUSY_INTERVAL,
+            false => IDLE_INTERVAL,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: u64 = 0;
+
+    /// Two resolvers, a host, and a page.
+    fn checks() -> Checks {
+        let targets = [
+            "dns://192.0.2.1",
+            "dns://192.0.2.2",
+            "icmp://192.0.2.3",
+            "http://example.com/",
+        ];
+        let targets = targets.map(|text| Target::parse(text).unwrap());
+        Checks::new(targets.to_vec(), 0)
+    }
+
+    struct Line {
+        checks: Checks,
+        now: Instant,
+        received: u64,
+        /// What each target would say.
+        outcomes: [Outcome; 4],
+    }
+
+    impl Line {
+        fn new() -> Self {
+            Self {
+                checks: checks(),
+                now: Instant::now(),
+                received: 0,
+                outcomes: [const { Outcome::Answered }; 4],
+            }
+        }
+
+        fn silent(&mut self, targets: &[usize]) {
+            for at in 0..4 {
+                self.outcomes[at] = match targets.contains(&at) {
+                    true => Outcome::Silent,
+                    false => Outcome::Answered,
+                };
+            }
+        }
+
+        /// Does what is planned, while so many bytes come in.
+        fn step(&mut self, bytes: u64) -> Option<Health> {
+            self.now += self.checks.pause();
+            self.received += bytes;
+            let outcomes: Vec<_> = match *self.checks.plan() {
+                Plan::One(at) => vec![(at, self.outcomes[at].clone())],
+                Plan::All => (0..4).zip(self.outcomes.clone()).collect(),
+            };
+            self.checks.judge(self.now, &outcomes, self.received)
+        }
+
+        fn until_change(&mut self, bytes: u64) -> (Health, Duration) {
+            let begin = self.now;
+            for _ in 0..100 {
+                if let Some(health) = self.step(bytes) {
+                    return (health, self.now - begin);
+                }
+            }
+            panic!("nothing changed");
+        }
+    }
+
+    #[test]
+    fn a_new_line_is_judged_by_one_round() {
+        let mut line = Line::new();
+        assert_eq!(line.step(QUIET), Some(Health::Works));
+        let mut line = Line::new();
+        line.silent(&[0, 1, 2, 3]);
+        assert_eq!(line.step(QUIET), Some(Health::Fails(Fault::Silent)));
+    }
+
+    #[test]
+    fn one_that_works_is_asked_one_question_at_a_time() {
+        let mut line = Line::new();
+        line.step(QUIET);
+        for at in [0, 1, 2, 3, 0] {
+            assert_eq!(*line.checks.plan(), Plan::One(at));
+            assert_eq!(line.checks.pause(), IDLE_INTERVAL);
+            assert_eq!(line.step(QUIET), None);
+        }
+        line.step(BUSY_BYTES + 1);
+        assert_eq!(line.checks.pause(), BUSY_INTERVAL);
+    }
+
+    #[test]
+    fn a_target_that_never_answers_is_not_asked_alone() {
+        let mut line = Line::new();
+        line.silent(&[1]);
+        line.step(QUIET);
+        for at in [0, 2, 3, 0, 2] {
+            assert_eq!(*line.checks.plan(), Plan::One(at));
+            assert_eq!(line.step(QUIET), None);
+        }
+    }
+
+    #[test]
+    fn one_target_that_dies_is_no_failure() {
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.silent(&[2]);
+        for _ in 0..20 {
+            assert_eq!(line.step(QUIET), None);
+        }
+    }
+
+    #[test]
+    fn silence_of_all_is_found_with_the_next_question() {
+        let mut line = Line::new();
+        line.step(BUSY_BYTES + 1);
+        line.silent(&[0, 1, 2, 3]);
+        let (health, time) = line.until_change(QUIET);
+        assert_eq!(health, Health::Fails(Fault::Silent));
+        assert_eq!(time, BUSY_INTERVAL);
+    }
+
+    #[test]
+    fn a_full_line_is_not_a_dead_one() {
+        let mut line = Line::new();
+        line.step(FULL_BYTES + 1);
+        line.silent(&[0, 1, 2, 3]);
+        for _ in 0..20 {
+            assert_eq!(line.step(FULL_BYTES + 1), None);
+        }
+        let (health, _) = line.until_change(QUIET);
+        assert_eq!(health, Health::Fails(Fault::Silent));
+    }
+
+    #[test]
+    fn without_resolvers_it_does_not_work() {
+        let mut line = Line::new();
+        line.step(BUSY_BYTES + 1);
+        line.silent(&[0, 1]);
+        let (health, time) = line.until_change(BUSY_BYTES + 1);
+        assert_eq!(health, Health::Fails(Fault::NoDns));
+        assert!(time <= BUSY_INTERVAL + DOUBT_INTERVAL, "{time:?}");
+        // Also if the line is full: what comes in was asked for before.
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.silent(&[0, 1]);
+        let (health, _) = line.until_change(FULL_BYTES + 1);
+        assert_eq!(health, Health::Fails(Fault::NoDns));
+    }
+
+    #[test]
+    fn a_portal_is_in_the_way_whatever_else_answers() {
+        let mut line = Line::new();
+        line.outcomes[3] = Outcome::Captive("http://portal/".to_owned());
+        let fails = Health::Fails(Fault::Captive("http://portal/".to_owned()));
+        assert_eq!(line.step(QUIET), Some(fails.clone()));
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.outcomes[3] = Outcome::Captive("http://portal/".to_owned());
+        assert_eq!(line.until_change(QUIET).0, fails);
+    }
+
+    #[test]
+    fn a_line_that_failed_has_to_prove_itself() {
+        let mut line = Line::new();
+        let mut times = Vec::new();
+        line.step(QUIET);
+        for _ in 0..6 {
+            line.silent(&[0, 1, 2, 3]);
+            line.until_change(QUIET);
+            line.silent(&[]);
+            let begin = line.now;
+            line.step(QUIET);
+            assert_ne!(line.checks.health, Health::Works, "once is not enough");
+            assert_eq!(line.until_change(QUIET).0, Health::Works);
+            times.push((line.now - begin).as_secs());
+        }
+        assert!(times.is_sorted() && times[0] < times[3], "{times:?}");
+        assert!(times[5] <= 30, "{times:?}");
+        // Long after, it is a new line.
+        line.now += FORGIVENESS;
+        line.silent(&[0, 1, 2, 3]);
+        line.until_change(QUIET);
+        line.silent(&[]);
+        let begin = line.now;
+        line.until_change(QUIET);
+        assert_eq!((line.now - begin).as_secs(), times[0]);
+    }
+
+    #[test]
+    fn not_everybody_has_to_answer_before_it_is_known_to_work() {
+        let checks = checks();
+        let answered = |at: usize| (at, Outcome::Answered);
+        assert!(!checks.is_enough(&[answered(0), answered(2)]), "a portal?");
+        assert!(!checks.is_enough(&[answered(2), answered(3)]), "resolvers?");
+        assert!(checks.is_enough(&[answered(0), answered(3)]));
+        assert!(!checks.is_enough(&[answered(0), (3, Outcome::Captive(String::new()))]));
+    }
+}

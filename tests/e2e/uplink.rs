@@ -1,0 +1,250 @@
+//! Uplinks that are plugged in and do not work, and what is behind those that do.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use control_api::{Doctor, Gateways, Severity};
+use libtest_mimic::Trial;
+use mesh_tests::daemon;
+use mesh_tests::harness::{in_lab, note};
+use mesh_tests::http::{Server, fetch};
+use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
+use mesh_tests::lab::{Lab, Node};
+use mesh_tests::mesh::wait_online_through;
+use mesh_tests::namespace::Namespace;
+use mesh_tests::probe::{EchoServer, Pinger, reachable};
+use mesh_tests::topology::Topology;
+use mesh_tests::wait::wait_for;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        in_lab(
+            "uplink_that_does_not_work_is_left",
+            || Topology::line(3),
+            troubles,
+        ),
+        in_lab(
+            "uplink_that_is_dead_leaves_nobody_waiting",
+            || Topology::line(2),
+            alone,
+        ),
+        in_lab(
+            "uplink_that_does_not_work_gives_way_to_the_next",
+            || Topology::line(2),
+            second,
+        ),
+        in_lab(
+            "uplink_hides_what_is_private",
+            || Topology::line(2),
+            private,
+        ),
+    ]
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a line that failed may take to be trusted again.
+const RECOVERY: Duration = Duration::from_secs(60);
+const FETCH: Duration = Duration::from_secs(5);
+
+/// A phone between two gateways, of which the one in use gets into trouble.
+fn troubles(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r2")?;
+    lab.add_uplink("r1")?;
+    lab.add_uplink("r3")?;
+    lab.start_all()?;
+    for (trouble, words) in [
+        (Trouble::Silent, "nobody on the Internet answers"),
+        (Trouble::NoDns, "no resolver answers"),
+        (
+            Trouble::Portal,
+            "captive portal is in the way: http://portal.example/login",
+        ),
+    ] {
+        wait_gateways(lab, 2)?;
+        let used = gateway_of(lab, "r2")?;
+        let other = if used == "r1" { "r3" } else { "r1" };
+        let phone = lab.node("r2")?.phone()?.clone();
+        let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(50))?;
+        pinger.wait_answers(20, PATIENCE)?;
+        let line = lab.node(&used)?.line()?.clone();
+        let since = Instant::now();
+        lab.internet_mut()?.trouble(&line, Some(trouble))?;
+        wait_online_through(lab, "r2", other, PATIENCE)?;
+        let left = since.elapsed();
+        pinger.wait_answers(20, PATIENCE)?;
+        note(&format!(
+            "{trouble:?}: left after {:.1} s; {}",
+            left.as_secs_f64(),
+            pinger.stop()
+        ));
+        has_finding(lab.node(&used)?, words)?;
+        lab.internet_mut()?.trouble(&line, None)?;
+    }
+    wait_gateways(lab, 2)
+}
+
+fn wait_gateways(lab: &Lab, count: usize) -> Result<()> {
+    wait_for("all gateways", RECOVERY, || {
+        let answer: Gateways = lab.node("r2")?.ctl("gateways")?;
+        ensure!(answer.gateways.len() == count, "{answer:?}");
+        Ok(())
+    })
+}
+
+fn gateway_of(lab: &Lab, router: &str) -> Result<String> {
+    wait_for("a gateway", PATIENCE, || {
+        let internet = lab.node(router)?.status()?.internet;
+        let via = internet.via.filter(|_| internet.online);
+        via.and_then(|via| via.name).context("not online")
+    })
+}
+
+/// What the doctor says, whose exit status says whether that is an error.
+fn has_finding(node: &Node, words: &str) -> Result<()> {
+    let arguments = format!("--socket {} --json doctor", node.files().socket().display());
+    let finished = daemon::run("meshctl", &arguments)?;
+    let doctor: Doctor = serde_json::from_str(&finished.out).with_context(|| finished.err)?;
+    let mut findings = doctor.findings.iter();
+    let found = findings.any(|finding| {
+        let is_it = finding.severity == Severity::Error && finding.problem.contains(words);
+        is_it && !finding.advice.is_empty()
+    });
+    ensure!(found, "nothing says {words:?}: {doctor:?}");
+    Ok(())
+}
+
+/// The only uplink of all dies, and comes back.
+fn alone(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r1")?;
+    lab.start_all()?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let online = || fetch(&phone, web_at(HOST_V4), "/", FETCH);
+    wait_for("a page", PATIENCE, online)?;
+    let line = lab.node("r1")?.line()?.clone();
+    lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
+    for host in [HOST_V4, HOST_V6] {
+        wait_for("the phone to be told", PATIENCE, || {
+            let begin = Instant::now();
+            let error = refusal(&phone, web_at(host)).context("it connects")?;
+            let unreachable = [ErrorKind::NetworkUnreachable, ErrorKind::HostUnreachable];
+            ensure!(unreachable.contains(&error), "{error}");
+            // TCP over IPv6 believes it when it is told the second time, a second later.
+            ensure!(begin.elapsed() < FETCH / 2, "after a while");
+            Ok(())
+        })?;
+    }
+    let status = lab.node("r1")?.status()?;
+    ensure!(!status.internet.online, "{:?}", status.internet);
+    ensure!(
+        status.internet.last_online_s.is_some(),
+        "{:?}",
+        status.internet
+    );
+    has_finding(lab.node("r1")?, "nobody on the Internet answers")?;
+    lab.internet_mut()?.trouble(&line, None)?;
+    wait_for("a page", RECOVERY, online).map(drop)
+}
+
+/// Why a connection is refused, if it is.
+fn refusal(from: &Namespace, to: SocketAddr) -> Option<ErrorKind> {
+    let connect = || Ok(TcpStream::connect_timeout(&to, FETCH).err());
+    let error = from.within(connect).ok().flatten()?;
+    Some(error.kind())
+}
+
+/// One router with two lines, the better of which dies without a word.
+fn second(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r2")?;
+    let gateway = lab.node("r2")?.namespace().clone();
+    let first = lab.node("r2")?.line()?.clone();
+    // The kernel would go on using the first.
+    let second = lab.internet_mut()?.connect_with(&gateway, "wan1", 100)?;
+    lab.node_mut("r2")?.config.uplink = Some("{interface: [wan0, wan1]}".to_owned());
+    lab.start_all()?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    for (trouble, line) in [(None, &first), (Some(Trouble::Silent), &second)] {
+        lab.internet_mut()?.trouble(&first, trouble)?;
+        for (host, outside) in [
+            (HOST_V4, IpAddr::V4(line.v4)),
+            (HOST_V6, IpAddr::V6(line.v6)),
+        ] {
+            wait_for("a page", PATIENCE, || {
+                let page = fetch(&phone, web_at(host), "/", FETCH)?;
+                ensure!(
+                    page.client == outside,
+                    "from {}, not {outside}",
+                    page.client
+                );
+                Ok(())
+            })?;
+        }
+    }
+    lab.internet_mut()?.trouble(&first, None)?;
+    wait_for("the first line again", RECOVERY, || {
+        let page = fetch(&phone, web_at(HOST_V4), "/", FETCH)?;
+        ensure!(page.client == IpAddr::V4(first.v4), "from {}", page.client);
+        Ok(())
+    })
+}
+
+/// The gateway's local network, its own services, and what is private behind its provider.
+fn private(lab: &mut Lab) -> Result<()> {
+    const BEHIND: [&str; 2] = ["192.168.77.1", "fd77::1"];
+    lab.add_phone("r1")?;
+    lab.add_phone("r2")?;
+    lab.add_uplink("r2")?;
+    let provider = lab.internet()?.provider().clone();
+    for address in BEHIND {
+        provider.ip(&format!("addr add {address} dev lo"))?;
+    }
+    let _echo = EchoServer::start(&provider)?;
+    let gateway = lab.node("r2")?.namespace().clone();
+    let _service = Server::start(&gateway, 22)?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", "r2", PATIENCE)?;
+    let (r1, line) = (lab.node("r1")?, lab.node("r2")?.line()?);
+    let behind: Vec<IpAddr> = BEHIND.iter().filter_map(|it| it.parse().ok()).collect();
+    let patience = Duration::from_millis(500);
+    ensure!(
+        reachable(&gateway, &behind, patience)?.len() == 2,
+        "the gateway itself does not reach it"
+    );
+    // With a route that nobody announced, from next door.
+    let mac = "mesh0";
+    let via = link_local(&gateway)?;
+    for to in [line.v4.to_string(), BEHIND[0].to_owned()] {
+        r1.namespace().ip(&format!(
+            "route add {to} via inet6 {via} dev {mac} table 77"
+        ))?;
+    }
+    for from in [r1.namespace(), r1.phone()?] {
+        ensure!(
+            reachable(from, &behind, patience)?.is_empty(),
+            "{}",
+            from.name()
+        );
+        for to in [IpAddr::V4(line.v4), IpAddr::V6(line.v6)] {
+            let refused = refusal(from, SocketAddr::new(to, 22));
+            ensure!(refused.is_some(), "{} reaches {to}", from.name());
+        }
+    }
+    r1.namespace().ip("rule add priority 100 lookup 77")?;
+    ensure!(reachable(r1.namespace(), &behind, patience)?.is_empty());
+    let refused = refusal(r1.namespace(), SocketAddr::new(line.v4.into(), 22));
+    ensure!(refused.is_some(), "r1 reaches {} next door", line.v4);
+    // What the mesh is for.
+    let mesh = lab.node("r2")?.status()?.mesh_ipv6;
+    ensure!(refusal(r1.namespace(), SocketAddr::new(mesh.into(), 22)).is_none());
+    Ok(())
+}
+
+fn link_local(namespace: &Namespace) -> Result<String> {
+    let text = namespace.ip("-6 -o addr show dev mesh0 scope link")?;
+    let mut words = text.split_whitespace().skip_while(|word| *word != "inet6");
+    let address = words.nth(1).and_then(|word| word.split('/').next());
+    Ok(address.context("no link-local address")?.to_owned())
+}
