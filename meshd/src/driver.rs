@@ -12,11 +12,13 @@
 //! | `radios` | what is known of radios, and what it means for routing |
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
 //! | `reload` | the configuration read again, the receipt log exported |
+//! | `naming` | what resolvers on this machine should know |
 //! | `internet` | since when there is Internet, and through whom |
 
 mod inputs;
 pub(crate) mod internet;
 mod kernel_port;
+mod naming;
 mod outputs;
 pub(crate) mod radios;
 mod reload;
@@ -24,7 +26,7 @@ mod reload;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -42,6 +44,7 @@ use crate::control::ControlSocket;
 use crate::identity;
 use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
+use crate::names::NameFiles;
 use crate::store::Store;
 use crate::udp::{Datagram, Received, Sockets};
 use crate::uplink::{DefaultRoutes, Uplink, Watcher};
@@ -85,6 +88,9 @@ pub(crate) struct Driver {
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
     radios: Radios,
+    names: NameFiles,
+    /// When to write them again, if there is reason to.
+    names_due: Option<Instant>,
     /// When to read the byte counters, and to try again what failed, if there is reason to.
     next_counters: Option<Instant>,
     /// Until when traffic is assumed to flow.
@@ -182,6 +188,7 @@ impl Driver {
         key: SigningKey,
         (store, state): (Store, State),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
+        let names = NameFiles::within(config.control().parent().unwrap_or(Path::new("/")));
         let network = network(&config)?;
         let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
         let mut setup = Setup::new(network.prefix(), id);
@@ -220,6 +227,8 @@ impl Driver {
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
             radios: Radios::default(),
+            names,
+            names_due: Some(now),
             next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
             traffic_until: now,
             settled: !warm,
@@ -293,7 +302,8 @@ impl Driver {
     /// When something is due without any input.
     fn deadline(&self) -> Instant {
         let others = self.ledger.poll_timeout().into_iter();
-        let others = others.chain(self.next_counters).chain(self.radios.due);
+        let others = others.chain(self.next_counters);
+        let others = others.chain(self.radios.due).chain(self.names_due);
         others.fold(self.router.poll_timeout(), Instant::min)
     }
 
@@ -318,6 +328,9 @@ impl Driver {
             self.offer_refused_routes();
         }
         self.ask_radios(now);
+        if self.names_due.is_some_and(|at| now >= at) {
+            self.write_names();
+        }
     }
 
     /// Asks the drivers of radios whom they hear, when it is time to and there are any.
@@ -351,6 +364,7 @@ impl Driver {
 
     async fn shut_down(mut self, events: &mut mpsc::Receiver<KernelEvent>, end: End) -> Result<()> {
         if end == End::Clean {
+            self.names.remove();
             let now = Instant::now();
             self.router.leave(now);
             self.carry_out(now);

@@ -14,6 +14,7 @@
 //! | [`udp`] | sockets only |
 //! | [`kernel`] | the kernel port: requests and events as data |
 //! | [`uplink`] | which interface is our own way to the Internet |
+//! | `names` | files for resolvers: whom to ask, and names of nodes |
 //! | [`usage`] | from the kernel's counters to what was carried for whom |
 //! | [`instance`] | one daemon for each network namespace |
 //! | [`store`] | the state directory: lock and receipt log |
@@ -31,6 +32,7 @@ pub mod driver;
 pub mod identity;
 pub mod instance;
 pub mod kernel;
+mod names;
 pub mod store;
 pub mod udp;
 pub mod uplink;

@@ -15,6 +15,7 @@ mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use mesh_proto::GatewayOffer;
 use mesh_proto::IfIndex;
@@ -49,6 +50,8 @@ pub struct Uplink {
     pub ipv4: bool,
     /// Whether it carries IPv6.
     pub ipv6: bool,
+    /// Resolvers that answer over it, those of IPv4 first.
+    pub resolvers: Vec<IpAddr>,
 }
 
 impl Uplink {
@@ -64,6 +67,7 @@ impl Uplink {
             interface: interface.clone(),
             ipv4: has(Family::V4),
             ipv6: has(Family::V6),
+            resolvers: Vec::new(),
         })
     }
 }
@@ -90,7 +94,7 @@ impl Uplink {
             ipv4: self.ipv4,
             ipv6: self.ipv6,
             tunnels: Tunnels::VXLAN,
-            dns: Vec::new(),
+            dns: self.resolvers.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Uplinks that are plugged in and do not work, and what is behind those that do.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -34,6 +35,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "uplink_that_does_not_work_gives_way_to_the_next",
             || Topology::line(2),
             second,
+        ),
+        in_lab(
+            "uplink_resolvers_and_names_are_handed_on",
+            || Topology::line(3),
+            names,
         ),
         in_lab(
             "uplink_hides_what_is_private",
@@ -189,6 +195,62 @@ fn second(lab: &mut Lab) -> Result<()> {
         ensure!(page.client == IpAddr::V4(first.v4), "from {}", page.client);
         Ok(())
     })
+}
+
+/// What a router hands on to its dnsmasq: the resolvers that answer at the gateway, and names.
+fn names(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r2")?;
+    lab.add_uplink("r1")?;
+    lab.add_uplink("r3")?;
+    let line = lab.node("r1")?.line()?.clone();
+    lab.node_mut("r1")?.config.uplink = Some("{interface: wan0, bandwidth: 100M/100M}".to_owned());
+    lab.start_all()?;
+    wait_online_through(lab, "r2", "r1", PATIENCE)?;
+    let directory = lab.node("r2")?.files().directory().to_owned();
+    let read = |name: &str| fs::read_to_string(directory.join(name)).context(name.to_owned());
+    let all = "nameserver 9.9.9.9\nnameserver 223.5.5.5\nnameserver 1.1.1.1\n\
+               nameserver 2620:fe::fe\n";
+    wait_for("the resolvers of r1", PATIENCE, || {
+        let found = read("resolv.conf")?;
+        ensure!(found == all, "{found}");
+        Ok(())
+    })?;
+    let resolve = |name: &str| -> Result<Vec<IpAddr>> {
+        let hosts = read("hosts")?;
+        let wanted = format!("{name}.mesh");
+        let of_it = hosts
+            .lines()
+            .filter(|line| line.split(' ').any(|word| word == wanted));
+        let addresses = of_it.filter_map(|line| line.split(' ').next()?.parse::<IpAddr>().ok());
+        Ok(addresses.collect())
+    };
+    for name in ["r1", "r2", "r3"] {
+        let address = lab.node(name)?.status()?.mesh_ipv6;
+        wait_for(name, PATIENCE, || {
+            let found = resolve(name)?;
+            ensure!(
+                found.contains(&address.into()) && found.len() == 2,
+                "{found:?}"
+            );
+            Ok(())
+        })?;
+    }
+    // Those of one that does not work any more are of no use.
+    lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
+    wait_online_through(lab, "r2", "r3", PATIENCE)?;
+    lab.node_mut("r3")?.take_daemon()?.terminate()?;
+    wait_for("no resolver", PATIENCE, || {
+        let found = read("resolv.conf")?;
+        ensure!(found.is_empty(), "{found}");
+        ensure!(resolve("r3")?.is_empty(), "r3 has a name still");
+        Ok(())
+    })?;
+    lab.node_mut("r2")?.take_daemon()?.terminate()?;
+    ensure!(
+        read("hosts").is_err() && read("resolv.conf").is_err(),
+        "files are left"
+    );
+    Ok(())
 }
 
 /// The gateway's local network, its own services, and what is private behind its provider.

@@ -151,6 +151,8 @@ pub enum Event {
     OriginatorUp(OriginatorId),
     /// An originator can no longer be reached.
     OriginatorDown(OriginatorId),
+    /// Another node says something else about itself: [`Router::record`] has it.
+    NodeChanged(OriginatorId),
     /// Traffic to the Internet goes through another gateway from now on.
     GatewayChanged {
         /// The one used before.

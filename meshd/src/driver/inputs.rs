@@ -142,7 +142,10 @@ impl Driver {
             Health::Unknown => trusted,
             Health::Fails(_) => false,
         };
-        let uplink = Uplink::choose(&lines, works);
+        let mut uplink = Uplink::choose(&lines, works);
+        if let Some(uplink) = &mut uplink {
+            uplink.resolvers = self.watcher.resolvers(&uplink.interface);
+        }
         let fails = |line| matches!(self.watcher.health(line), Health::Fails(_));
         let is_dead = uplink.is_none() && !lines.is_empty() && lines.iter().all(fails);
         if (&uplink, is_dead) != (&self.uplink, self.dead_uplink) {
@@ -154,6 +157,7 @@ impl Driver {
     }
 
     pub(super) fn announce(&mut self, now: Instant) {
+        self.names_due = Some(now);
         self.router
             .announce(now, announcement(&self.config, self.uplink.as_ref()));
         self.count_gateways();
@@ -261,7 +265,7 @@ impl Driver {
     }
 
     /// Warns unless the same was said already since the kernel was last as it should be.
-    fn warn_once(&mut self, line: &str) {
+    pub(super) fn warn_once(&mut self, line: &str) {
         if !self.kernel_warnings.iter().any(|said| said == line) {
             warn!("{line}");
             self.kernel_warnings.push(line.to_owned());

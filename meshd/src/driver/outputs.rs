@@ -64,9 +64,20 @@ impl Driver {
             Event::NeighborDown(link) => {
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor down");
             }
-            Event::OriginatorUp(id) => debug!(node = %id, "node reachable"),
-            Event::OriginatorDown(id) => debug!(node = %id, "node unreachable"),
+            Event::OriginatorUp(id) => {
+                debug!(node = %id, "node reachable");
+                self.rename_soon(now);
+            }
+            Event::OriginatorDown(id) => {
+                debug!(node = %id, "node unreachable");
+                self.rename_soon(now);
+            }
+            Event::NodeChanged(id) => {
+                debug!(node = %id, "node says something else about itself");
+                self.rename_soon(now);
+            }
             Event::GatewayChanged { from, to } => {
+                self.names_due = Some(now);
                 debug!(
                     from = from.map(tracing::field::display),
                     to = to.map(tracing::field::display),
@@ -91,6 +102,7 @@ impl Driver {
             Event::Ipv4Moved(address) => {
                 warn!(%address, "IPv4 mesh address taken by another node, moved on");
                 self.configure_kernel();
+                self.rename_soon(now);
             }
             Event::Payload {
                 from,

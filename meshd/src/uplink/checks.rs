@@ -4,9 +4,10 @@
 //! once, and that decides. One that failed has to work several times in a row before it counts
 //! again, and the more often it failed, the more often.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::target::Target;
+use super::target::{DNS_PORT, Target};
 
 /// Between two questions while the uplink carries something: a dead one is found within 4 s.
 const BUSY_INTERVAL: Duration = Duration::from_millis(1500);
@@ -113,6 +114,10 @@ impl Checks {
         }
     }
 
+    pub(super) const fn health(&self) -> &Health {
+        &self.health
+    }
+
     pub(super) fn targets(&self) -> &[Target] {
         &self.targets
     }
@@ -127,8 +132,22 @@ impl Checks {
         self.pause
     }
 
-    /// Whether what is known so far of all targets is enough to say that the uplink works.
+    /// The resolvers that answered when they were last asked, as far as others can ask them too.
+    pub(super) fn resolvers(&self) -> Vec<IpAddr> {
+        let targets = self.targets.iter().zip(&self.answered);
+        let answering = targets.filter_map(|(target, answered)| match target {
+            Target::Dns(at) if *answered && at.port() == DNS_PORT => Some(at.ip()),
+            Target::Dns(_) | Target::Icmp(_) | Target::Tcp(_) | Target::Http(_) => None,
+        });
+        answering.collect()
+    }
+
+    /// Whether what is known so far of all targets is enough to say that a new uplink works. The
+    /// others are asked soon after.
     pub(super) fn is_enough(&self, outcomes: &[(usize, Outcome)]) -> bool {
+        if self.health != Health::Unknown {
+            return false;
+        }
         let is_page = |target: &Target| matches!(target, Target::Http(_));
         let pages = self.targets.iter().filter(|it| is_page(it)).count();
         let known = outcomes.iter().filter_map(|(at, _)| self.targets.get(*at));
@@ -228,10 +247,14 @@ impl Checks {
     }
 
     fn work(&mut self, now: Instant, grown: u64) {
-        self.health = Health::Works;
+        let is_new = std::mem::replace(&mut self.health, Health::Works) == Health::Unknown;
         self.works_since = Some(now);
         self.doubted = false;
         self.go_on(grown);
+        if is_new {
+            // Perhaps not all were waited for.
+            (self.plan, self.pause) = (Plan::All, BUSY_INTERVAL);
+        }
     }
 
     fn fail(&mut self, now: Instant, fault: Fault) {
@@ -343,7 +366,13 @@ mod tests {
     fn one_that_works_is_asked_one_question_at_a_time() {
         let mut line = Line::new();
         line.step(QUIET);
-        for at in [0, 1, 2, 3, 0] {
+        assert_eq!(
+            *line.checks.plan(),
+            Plan::All,
+            "some may not have been waited for"
+        );
+        line.step(QUIET);
+        for at in [1, 2, 3, 0, 1] {
             assert_eq!(*line.checks.plan(), Plan::One(at));
             assert_eq!(line.checks.pause(), IDLE_INTERVAL);
             assert_eq!(line.step(QUIET), None);
@@ -357,7 +386,10 @@ mod tests {
         let mut line = Line::new();
         line.silent(&[1]);
         line.step(QUIET);
-        for at in [0, 2, 3, 0, 2] {
+        line.step(QUIET);
+        let resolver: IpAddr = "192.0.2.1".parse().unwrap();
+        assert_eq!(line.checks.resolvers(), [resolver]);
+        for at in [2, 3, 0, 2, 3] {
             assert_eq!(*line.checks.plan(), Plan::One(at));
             assert_eq!(line.step(QUIET), None);
         }
@@ -376,6 +408,7 @@ mod tests {
     #[test]
     fn silence_of_all_is_found_with_the_next_question() {
         let mut line = Line::new();
+        line.step(QUIET);
         line.step(BUSY_BYTES + 1);
         line.silent(&[0, 1, 2, 3]);
         let (health, time) = line.until_change(QUIET);
@@ -398,6 +431,7 @@ mod tests {
     #[test]
     fn without_resolvers_it_does_not_work() {
         let mut line = Line::new();
+        line.step(QUIET);
         line.step(BUSY_BYTES + 1);
         line.silent(&[0, 1]);
         let (health, time) = line.until_change(BUSY_BYTES + 1);

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::kernel::Family;
 
+/// Where resolvers listen.
+pub(super) const DNS_PORT: u16 = 53;
+
 /// A host or service on the Internet, and what it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -46,7 +49,6 @@ const DEFAULTS: [&str; 11] = [
 ];
 
 impl Target {
-    const DNS_PORT: u16 = 53;
     const HTTP_PORT: u16 = 80;
 
     /// What is asked unless the operator says otherwise.
@@ -62,7 +64,7 @@ impl Target {
             "tcp" => Some(Self::Tcp(rest.parse().ok().filter(has_port)?)),
             "dns" => {
                 let with_port = || rest.parse().ok().filter(has_port);
-                let alone = address(rest).map(|it| SocketAddr::new(it, Self::DNS_PORT));
+                let alone = address(rest).map(|it| SocketAddr::new(it, DNS_PORT));
                 Some(Self::Dns(alone.or_else(with_port)?))
             }
             "http" => Page::parse(rest).map(Self::Http),

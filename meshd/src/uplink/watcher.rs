@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ pub(crate) struct Watcher {
 #[derive(Debug)]
 struct Watched {
     health: Health,
+    resolvers: Vec<IpAddr>,
     task: JoinHandle<()>,
 }
 
@@ -46,6 +47,7 @@ impl Drop for Watched {
 pub(crate) struct News {
     line: Line,
     health: Health,
+    resolvers: Vec<IpAddr>,
 }
 
 impl Watcher {
@@ -82,7 +84,11 @@ impl Watcher {
             false => Health::Unknown,
         };
         let task = tokio::spawn(keep_asking(line.clone(), targets, self.sender.clone()));
-        Watched { health, task }
+        Watched {
+            health,
+            resolvers: Vec::new(),
+            task,
+        }
     }
 
     /// Waits until a line is another than it was. [`Watcher::take_in`] has to follow.
@@ -99,13 +105,16 @@ impl Watcher {
         let watched = self.lines.get_mut(&news.line);
         let is_watched = watched.is_some();
         if let Some(watched) = watched {
-            tracing::info!(
-                interface = news.line.interface,
-                family = %news.line.family,
-                health = %news.health,
-                "uplink"
-            );
+            if watched.health != news.health {
+                tracing::info!(
+                    interface = news.line.interface,
+                    family = %news.line.family,
+                    health = %news.health,
+                    "uplink"
+                );
+            }
             watched.health = news.health;
+            watched.resolvers = news.resolvers;
         }
         is_watched
     }
@@ -115,6 +124,15 @@ impl Watcher {
         self.lines
             .get(line)
             .map_or(&Health::Unknown, |watched| &watched.health)
+    }
+
+    /// The resolvers that answer over an interface, those of IPv4 first.
+    pub(crate) fn resolvers(&self, interface: &str) -> Vec<IpAddr> {
+        let lines = self.lines.iter();
+        let of_it = lines.filter(|(line, _)| line.interface == interface);
+        of_it
+            .flat_map(|(_, watched)| watched.resolvers.iter().copied())
+            .collect()
     }
 
     /// All lines.
@@ -130,13 +148,25 @@ async fn keep_asking(line: Line, targets: Vec<Target>, news: mpsc::Sender<News>)
         return;
     }
     let mut checks = Checks::new(targets, received_bytes(&line));
+    let mut told = Vec::new();
     loop {
         tokio::time::sleep(checks.pause()).await;
         let outcomes = carry_out(&line, &checks).await;
         let changed = checks.judge(Instant::now(), &outcomes, received_bytes(&line));
-        if let Some(health) = changed {
-            let line = line.clone();
-            if news.send(News { line, health }).await.is_err() {
+        // One question alone may have been lost.
+        let resolvers = match outcomes.len() {
+            1 => told.clone(),
+            _ => checks.resolvers(),
+        };
+        if changed.is_some() || resolvers != told {
+            told.clone_from(&resolvers);
+            let (line, health) = (line.clone(), checks.health().clone());
+            let it = News {
+                line,
+                health,
+                resolvers,
+            };
+            if news.send(it).await.is_err() {
                 return;
             }
         }

@@ -419,9 +419,11 @@ impl Router {
         if !signed.verify(&self.config.network) {
             return Err(DropReason::BadSignature);
         }
-        let offered_before = self.records.offers_gateway(id);
-        let offers_now = signed.record().gateway.is_some();
+        let before = self.records.get(id);
+        let offer_before = before.and_then(|signed| signed.record().gateway.clone());
+        let offer = signed.record().gateway.clone();
         self.records.insert(signed.clone());
+        self.event(Event::NodeChanged(id));
         self.release_waiting(now, id);
         if self.originators.contains_key(&id) {
             self.pending_records.insert(id);
@@ -429,8 +431,10 @@ impl Router {
             self.flush_soon(now);
             self.settle_claims(now, id);
         }
-        if offered_before != offers_now {
+        if offer_before.is_some() != offer.is_some() {
             self.event(Event::GatewaysChanged);
+        }
+        if offer_before != offer {
             self.choose_gateway(now);
         }
         Ok(())

@@ -216,6 +216,7 @@ impl Simulation {
             router::Event::NeighborUp(_)
             | router::Event::OriginatorUp(_)
             | router::Event::OriginatorDown(_)
+            | router::Event::NodeChanged(_)
             | router::Event::GatewaysChanged
             | router::Event::EpochBegun(_)
             | router::Event::DuplicateIdentity

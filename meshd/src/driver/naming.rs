@@ -1,0 +1,54 @@
+//! What resolvers on this machine should know.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use mesh_proto::OriginatorId;
+
+use super::Driver;
+use crate::names::Named;
+
+/// How long to wait for more news of nodes before their names are written.
+const DELAY: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// There may be other nodes, or other names.
+    pub(super) fn rename_soon(&mut self, now: Instant) {
+        self.names_due.get_or_insert(now + DELAY);
+    }
+
+    pub(super) fn write_names(&mut self) {
+        self.names_due = None;
+        let resolvers = self.resolvers();
+        let own = self.named(self.router.id());
+        let others = self.router.originators();
+        let others = others.filter(|node| node.metric.is_finite());
+        let others = others.filter_map(|node| self.named(node.id));
+        let nodes: Vec<Named> = own.into_iter().chain(others).collect();
+        let written = self.names.set_resolvers(&resolvers);
+        if let Err(error) = written.and_then(|()| self.names.set_nodes(&nodes)) {
+            self.warn_once(&format!("names for resolvers cannot be written: {error}"));
+        }
+    }
+
+    /// Those of the gateway in use.
+    fn resolvers(&self) -> Vec<IpAddr> {
+        if let Some(uplink) = &self.uplink {
+            return uplink.resolvers.clone();
+        }
+        let gateway = self.router.gateway();
+        let record = gateway.and_then(|(id, _)| self.router.record(id));
+        let offer = record.and_then(|signed| signed.record().gateway.as_ref());
+        offer.map_or_else(Vec::new, |offer| offer.dns.clone())
+    }
+
+    fn named(&self, id: OriginatorId) -> Option<Named> {
+        let record = self.router.record(id)?.record();
+        Some(Named {
+            id,
+            name: record.name.clone(),
+            ipv4: record.ipv4,
+            ipv6: self.router.network().mesh_ipv6(id),
+        })
+    }
+}

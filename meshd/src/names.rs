@@ -1,0 +1,187 @@
+//! What resolvers on this machine should know: the resolvers of the gateway in use, and the names
+//! of the nodes. Two files beside the control socket, for dnsmasq or its like; both are replaced
+//! whole, and only when something is another.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use mesh_proto::OriginatorId;
+
+/// The domain of nodes' names.
+const DOMAIN: &str = "mesh";
+/// How many digits of an id name a node whose name another has too.
+const ID_DIGITS: usize = 10;
+
+/// A node and its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) id: OriginatorId,
+    pub(crate) name: String,
+    pub(crate) ipv4: Ipv4Addr,
+    pub(crate) ipv6: Ipv6Addr,
+}
+
+/// The two files.
+#[derive(Debug)]
+pub(crate) struct NameFiles {
+    resolvers: File,
+    hosts: File,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// What is in it, as far as we know.
+    content: Option<String>,
+}
+
+impl NameFiles {
+    /// `resolv.conf` and `hosts` in a directory.
+    pub(crate) fn within(directory: &Path) -> Self {
+        let file = |name| File {
+            path: directory.join(name),
+            content: None,
+        };
+        Self {
+            resolvers: file("resolv.conf"),
+            hosts: file("hosts"),
+        }
+    }
+
+    /// Writes down whom to ask.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn set_resolvers(&mut self, resolvers: &[IpAddr]) -> io::Result<()> {
+        let lines = resolvers.iter().map(|it| format!("nameserver {it}\n"));
+        self.resolvers.set(lines.collect())
+    }
+
+    /// Writes down who is where.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn set_nodes(&mut self, nodes: &[Named]) -> io::Result<()> {
+        self.hosts.set(hosts(nodes))
+    }
+
+    /// Removes both.
+    pub(crate) fn remove(&mut self) {
+        for file in [&mut self.resolvers, &mut self.hosts] {
+            let _ = fs::remove_file(&file.path);
+            file.content = None;
+        }
+    }
+}
+
+impl File {
+    fn set(&mut self, content: String) -> io::Result<()> {
+        if self.content.as_ref() == Some(&content) {
+            return Ok(());
+        }
+        let new = self.path.with_extension("new");
+        fs::write(&new, &content)?;
+        fs::rename(&new, &self.path)?;
+        self.content = Some(content);
+        Ok(())
+    }
+}
+
+/// Lines of hosts(5). Whatever a node calls itself, it gets no name but one below [`DOMAIN`], and
+/// none that another has: those have only the beginning of their id.
+fn hosts(nodes: &[Named]) -> String {
+    let mut bearers: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in nodes {
+        *bearers.entry(&node.name).or_default() += 1;
+    }
+    let mut text = String::new();
+    for node in nodes {
+        let id: String = node.id.to_string().chars().take(ID_DIGITS).collect();
+        let is_label = |name: &str| {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            !name.is_empty() && name.bytes().all(is_part)
+        };
+        let is_alone = bearers.get(node.name.as_str()) == Some(&1) && is_label(&node.name);
+        let name = match is_alone {
+            true => format!("{}.{DOMAIN} ", node.name),
+            false => String::new(),
+        };
+        for address in [IpAddr::V6(node.ipv6), IpAddr::V4(node.ipv4)] {
+            // Writing into a string does not fail.
+            let _ = writeln!(text, "{address} {name}{id}.{DOMAIN}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(byte: u8, name: &str) -> Named {
+        Named {
+            id: OriginatorId::from_bytes([byte; 10]),
+            name: name.to_owned(),
+            ipv4: Ipv4Addr::new(100, 64, 0, byte),
+            ipv6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, byte.into()),
+        }
+    }
+
+    #[test]
+    fn nobody_gets_the_name_of_another() {
+        let nodes = [
+            node(1, "school"),
+            node(2, "shop"),
+            node(3, "shop"),
+            node(4, "a b"),
+            node(5, "evil.example\n127.0.0.1 bank"),
+            node(6, ""),
+        ];
+        let text = hosts(&nodes);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            &lines[..4],
+            [
+                "fd00::1 school.mesh 0101010101.mesh",
+                "100.64.0.1 school.mesh 0101010101.mesh",
+                "fd00::2 0202020202.mesh",
+                "100.64.0.2 0202020202.mesh",
+            ]
+        );
+        assert_eq!(lines.len(), 12);
+        assert!(
+            lines
+                .iter()
+                .skip(2)
+                .all(|line| line.split(' ').count() == 2),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn files_are_replaced_whole_and_only_when_they_change() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = NameFiles::within(directory.path());
+        let path = directory.path().join("resolv.conf");
+        let inode = || fs::metadata(&path).unwrap().ino();
+        files
+            .set_resolvers(&[Ipv4Addr::new(192, 0, 2, 1).into()])
+            .unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "nameserver 192.0.2.1\n");
+        let before = inode();
+        files
+            .set_resolvers(&[Ipv4Addr::new(192, 0, 2, 1).into()])
+            .unwrap();
+        assert_eq!(inode(), before);
+        files.set_resolvers(&[]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        files.remove();
+        assert!(!path.exists());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
