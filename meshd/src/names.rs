@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use mesh_proto::OriginatorId;
@@ -85,6 +86,8 @@ impl File {
         }
         let new = self.path.with_extension("new");
         fs::write(&new, &content)?;
+        // Whoever resolves names is another user, whatever is usual for ours.
+        fs::set_permissions(&new, Permissions::from_mode(0o644))?;
         fs::rename(&new, &self.path)?;
         self.content = Some(content);
         Ok(())
@@ -173,6 +176,8 @@ mod tests {
             .set_resolvers(&[Ipv4Addr::new(192, 0, 2, 1).into()])
             .unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "nameserver 192.0.2.1\n");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
         let before = inode();
         files
             .set_resolvers(&[Ipv4Addr::new(192, 0, 2, 1).into()])

@@ -92,8 +92,9 @@ struct Cli {
     /// Where bench.json and the drawings go.
     #[arg(long, default_value = "tests/out/bench")]
     out: PathBuf,
-    /// On simulated 802.11 radios, in a virtual machine, and beside batman-adv: outages, transfers
-    /// and idle costs. Takes `--rounds` and `--out`, which must be in tests/out.
+    /// On simulated 802.11 radios, in a virtual machine, and beside batman-adv: transfers and idle
+    /// costs (`--only idle`), outages (`--only cut`). Takes `--rounds` and `--out`, which must be in
+    /// tests/out.
     #[arg(long)]
     radios: bool,
     /// Only draws what an earlier run has written to bench.json in the output directory.
@@ -184,7 +185,13 @@ fn run_radios(cli: &Cli) -> Result<()> {
     let command = format!("mesh-bench {}", words.join(" "));
     let recorder = Recorder::new(cli.out.join("radio.json"), command, 0, &kinds);
     println!("{}", report::HEAD);
-    radio::run(&recorder, cli.rounds.unwrap_or(5))?;
+    let is_wanted = |measure| cli.only.is_empty() || cli.only.contains(&measure);
+    if is_wanted(Measure::Idle) {
+        radio::costs(&recorder)?;
+    }
+    if is_wanted(Measure::Cut) {
+        radio::outages(&recorder, cli.rounds.unwrap_or(5))?;
+    }
     println!("\n{}", report::HEAD);
     for figure in recorder.figures() {
         println!("{}", report::row(&figure));

@@ -94,8 +94,8 @@ struct Village {
     peers: Vec<Peer>,
 }
 
-/// Measures everybody; of meshd four times as many outages, for the rare ones.
-pub(crate) fn run(recorder: &Recorder, rounds: usize) -> Result<()> {
+/// Transfers and idle costs of everybody, in a line.
+pub(crate) fn costs(recorder: &Recorder) -> Result<()> {
     for contender in Contender::ALL {
         let line = Village::start(contender, &Topology::line(5))?;
         for figure in transfers(&line)? {
@@ -106,17 +106,20 @@ pub(crate) fn run(recorder: &Recorder, rounds: usize) -> Result<()> {
     for figure in ratios(&recorder.figures()) {
         recorder.add(figure)?;
     }
-    let routing = Contender::ALL
-        .into_iter()
-        .filter(|it| *it != Contender::Static);
-    for contender in routing {
+    Ok(())
+}
+
+/// Outages of everybody who routes, in a circle; of meshd four times as many, for the rare ones.
+pub(crate) fn outages(recorder: &Recorder, rounds: usize) -> Result<()> {
+    let routing = Contender::ALL.into_iter();
+    for contender in routing.filter(|it| *it != Contender::Static) {
         let rounds = if contender.is_meshd() {
             4 * rounds
         } else {
             rounds
         };
         let mut ring = Village::start(contender, &Topology::ring(4))?;
-        recorder.add(outages(&mut ring, rounds)?)?;
+        recorder.add(cuts(&mut ring, rounds)?)?;
         if contender.is_meshd() {
             recorder.add(silences(&mut ring, rounds)?)?;
         }
@@ -305,7 +308,7 @@ fn link_local(namespace: &Namespace) -> Result<String> {
 }
 
 /// A circle of four has two ways from r1 to r3. The one in use falls silent.
-fn outages(village: &mut Village, rounds: usize) -> Result<Figure> {
+fn cuts(village: &mut Village, rounds: usize) -> Result<Figure> {
     let target = SocketAddr::new(village.address("r3")?, PORT);
     let from = village.namespace("r1")?.clone();
     let mut samples = Vec::new();
