@@ -34,7 +34,7 @@ bench: ## beside babeld and batmand: outages, starts, costs; into docs/bench (40
 	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins
 	@$(CARGO) run --quiet $(LOCKED) --release -p mesh-tests --bin mesh-bench -- --out docs/bench $(BENCH)
 
-bench-radio: ## the same on simulated 802.11 radios, batman-adv included (half an hour, in a virtual machine)
+bench-radio: ## the same on simulated 802.11 radios, batman-adv included (three quarters of an hour)
 	@tests/deps.sh test
 	@tests/deps.sh bench
 	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins

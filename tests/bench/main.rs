@@ -181,8 +181,8 @@ fn run(cli: &Cli) -> Result<()> {
 fn run_radios(cli: &Cli) -> Result<()> {
     let kinds = [Kind::Meshd, Kind::BabeldWireless, Kind::Batmand];
     fs::create_dir_all(&cli.out).with_context(|| format!("create {}", cli.out.display()))?;
-    let words: Vec<String> = env::args().skip(1).collect();
-    let command = format!("mesh-bench {}", words.join(" "));
+    let rounds = cli.rounds.unwrap_or(5);
+    let command = format!("mesh-bench --radios --rounds {rounds}");
     let recorder = Recorder::new(cli.out.join("radio.json"), command, 0, &kinds);
     println!("{}", report::HEAD);
     let is_wanted = |measure| cli.only.is_empty() || cli.only.contains(&measure);
@@ -190,7 +190,7 @@ fn run_radios(cli: &Cli) -> Result<()> {
         radio::costs(&recorder)?;
     }
     if is_wanted(Measure::Cut) {
-        radio::outages(&recorder, cli.rounds.unwrap_or(5))?;
+        radio::outages(&recorder, rounds)?;
     }
     println!("\n{}", report::HEAD);
     for figure in recorder.figures() {
