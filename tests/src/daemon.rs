@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::namespace::Namespace;
 use crate::wait::{patience, wait_for};
-use crate::{binaries, command};
+use crate::{binaries, command, vm};
 
 /// The network every router of the laboratory belongs to, unless a test says otherwise.
 pub const NETWORK: &str = "laboratory";
@@ -238,7 +238,16 @@ impl Daemon {
             .create(true)
             .append(true)
             .open(files.log())?;
-        let mut command = Command::new(binaries::find("meshd")?);
+        let meshd = binaries::find("meshd")?;
+        // What /sys shows of radios belongs to the namespace it was mounted in.
+        let mut command = match vm::inside() {
+            true => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace.name()]).arg(meshd);
+                command
+            }
+            false => Command::new(meshd),
+        };
         command.arg("--config").arg(files.config());
         command
             .stdin(Stdio::null())

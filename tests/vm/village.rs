@@ -1,6 +1,7 @@
 //! meshd on radios: it makes the interfaces itself, as its configuration says.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "village_survives_radios_that_come_and_go",
             || Topology::line(2),
             comes_and_goes,
+        ),
+        in_radio_lab(
+            "village_comes_back_when_radios_are_unblocked",
+            || Topology::line(2),
+            blocked,
         ),
         in_radio_lab(
             "village_uses_radios_of_others",
@@ -370,6 +376,27 @@ fn comes_and_goes(lab: &mut Lab) -> Result<()> {
         ensure!(node.daemon()?.is_running()?, "{name} has ended");
     }
     Ok(())
+}
+
+/// All radios are switched off by rfkill, which switches off their interfaces, and on again, which
+/// leaves the interfaces off.
+fn blocked(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    block_radios(true)?;
+    let noticed = wait_problem(lab, "r2", &["switched off (rfkill)"]);
+    block_radios(false)?;
+    noticed?;
+    wait_all_pairs(lab, PATIENCE)
+}
+
+/// `struct rfkill_event` of linux/rfkill.h: all devices of type WLAN are to change.
+fn block_radios(blocked: bool) -> Result<()> {
+    const TYPE_WLAN: u8 = 1;
+    const OP_CHANGE_ALL: u8 = 3;
+    let event = [0, 0, 0, 0, TYPE_WLAN, OP_CHANGE_ALL, u8::from(blocked), 0];
+    let mut device = fs::File::options().write(true).open("/dev/rfkill")?;
+    Ok(device.write_all(&event)?)
 }
 
 /// Whatever it is called after it was unplugged.
