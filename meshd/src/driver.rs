@@ -82,6 +82,8 @@ pub(crate) struct Driver {
     default_routes: DefaultRoutes,
     watcher: Watcher,
     uplink: Option<Uplink>,
+    /// The interfaces that lead out, whether they work or not.
+    outside: BTreeSet<String>,
     /// There could be one, but none works.
     dead_uplink: bool,
     internet: Internet,
@@ -222,6 +224,7 @@ impl Driver {
             default_routes: DefaultRoutes::default(),
             watcher: Watcher::new(),
             uplink: None,
+            outside: BTreeSet::new(),
             dead_uplink: false,
             internet: Internet::new(now),
             usage: Usage::new(warm),

@@ -97,9 +97,9 @@ impl File {
 /// Lines of hosts(5). Whatever a node calls itself, it gets no name but one below [`DOMAIN`], and
 /// none that another has: those have only the beginning of their id.
 fn hosts(nodes: &[Named]) -> String {
-    let mut bearers: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut bearers: BTreeMap<String, usize> = BTreeMap::new();
     for node in nodes {
-        *bearers.entry(&node.name).or_default() += 1;
+        *bearers.entry(node.name.to_ascii_lowercase()).or_default() += 1;
     }
     let mut text = String::new();
     for node in nodes {
@@ -108,9 +108,12 @@ fn hosts(nodes: &[Named]) -> String {
             let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
             !name.is_empty() && name.bytes().all(is_part)
         };
-        let is_alone = bearers.get(node.name.as_str()) == Some(&1) && is_label(&node.name);
+        let lower = node.name.to_ascii_lowercase();
+        let is_digit = |byte: u8| byte.is_ascii_hexdigit();
+        let is_id = lower.len() == ID_DIGITS && lower.bytes().all(is_digit);
+        let is_alone = bearers.get(&lower) == Some(&1) && is_label(&lower) && !is_id;
         let name = match is_alone {
-            true => format!("{}.{DOMAIN} ", node.name),
+            true => format!("{lower}.{DOMAIN} "),
             false => String::new(),
         };
         for address in [IpAddr::V6(node.ipv6), IpAddr::V4(node.ipv4)] {
@@ -143,6 +146,10 @@ mod tests {
             node(4, "a b"),
             node(5, "evil.example\n127.0.0.1 bank"),
             node(6, ""),
+            node(7, "Case"),
+            node(8, "cASE"),
+            node(9, "0101010101"),
+            node(10, "Mill"),
         ];
         let text = hosts(&nodes);
         let lines: Vec<&str> = text.lines().collect();
@@ -155,12 +162,14 @@ mod tests {
                 "100.64.0.2 0202020202.mesh",
             ]
         );
-        assert_eq!(lines.len(), 12);
+        assert_eq!(lines.len(), 20);
+        let (others, last) = lines[2..].split_at(16);
         assert!(
-            lines
-                .iter()
-                .skip(2)
-                .all(|line| line.split(' ').count() == 2),
+            others.iter().all(|line| line.split(' ').count() == 2),
+            "{text}"
+        );
+        assert!(
+            last.iter().all(|line| line.contains(" mill.mesh ")),
             "{text}"
         );
     }

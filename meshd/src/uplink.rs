@@ -72,6 +72,21 @@ impl Uplink {
     }
 }
 
+/// Whether an address is one of the Internet's, which every node of the mesh may ask: nothing private
+/// is reached through a gateway, and nobody is to be told to ask himself or his neighbors.
+pub(crate) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let is_shared = a == 100 && (64..128).contains(&b);
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared)
+                && (1..224).contains(&a)
+        }
+        // Global unicast, as far as it is given out (RFC 4291 §2.4).
+        IpAddr::V6(v6) => v6.segments().first().is_some_and(|first| first >> 13 == 1),
+    }
+}
+
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -142,6 +142,11 @@ fn alone(lab: &mut Lab) -> Result<()> {
             Ok(())
         })?;
     }
+    // That it is no uplink now opens no door.
+    let provider = lab.internet()?.provider().clone();
+    provider.ip(&format!("route add 192.168.1.0/24 via {}", line.v4))?;
+    let knock = provider.run("ping", "-n -c 2 -i 0.2 -W 1 192.168.1.100");
+    ensure!(knock.is_err(), "the provider reaches the phone: {knock:?}");
     let status = lab.node("r1")?.status()?;
     ensure!(!status.internet.online, "{:?}", status.internet);
     ensure!(

@@ -74,7 +74,15 @@ fn read_key(fields: &Fields<'_>) -> Result<Option<SaeKey>, Fault> {
     let Some(node) = fields.node("key") else {
         return Ok(None);
     };
-    let key = Fields::of(node, fields.path_of("key"), KEY_KEYS)?;
+    let path = fields.path_of("key");
+    // Whatever is written here instead may be the password, which no message repeats.
+    let is_as_it_should = matches!(node, Node::Map(entries)
+        if entries.iter().all(|(key, _)| KEY_KEYS.contains(&key.as_str())));
+    if !is_as_it_should {
+        let what = "is not a mapping with sae alone".to_owned();
+        return Err(Fault::new(path, what, "such as {sae: PASSWORD}"));
+    }
+    let key = Fields::of(node, path, KEY_KEYS)?;
     key.required("sae").map(Some)
 }
 

@@ -306,3 +306,24 @@ fn a_password_is_not_taken_from_a_file_that_everybody_may_read() {
         Config::load(&path).unwrap();
     }
 }
+
+#[test]
+fn a_key_in_the_wrong_place_is_not_repeated() {
+    for key in [
+        "hunter2",
+        "{hunter2: x}",
+        "[hunter2]",
+        "{sae: {hunter2: x}}",
+        "{sae: a, hunter2}",
+    ] {
+        let text = format!(
+            "network: village\nmesh: [{{interface: mesh0, radio: {{id: x, frequency_mhz: 2412, \
+             key: {key}}}}}]\n"
+        );
+        let error = Config::parse(&text, "test").unwrap_err().to_string();
+        assert!(
+            error.contains("key") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}

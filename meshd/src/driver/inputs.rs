@@ -148,9 +148,15 @@ impl Driver {
         }
         let fails = |line| matches!(self.watcher.health(line), Health::Fails(_));
         let is_dead = uplink.is_none() && !lines.is_empty() && lines.iter().all(fails);
-        if (&uplink, is_dead) != (&self.uplink, self.dead_uplink) {
+        let named = self.config.uplink().interface().names().iter();
+        let named = named.map(|name| name.as_str().to_owned());
+        let leading = lines.into_iter().map(|line| line.interface);
+        let outside: BTreeSet<String> = leading.chain(named).collect();
+        let before = (&self.uplink, self.dead_uplink, &self.outside);
+        if (&uplink, is_dead, &outside) != before {
             self.uplink = uplink;
             self.dead_uplink = is_dead;
+            self.outside = outside;
             self.configure_kernel();
             self.announce(now);
         }
@@ -204,6 +210,7 @@ impl Driver {
             mesh: mesh.collect(),
             lan: lan.collect(),
             uplink: self.uplink.as_ref().map(|uplink| uplink.interface.clone()),
+            outside: self.outside.clone(),
             dead_uplink: self.dead_uplink,
             mesh_ipv4,
         };

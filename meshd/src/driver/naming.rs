@@ -7,6 +7,7 @@ use mesh_proto::OriginatorId;
 
 use super::Driver;
 use crate::names::Named;
+use crate::uplink::is_public;
 
 /// How long to wait for more news of nodes before their names are written.
 const DELAY: Duration = Duration::from_secs(1);
@@ -39,7 +40,8 @@ impl Driver {
         let gateway = self.router.gateway();
         let record = gateway.and_then(|(id, _)| self.router.record(id));
         let offer = record.and_then(|signed| signed.record().gateway.as_ref());
-        offer.map_or_else(Vec::new, |offer| offer.dns.clone())
+        let dns = offer.map_or_else(Vec::new, |offer| offer.dns.clone());
+        dns.into_iter().filter(|it| is_public(*it)).collect()
     }
 
     fn named(&self, id: OriginatorId) -> Option<Named> {

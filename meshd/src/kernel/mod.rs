@@ -170,6 +170,8 @@ pub struct Base {
     pub lan: Vec<Lan>,
     /// Name of the interface the Internet is reached through, if there is one to share.
     pub uplink: Option<String>,
+    /// Names of all interfaces that lead out, whether they work or not: nobody comes in there.
+    pub outside: BTreeSet<String>,
     /// There is none to share, but default routes of the main table lead to some that do not work.
     pub dead_uplink: bool,
     /// The node's own IPv4 mesh address.

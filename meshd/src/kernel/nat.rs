@@ -78,8 +78,9 @@ const IS_ANSWER: &str = "ct state established,related";
 pub(super) struct Applied {
     /// What an operator should know about.
     pub(super) warning: Option<Warning>,
-    /// Somebody else changed nftables at the same time, perhaps our table.
-    pub(super) disturbed: bool,
+    /// The generation of nftables before: if it has grown by more than one, somebody else has
+    /// changed it at the same time, perhaps our table.
+    pub(super) generation: u32,
 }
 
 /// Makes the table what `base` asks for. `gateways` replaces the addresses in the set, if given.
@@ -92,12 +93,11 @@ pub(super) async fn apply(
     gateways: Option<&BTreeSet<Ipv6Addr>>,
     nfnetlink: &mut Nfnetlink,
 ) -> Result<Applied, KernelError> {
-    let before = nfnetlink.generation()?;
+    let generation = nfnetlink.generation()?;
     let warning = replace(setup, base, gateways, nfnetlink).await?;
-    let after = nfnetlink.generation()?;
     Ok(Applied {
         warning,
-        disturbed: after != before.wrapping_add(1),
+        generation,
     })
 }
 
@@ -215,6 +215,8 @@ struct Names {
     /// `None` if there is no local network.
     lan: Option<String>,
     uplink: Option<String>,
+    /// Whatever leads out, the uplink included.
+    outside: Option<String>,
     /// All of them but the uplink.
     inside: String,
 }
@@ -223,6 +225,9 @@ impl Names {
     fn new(base: &Base) -> Self {
         let mesh: Vec<&str> = base.mesh.iter().map(String::as_str).collect();
         let lan: Vec<&str> = base.lan.iter().map(|lan| lan.interface.as_str()).collect();
+        let outside = base.outside.iter().chain(&base.uplink);
+        let outside: BTreeSet<&str> = outside.map(String::as_str).collect();
+        let outside: Vec<&str> = outside.into_iter().collect();
         let mesh_and_tunnel = [mesh.as_slice(), &[TUNNEL_DEVICE]].concat();
         Self {
             inside: set_of(&[mesh_and_tunnel.as_slice(), &lan].concat()),
@@ -230,6 +235,7 @@ impl Names {
             mesh: set_of(&mesh),
             lan: (!lan.is_empty()).then(|| set_of(&lan)),
             uplink: base.uplink.as_deref().map(|uplink| set_of(&[uplink])),
+            outside: (!outside.is_empty()).then(|| set_of(&outside)),
         }
     }
 }
@@ -316,7 +322,7 @@ fn forward(setup: &Setup, base: &Base, names: &Names) -> String {
         (Some(&names.mesh), "from_mesh"),
         (Some(&set_of(&[TUNNEL_DEVICE])), "from_tunnel"),
         (names.lan.as_ref(), "from_lan"),
-        (names.uplink.as_ref(), "from_uplink"),
+        (names.outside.as_ref(), "from_uplink"),
     ];
     let jumps = sources
         .into_iter()
@@ -380,7 +386,7 @@ fn answers_to_lan(names: &Names) -> Option<String> {
 
 fn from_uplink(names: &Names) -> String {
     // A rule that nothing comes to would have every connection tracked as well.
-    if names.uplink.is_none() {
+    if names.outside.is_none() {
         return String::new();
     }
     let rules = [

@@ -429,7 +429,8 @@ impl Task {
         let made = nat::apply(&self.setup, &base, gateways, &mut self.nfnetlink).await;
         self.skip_own_changes();
         let made = made?;
-        self.disturbed = made.disturbed;
+        // After the news of it were skipped, or something could come in between.
+        self.disturbed = self.nfnetlink.generation()? != made.generation.wrapping_add(1);
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
         let mut warnings: Vec<Warning> = made.warning.into_iter().collect();

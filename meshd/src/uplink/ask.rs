@@ -233,6 +233,8 @@ async fn find(line: &Line, name: &str, resolvers: &[SocketAddr]) -> io::Result<I
 /// What an answer means, once its head is there.
 fn read_head(page: &Page, bytes: &[u8]) -> io::Result<Option<Outcome>> {
     const EMPTY: u16 = 204;
+    /// RFC 6585 §6.
+    const PORTAL: u16 = 511;
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(bytes).map_err(|_| nonsense("no HTTP"))?;
@@ -242,8 +244,8 @@ fn read_head(page: &Page, bytes: &[u8]) -> io::Result<Option<Outcome>> {
     if code == EMPTY {
         return Ok(Some(Outcome::Answered));
     }
-    // A server in trouble is no portal.
-    if code >= 500 {
+    // A server that is in trouble or refuses is no portal.
+    if code >= 400 && code != PORTAL {
         return Err(nonsense("the server has an error"));
     }
     let place = response
@@ -312,6 +314,7 @@ mod tests {
         let outcome = read_head(&page(), here).unwrap();
         assert_eq!(outcome, Some(Outcome::Captive("example.com".to_owned())));
         assert!(read_head(&page(), b"HTTP/1.1 503 Busy\r\n\r\n").is_err());
+        assert!(read_head(&page(), b"HTTP/1.1 403 Forbidden\r\n\r\n").is_err());
         assert!(read_head(&page(), b"SSH-2.0-x\r\n").is_err());
     }
 

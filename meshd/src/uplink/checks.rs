@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::is_public;
 use super::target::{DNS_PORT, Target};
 
 /// Between two questions while the uplink carries something: a dead one is found within 4 s.
@@ -136,7 +137,9 @@ impl Checks {
     pub(super) fn resolvers(&self) -> Vec<IpAddr> {
         let targets = self.targets.iter().zip(&self.answered);
         let answering = targets.filter_map(|(target, answered)| match target {
-            Target::Dns(at) if *answered && at.port() == DNS_PORT => Some(at.ip()),
+            Target::Dns(at) if *answered && at.port() == DNS_PORT && is_public(at.ip()) => {
+                Some(at.ip())
+            }
             Target::Dns(_) | Target::Icmp(_) | Target::Tcp(_) | Target::Http(_) => None,
         });
         answering.collect()

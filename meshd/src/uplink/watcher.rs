@@ -151,12 +151,13 @@ async fn keep_asking(line: Line, targets: Vec<Target>, news: mpsc::Sender<News>)
     let mut told = Vec::new();
     loop {
         tokio::time::sleep(checks.pause()).await;
+        let is_whole = *checks.plan() == Plan::All;
         let outcomes = carry_out(&line, &checks).await;
         let changed = checks.judge(Instant::now(), &outcomes, received_bytes(&line));
         // One question alone may have been lost.
-        let resolvers = match outcomes.len() {
-            1 => told.clone(),
-            _ => checks.resolvers(),
+        let resolvers = match is_whole {
+            true => checks.resolvers(),
+            false => told.clone(),
         };
         if changed.is_some() || resolvers != told {
             told.clone_from(&resolvers);

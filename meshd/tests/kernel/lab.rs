@@ -403,6 +403,7 @@ pub(crate) fn base(number: u8) -> Base {
         radios: BTreeMap::new(),
         lan: Vec::new(),
         uplink: None,
+        outside: BTreeSet::new(),
         dead_uplink: false,
         mesh_ipv4: mesh_ipv4(number),
     }

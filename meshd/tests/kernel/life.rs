@@ -38,6 +38,7 @@ fn full_base() -> Base {
     Base {
         lan: vec![masqueraded("lan0")],
         uplink: Some("wan0".to_owned()),
+        outside: BTreeSet::new(),
         dead_uplink: false,
         ..base(1)
     }

@@ -673,8 +673,8 @@ fn a_radio_is_what_its_driver_can_be_told() {
         ),
         (
             "id: v, frequency_mhz: 2412, key: horse",
-            "key: is \"horse\"",
-            "a mapping with sae",
+            "key: is not a mapping with sae alone",
+            "such as {sae: PASSWORD}",
         ),
     ] {
         let said = message(&with_radio(settings));
