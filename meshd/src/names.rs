@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use mesh_proto::OriginatorId;
 
+/// How a file of ours begins.
+const HEADER: &str = "# Written by meshd.";
 /// The domain of nodes' names.
 const DOMAIN: &str = "mesh";
 /// How many digits of an id name a node whose name another has too.
@@ -59,7 +61,7 @@ impl NameFiles {
     /// The file cannot be written.
     pub(crate) fn set_resolvers(&mut self, resolvers: &[IpAddr]) -> io::Result<()> {
         let lines = resolvers.iter().map(|it| format!("nameserver {it}\n"));
-        self.resolvers.set(lines.collect())
+        self.resolvers.set(&lines.collect::<String>())
     }
 
     /// Writes down who is where.
@@ -67,30 +69,51 @@ impl NameFiles {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn set_nodes(&mut self, nodes: &[Named]) -> io::Result<()> {
-        self.hosts.set(hosts(nodes))
+        self.hosts.set(&hosts(nodes))
     }
 
     /// Removes both.
     pub(crate) fn remove(&mut self) {
         for file in [&mut self.resolvers, &mut self.hosts] {
-            let _ = fs::remove_file(&file.path);
-            file.content = None;
+            if file.content.take().is_some() {
+                let _ = fs::remove_file(&file.path);
+            }
         }
     }
 }
 
 impl File {
-    fn set(&mut self, content: String) -> io::Result<()> {
+    fn set(&mut self, lines: &str) -> io::Result<()> {
+        let content = format!("{HEADER}\n{lines}");
         if self.content.as_ref() == Some(&content) {
             return Ok(());
         }
+        self.check_owner()?;
         let new = self.path.with_extension("new");
-        fs::write(&new, &content)?;
+        let _ = fs::remove_file(&new);
+        File::create(&new, &content)?;
         // Whoever resolves names is another user, whatever is usual for ours.
         fs::set_permissions(&new, Permissions::from_mode(0o644))?;
         fs::rename(&new, &self.path)?;
         self.content = Some(content);
         Ok(())
+    }
+}
+
+impl File {
+    /// What somebody else wrote stays.
+    fn check_owner(&self) -> io::Result<()> {
+        match fs::read_to_string(&self.path) {
+            Ok(found) if !found.starts_with(HEADER) => {
+                let text = format!("{} is not meshd's", self.path.display());
+                Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create(path: &Path, content: &str) -> io::Result<()> {
+        fs::File::create_new(path)?.write_all(content.as_bytes())
     }
 }
 
@@ -184,7 +207,10 @@ mod tests {
         files
             .set_resolvers(&[Ipv4Addr::new(192, 0, 2, 1).into()])
             .unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "nameserver 192.0.2.1\n");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{HEADER}\nnameserver 192.0.2.1\n")
+        );
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
         let before = inode();
@@ -193,9 +219,19 @@ mod tests {
             .unwrap();
         assert_eq!(inode(), before);
         files.set_resolvers(&[]).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADER}\n"));
+        files.set_nodes(&[]).unwrap();
         files.remove();
         assert!(!path.exists());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+
+        fs::write(&path, "nameserver 192.0.2.9\n").unwrap();
+        assert!(files.set_resolvers(&[]).is_err());
+        files.remove();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "nameserver 192.0.2.9\n",
+            "what is not ours"
+        );
     }
 }

@@ -212,7 +212,10 @@ fn names(lab: &mut Lab) -> Result<()> {
     lab.start_all()?;
     wait_online_through(lab, "r2", "r1", PATIENCE)?;
     let directory = lab.node("r2")?.files().directory().to_owned();
-    let read = |name: &str| fs::read_to_string(directory.join(name)).context(name.to_owned());
+    let read = |name: &str| -> Result<String> {
+        let text = fs::read_to_string(directory.join(name)).context(name.to_owned())?;
+        Ok(text.trim_start_matches("# Written by meshd.\n").to_owned())
+    };
     let all = "nameserver 9.9.9.9\nnameserver 223.5.5.5\nnameserver 1.1.1.1\n\
                nameserver 2620:fe::fe\n";
     wait_for("the resolvers of r1", PATIENCE, || {

@@ -139,6 +139,10 @@ fn flatten(kind: &str, mut item: Value) -> Vec<String> {
 fn strip(value: &mut Value) -> bool {
     match value {
         Value::Object(object) => {
+            // Whatever is in a set with a timeout goes by itself.
+            if object.contains_key("timeout") {
+                object.remove("elem");
+            }
             object.retain(|key, value| !VOLATILE.contains(&key.as_str()) && strip(value));
             !object.is_empty()
         }
