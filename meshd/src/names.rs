@@ -91,16 +91,15 @@ impl File {
         self.check_owner()?;
         let new = self.path.with_extension("new");
         let _ = fs::remove_file(&new);
-        File::create(&new, &content)?;
+        // Never through a link that somebody left there.
+        fs::File::create_new(&new)?.write_all(content.as_bytes())?;
         // Whoever resolves names is another user, whatever is usual for ours.
         fs::set_permissions(&new, Permissions::from_mode(0o644))?;
         fs::rename(&new, &self.path)?;
         self.content = Some(content);
         Ok(())
     }
-}
 
-impl File {
     /// What somebody else wrote stays.
     fn check_owner(&self) -> io::Result<()> {
         match fs::read_to_string(&self.path) {
@@ -110,10 +109,6 @@ impl File {
             }
             _ => Ok(()),
         }
-    }
-
-    fn create(path: &Path, content: &str) -> io::Result<()> {
-        fs::File::create_new(path)?.write_all(content.as_bytes())
     }
 }
 
