@@ -22,7 +22,8 @@ pub(super) async fn reconcile(handle: &Handle, uplink: Option<IfIndex>) -> Resul
             Some(uplink) => copy_of_best(handle, family, uplink).await?,
             None => None,
         };
-        let present = dump_table(handle, family, UPLINK_TABLE).await?;
+        let mut present = dump_table(handle, family, UPLINK_TABLE).await?;
+        present.retain(|route| route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL));
         let is_same = |route: &RouteMessage| {
             wanted
                 .as_ref()
