@@ -336,12 +336,14 @@ impl Radios {
         handle: &Handle,
         wanted: &BTreeMap<String, RadioSettings>,
     ) -> Result<(), KernelError> {
+        let mut outcome = Ok(());
         for marked in marked(handle).await? {
             if !wanted.contains_key(&marked.link.name) {
-                self.remove(&marked).await?;
+                // One that cannot be removed keeps no other.
+                outcome = outcome.and(self.remove(&marked).await);
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {

@@ -144,8 +144,8 @@ impl RadioSettings {
     }
 }
 
-/// What the lines of our interfaces begin with.
-pub(super) const MARK: &str = "meshd ";
+/// What the lines of our interfaces begin with, and nobody's who writes for people.
+pub(super) const MARK: &str = "meshd-radio/1 ";
 
 #[cfg(test)]
 mod tests {
