@@ -11,12 +11,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::net::UnixDatagram;
 use tokio::process::Command;
 use tokio::sync::{oneshot, watch};
@@ -241,9 +244,9 @@ impl Keeper {
 
     /// Ends it, if it runs.
     async fn stop(&mut self) {
+        let socket = self.control_directory().join(&self.interface);
         if self.ask("TERMINATE").await.is_ok() {
             // It answers before it ends; its socket goes last.
-            let socket = self.control_directory().join(&self.interface);
             let gone = async {
                 while socket.exists() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -251,9 +254,29 @@ impl Keeper {
             };
             let _ = timeout(ANSWER_LIMIT, gone).await;
         }
+        if socket.exists() {
+            self.kill();
+            // Or the next would take it for running.
+            let _ = fs::remove_file(&socket);
+        }
         self.connection = None;
         self.refusals.clear();
         self.silences = 0;
+    }
+
+    /// Ends one that does not listen any more.
+    fn kill(&self) {
+        let number = fs::read_to_string(self.pid_path()).unwrap_or_default();
+        let Ok(id) = number.trim().parse() else {
+            return;
+        };
+        // The number may be that of another process by now.
+        let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let configuration = self.configuration_path();
+        let mut words = words.split(|byte| *byte == 0);
+        if words.any(|word| word == configuration.as_os_str().as_bytes()) {
+            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+        }
     }
 
     /// Ends it and leaves no key behind.
@@ -288,6 +311,8 @@ impl Keeper {
             let command = Command::new(program)
                 .args(["-B", "-D", "nl80211", "-i", &self.interface, "-c"])
                 .arg(self.configuration_path())
+                .arg("-P")
+                .arg(self.pid_path())
                 .stdin(Stdio::null())
                 .kill_on_drop(true)
                 .output();
@@ -332,6 +357,10 @@ impl Keeper {
 
     fn configuration_path(&self) -> PathBuf {
         self.directory.join("wpa_supplicant.conf")
+    }
+
+    fn pid_path(&self) -> PathBuf {
+        self.directory.join("pid")
     }
 
     fn control_directory(&self) -> PathBuf {
@@ -552,6 +581,27 @@ mod tests {
             note(&mut refusals, event);
         }
         assert_eq!(refusals, BTreeMap::from([([2, 0, 0, 0, 1, 0], 2)]));
+    }
+
+    #[test]
+    fn one_that_does_not_listen_is_killed_and_nobody_else() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let keeper = Keeper::new(directory.path().to_owned(), "mesh0");
+        let start = |word: &Path| {
+            let mut shell = std::process::Command::new("sh");
+            let shell = shell.args(["-c", "read line", "sh"]).arg(word);
+            shell.stdin(Stdio::piped()).spawn().unwrap()
+        };
+        let mut other = start(Path::new("/other.conf"));
+        fs::write(keeper.pid_path(), other.id().to_string()).unwrap();
+        keeper.kill();
+        let mut ours = start(&keeper.configuration_path());
+        fs::write(keeper.pid_path(), format!("{}\n", ours.id())).unwrap();
+        keeper.kill();
+        assert_eq!(ours.wait().unwrap().signal(), Some(9));
+        drop(other.stdin.take());
+        assert_eq!(other.wait().unwrap().signal(), None);
     }
 
     /// A program in the middle of arithmetic answers when nobody waits any more.
