@@ -1,6 +1,9 @@
 //! Who may reach whom.
 
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::Test;
@@ -18,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("tunnel_packets_are_believed_only_from_the_mesh", injection),
         ("a_lan_with_global_addresses_keeps_them", global_addresses),
         ("traffic_of_others_passes", bystanders),
+        ("rules_are_replaced_without_a_gap", replaced),
     ]
 }
 
@@ -213,6 +217,31 @@ fn bystanders() {
         "but the mesh is for those it was given to"
     );
     assert!(dropped(relay) >= 1);
+}
+
+/// Packets that come while the table is made anew meet either the old rules or the new ones.
+fn replaced() {
+    let mut chain = Chain::new();
+    let gateway = setup(3).mesh_ipv6();
+    let socket = chain.nodes[1].call(move || UdpSocket::bind("[::]:0").expect("a socket"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let sender = thread::spawn(move || {
+        let mut sent = 0_u64;
+        while !stopped.load(Ordering::Relaxed) {
+            // Nobody listens there; it is the filter that is asked.
+            sent += u64::from(socket.send_to(&[1], (gateway, 9)).is_ok());
+            thread::sleep(Duration::from_micros(100));
+        }
+        sent
+    });
+    for _ in 0..40 {
+        chain.ports[2].configure(&Chain::base(3));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let sent = sender.join().expect("the sender");
+    assert!(sent >= 1000, "{sent} packets");
+    assert_eq!(dropped(&chain.nodes[2]), 0, "of {sent} packets");
 }
 
 /// How many packets the node's filter dropped.
