@@ -321,8 +321,8 @@ impl Driver {
             let flows = now < self.traffic_until;
             self.next_counters = flows.then_some(now + COUNTER_INTERVAL);
             self.store_paused = false;
-            self.settle();
             self.update_uplink(now);
+            self.settle();
             if self.unconfigured {
                 self.configure_kernel();
             }

@@ -30,9 +30,10 @@ impl Driver {
             }
             KernelEvent::DefaultRoutesChanged { family, routes } => {
                 self.default_routes.handle_change(family, routes);
-                self.update_uplink(now);
-                // The first report has both families, this one last.
-                if family == Family::V6 {
+                // The first report has both families, this one last. Before it, half of what a
+                // predecessor shared would be withdrawn for a moment.
+                if self.settled || family == Family::V6 {
+                    self.update_uplink(now);
                     self.settle();
                 }
             }
