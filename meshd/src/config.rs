@@ -415,7 +415,13 @@ impl Uplink {
             Some(_) => {
                 let targets = fields.list("check", MAX_TARGETS, CHECK_ALLOWED)?;
                 let targets = targets.into_iter().map(|(path, node)| scalar(node, path));
-                targets.collect::<Result<_, _>>()?
+                let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
+                if let Some(page) = Target::without_resolver(&targets) {
+                    let what = format!("{page} has a name, and no resolver is asked");
+                    let place = fields.path_of("check");
+                    return Err(Fault::new(place, what, "a dns:// target beside it"));
+                }
+                targets
             }
         };
         Ok(Self {

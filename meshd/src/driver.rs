@@ -25,7 +25,7 @@ mod reload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
 use crate::names::NameFiles;
 use crate::store::Store;
 use crate::udp::{Datagram, Received, Sockets};
-use crate::uplink::{DefaultRoutes, Uplink, Watcher};
+use crate::uplink::{DefaultRoutes, Shared, Watcher};
 use crate::usage::Usage;
 use internet::Internet;
 use kernel_port::KernelPort;
@@ -81,11 +81,11 @@ pub(crate) struct Driver {
     link_locals: BTreeMap<IfIndex, Ipv6Addr>,
     default_routes: DefaultRoutes,
     watcher: Watcher,
-    uplink: Option<Uplink>,
-    /// The interfaces that lead out, whether they work or not.
-    outside: BTreeSet<String>,
-    /// There could be one, but none works.
-    dead_uplink: bool,
+    /// What the mesh may use of our own uplinks.
+    shared: Option<Shared>,
+    ways: Ways,
+    /// The resolvers that a predecessor knew.
+    left_resolvers: Vec<IpAddr>,
     internet: Internet,
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
@@ -97,8 +97,9 @@ pub(crate) struct Driver {
     next_counters: Option<Instant>,
     /// Until when traffic is assumed to flow.
     traffic_until: Instant,
-    /// Whether the kernel may be told what everything but routes should be. After a predecessor
-    /// it first has to say which uplink there is, or what belongs to it would go and come back.
+    /// Whether the kernel may be told what everything but routes should be. First it has to say which
+    /// uplinks there are: to forward makes it forget what routers advertised there, unless it is told
+    /// otherwise before; and after a predecessor, what belongs to them would go and come back.
     settled: bool,
     /// Whether there was a predecessor.
     took_over: bool,
@@ -116,6 +117,14 @@ pub(crate) struct Driver {
     store_error: Option<String>,
     /// Saving failed since the last reading of counters.
     store_paused: bool,
+}
+
+/// What the kernel should do with our own uplinks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ways {
+    uplinks: kernel::Uplinks,
+    /// The interfaces that lead out, whether they work or not.
+    outside: BTreeSet<String>,
 }
 
 /// Runs the daemon until a signal ends it.
@@ -210,7 +219,7 @@ impl Driver {
         let announcement = announcement(&config, None);
         let terms = ledger_config(&config, state.header().network);
         let ledger = Ledger::new(terms, key.clone(), state).context("receipt log")?;
-        let mut driver = Self {
+        let driver = Self {
             router: Router::new(router_config, key, announcement, now),
             config_path,
             config,
@@ -223,18 +232,18 @@ impl Driver {
             link_locals: BTreeMap::new(),
             default_routes: DefaultRoutes::default(),
             watcher: Watcher::new(),
-            uplink: None,
-            outside: BTreeSet::new(),
-            dead_uplink: false,
+            shared: None,
+            ways: Ways::default(),
+            left_resolvers: names.left_resolvers(),
             internet: Internet::new(now),
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
             radios: Radios::default(),
             names,
-            names_due: Some(now),
+            names_due: Some(if warm { now + SETTLING_LIMIT } else { now }),
             next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
             traffic_until: now,
-            settled: !warm,
+            settled: false,
             took_over: warm,
             configured: false,
             unconfigured: false,
@@ -244,7 +253,6 @@ impl Driver {
             store_error: None,
             store_paused: false,
         };
-        driver.configure_kernel();
         info!(
             network = driver.router.network().name(),
             name = driver.config.name().as_str(),
@@ -332,7 +340,7 @@ impl Driver {
         }
         self.ask_radios(now);
         if self.names_due.is_some_and(|at| now >= at) {
-            self.write_names();
+            self.write_names(now);
         }
     }
 
@@ -438,7 +446,7 @@ fn network(config: &Config) -> Result<Network> {
 }
 
 /// What the mesh is told about this node.
-fn announcement(config: &Config, uplink: Option<&Uplink>) -> Announcement {
+fn announcement(config: &Config, shared: Option<&Shared>) -> Announcement {
     let price = config.sharing().price();
     Announcement {
         name: config.name().as_str().to_owned(),
@@ -448,7 +456,7 @@ fn announcement(config: &Config, uplink: Option<&Uplink>) -> Announcement {
             .flat_map(|lan| lan.prefixes())
             .copied()
             .collect(),
-        gateway: uplink.map(|uplink| uplink.offer(config.uplink().bandwidth(), price)),
+        gateway: shared.map(|shared| shared.offer(config.uplink().bandwidth(), price)),
     }
 }
 

@@ -11,9 +11,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use mesh_proto::OriginatorId;
+use mesh_proto::record::MAX_DNS;
 
 /// How a file of ours begins.
 const HEADER: &str = "# Written by meshd.";
+/// How a line of it begins that names a resolver.
+const NAMESERVER: &str = "nameserver ";
 /// The domain of nodes' names.
 const DOMAIN: &str = "mesh";
 /// How many digits of an id name a node whose name another has too.
@@ -55,12 +58,20 @@ impl NameFiles {
         }
     }
 
+    /// The resolvers that a predecessor wrote down, if there is such a file.
+    pub(crate) fn left_resolvers(&self) -> Vec<IpAddr> {
+        let text = fs::read_to_string(&self.resolvers.path).unwrap_or_default();
+        let ours = text.strip_prefix(HEADER).unwrap_or_default().lines();
+        let addresses = ours.filter_map(|line| line.strip_prefix(NAMESERVER)?.parse().ok());
+        addresses.take(MAX_DNS).collect()
+    }
+
     /// Writes down whom to ask.
     ///
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn set_resolvers(&mut self, resolvers: &[IpAddr]) -> io::Result<()> {
-        let lines = resolvers.iter().map(|it| format!("nameserver {it}\n"));
+        let lines = resolvers.iter().map(|it| format!("{NAMESERVER}{it}\n"));
         self.resolvers.set(&lines.collect::<String>())
     }
 

@@ -41,34 +41,68 @@ pub struct Line {
     pub family: Family,
 }
 
-/// An uplink that can be used.
+impl Line {
+    /// The same interface in the other family.
+    fn other_family(&self) -> Self {
+        Self {
+            interface: self.interface.clone(),
+            family: match self.family {
+                Family::V4 => Family::V6,
+                Family::V6 => Family::V4,
+            },
+        }
+    }
+}
+
+/// What can be used of the uplinks: an interface for each family, often the same. At least one is
+/// there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
-    /// The interface's name.
-    pub interface: String,
-    /// Whether it carries IPv4.
-    pub ipv4: bool,
-    /// Whether it carries IPv6.
-    pub ipv6: bool,
-    /// Resolvers that answer over it, those of IPv4 first.
-    pub resolvers: Vec<IpAddr>,
+    /// The name of the interface that carries IPv4.
+    pub ipv4: Option<String>,
+    /// The name of the interface that carries IPv6.
+    pub ipv6: Option<String>,
 }
 
 impl Uplink {
-    /// The first interface of these on which anything works.
+    /// The first interface of these that works, for each family: that of IPv4 carries IPv6 as well
+    /// if it can.
     pub fn choose(lines: &[Line], works: impl Fn(&Line) -> bool) -> Option<Self> {
-        let working: Vec<&Line> = lines.iter().filter(|line| works(line)).collect();
-        let interface = &working.first()?.interface;
-        let has = |family| {
-            let mut working = working.iter();
-            working.any(|line| line.interface == *interface && line.family == family)
+        let of = |family| {
+            let lines = lines.iter().filter(move |line| line.family == family);
+            lines.filter(|line| works(line)).map(|it| &it.interface)
         };
-        Some(Self {
-            interface: interface.clone(),
-            ipv4: has(Family::V4),
-            ipv6: has(Family::V6),
-            resolvers: Vec::new(),
+        let ipv4 = of(Family::V4).next();
+        let same = of(Family::V6).find(|it| Some(*it) == ipv4);
+        let ipv6 = same.or_else(|| of(Family::V6).next());
+        (ipv4.is_some() || ipv6.is_some()).then(|| Self {
+            ipv4: ipv4.cloned(),
+            ipv6: ipv6.cloned(),
         })
+    }
+
+    /// The interface that carries a family.
+    pub const fn carries(&self, family: Family) -> Option<&String> {
+        match family {
+            Family::V4 => self.ipv4.as_ref(),
+            Family::V6 => self.ipv6.as_ref(),
+        }
+    }
+
+    /// The names of the interfaces, without repetition.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let ipv6 = self
+            .ipv6
+            .iter()
+            .filter(|it| Some(*it) != self.ipv4.as_ref());
+        self.ipv4.iter().chain(ipv6).map(String::as_str)
+    }
+}
+
+impl fmt::Display for Uplink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.interfaces().collect();
+        f.write_str(&names.join(" and "))
     }
 }
 
@@ -97,17 +131,25 @@ impl fmt::Display for Health {
     }
 }
 
-impl Uplink {
+/// An uplink as it is offered to the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shared {
+    pub(crate) uplink: Uplink,
+    /// Resolvers that answer over it, those of IPv4 first.
+    pub(crate) resolvers: Vec<IpAddr>,
+}
+
+impl Shared {
     /// The offer the mesh gets.
-    pub fn offer(&self, bandwidth: Option<Bandwidth>, price: u64) -> GatewayOffer {
+    pub(crate) fn offer(&self, bandwidth: Option<Bandwidth>, price: u64) -> GatewayOffer {
         let (down_bps, up_bps) =
             bandwidth.map_or(ASSUMED_BANDWIDTH, |b| (b.down_bps(), b.up_bps()));
         GatewayOffer {
             down_bps,
             up_bps,
             price,
-            ipv4: self.ipv4,
-            ipv6: self.ipv6,
+            ipv4: self.uplink.ipv4.is_some(),
+            ipv6: self.uplink.ipv6.is_some(),
             tunnels: Tunnels::VXLAN,
             dns: self.resolvers.clone(),
         }
@@ -243,22 +285,36 @@ mod tests {
     }
 
     #[test]
-    fn the_first_interface_on_which_anything_works_is_used() {
+    fn each_family_takes_the_first_interface_on_which_it_works() {
         let lines = routes(&[3, 4], &[3, 4]).lines(&config("auto"), &links(true));
         let choose = |dead: &[&str]| {
             let works = |line: &Line| {
                 let line = format!("{} {}", line.interface, line.family);
                 !dead.contains(&line.as_str())
             };
-            Uplink::choose(&lines, works).map(|it| (it.interface, it.ipv4, it.ipv6))
+            let uplink = Uplink::choose(&lines, works)?;
+            let name = uplink.to_string();
+            Some((uplink.ipv4, uplink.ipv6, name))
         };
-        let uplink = |name: &str, ipv4, ipv6| Some((name.to_owned(), ipv4, ipv6));
-        assert_eq!(choose(&[]), uplink("wan0", true, true));
-        assert_eq!(choose(&["wan0 IPv4"]), uplink("wan0", false, true));
-        let wan0 = ["wan0 IPv4", "wan0 IPv6"];
-        assert_eq!(choose(&wan0), uplink("wan1", true, true));
+        let uplink = |ipv4: &str, ipv6: &str, name: &str| {
+            let some = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+            Some((some(ipv4), some(ipv6), name.to_owned()))
+        };
+        assert_eq!(choose(&[]), uplink("wan0", "wan0", "wan0"));
+        // Together where they can be, apart where they can't.
+        assert_eq!(choose(&["wan0 IPv4"]), uplink("wan1", "wan1", "wan1"));
+        let half = ["wan0 IPv4", "wan1 IPv6"];
+        assert_eq!(choose(&half), uplink("wan1", "wan0", "wan1 and wan0"));
         assert_eq!(
-            choose(&[&wan0[..], &["wan1 IPv4", "wan1 IPv6"]].concat()),
+            choose(&["wan0 IPv6"]),
+            uplink("wan0", "wan1", "wan0 and wan1")
+        );
+        let wan0 = ["wan0 IPv4", "wan0 IPv6"];
+        assert_eq!(choose(&wan0), uplink("wan1", "wan1", "wan1"));
+        let v4 = ["wan0 IPv4", "wan1 IPv4"];
+        assert_eq!(choose(&v4), uplink("", "wan0", "wan0"));
+        assert_eq!(
+            choose(&[&v4[..], &["wan1 IPv6", "wan0 IPv6"]].concat()),
             None
         );
     }

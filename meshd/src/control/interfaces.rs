@@ -6,6 +6,7 @@ use mesh_proto::IfIndex;
 use super::View;
 use crate::kernel::radio::{MacAddress, RadioState, channel_number};
 use crate::kernel::{Link, SeenStation};
+use crate::uplink::Uplink;
 
 impl View<'_> {
     pub(super) fn interfaces(&self) -> Interfaces {
@@ -13,13 +14,11 @@ impl View<'_> {
         let lan = self.config.lan().iter().map(|lan| lan.interface());
         let mesh = mesh.map(|name| self.mesh_interface(name.as_str()));
         let lan = lan.map(|name| self.described(name.as_str(), InterfaceRole::Lan, has_carrier));
-        let uplink = self.uplink.map(|uplink| {
-            let name = &uplink.interface;
-            self.described(name, InterfaceRole::Uplink, |_| true)
-        });
+        let uplinks = self.uplink.into_iter().flat_map(Uplink::interfaces);
+        let uplinks = uplinks.map(|name| self.described(name, InterfaceRole::Uplink, |_| true));
         Interfaces {
             schema: SCHEMA,
-            interfaces: mesh.chain(lan).chain(uplink).collect(),
+            interfaces: mesh.chain(lan).chain(uplinks).collect(),
         }
     }
 

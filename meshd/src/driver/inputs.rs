@@ -8,13 +8,13 @@ use mesh_proto::{IfIndex, Route, RouteChange};
 use receipts::{Party, Role};
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, SETTLING_LIMIT, announcement};
+use super::{Driver, SETTLING_LIMIT, Ways, announcement};
 use crate::config::{LanMode, MeshInterface};
 use crate::control::{Question, View};
 use crate::kernel::{
     self, Base, Counters, Family, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
 };
-use crate::uplink::{Health, Line, Uplink};
+use crate::uplink::{Fault, Health, Line, Shared, Uplink};
 
 impl Driver {
     pub(super) fn handle_kernel_event(&mut self, now: Instant, event: KernelEvent) {
@@ -135,38 +135,75 @@ impl Driver {
     pub(super) fn update_uplink(&mut self, now: Instant) {
         let lines = self.default_routes.lines(&self.config, &self.links);
         let targets = self.config.uplink().check();
-        self.watcher.watch(lines.iter().cloned(), targets);
-        // What a predecessor shared goes on until it is found out that it does not work.
-        let trusted = self.took_over && now < self.started + SETTLING_LIMIT;
-        let works = |line: &Line| match self.watcher.health(line) {
-            Health::Works => true,
-            Health::Unknown => trusted,
-            Health::Fails(_) => false,
+        self.watcher.watch(now, lines.iter().cloned(), targets);
+        let ways = self.ways(now, &lines);
+        let resolvers = |uplink: &Uplink| match self.watcher.resolvers(uplink) {
+            found if found.is_empty() && self.trusts_predecessor(now) => {
+                self.left_resolvers.clone()
+            }
+            found => found,
         };
-        let mut uplink = Uplink::choose(&lines, works);
-        if let Some(uplink) = &mut uplink {
-            uplink.resolvers = self.watcher.resolvers(&uplink.interface);
+        let shared = Uplink::choose(&lines, |line| self.works(now, line)).map(|uplink| Shared {
+            resolvers: resolvers(&uplink),
+            uplink,
+        });
+        if ways != self.ways {
+            self.ways = ways;
+            self.configure_kernel();
         }
-        let fails = |line| matches!(self.watcher.health(line), Health::Fails(_));
-        let is_dead = uplink.is_none() && !lines.is_empty() && lines.iter().all(fails);
+        if shared != self.shared {
+            self.shared = shared;
+            self.announce(now);
+        }
+    }
+
+    /// What a predecessor shared goes on until it is found out that it does not work.
+    pub(super) fn trusts_predecessor(&self, now: Instant) -> bool {
+        self.took_over && now < self.started + SETTLING_LIMIT
+    }
+
+    fn works(&self, now: Instant, line: &Line) -> bool {
+        match self.watcher.health(line) {
+            Health::Works => true,
+            Health::Unknown => self.trusts_predecessor(now),
+            Health::Fails(_) => false,
+        }
+    }
+
+    /// What the kernel should do with these lines.
+    fn ways(&self, now: Instant, lines: &[Line]) -> Ways {
+        let is_captive =
+            |line: &Line| matches!(self.watcher.health(line), Health::Fails(Fault::Captive(_)));
+        let working = Uplink::choose(lines, |line| self.works(now, line));
+        // Somebody has to visit the portal, and can only do so from here.
+        let is_last = working.is_none() && self.router.gateway().is_none();
+        let portal = || Uplink::choose(lines, is_captive).filter(|_| is_last);
+        let used = working.or_else(portal);
+        let fails = |line: &Line| matches!(self.watcher.health(line), Health::Fails(_));
+        let way = |family| {
+            let mut of_it = lines.iter().filter(|line| line.family == family).peekable();
+            match used.as_ref().and_then(|used| used.carries(family)) {
+                Some(interface) => kernel::Uplink::Over(interface.clone()),
+                None if of_it.peek().is_some() && of_it.all(fails) => kernel::Uplink::Dead,
+                None => kernel::Uplink::None,
+            }
+        };
         let named = self.config.uplink().interface().names().iter();
         let named = named.map(|name| name.as_str().to_owned());
-        let leading = lines.into_iter().map(|line| line.interface);
-        let outside: BTreeSet<String> = leading.chain(named).collect();
-        let before = (&self.uplink, self.dead_uplink, &self.outside);
-        if (&uplink, is_dead, &outside) != before {
-            self.uplink = uplink;
-            self.dead_uplink = is_dead;
-            self.outside = outside;
-            self.configure_kernel();
-            self.announce(now);
+        let leading = lines.iter().map(|line| line.interface.clone());
+        Ways {
+            uplinks: kernel::Uplinks {
+                ipv4: way(Family::V4),
+                ipv6: way(Family::V6),
+            },
+            outside: leading.chain(named).collect(),
         }
     }
 
     pub(super) fn announce(&mut self, now: Instant) {
         self.names_due = Some(now);
         self.router
-            .announce(now, announcement(&self.config, self.uplink.as_ref()));
+            .announce(now, announcement(&self.config, self.shared.as_ref()));
         self.count_gateways();
     }
 
@@ -210,9 +247,8 @@ impl Driver {
             radios: self.config.mesh().iter().filter_map(radio).collect(),
             mesh: mesh.collect(),
             lan: lan.collect(),
-            uplink: self.uplink.as_ref().map(|uplink| uplink.interface.clone()),
-            outside: self.outside.clone(),
-            dead_uplink: self.dead_uplink,
+            uplinks: self.ways.uplinks.clone(),
+            outside: self.ways.outside.clone(),
             mesh_ipv4,
         };
         self.kernel.request(KernelRequest::Configure(base));
@@ -340,7 +376,7 @@ impl Driver {
             link_locals: &self.link_locals,
             radios: &self.radios,
             usage: &self.usage,
-            uplink: self.uplink.as_ref(),
+            uplink: self.shared.as_ref().map(|shared| &shared.uplink),
             watcher: &self.watcher,
             internet: &self.internet,
             warnings: self

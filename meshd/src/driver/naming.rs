@@ -18,9 +18,9 @@ impl Driver {
         self.names_due.get_or_insert(now + DELAY);
     }
 
-    pub(super) fn write_names(&mut self) {
+    pub(super) fn write_names(&mut self, now: Instant) {
         self.names_due = None;
-        let resolvers = self.resolvers();
+        let resolvers = self.resolvers(now);
         let own = self.named(self.router.id());
         let others = self.router.originators();
         let others = others.filter(|node| node.metric.is_finite());
@@ -32,13 +32,20 @@ impl Driver {
         }
     }
 
-    /// Those of the gateway in use.
-    fn resolvers(&self) -> Vec<IpAddr> {
-        if let Some(uplink) = &self.uplink {
-            return uplink.resolvers.clone();
+    /// Those of the gateway in use. Until one is found, what a predecessor wrote is better than
+    /// nothing.
+    fn resolvers(&self, now: Instant) -> Vec<IpAddr> {
+        if let Some(shared) = &self.shared {
+            return shared.resolvers.clone();
         }
-        let gateway = self.router.gateway();
-        let record = gateway.and_then(|(id, _)| self.router.record(id));
+        let Some((gateway, _)) = self.router.gateway() else {
+            let left = self
+                .left_resolvers
+                .iter()
+                .filter(|_| self.trusts_predecessor(now));
+            return left.copied().collect();
+        };
+        let record = self.router.record(gateway);
         let offer = record.and_then(|signed| signed.record().gateway.as_ref());
         let dns = offer.map_or_else(Vec::new, |offer| offer.dns.clone());
         dns.into_iter().filter(|it| is_public(*it)).collect()

@@ -83,6 +83,8 @@ impl Driver {
                     to = to.map(tracing::field::display),
                     "gateway changed"
                 );
+                // A portal matters where there is no other way.
+                self.update_uplink(now);
             }
             Event::GatewaysChanged => self.count_gateways(),
             Event::EpochBegun(epoch) => {
@@ -173,10 +175,8 @@ impl Driver {
     }
 
     fn update_internet(&mut self, now: Instant) {
-        let own = self
-            .uplink
-            .as_ref()
-            .map(|uplink| Way::Own(uplink.interface.clone()));
+        let own = self.shared.as_ref();
+        let own = own.map(|shared| Way::Own(shared.uplink.to_string()));
         let way = own.or_else(|| self.router.gateway().map(|(id, _)| Way::Gateway(id)));
         if !self.internet.update(now, way) {
             return;

@@ -168,14 +168,66 @@ pub struct Base {
     pub radios: BTreeMap<String, RadioSettings>,
     /// The local networks that may use the mesh.
     pub lan: Vec<Lan>,
-    /// Name of the interface the Internet is reached through, if there is one to share.
-    pub uplink: Option<String>,
+    /// The ways to the Internet.
+    pub uplinks: Uplinks,
     /// Names of all interfaces that lead out, whether they work or not: nobody comes in there.
     pub outside: BTreeSet<String>,
-    /// There is none to share, but default routes of the main table lead to some that do not work.
-    pub dead_uplink: bool,
     /// The node's own IPv4 mesh address.
     pub mesh_ipv4: Ipv4Addr,
+}
+
+/// The ways to the Internet, one for each family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uplinks {
+    /// IPv4's.
+    pub ipv4: Uplink,
+    /// IPv6's.
+    pub ipv6: Uplink,
+}
+
+/// A way to the Internet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Uplink {
+    /// There is none.
+    #[default]
+    None,
+    /// Default routes of the main table lead to some that do not work.
+    Dead,
+    /// Over the interface of this name.
+    Over(String),
+}
+
+impl Uplinks {
+    /// The same interface for both.
+    pub fn over(interface: &str) -> Self {
+        let uplink = Uplink::Over(interface.to_owned());
+        Self {
+            ipv4: uplink.clone(),
+            ipv6: uplink,
+        }
+    }
+
+    pub(super) const fn of(&self, family: Family) -> &Uplink {
+        match family {
+            Family::V4 => &self.ipv4,
+            Family::V6 => &self.ipv6,
+        }
+    }
+
+    /// The names of their interfaces.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        let both = [&self.ipv4, &self.ipv6].into_iter();
+        both.filter_map(Uplink::name).collect()
+    }
+}
+
+impl Uplink {
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Over(name) => Some(name),
+            Self::None | Self::Dead => None,
+        }
+    }
 }
 
 /// A local network.

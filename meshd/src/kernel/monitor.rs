@@ -16,7 +16,7 @@ use super::address::{self, LinkLocal};
 use super::link::{self, Link};
 use super::netlink::KernelError;
 use super::speed::Speeds;
-use super::{KernelEvent, ROUTE_PROTOCOL, neighbor, route};
+use super::{KernelEvent, ROUTE_PROTOCOL, neighbor, route, uplink};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +59,9 @@ pub(super) struct Monitor {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) events: Vec<KernelEvent>,
-    /// Default routes must be read again: the kernel does not tell which went with an interface.
-    pub(super) default_routes_changed: bool,
+    /// Default routes and what is attached to uplinks must be read again: the kernel does not tell
+    /// which went with an interface.
+    pub(super) uplinks_changed: bool,
 }
 
 impl Monitor {
@@ -96,11 +97,11 @@ impl Monitor {
             outcome
                 .events
                 .extend(Link::from_message(message).and_then(|link| self.update(link)));
-            outcome.default_routes_changed = !outcome.events.is_empty();
+            outcome.uplinks_changed = !outcome.events.is_empty();
         } else if let RouteNetlinkMessage::DelLink(message) = message {
             if let Some(link) = Link::from_message(message) {
                 outcome.events.extend(self.remove(link.ifindex));
-                outcome.default_routes_changed = true;
+                outcome.uplinks_changed = true;
             }
         } else if let RouteNetlinkMessage::NewAddress(message) = message {
             outcome
@@ -115,7 +116,7 @@ impl Monitor {
         } else if let RouteNetlinkMessage::NewRoute(message)
         | RouteNetlinkMessage::DelRoute(message) = message
         {
-            outcome.default_routes_changed = is_default(message);
+            outcome.uplinks_changed = is_default(message) || uplink::is_attached(message);
         } else if let RouteNetlinkMessage::NewNeighbour(message) = message {
             outcome.events.extend(neighbor_failed(message));
         }

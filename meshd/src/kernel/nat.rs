@@ -10,7 +10,8 @@
 //! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
 //! | `from_mesh` | | other nodes, routed local networks, and answers |
-//! | `from_tunnel` | | the uplink, but nothing private behind it; and answers |
+//! | `from_tunnel` | | the Internet, and answers |
+//! | `to_internet` | | the uplink, but nothing private behind it or attached to it |
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
@@ -81,36 +82,15 @@ const DROP: &str = "counter name dropped drop";
 /// The match for packets that belong to a connection that was let through.
 const IS_ANSWER: &str = "ct state established,related";
 
-/// What became of [`apply`].
-pub(super) struct Applied {
-    /// What an operator should know about.
-    pub(super) warning: Option<Warning>,
-    /// The generation of nftables before: if it has grown by more than one, somebody else has
-    /// changed it at the same time, perhaps our table.
-    pub(super) generation: u32,
-}
-
-/// Makes the table what `base` asks for. `gateways` replaces the addresses in the set, if given.
+/// Makes the table what `base` asks for. Networks `attached` to uplinks are nobody's business in the
+/// mesh. `gateways` replaces the addresses in the set, if given.
 ///
 /// # Errors
 /// When `nft` is missing or refuses; the table is then as it was.
 pub(super) async fn apply(
     setup: &Setup,
     base: &Base,
-    gateways: Option<&BTreeSet<Ipv6Addr>>,
-    nfnetlink: &mut Nfnetlink,
-) -> Result<Applied, KernelError> {
-    let generation = nfnetlink.generation()?;
-    let warning = replace(setup, base, gateways, nfnetlink).await?;
-    Ok(Applied {
-        warning,
-        generation,
-    })
-}
-
-async fn replace(
-    setup: &Setup,
-    base: &Base,
+    attached: &BTreeSet<IpNet>,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
     nfnetlink: &mut Nfnetlink,
 ) -> Result<Option<Warning>, KernelError> {
@@ -118,7 +98,7 @@ async fn replace(
     let had_counters = Flow::ALL
         .iter()
         .any(|flow| found.contains_key(flow.set_name()));
-    let table = table(setup, base, gateways);
+    let table = table(setup, base, attached, gateways);
     let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
     let error = match nft::apply(&setup.nft, &(begin + &table)).await {
         Err(error @ KernelError::NftRefused(_)) => error,
@@ -158,14 +138,19 @@ fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> String {
 }
 
 /// The whole table, as nft(8) reads it.
-fn table(setup: &Setup, base: &Base, gateways: Option<&BTreeSet<Ipv6Addr>>) -> String {
+fn table(
+    setup: &Setup,
+    base: &Base,
+    attached: &BTreeSet<IpNet>,
+    gateways: Option<&BTreeSet<Ipv6Addr>>,
+) -> String {
     let names = Names::new(base);
     let translate = translate(setup, base, &names);
     let chains = [
         untracked(setup, base, &names),
         clamp(),
         input(setup, base, &names),
-        forward(setup, base, &names),
+        forward(setup, base, attached, &names),
         translate.clone().unwrap_or_default(),
         count(&names),
         tell_traffic(&names),
@@ -232,17 +217,21 @@ impl Names {
     fn new(base: &Base) -> Self {
         let mesh: Vec<&str> = base.mesh.iter().map(String::as_str).collect();
         let lan: Vec<&str> = base.lan.iter().map(|lan| lan.interface.as_str()).collect();
-        let outside = base.outside.iter().chain(&base.uplink);
-        let outside: BTreeSet<&str> = outside.map(String::as_str).collect();
-        let outside: Vec<&str> = outside.into_iter().collect();
+        let uplinks = base.uplinks.names();
+        let mut outside = uplinks.clone();
+        outside.extend(base.outside.iter().map(String::as_str));
+        let some = |names: BTreeSet<&str>| {
+            let names: Vec<&str> = names.into_iter().collect();
+            (!names.is_empty()).then(|| set_of(&names))
+        };
         let mesh_and_tunnel = [mesh.as_slice(), &[TUNNEL_DEVICE]].concat();
         Self {
             inside: set_of(&[mesh_and_tunnel.as_slice(), &lan].concat()),
             mesh_and_tunnel: set_of(&mesh_and_tunnel),
             mesh: set_of(&mesh),
             lan: (!lan.is_empty()).then(|| set_of(&lan)),
-            uplink: base.uplink.as_deref().map(|uplink| set_of(&[uplink])),
-            outside: (!outside.is_empty()).then(|| set_of(&outside)),
+            uplink: some(uplinks),
+            outside: some(outside),
         }
     }
 }
@@ -320,7 +309,7 @@ fn input(setup: &Setup, base: &Base, names: &Names) -> String {
     base_chain("input", "filter", "input", 0, &rules)
 }
 
-fn forward(setup: &Setup, base: &Base, names: &Names) -> String {
+fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names) -> String {
     let sources = [
         (Some(&names.mesh), "from_mesh"),
         (Some(&set_of(&[TUNNEL_DEVICE])), "from_tunnel"),
@@ -342,6 +331,7 @@ fn forward(setup: &Setup, base: &Base, names: &Names) -> String {
         base_chain("forward", "filter", "forward", 0, &rules),
         from_mesh(base, names),
         from_tunnel(names),
+        to_internet(attached, names),
         chain("from_lan", &[into_a_tunnel]),
         from_uplink(names),
     ]
@@ -361,29 +351,37 @@ fn from_mesh(base: &Base, names: &Names) -> String {
 }
 
 fn from_tunnel(names: &Names) -> String {
-    let mut rules = Vec::new();
-    if let Some(uplink) = &names.uplink {
-        // Whoever asks is told, and need not wait.
-        let refuse = "counter name dropped reject with icmpx admin-prohibited";
-        let v4 = PRIVATE_V4.iter().flat_map(|range| {
-            let behind_nat64 = NAT64.to_bits() | u128::from(range.network().to_bits());
-            let behind_nat64 = Ipv6Addr::from_bits(behind_nat64);
-            let length = 96 + range.prefix_len();
-            [
-                format!("ip daddr {range}"),
-                format!("ip6 daddr {behind_nat64}/{length}"),
-            ]
-        });
-        let v6 = PRIVATE_V6.iter().map(|range| format!("ip6 daddr {range}"));
-        rules.extend(
-            v4.chain(v6)
-                .map(|it| format!("oifname {uplink} {it} {refuse}")),
-        );
-        rules.push(format!("oifname {uplink} accept"));
+    let uplink = names.uplink.iter();
+    let to_internet = uplink.map(|uplink| format!("oifname {uplink} goto to_internet"));
+    let rules = to_internet
+        .chain(answers_to_lan(names))
+        .chain([DROP.to_owned()]);
+    chain("from_tunnel", &rules.collect::<Vec<_>>())
+}
+
+fn to_internet(attached: &BTreeSet<IpNet>, names: &Names) -> String {
+    // As in `from_uplink`.
+    if names.uplink.is_none() {
+        return String::new();
     }
-    rules.extend(answers_to_lan(names));
-    rules.push(DROP.to_owned());
-    chain("from_tunnel", &rules)
+    // Whoever asks is told, and need not wait.
+    let refuse = "counter name dropped reject with icmpx admin-prohibited";
+    let v4 = PRIVATE_V4.iter().flat_map(|range| {
+        let behind_nat64 = NAT64.to_bits() | u128::from(range.network().to_bits());
+        let behind_nat64 = Ipv6Addr::from_bits(behind_nat64);
+        let length = 96 + range.prefix_len();
+        [
+            format!("ip daddr {range}"),
+            format!("ip6 daddr {behind_nat64}/{length}"),
+        ]
+    });
+    let v6 = PRIVATE_V6.iter().map(|range| format!("ip6 daddr {range}"));
+    let hidden = v4.chain(v6).chain(attached.iter().map(to_prefix));
+    let refused = hidden.map(|it| format!("{it} {refuse}"));
+    // Almost every packet ends with the first rule.
+    let first = ["ct state established accept".to_owned()].into_iter();
+    let rules = first.chain(refused).chain(["accept".to_owned()]);
+    chain("to_internet", &rules.collect::<Vec<_>>())
 }
 
 fn answers_to_lan(names: &Names) -> Option<String> {

@@ -64,6 +64,9 @@ pub enum KernelError {
     /// `nft` did not finish in time.
     #[error("nft did not finish within {} s", .0.as_secs())]
     NftTimeout(Duration),
+    /// Somebody kept changing nftables while we did.
+    #[error("others keep changing nftables: our table may not be what it should be")]
+    Disturbed,
     /// `nft` refused the ruleset.
     #[error("nft: {0}")]
     NftRefused(String),

@@ -343,7 +343,8 @@ fn own_target(message: &RouteMessage, setup: &Setup) -> Option<Target> {
     ours.then_some(Target::Tunnel { peer })
 }
 
-fn prefix(message: &RouteMessage) -> Option<IpNet> {
+/// What a route leads to.
+pub(super) fn prefix(message: &RouteMessage) -> Option<IpNet> {
     let length = message.header.destination_prefix_length;
     let destination = find(message, |attribute| match attribute {
         RouteAttribute::Destination(address) => Some(address.clone()),

@@ -8,7 +8,7 @@
 //! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
 //! | 31250 | `lookup 5526` | the node itself too, while its own uplink is dead and the main table leads into it |
 //! | 31260 | `iif LAN unreachable` | then local hosts are told at once if there is no gateway either |
-//! | 31300 | `lookup 5527` | the uplink in use, also if the main table prefers another |
+//! | 31300 | `lookup 5527` | the uplink in use where the main table prefers another, else nothing |
 //! | 32800 | `lookup 5526` | the node itself too, but after the main table (32766) |
 
 #![expect(
@@ -24,7 +24,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion};
 
 use super::netlink::{KernelError, ask, dump};
-use super::{Base, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE, UPLINK_TABLE};
+use super::{Base, Family, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE, UPLINK_TABLE, Uplink};
 
 /// What rules without a table have.
 const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
@@ -66,11 +66,11 @@ impl Rule {
 /// Makes our rules of both families what `base` asks for; with none, removes them. Adds before it
 /// removes.
 pub(super) async fn reconcile(handle: &Handle, base: Option<&Base>) -> Result<(), KernelError> {
-    let wanted = base.map(wanted).unwrap_or_default();
-    for (version, family) in [
-        (IpVersion::V4, AddressFamily::Inet),
-        (IpVersion::V6, AddressFamily::Inet6),
+    for (of, version, family) in [
+        (Family::V4, IpVersion::V4, AddressFamily::Inet),
+        (Family::V6, IpVersion::V6, AddressFamily::Inet6),
     ] {
+        let wanted = base.map(|base| wanted(base, of)).unwrap_or_default();
         let mut present = BTreeSet::new();
         let mut surplus = Vec::new();
         for message in dump("list rules", handle.rule().get(version).execute()).await? {
@@ -93,15 +93,13 @@ pub(super) async fn reconcile(handle: &Handle, base: Option<&Base>) -> Result<()
     Ok(())
 }
 
-fn wanted(base: &Base) -> BTreeSet<Rule> {
+fn wanted(base: &Base, family: Family) -> BTreeSet<Rule> {
     let main = Rule {
         suppress_prefix_len: Some(0),
         ..Rule::new(31000, MAIN_TABLE)
     };
-    let uplink = base
-        .uplink
-        .iter()
-        .map(|uplink| Rule::from_interface(31050, TUNNEL_TABLE, uplink));
+    let uplinks = base.uplinks.names().into_iter();
+    let uplinks = uplinks.map(|uplink| Rule::from_interface(31050, TUNNEL_TABLE, uplink));
     let lans = base
         .lan
         .iter()
@@ -111,16 +109,19 @@ fn wanted(base: &Base) -> BTreeSet<Rule> {
         Rule::new(31100, MESH_TABLE),
         Rule::new(32800, TUNNEL_TABLE),
     ];
-    let mut rules: BTreeSet<Rule> = always.into_iter().chain(uplink).chain(lans).collect();
-    if base.uplink.is_some() {
-        rules.insert(Rule::new(31300, UPLINK_TABLE));
-    }
-    if base.dead_uplink {
-        rules.insert(Rule::new(31250, TUNNEL_TABLE));
-        rules.extend(base.lan.iter().map(|lan| Rule {
-            unreachable: true,
-            ..Rule::from_interface(31260, NO_TABLE, &lan.interface)
-        }));
+    let mut rules: BTreeSet<Rule> = always.into_iter().chain(uplinks).chain(lans).collect();
+    match base.uplinks.of(family) {
+        Uplink::Over(_) => {
+            rules.insert(Rule::new(31300, UPLINK_TABLE));
+        }
+        Uplink::Dead => {
+            rules.insert(Rule::new(31250, TUNNEL_TABLE));
+            rules.extend(base.lan.iter().map(|lan| Rule {
+                unreachable: true,
+                ..Rule::from_interface(31260, NO_TABLE, &lan.interface)
+            }));
+        }
+        Uplink::None => {}
     }
     rules
 }

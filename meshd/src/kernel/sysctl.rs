@@ -3,6 +3,7 @@
 //! They stay as they are when the daemon ends: others may have come to rely on forwarding, and
 //! putting back what was found would undo what an operator set meanwhile.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -93,8 +94,11 @@ pub(super) fn has_interface(name: &str) -> bool {
 pub(super) fn configure(base: &Base) -> Vec<Warning> {
     let mut results = Vec::new();
     // Before forwarding: switching that on removes default routes learnt from advertisements,
-    // except on interfaces whose accept_ra is 2 (rt6_purge_dflt_routers).
-    for uplink in base.uplink.iter().filter(|name| has_interface(name)) {
+    // except on interfaces whose accept_ra is 2 (rt6_purge_dflt_routers). Also where no uplink is
+    // in use yet: without its routes, or its answers, it never would be.
+    let outside = base.outside.iter().map(String::as_str);
+    let uplinks: BTreeSet<&str> = outside.chain(base.uplinks.names()).collect();
+    for uplink in uplinks.into_iter().filter(|name| has_interface(name)) {
         results.push(accept_advertisements(uplink));
         results.push(loosen_reverse_path_filter(uplink));
     }

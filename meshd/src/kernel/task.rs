@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use ipnet::IpNet;
 use mesh_proto::{IfIndex, RouteChange, Target};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -14,15 +15,15 @@ use tokio::sync::mpsc;
 
 use super::fib::Fib;
 use super::link::Link;
-use super::monitor::Monitor;
+use super::monitor::{Family, Monitor};
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
 use super::radio::{Radios, Station};
 use super::traffic::{News, Traffic};
 use super::{
-    Base, KernelEvent, KernelRequest, SeenStation, Setup, TUNNEL_DEVICE, Warning, address,
-    counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
+    Base, KernelEvent, KernelRequest, SeenStation, Setup, TUNNEL_DEVICE, UPLINK_TABLE, Warning,
+    address, counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
 };
 use crate::alarm::Alarm;
 
@@ -32,6 +33,9 @@ const DEFAULT_MESH_MTU: u32 = 1500;
 /// Time from the first sign that something must be put back to doing so: what changes together is
 /// then seen together, as when an interface goes down with all its routes.
 pub(super) const SETTLING: Duration = Duration::from_millis(50);
+
+/// How often to make the table of nftables anew while others change something there as well.
+const TABLE_TRIES: usize = 3;
 
 /// Either the next input comes, or the task ends.
 type Next = ControlFlow<()>;
@@ -52,8 +56,8 @@ pub(super) struct Task {
     /// When to look which neighbors carry traffic, if any are said to.
     look_at: Option<Instant>,
     base: Option<Base>,
-    /// Somebody changed nftables while we did.
-    disturbed: bool,
+    /// Networks attached to uplinks, as the table was made for.
+    attached: BTreeSet<IpNet>,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
     /// business.
@@ -86,7 +90,7 @@ impl Task {
             traffic: Traffic::subscribe()?,
             look_at: None,
             base: None,
-            disturbed: false,
+            attached: BTreeSet::new(),
             gateways: None,
             taken_up: BTreeSet::new(),
             mend_at: None,
@@ -223,11 +227,8 @@ impl Task {
         self.report(event).await?;
         // Which default routes are not into the mesh depends on the configuration.
         if configured {
-            if std::mem::take(&mut self.disturbed) {
-                self.report(KernelEvent::TableDamaged).await?;
-            }
             self.ensure_radios().await?;
-            self.report_default_routes().await
+            self.follow_uplinks().await
         } else {
             Next::Continue(())
         }
@@ -252,8 +253,8 @@ impl Task {
         let mut events = outcome.events;
         events.retain(|event| self.is_of_interest(event));
         self.report_all(events).await?;
-        if outcome.default_routes_changed {
-            self.report_default_routes().await?;
+        if outcome.uplinks_changed {
+            self.follow_uplinks().await?;
         }
         Next::Continue(())
     }
@@ -309,14 +310,20 @@ impl Task {
             }
             Err(error) => tracing::warn!(%error),
         }
-        self.report_default_routes().await
+        self.follow_uplinks().await
     }
 
-    async fn report_default_routes(&mut self) -> Next {
-        if let Some(base) = &self.base
-            && let Err(error) = self.lead_to_uplink(base).await
-        {
-            tracing::warn!(%error);
+    /// Keeps what depends on routes over uplinks in step with them, and reports default routes.
+    async fn follow_uplinks(&mut self) -> Next {
+        if let Some(base) = self.base.clone() {
+            let outcome = match self.attached(&base).await {
+                Ok(attached) if attached == self.attached => self.lead_to_uplinks(&base).await,
+                Ok(_) => self.configure(base).await.map(log_all),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(%error);
+            }
         }
         let mesh = self.base.as_ref().map(|base| &base.mesh);
         let is_mesh =
@@ -353,7 +360,7 @@ impl Task {
         let Some(base) = &self.base else { return };
         let is_mesh = base.mesh.contains(&link.name);
         let is_ours_to_make = base.radios.contains_key(&link.name);
-        if is_mesh || base.uplink.as_ref() == Some(&link.name) {
+        if is_mesh || base.uplinks.names().contains(link.name.as_str()) {
             self.mend_soon();
         }
         if is_mesh {
@@ -383,7 +390,8 @@ impl Task {
         if let RouteNetlinkMessage::DelRule(message) = message {
             rule::is_ours(message)
         } else if let RouteNetlinkMessage::DelRoute(message) = message {
-            route::key_of(message).is_some_and(|key| self.fib.wants(key))
+            route::table_of(message) == UPLINK_TABLE
+                || route::key_of(message).is_some_and(|key| self.fib.wants(key))
         } else if let RouteNetlinkMessage::DelLink(message) = message {
             is_tunnel(message.header.index)
         } else if let RouteNetlinkMessage::DelAddress(message) = message {
@@ -405,11 +413,15 @@ impl Task {
             return;
         };
         match self.establish(&base).await {
-            Ok(warnings) => warnings
-                .iter()
-                .for_each(|warning| tracing::warn!("{warning}")),
+            Ok(warnings) => log_all(warnings),
             Err(error) => tracing::warn!(%error),
         }
+    }
+}
+
+fn log_all(warnings: Vec<Warning>) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -425,19 +437,33 @@ impl Task {
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
         self.counters.forget();
-        let gateways = self.gateways.as_ref();
-        let made = nat::apply(&self.setup, &base, gateways, &mut self.nfnetlink).await;
-        self.skip_own_changes();
-        let made = made?;
-        // After the news of it were skipped, or something could come in between.
-        self.disturbed = self.nfnetlink.generation()? != made.generation.wrapping_add(1);
+        self.attached = self.attached(&base).await?;
+        let mut warnings: Vec<Warning> = self.make_table(&base).await?.into_iter().collect();
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
-        let mut warnings: Vec<Warning> = made.warning.into_iter().collect();
         warnings.extend(self.set_up_mesh(&base).await?);
         self.fib.set_mesh_ipv4(base.mesh_ipv4);
         warnings.extend(self.establish(&base).await?);
         Ok(warnings)
+    }
+
+    /// Makes the table of nftables, again if others changed something there at the same time: it may
+    /// have been our table.
+    async fn make_table(&mut self, base: &Base) -> Result<Option<Warning>, KernelError> {
+        let mut warning = None;
+        for _ in 0..TABLE_TRIES {
+            let before = self.nfnetlink.generation()?;
+            let (setup, gateways) = (&self.setup, self.gateways.as_ref());
+            let attached = &self.attached;
+            let made = nat::apply(setup, base, attached, gateways, &mut self.nfnetlink).await;
+            self.skip_own_changes();
+            warning = made?.or(warning);
+            // After the news of it were skipped, or something could come in between.
+            if self.nfnetlink.generation()? == before.wrapping_add(1) {
+                return Ok(warning);
+            }
+        }
+        Err(KernelError::Disturbed)
     }
 
     /// What nft did for us it has also told us of.
@@ -458,15 +484,26 @@ impl Task {
         warnings.extend(self.restore_routes().await.into_iter().map(Warning::Kernel));
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
-        self.lead_to_uplink(base).await?;
+        self.lead_to_uplinks(base).await?;
         rule::reconcile(&self.handle, Some(base)).await?;
         Ok(warnings)
     }
 
-    async fn lead_to_uplink(&self, base: &Base) -> Result<(), KernelError> {
-        let name = base.uplink.as_deref();
-        let link = name.and_then(|name| self.monitor.link(name));
-        uplink::reconcile(&self.handle, link.map(|link| link.ifindex)).await
+    async fn lead_to_uplinks(&self, base: &Base) -> Result<(), KernelError> {
+        let interface = |family| {
+            let link = self.monitor.link(base.uplinks.of(family).name()?)?;
+            Some(link.ifindex)
+        };
+        let uplinks = [Family::V4, Family::V6].map(|family| (family, interface(family)));
+        uplink::reconcile(&self.handle, uplinks).await
+    }
+
+    /// The networks attached to interfaces that lead out.
+    async fn attached(&self, base: &Base) -> Result<BTreeSet<IpNet>, KernelError> {
+        let outside = base.outside.iter().map(String::as_str);
+        let names = outside.chain(base.uplinks.names());
+        let links = names.filter_map(|name| self.monitor.link(name));
+        uplink::attached(&self.handle, &links.map(|link| link.ifindex).collect()).await
     }
 
     async fn set_up_mesh(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
@@ -479,10 +516,15 @@ impl Task {
             self.take_up(link).await?;
         }
         let lans = base.lan.iter().map(|lan| &lan.interface);
-        let names = base.mesh.iter().chain(lans).chain(&base.uplink);
-        let names = names.filter(|name| !is_ours_to_make(name));
+        let names = base.mesh.iter().chain(lans);
+        let names = names
+            .filter(|name| !is_ours_to_make(name))
+            .map(String::as_str);
+        let names = names.chain(base.uplinks.names());
         let missing = names.filter(|name| links.iter().all(|link| link.name != **name));
-        Ok(missing.cloned().map(Warning::NoInterface).collect())
+        Ok(missing
+            .map(|it| Warning::NoInterface(it.to_owned()))
+            .collect())
     }
 
     fn tunnel_mtu(&self, base: &Base) -> u32 {
@@ -556,7 +598,8 @@ impl Task {
         let rules = rule::reconcile(&self.handle, None).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
-        let uplink = uplink::reconcile(&self.handle, None).await;
+        let no_uplinks = [Family::V4, Family::V6].map(|family| (family, None));
+        let uplink = uplink::reconcile(&self.handle, no_uplinks).await;
         warnings.extend(uplink.err().map(Warning::Kernel));
         let radios = self.radios.remove_everything(&self.handle).await;
         warnings.extend(radios.err().map(Warning::Kernel));

@@ -1,25 +1,35 @@
-//! The default routes over the uplink in use, copied into a table of their own.
+//! Uplinks in the main table: the default routes over the one in use, and what is attached to it.
 //!
-//! The main table leads to the best of its default routes, whether that works or not. What others
-//! set there is theirs; so what goes to the Internet from here asks our table first.
+//! The main table leads to the best of its default routes, whether that works or not, and an IPv6
+//! route may be for some sources only (a delegated prefix). What others set there is theirs; so where
+//! it does not lead where it should, the right default route is copied into a table of our own, which
+//! is asked first. Where it does, that table is empty: rules of others that lead elsewhere, as into a
+//! VPN, then go on to be asked before the main table.
 
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
 use mesh_proto::IfIndex;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 
 use super::monitor::is_default;
 use super::netlink::{KernelError, ask};
-use super::route::{delete, dump_table, interface_of, metric_of};
-use super::{ROUTE_PROTOCOL, UPLINK_TABLE};
+use super::route::{delete, dump_table, interface_of, metric_of, prefix, table_of};
+use super::{Family, ROUTE_PROTOCOL, UPLINK_TABLE};
 
-/// Makes the table what belongs to an interface, or empties it.
-pub(super) async fn reconcile(handle: &Handle, uplink: Option<IfIndex>) -> Result<(), KernelError> {
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+/// Makes the table what belongs to the interface of each family, or empties it.
+pub(super) async fn reconcile(
+    handle: &Handle,
+    uplinks: [(Family, Option<IfIndex>); 2],
+) -> Result<(), KernelError> {
+    for (family, uplink) in uplinks {
+        let family = address_family(family);
         let wanted = match uplink {
-            Some(uplink) => copy_of_best(handle, family, uplink).await?,
+            Some(uplink) => missing_in_main(handle, family, uplink).await?,
             None => None,
         };
         let mut present = dump_table(handle, family, UPLINK_TABLE).await?;
@@ -46,15 +56,65 @@ pub(super) async fn reconcile(handle: &Handle, uplink: Option<IfIndex>) -> Resul
     Ok(())
 }
 
-async fn copy_of_best(
+const fn address_family(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}
+
+/// The best default route over an interface, if the main table itself does not lead there.
+async fn missing_in_main(
     handle: &Handle,
     family: AddressFamily,
     uplink: IfIndex,
 ) -> Result<Option<RouteMessage>, KernelError> {
     let main = u32::from(RouteHeader::RT_TABLE_MAIN);
-    let routes = dump_table(handle, family, main).await?.into_iter();
-    let over_it = routes.filter(|route| is_default(route) && interface_of(route) == Some(uplink));
-    Ok(over_it.min_by_key(metric_of).map(|route| copy(&route)))
+    let mut routes = dump_table(handle, family, main).await?;
+    routes.retain(is_default);
+    let is_over_it = |route: &&RouteMessage| interface_of(route) == Some(uplink);
+    let best = routes.iter().min_by_key(|route| metric_of(route));
+    let is_for_all = |route: &&RouteMessage| route.header.source_prefix_length == 0;
+    if best.filter(is_over_it).filter(is_for_all).is_some() {
+        return Ok(None);
+    }
+    let best_over_it = routes
+        .iter()
+        .filter(is_over_it)
+        .min_by_key(|it| metric_of(it));
+    Ok(best_over_it.map(copy))
+}
+
+/// The networks that are attached to interfaces, as far as the main table tells: hosts there are
+/// reached without a router that could keep anybody out.
+pub(super) async fn attached(
+    handle: &Handle,
+    interfaces: &BTreeSet<IfIndex>,
+) -> Result<BTreeSet<IpNet>, KernelError> {
+    let main = u32::from(RouteHeader::RT_TABLE_MAIN);
+    let mut networks = BTreeSet::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let routes = dump_table(handle, family, main).await?;
+        let routes = routes.iter().filter(|route| is_attached(route));
+        let of_them =
+            routes.filter(|it| interface_of(it).is_some_and(|it| interfaces.contains(&it)));
+        networks.extend(of_them.filter_map(prefix));
+    }
+    Ok(networks)
+}
+
+/// Whether a route leads to a network without a router in between.
+pub(super) fn is_attached(route: &RouteMessage) -> bool {
+    let by_router = |attribute: &RouteAttribute| {
+        matches!(
+            attribute,
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_)
+        )
+    };
+    table_of(route) == u32::from(RouteHeader::RT_TABLE_MAIN)
+        && route.header.kind == RouteType::Unicast
+        && route.header.destination_prefix_length > 0
+        && !route.attributes.iter().any(by_router)
 }
 
 fn copy(route: &RouteMessage) -> RouteMessage {

@@ -237,8 +237,13 @@ fn read_head(page: &Page, bytes: &[u8]) -> io::Result<Option<Outcome>> {
     const PORTAL: u16 = 511;
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
-    let parsed = response.parse(bytes).map_err(|_| nonsense("no HTTP"))?;
-    let (Some(code), httparse::Status::Complete(_)) = (response.code, parsed) else {
+    let is_whole = match response.parse(bytes) {
+        Ok(status) => status.is_complete() || bytes.len() >= HEAD_BYTES,
+        // What was read until then will do.
+        Err(httparse::Error::TooManyHeaders) => true,
+        Err(_) => return Err(nonsense("no HTTP")),
+    };
+    let Some(code) = response.code.filter(|_| is_whole) else {
         return Ok(None);
     };
     if code == EMPTY {
@@ -312,6 +317,12 @@ mod tests {
         );
         let here = b"HTTP/1.1 200 OK\r\n\r\n<html>";
         let outcome = read_head(&page(), here).unwrap();
+        assert_eq!(outcome, Some(Outcome::Captive("example.com".to_owned())));
+        let long = format!("HTTP/1.1 302 Found\r\n{}", "a: b\r\n".repeat(40));
+        let outcome = read_head(&page(), long.as_bytes()).unwrap();
+        assert_eq!(outcome, Some(Outcome::Captive("example.com".to_owned())));
+        let long = format!("HTTP/1.1 200 OK\r\ncookie: {}", "x".repeat(HEAD_BYTES));
+        let outcome = read_head(&page(), long.as_bytes()).unwrap();
         assert_eq!(outcome, Some(Outcome::Captive("example.com".to_owned())));
         assert!(read_head(&page(), b"HTTP/1.1 503 Busy\r\n\r\n").is_err());
         assert!(read_head(&page(), b"HTTP/1.1 403 Forbidden\r\n\r\n").is_err());

@@ -4,6 +4,7 @@
 //! once, and that decides. One that failed has to work several times in a row before it counts
 //! again, and the more often it failed, the more often.
 
+use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -24,12 +25,16 @@ const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
 /// with each failure, and begins again after [`FORGIVENESS`].
 const RECOVERY: (u32, u32) = (3, 24);
 /// How long an uplink has to work until its failures are forgotten.
-const FORGIVENESS: Duration = Duration::from_secs(600);
+pub(super) const FORGIVENESS: Duration = Duration::from_secs(600);
 /// Bytes that come in between two questions when somebody uses the uplink.
 const BUSY_BYTES: u64 = 1_000;
-/// Bytes that come in within a second or two if the uplink is not dead but full, and answers are
-/// late for that.
-const FULL_BYTES: u64 = 50_000;
+/// How long one target may take to answer; there are others.
+const ONE_LIMIT: Duration = Duration::from_secs(1);
+/// How long all of them may take.
+const ALL_LIMIT: Duration = Duration::from_millis(1500);
+/// How long they may take if nobody answered though something came in: perhaps the uplink is not dead
+/// but full, and answers wait in the provider's buffer.
+const FULL_LIMIT: Duration = Duration::from_secs(4);
 
 /// What became of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,16 @@ pub enum Health {
     Works,
     /// It does not.
     Fails(Fault),
+}
+
+impl Health {
+    /// Whether they are the same but for details.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fails(a), Self::Fails(b)) => mem::discriminant(a) == mem::discriminant(b),
+            (a, b) => a == b,
+        }
+    }
 }
 
 /// Why an uplink does not work.
@@ -87,36 +102,49 @@ pub(super) struct Checks {
     plan: Plan,
     pause: Duration,
     health: Health,
-    /// There was one failure that may have been an accident.
-    doubted: bool,
+    /// The last failure, if it may have been an accident.
+    doubt: Option<Fault>,
     passed: u32,
+    /// How many tries in a row it has to pass before it counts as working.
     to_pass: u32,
     retry: Duration,
     works_since: Option<Instant>,
     received: u64,
 }
 
+/// What is known of an uplink before it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Past {
+    pub(super) health: Health,
+    /// How many tries in a row it has to pass, if it is not known to work.
+    pub(super) to_pass: u32,
+}
+
+impl Past {
+    /// Nothing.
+    pub(super) const NONE: Self = Self {
+        health: Health::Unknown,
+        to_pass: 1,
+    };
+}
+
 impl Checks {
     /// `received` counts the bytes that the interface has received.
-    pub(super) fn new(targets: Vec<Target>, received: u64) -> Self {
+    pub(super) fn new(targets: Vec<Target>, received: u64, past: Past) -> Self {
         Self {
             answered: vec![false; targets.len()],
             targets,
             turn: 0,
             plan: Plan::All,
             pause: Duration::ZERO,
-            health: Health::Unknown,
-            doubted: false,
+            health: past.health,
+            doubt: None,
             passed: 0,
-            to_pass: 0,
+            to_pass: past.to_pass,
             retry: RETRY.0,
             works_since: None,
             received,
         }
-    }
-
-    pub(super) const fn health(&self) -> &Health {
-        &self.health
     }
 
     pub(super) fn targets(&self) -> &[Target] {
@@ -126,6 +154,28 @@ impl Checks {
     /// Whom to ask next, after [`Checks::pause`].
     pub(super) const fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// How long they may take to answer.
+    pub(super) fn limit(&self) -> Duration {
+        match self.plan {
+            Plan::One(_) => ONE_LIMIT,
+            Plan::All if self.doubt == Some(Fault::Silent) => FULL_LIMIT,
+            Plan::All => ALL_LIMIT,
+        }
+    }
+
+    /// What should be known if the uplink goes and comes again.
+    pub(super) fn past(&self) -> Past {
+        Past {
+            health: self.health.clone(),
+            to_pass: self.to_pass,
+        }
+    }
+
+    /// Whether the last answers may be too few by accident.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
     }
 
     /// How long to wait before.
@@ -151,10 +201,11 @@ impl Checks {
         if self.health != Health::Unknown {
             return false;
         }
-        let is_page = |target: &Target| matches!(target, Target::Http(_));
-        let pages = self.targets.iter().filter(|it| is_page(it)).count();
-        let known = outcomes.iter().filter_map(|(at, _)| self.targets.get(*at));
-        known.filter(|it| is_page(it)).count() == pages && self.verdict(outcomes).is_ok()
+        let is_page = |at: usize| matches!(self.targets.get(at), Some(Target::Http(_)));
+        let is_seen =
+            |(at, outcome): &(usize, Outcome)| is_page(*at) && *outcome == Outcome::Answered;
+        let no_portal = outcomes.iter().any(is_seen) || !(0..self.targets.len()).any(is_page);
+        no_portal && self.verdict(outcomes).is_ok()
     }
 
     /// Takes in what became of the plan. Returns how the uplink is, if that changed.
@@ -164,7 +215,7 @@ impl Checks {
         outcomes: &[(usize, Outcome)],
         received: u64,
     ) -> Option<Health> {
-        let grown = received.saturating_sub(std::mem::replace(&mut self.received, received));
+        let grown = received.saturating_sub(mem::replace(&mut self.received, received));
         for (at, outcome) in outcomes {
             if let Some(answered) = self.answered.get_mut(*at) {
                 *answered = *outcome == Outcome::Answered;
@@ -175,7 +226,7 @@ impl Checks {
             (Plan::One(_), _) => self.judge_one(outcomes, grown),
             (Plan::All, Health::Works) => self.judge_all(now, outcomes, grown),
             (Plan::All, Health::Unknown) => match self.verdict(outcomes) {
-                Ok(()) => self.work(now, grown),
+                Ok(()) => self.pass(now, grown),
                 Err(fault) => self.fail(now, fault),
             },
             (Plan::All, Health::Fails(_)) => self.judge_failed(now, outcomes, grown),
@@ -194,14 +245,14 @@ impl Checks {
 
     fn judge_all(&mut self, now: Instant, outcomes: &[(usize, Outcome)], grown: u64) {
         match self.verdict(outcomes) {
-            Ok(()) => {
-                self.doubted = false;
-                self.go_on(grown);
+            Ok(()) => self.go_on(grown),
+            Err(Fault::Silent) if self.doubt.is_none() && grown > BUSY_BYTES => {
+                self.doubt = Some(Fault::Silent);
+                self.pause = Duration::ZERO;
             }
-            Err(Fault::Silent) if grown > FULL_BYTES => self.go_on(grown),
             // A few lost datagrams look the same.
-            Err(Fault::NoDns) if !self.doubted => {
-                self.doubted = true;
+            Err(Fault::NoDns) if self.doubt.is_none() => {
+                self.doubt = Some(Fault::NoDns);
                 self.pause = DOUBT_INTERVAL;
             }
             Err(fault) => self.fail(now, fault),
@@ -210,13 +261,7 @@ impl Checks {
 
     fn judge_failed(&mut self, now: Instant, outcomes: &[(usize, Outcome)], grown: u64) {
         match self.verdict(outcomes) {
-            Ok(()) => {
-                self.passed += 1;
-                self.pause = RECOVERY_INTERVAL;
-                if self.passed >= self.to_pass {
-                    self.work(now, grown);
-                }
-            }
+            Ok(()) => self.pass(now, grown),
             Err(fault) => {
                 self.health = Health::Fails(fault);
                 self.passed = 0;
@@ -226,21 +271,36 @@ impl Checks {
         }
     }
 
-    /// What all targets together say.
+    /// One try went well.
+    fn pass(&mut self, now: Instant, grown: u64) {
+        self.passed += 1;
+        self.pause = RECOVERY_INTERVAL;
+        if self.passed >= self.to_pass {
+            self.work(now, grown);
+        }
+    }
+
+    /// What all targets together say. A page that is as it should be shows that no portal is in the
+    /// way, whatever became of the others.
     fn verdict(&self, outcomes: &[(usize, Outcome)]) -> Result<(), Fault> {
         let is_resolver = |target: &Target| matches!(target, Target::Dns(_));
         let resolvers = self.targets.iter().any(is_resolver);
         let (mut anybody, mut resolved) = (false, false);
+        let (mut page_seen, mut portal) = (false, None);
         for (at, outcome) in outcomes {
-            let is_resolver = self.targets.get(*at).is_some_and(is_resolver);
+            let target = self.targets.get(*at);
             match outcome {
                 Outcome::Answered => {
                     anybody = true;
-                    resolved |= is_resolver;
+                    resolved |= target.is_some_and(is_resolver);
+                    page_seen |= matches!(target, Some(Target::Http(_)));
                 }
                 Outcome::Silent => {}
-                Outcome::Captive(by) => return Err(Fault::Captive(by.clone())),
+                Outcome::Captive(by) => portal = Some(by),
             }
+        }
+        if let Some(by) = portal.filter(|_| !page_seen) {
+            return Err(Fault::Captive(by.clone()));
         }
         match (anybody, resolvers && !resolved) {
             (false, _) => Err(Fault::Silent),
@@ -250,9 +310,8 @@ impl Checks {
     }
 
     fn work(&mut self, now: Instant, grown: u64) {
-        let is_new = std::mem::replace(&mut self.health, Health::Works) == Health::Unknown;
+        let is_new = mem::replace(&mut self.health, Health::Works) == Health::Unknown;
         self.works_since = Some(now);
-        self.doubted = false;
         self.go_on(grown);
         if is_new {
             // Perhaps not all were waited for.
@@ -268,6 +327,7 @@ impl Checks {
             false => (self.to_pass * 2).clamp(RECOVERY.0, RECOVERY.1),
         };
         self.health = Health::Fails(fault);
+        self.doubt = None;
         self.passed = 0;
         self.retry = RETRY.0;
         (self.plan, self.pause) = (Plan::All, self.retry);
@@ -275,6 +335,7 @@ impl Checks {
 
     /// The uplink works: one target is asked a while later, another one each time.
     fn go_on(&mut self, grown: u64) {
+        self.doubt = None;
         let count = self.targets.len().max(1);
         let turns = (0..count).map(|step| (self.turn + step) % count);
         let mut able = turns.filter(|at| self.answered.get(*at) == Some(&true));
@@ -304,7 +365,7 @@ mod tests {
             "http://example.com/",
         ];
         let targets = targets.map(|text| Target::parse(text).unwrap());
-        Checks::new(targets.to_vec(), 0)
+        Checks::new(targets.to_vec(), 0, Past::NONE)
     }
 
     struct Line {
@@ -420,15 +481,23 @@ mod tests {
     }
 
     #[test]
-    fn a_full_line_is_not_a_dead_one() {
+    fn a_full_line_has_more_time_to_answer() {
         let mut line = Line::new();
-        line.step(FULL_BYTES + 1);
-        line.silent(&[0, 1, 2, 3]);
+        line.step(QUIET);
+        assert_eq!(line.checks.limit(), ALL_LIMIT);
+        line.step(BUSY_BYTES + 1);
         for _ in 0..20 {
-            assert_eq!(line.step(FULL_BYTES + 1), None);
+            line.silent(&[0, 1, 2, 3]);
+            while line.checks.limit() != FULL_LIMIT {
+                assert_eq!(line.step(BUSY_BYTES + 1), None);
+            }
+            assert_eq!(line.checks.pause(), Duration::ZERO);
+            line.silent(&[]);
+            assert_eq!(line.step(BUSY_BYTES + 1), None, "late, but there");
         }
-        let (health, _) = line.until_change(QUIET);
-        assert_eq!(health, Health::Fails(Fault::Silent));
+        line.silent(&[0, 1, 2, 3]);
+        let (health, _) = line.until_change(BUSY_BYTES + 1);
+        assert_eq!(health, Health::Fails(Fault::Silent), "noise is no answer");
     }
 
     #[test]
@@ -440,12 +509,6 @@ mod tests {
         let (health, time) = line.until_change(BUSY_BYTES + 1);
         assert_eq!(health, Health::Fails(Fault::NoDns));
         assert!(time <= BUSY_INTERVAL + DOUBT_INTERVAL, "{time:?}");
-        // Also if the line is full: what comes in was asked for before.
-        let mut line = Line::new();
-        line.step(QUIET);
-        line.silent(&[0, 1]);
-        let (health, _) = line.until_change(FULL_BYTES + 1);
-        assert_eq!(health, Health::Fails(Fault::NoDns));
     }
 
     #[test]
@@ -458,6 +521,44 @@ mod tests {
         line.step(QUIET);
         line.outcomes[3] = Outcome::Captive("http://portal/".to_owned());
         assert_eq!(line.until_change(QUIET).0, fails);
+    }
+
+    #[test]
+    fn one_page_as_it_should_be_is_enough() {
+        let mut checks = checks();
+        checks
+            .targets
+            .push(Target::parse("http://example.org/").unwrap());
+        let portal = || Outcome::Captive("http://portal/".to_owned());
+        let outcomes = [
+            (0, Outcome::Answered),
+            (3, portal()),
+            (4, Outcome::Answered),
+        ];
+        assert_eq!(checks.verdict(&outcomes), Ok(()));
+        assert!(checks.is_enough(&outcomes) && !checks.is_enough(&outcomes[..2]));
+        let outcomes = [(0, Outcome::Answered), (3, portal()), (4, Outcome::Silent)];
+        assert!(matches!(checks.verdict(&outcomes), Err(Fault::Captive(_))));
+    }
+
+    #[test]
+    fn what_a_line_did_before_it_went_is_not_forgotten() {
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.silent(&[0, 1, 2, 3]);
+        line.until_change(QUIET);
+        let past = line.checks.past();
+        assert_eq!(past.to_pass, RECOVERY.0);
+        let unknown = Past {
+            health: Health::Unknown,
+            ..past
+        };
+        line.checks = Checks::new(line.checks.targets.clone(), 0, unknown);
+        line.silent(&[]);
+        for _ in 1..RECOVERY.0 {
+            assert_eq!(line.step(QUIET), None);
+        }
+        assert_eq!(line.step(QUIET), Some(Health::Works));
     }
 
     #[test]

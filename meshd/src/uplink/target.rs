@@ -34,7 +34,7 @@ pub struct Page {
 
 /// What is asked unless the operator says otherwise: public resolvers of several operators and
 /// countries, because no single one is reachable everywhere.
-const DEFAULTS: [&str; 11] = [
+const DEFAULTS: [&str; 13] = [
     "dns://9.9.9.9",
     "tcp://1.1.1.1:443",
     "dns://223.5.5.5",
@@ -46,6 +46,8 @@ const DEFAULTS: [&str; 11] = [
     "icmp://[2001:4860:4860::8888]",
     "dns://[2606:4700:4700::1111]",
     "http://cp.cloudflare.com/generate_204",
+    "http://connectivitycheck.gstatic.com/generate_204",
+    "http://connect.rom.miui.com/generate_204",
 ];
 
 impl Target {
@@ -61,15 +63,22 @@ impl Target {
         let (scheme, rest) = text.split_once("://")?;
         match scheme {
             "icmp" => Some(Self::Icmp(address(rest)?)),
-            "tcp" => Some(Self::Tcp(rest.parse().ok().filter(has_port)?)),
+            "tcp" => Some(Self::Tcp(rest.parse().ok().filter(is_host)?)),
             "dns" => {
-                let with_port = || rest.parse().ok().filter(has_port);
+                let with_port = || rest.parse().ok().filter(is_host);
                 let alone = address(rest).map(|it| SocketAddr::new(it, DNS_PORT));
                 Some(Self::Dns(alone.or_else(with_port)?))
             }
             "http" => Page::parse(rest).map(Self::Http),
             _ => None,
         }
+    }
+
+    /// A page that can't be found: it has a name, and there is no resolver among the targets.
+    pub fn without_resolver(targets: &[Self]) -> Option<&Self> {
+        let has_resolver = targets.iter().any(|it| matches!(it, Self::Dns(_)));
+        let has_name = |target: &&Self| target.family().is_none();
+        targets.iter().find(has_name).filter(|_| !has_resolver)
     }
 
     /// The only family in which it can be asked, if there is only one.
@@ -86,17 +95,27 @@ impl Target {
     }
 }
 
-fn has_port(at: &SocketAddr) -> bool {
-    at.port() != 0
+fn is_host(at: &SocketAddr) -> bool {
+    at.port() != 0 && is_far(at.ip())
 }
 
 /// An address; one of IPv6 may stand in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let inner = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-    match inner {
+    let address = match inner {
         Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => text.parse().ok(),
-    }
+    };
+    address.filter(|it| is_far(*it))
+}
+
+/// Whether an address can be that of a host behind an uplink.
+fn is_far(address: IpAddr) -> bool {
+    let is_near = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+    };
+    !(is_near || address.is_unspecified() || address.is_loopback() || address.is_multicast())
 }
 
 impl Page {
@@ -110,12 +129,9 @@ impl Page {
             _ => (authority, Target::HTTP_PORT),
         };
         let is_graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
         let host = match address(host) {
             Some(address) => address.to_string(),
-            None if !host.is_empty() && host.len() < 254 && host.bytes().all(is_name) => {
-                host.to_owned()
-            }
+            None if is_name(host) => host.to_owned(),
             None => return None,
         };
         (port != 0 && is_graphic(&path)).then_some(Self { host, port, path })
@@ -132,6 +148,16 @@ impl Page {
             port => format!("{host}:{port}"),
         }
     }
+}
+
+/// Whether it can be the name of a host (RFC 1123 §2.1); an address of the last label's digits is
+/// none.
+fn is_name(host: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label = |label: &str| (1..64).contains(&label.len()) && label.bytes().all(is_part);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    host.len() < 254 && host.split('.').all(is_label) && !is_number
 }
 
 impl fmt::Display for Target {
@@ -202,6 +228,17 @@ mod tests {
             "http://example.com/a b",
             "http://example.com/\r\nHost: x",
             "http://[192.0.2.1]/",
+            "http://a..b/",
+            "http://.a/",
+            "http://127.0.0.1/",
+            "http://1.2.3/",
+            "icmp://127.0.0.1",
+            "icmp://0.0.0.0",
+            "icmp://224.0.0.1",
+            "icmp://[fe80::1]",
+            "icmp://[::ffff:192.0.2.1]",
+            "tcp://[::1]:80",
+            "dns://255.255.255.255",
         ] {
             assert_eq!(Target::parse(text), None, "{text:?}");
         }

@@ -3,20 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::Line;
 use super::ask::ask;
-use super::checks::{Checks, Health, Outcome, Plan};
+use super::checks::{Checks, FORGIVENESS, Health, Outcome, Past, Plan};
 use super::target::Target;
+use super::{Family, Line, Uplink};
 
-/// How long one target may take to answer; there are others.
-const ONE_LIMIT: Duration = Duration::from_secs(1);
-/// How long all of them may take.
-const ALL_LIMIT: Duration = Duration::from_millis(1500);
 /// News that wait to be taken up.
 const CAPACITY: usize = 8;
 
@@ -25,20 +21,25 @@ const CAPACITY: usize = 8;
 pub(crate) struct Watcher {
     targets: Vec<Target>,
     lines: BTreeMap<Line, Watched>,
+    /// Of lines that went away: one that failed often has to prove itself when it comes again.
+    gone: BTreeMap<Line, (Past, Instant)>,
     sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
 }
 
 #[derive(Debug)]
 struct Watched {
-    health: Health,
+    past: Past,
     resolvers: Vec<IpAddr>,
-    task: JoinHandle<()>,
+    /// `None` if there is nobody to ask in its family.
+    task: Option<JoinHandle<()>>,
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -46,7 +47,7 @@ impl Drop for Watched {
 #[derive(Debug)]
 pub(crate) struct News {
     line: Line,
-    health: Health,
+    past: Past,
     resolvers: Vec<IpAddr>,
 }
 
@@ -57,37 +58,63 @@ impl Watcher {
         Self {
             targets: Vec::new(),
             lines: BTreeMap::new(),
+            gone: BTreeMap::new(),
             sender,
             news,
         }
     }
 
-    /// Watches these lines and no others, by asking these targets. Without targets for its family
-    /// a line is taken to work. Must be called within a tokio runtime.
-    pub(crate) fn watch(&mut self, lines: impl IntoIterator<Item = Line>, targets: &[Target]) {
-        if self.targets != targets {
+    /// Watches these lines and no others, by asking these targets. Must be called within a tokio
+    /// runtime.
+    pub(crate) fn watch(
+        &mut self,
+        now: Instant,
+        lines: impl IntoIterator<Item = Line>,
+        targets: &[Target],
+    ) {
+        let asks_others = self.targets != targets;
+        if asks_others {
             self.targets = targets.to_vec();
-            self.lines.clear();
         }
         let mut before = std::mem::take(&mut self.lines);
         for line in lines {
-            let watched = before.remove(&line).unwrap_or_else(|| self.begin(&line));
+            let watched = match before.remove(&line) {
+                // Until others say something else.
+                Some(watched) if asks_others => self.begin(&line, watched.past.clone()),
+                Some(watched) => watched,
+                None => {
+                    let past = self.gone.remove(&line).map_or(Past::NONE, |(past, _)| past);
+                    self.begin(&line, past)
+                }
+            };
             self.lines.insert(line, watched);
         }
+        for (line, watched) in before {
+            let past = Past {
+                health: Health::Unknown,
+                ..watched.past.clone()
+            };
+            self.gone.insert(line, (past, now));
+        }
+        self.gone
+            .retain(|_, (_, since)| now.saturating_duration_since(*since) < FORGIVENESS);
     }
 
-    fn begin(&self, line: &Line) -> Watched {
-        let is_for = |target: &&Target| target.family().is_none_or(|family| family == line.family);
-        let targets: Vec<Target> = self.targets.iter().filter(is_for).cloned().collect();
-        let health = match targets.is_empty() {
-            true => Health::Works,
-            false => Health::Unknown,
+    fn begin(&self, line: &Line, past: Past) -> Watched {
+        let targets = targets_for(line.family, &self.targets);
+        let ask = || {
+            keep_asking(
+                line.clone(),
+                targets.clone(),
+                past.clone(),
+                self.sender.clone(),
+            )
         };
-        let task = tokio::spawn(keep_asking(line.clone(), targets, self.sender.clone()));
+        let task = (!targets.is_empty()).then(|| tokio::spawn(ask()));
         Watched {
-            health,
-            resolvers: Vec::new(),
             task,
+            past,
+            resolvers: Vec::new(),
         }
     }
 
@@ -105,49 +132,64 @@ impl Watcher {
         let watched = self.lines.get_mut(&news.line);
         let is_watched = watched.is_some();
         if let Some(watched) = watched {
-            if watched.health != news.health {
+            // A portal may show another address each time.
+            if !watched.past.health.is_alike(&news.past.health) {
                 tracing::info!(
                     interface = news.line.interface,
                     family = %news.line.family,
-                    health = %news.health,
+                    health = %news.past.health,
                     "uplink"
                 );
             }
-            watched.health = news.health;
+            watched.past = news.past;
             watched.resolvers = news.resolvers;
         }
         is_watched
     }
 
-    /// How a line is.
+    /// How a line is. Where nobody can be asked in its family, it is as the other family is there;
+    /// without any targets it is taken to work.
     pub(crate) fn health(&self, line: &Line) -> &Health {
-        self.lines
-            .get(line)
-            .map_or(&Health::Unknown, |watched| &watched.health)
+        let is_asked = |line: &Line| self.lines.get(line).filter(|it| it.task.is_some());
+        match (is_asked(line), is_asked(&line.other_family())) {
+            (Some(watched), _) | (None, Some(watched)) => &watched.past.health,
+            (None, None) if self.lines.contains_key(line) => &Health::Works,
+            (None, None) => &Health::Unknown,
+        }
     }
 
-    /// The resolvers that answer over an interface, those of IPv4 first.
-    pub(crate) fn resolvers(&self, interface: &str) -> Vec<IpAddr> {
-        let lines = self.lines.iter();
-        let of_it = lines.filter(|(line, _)| line.interface == interface);
-        of_it
-            .flat_map(|(_, watched)| watched.resolvers.iter().copied())
+    /// The resolvers that answer over an uplink, those of IPv4 first.
+    pub(crate) fn resolvers(&self, uplink: &Uplink) -> Vec<IpAddr> {
+        let of = |family| {
+            let interface = uplink.carries(family)?.clone();
+            self.lines.get(&Line { interface, family })
+        };
+        let lines = [Family::V4, Family::V6].into_iter().filter_map(of);
+        lines
+            .flat_map(|watched| watched.resolvers.iter().copied())
             .collect()
     }
 
     /// All lines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&Line, &Health)> {
-        self.lines
-            .iter()
-            .map(|(line, watched)| (line, &watched.health))
+        self.lines.keys().map(|line| (line, self.health(line)))
     }
 }
 
-async fn keep_asking(line: Line, targets: Vec<Target>, news: mpsc::Sender<News>) {
-    if targets.is_empty() {
-        return;
-    }
-    let mut checks = Checks::new(targets, received_bytes(&line));
+/// Those that can be asked in a family: a page with a name only if there is a resolver to find it.
+fn targets_for(family: Family, targets: &[Target]) -> Vec<Target> {
+    let is_for = |target: &&Target| target.family().is_none_or(|only| only == family);
+    let can_find = targets
+        .iter()
+        .filter(is_for)
+        .any(|it| resolver(it).is_some());
+    let of_it = targets.iter().filter(is_for);
+    let askable = of_it.filter(|target| can_find || target.family().is_some());
+    askable.cloned().collect()
+}
+
+async fn keep_asking(line: Line, targets: Vec<Target>, past: Past, news: mpsc::Sender<News>) {
+    let mut checks = Checks::new(targets, received_bytes(&line), past);
     let mut told = Vec::new();
     loop {
         tokio::time::sleep(checks.pause()).await;
@@ -155,16 +197,15 @@ async fn keep_asking(line: Line, targets: Vec<Target>, news: mpsc::Sender<News>)
         let outcomes = carry_out(&line, &checks).await;
         let changed = checks.judge(Instant::now(), &outcomes, received_bytes(&line));
         // One question alone may have been lost.
-        let resolvers = match is_whole {
+        let resolvers = match is_whole && !checks.is_in_doubt() {
             true => checks.resolvers(),
             false => told.clone(),
         };
         if changed.is_some() || resolvers != told {
             told.clone_from(&resolvers);
-            let (line, health) = (line.clone(), checks.health().clone());
             let it = News {
-                line,
-                health,
+                line: line.clone(),
+                past: checks.past(),
                 resolvers,
             };
             if news.send(it).await.is_err() {
@@ -178,9 +219,10 @@ async fn carry_out(line: &Line, checks: &Checks) -> Vec<(usize, Outcome)> {
     let targets = checks.targets();
     let resolvers: Vec<SocketAddr> = targets.iter().filter_map(resolver).collect();
     let name = targets.iter().find_map(page_name);
-    let (asked, limit) = match *checks.plan() {
-        Plan::One(at) => (at..at + 1, ONE_LIMIT),
-        Plan::All => (0..targets.len(), ALL_LIMIT),
+    let limit = checks.limit();
+    let asked = match *checks.plan() {
+        Plan::One(at) => at..at + 1,
+        Plan::All => 0..targets.len(),
     };
     let mut asking = JoinSet::new();
     for (at, target) in targets.iter().enumerate() {

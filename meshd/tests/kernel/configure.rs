@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use meshd::kernel::{KernelError, KernelRequest, Warning};
+use meshd::kernel::{KernelError, KernelRequest, Uplinks, Warning};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -42,7 +42,7 @@ fn from_nothing() {
     let mut port = Port::start(&node, setup(1));
     let mut base = base(1);
     base.lan = vec![masqueraded("lan0")];
-    base.uplink = Some("wan0".to_owned());
+    base.uplinks = Uplinks::over("wan0");
     let warnings = port.configure(&base);
 
     let missing: Vec<String> = warnings.iter().map(ToString::to_string).collect();
@@ -101,7 +101,7 @@ fn again() {
         masqueraded("lan0"),
         routed("lan1", &["10.1.0.0/16", "fd77::/64"]),
     ];
-    base.uplink = Some("wan0".to_owned());
+    base.uplinks = Uplinks::over("wan0");
     let mut port = Port::start(&node, setup(1));
     port.configure(&base);
     let (before, generation) = (node.snapshot(), port.counters().generation);
@@ -130,7 +130,7 @@ fn rules() {
             .then_some(())
     });
     base.lan = vec![masqueraded("lan1"), masqueraded("lan2")];
-    base.uplink = Some("wan0".to_owned());
+    base.uplinks = Uplinks::over("wan0");
     port.configure(&base);
     let expected = [
         "31000: from all lookup main suppress_prefixlength 0 proto 155",
@@ -238,7 +238,7 @@ fn sysctls() {
             .to_owned()
     };
     let mut base = base(1);
-    base.uplink = Some("wan0".to_owned());
+    base.uplinks = Uplinks::over("wan0");
     node.run(
         "cd /proc/sys/net; echo 1 > ipv4/conf/all/rp_filter; echo 1 > ipv6/conf/wan0/accept_ra; \
          echo 1 > ipv6/conf/mesh0/disable_ipv6",

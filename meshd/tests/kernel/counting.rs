@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use mesh_proto::{IfIndex, Route, Table, Target};
-use meshd::kernel::{Base, CounterSample, Flow, KernelEvent, Neighbor};
+use meshd::kernel::{Base, CounterSample, Flow, KernelEvent, Neighbor, Uplinks};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
 use crate::Test;
@@ -37,7 +37,7 @@ const fn size_in_tunnel(payload: u64, inner_header: u64) -> u64 {
 }
 
 /// `phone` behind node 1, whose mesh neighbor is the relay, node 2, whose other is the gateway,
-/// node 3, which has an uplink to `internet`.
+/// node 3, which has an uplink to the provider's router in `internet`, with a server.
 pub(crate) struct Chain {
     pub(crate) phone: Namespace,
     pub(crate) nodes: [Namespace; 3],
@@ -61,8 +61,14 @@ impl Chain {
         );
         nodes[2]
             .run("ip addr add 203.0.113.1/24 dev wan0; ip addr add 2001:db8::1/64 dev wan0 nodad");
-        internet
-            .run("ip addr add 203.0.113.9/24 dev eth0; ip addr add 2001:db8::9/64 dev eth0 nodad");
+        // The provider's router, with a server behind it.
+        internet.run(&format!(
+            "ip addr add {PROVIDER_V4}/24 dev eth0; ip addr add {PROVIDER_V6}/64 dev eth0 nodad
+             ip addr add {SERVER_V4}/32 dev lo; ip addr add {SERVER_V6}/128 dev lo nodad"
+        ));
+        nodes[2].run(&format!(
+            "ip route add default via {PROVIDER_V4}; ip -6 route add default via {PROVIDER_V6}"
+        ));
         let ports =
             [1, 2, 3].map(|number| Port::start(&nodes[usize::from(number) - 1], setup(number)));
         let mut chain = Self {
@@ -81,7 +87,7 @@ impl Chain {
         match number {
             1 => base.lan.push(masqueraded("lan0")),
             2 => _ = base.mesh.insert("mesh1".to_owned()),
-            _ => base.uplink = Some("wan0".to_owned()),
+            _ => base.uplinks = Uplinks::over("wan0"),
         }
         base
     }
@@ -198,8 +204,10 @@ fn route(table: Table, prefix: &str, target: Target) -> Route {
     }
 }
 
-const SERVER_V4: &str = "203.0.113.9";
-const SERVER_V6: &str = "2001:db8::9";
+pub(crate) const SERVER_V4: &str = "198.51.100.9";
+pub(crate) const SERVER_V6: &str = "2001:db8:9::9";
+pub(crate) const PROVIDER_V4: &str = "203.0.113.254";
+pub(crate) const PROVIDER_V6: &str = "2001:db8::fe";
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -331,7 +339,7 @@ fn counts() {
     );
 }
 
-/// Somebody flushes the table while it is made: of the two changes the later one stays.
+/// Somebody flushes the table while it is made: it is made again.
 fn disturbed() {
     let mut chain = Chain::new();
     for round in 0..40 {
@@ -363,7 +371,7 @@ fn generations() {
     let before = chain.ports[1].counters();
     let mut other = Chain::base(2);
     other.lan.push(routed("lan9", &["10.9.0.0/16"]));
-    other.uplink = Some("wan9".to_owned());
+    other.uplinks = Uplinks::over("wan9");
     chain.ports[1].configure(&other);
     assert_eq!(
         chain.ports[1].counters(),

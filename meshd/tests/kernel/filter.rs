@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Test;
-use crate::counting::Chain;
-use crate::lab::{Namespace, mesh_ipv4, routed, setup};
+use crate::counting::{Chain, PROVIDER_V4, PROVIDER_V6, SERVER_V4, SERVER_V6};
+use crate::lab::{Namespace, eventually, mesh_ipv4, routed, setup};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -107,7 +107,19 @@ fn one_way() {
     ] {
         assert!(!reaches(&chain.internet, inside), "{inside}");
     }
-    assert!(reaches(&chain.phone, "203.0.113.9"));
+    assert!(reaches(&chain.phone, SERVER_V4) && reaches(&chain.phone, SERVER_V6));
+    // What is attached to the uplink may be the gateway's own network, whatever its addresses.
+    for attached in [PROVIDER_V4, PROVIDER_V6] {
+        assert!(reaches(&chain.nodes[2], attached));
+        assert!(!reaches(&chain.phone, attached), "{attached}");
+    }
+    // Also one that came later.
+    chain.internet.run("ip addr add 203.0.114.9/24 dev eth0");
+    assert!(reaches(&chain.phone, "203.0.114.9"), "over the router");
+    chain.nodes[2].run("ip addr add 203.0.114.1/24 dev wan0");
+    eventually("the network to be noticed", || {
+        (!reaches(&chain.phone, "203.0.114.9")).then_some(())
+    });
     assert!(dropped(&chain.nodes[2]) >= 3);
 }
 
@@ -116,9 +128,9 @@ fn forged() -> Vec<u8> {
     let mut packet = vec![8, 0, 0, 0, 0, 0, 7, 0];
     packet.extend(mesh_proto::OriginatorId::tunnel_mac(&crate::lab::id(3)));
     packet.extend([2, 9, 9, 9, 9, 9, 8, 0]);
-    // IPv4 to 203.0.113.9, UDP port 9, no checksum; the header's is computed below.
+    // IPv4 to the server, UDP port 9, no checksum; the header's is computed below.
     let mut ip = [
-        0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 100, 64, 0, 1, 203, 0, 113, 9, 0, 9, 0, 9, 0, 9,
+        0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 100, 64, 0, 1, 198, 51, 100, 9, 0, 9, 0, 9, 0, 9,
         0, 0, 1,
     ];
     let words = ip[..20]
@@ -136,7 +148,7 @@ fn injection() {
     let chain = Chain::new();
     let target = chain
         .internet
-        .call(|| UdpSocket::bind("203.0.113.9:9").expect("a socket"));
+        .call(|| UdpSocket::bind((SERVER_V4, 9)).expect("a socket"));
     target
         .set_read_timeout(Some(Duration::from_millis(500)))
         .expect("a timeout");
@@ -194,7 +206,7 @@ fn global_addresses() {
     let mut base = Chain::base(3);
     base.lan.push(crate::lab::masqueraded("lan0"));
     chain.ports[2].configure(&base);
-    let server = "2001:db8::9".parse().expect("an address");
+    let server = SERVER_V6.parse().expect("an address");
     let seen = || source_seen(&lan, &chain.internet, server).to_string();
     assert_eq!(seen(), "2001:db8::1");
     lan.run("ip addr add 2001:db8:1::2/64 dev eth0 nodad");
@@ -213,7 +225,7 @@ fn bystanders() {
     printer.run("ip addr add 10.8.0.2/24 dev eth0; ip route add default via 10.8.0.1");
     assert!(reaches(&guest, "10.8.0.2"), "not our business");
     assert!(
-        !reaches(&guest, "203.0.113.9"),
+        !reaches(&guest, SERVER_V4),
         "but the mesh is for those it was given to"
     );
     assert!(dropped(relay) >= 1);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::{IfIndex, Network, OriginatorId, Route, RouteChange};
 use meshd::kernel::{
-    self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, Setup, Warning,
+    self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, Setup, Uplinks, Warning,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getpid, gettid};
@@ -402,9 +402,8 @@ pub(crate) fn base(number: u8) -> Base {
         mesh: BTreeSet::from(["mesh0".to_owned()]),
         radios: BTreeMap::new(),
         lan: Vec::new(),
-        uplink: None,
+        uplinks: Uplinks::default(),
         outside: BTreeSet::new(),
-        dead_uplink: false,
         mesh_ipv4: mesh_ipv4(number),
     }
 }

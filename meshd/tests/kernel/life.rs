@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
-use meshd::kernel::Base;
+use meshd::kernel::{Base, Uplinks};
 
 use crate::Test;
 use crate::lab::{Namespace, Port, base, id, masqueraded, node, setup};
@@ -37,9 +37,8 @@ const FOREIGN: &str = "
 fn full_base() -> Base {
     Base {
         lan: vec![masqueraded("lan0")],
-        uplink: Some("wan0".to_owned()),
+        uplinks: Uplinks::over("wan0"),
         outside: BTreeSet::new(),
-        dead_uplink: false,
         ..base(1)
     }
 }
