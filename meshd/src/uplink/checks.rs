@@ -28,12 +28,14 @@ const RECOVERY: (u32, u32) = (3, 24);
 pub(super) const FORGIVENESS: Duration = Duration::from_secs(600);
 /// Bytes that come in between two questions when somebody uses the uplink.
 const BUSY_BYTES: u64 = 1_000;
+/// Bytes that come in while all targets are silent if the uplink is not dead but full, perhaps: what
+/// hosts beside it say to all is less.
+const FULL_BYTES: u64 = 5_000;
 /// How long one target may take to answer; there are others.
 const ONE_LIMIT: Duration = Duration::from_secs(1);
 /// How long all of them may take.
 const ALL_LIMIT: Duration = Duration::from_millis(1500);
-/// How long they may take if nobody answered though something came in: perhaps the uplink is not dead
-/// but full, and answers wait in the provider's buffer.
+/// How long they may take if the uplink may be full: answers wait in the provider's buffer.
 const FULL_LIMIT: Duration = Duration::from_secs(4);
 
 /// What became of a question.
@@ -109,7 +111,8 @@ pub(super) struct Checks {
     to_pass: u32,
     retry: Duration,
     works_since: Option<Instant>,
-    received: u64,
+    /// The bytes received when the last questions were asked, and when they were judged.
+    received: (u64, u64),
 }
 
 /// What is known of an uplink before it is asked.
@@ -143,7 +146,7 @@ impl Checks {
             to_pass: past.to_pass,
             retry: RETRY.0,
             works_since: None,
-            received,
+            received: (received, received),
         }
     }
 
@@ -208,6 +211,11 @@ impl Checks {
         no_portal && self.verdict(outcomes).is_ok()
     }
 
+    /// The plan is carried out now.
+    pub(super) const fn ask(&mut self, received: u64) {
+        self.received.0 = received;
+    }
+
     /// Takes in what became of the plan. Returns how the uplink is, if that changed.
     pub(super) fn judge(
         &mut self,
@@ -215,7 +223,9 @@ impl Checks {
         outcomes: &[(usize, Outcome)],
         received: u64,
     ) -> Option<Health> {
-        let grown = received.saturating_sub(mem::replace(&mut self.received, received));
+        let grown = received.saturating_sub(self.received.1);
+        let meanwhile = received.saturating_sub(self.received.0);
+        self.received.1 = received;
         for (at, outcome) in outcomes {
             if let Some(answered) = self.answered.get_mut(*at) {
                 *answered = *outcome == Outcome::Answered;
@@ -224,7 +234,7 @@ impl Checks {
         let before = self.health.clone();
         match (&self.plan, &self.health) {
             (Plan::One(_), _) => self.judge_one(outcomes, grown),
-            (Plan::All, Health::Works) => self.judge_all(now, outcomes, grown),
+            (Plan::All, Health::Works) => self.judge_all(now, outcomes, grown, meanwhile),
             (Plan::All, Health::Unknown) => match self.verdict(outcomes) {
                 Ok(()) => self.pass(now, grown),
                 Err(fault) => self.fail(now, fault),
@@ -243,10 +253,16 @@ impl Checks {
         }
     }
 
-    fn judge_all(&mut self, now: Instant, outcomes: &[(usize, Outcome)], grown: u64) {
+    fn judge_all(
+        &mut self,
+        now: Instant,
+        outcomes: &[(usize, Outcome)],
+        grown: u64,
+        meanwhile: u64,
+    ) {
         match self.verdict(outcomes) {
             Ok(()) => self.go_on(grown),
-            Err(Fault::Silent) if self.doubt.is_none() && grown > BUSY_BYTES => {
+            Err(Fault::Silent) if self.doubt.is_none() && meanwhile > FULL_BYTES => {
                 self.doubt = Some(Fault::Silent);
                 self.pause = Duration::ZERO;
             }
@@ -398,6 +414,7 @@ mod tests {
         /// Does what is planned, while so many bytes come in.
         fn step(&mut self, bytes: u64) -> Option<Health> {
             self.now += self.checks.pause();
+            self.checks.ask(self.received);
             self.received += bytes;
             let outcomes: Vec<_> = match *self.checks.plan() {
                 Plan::One(at) => vec![(at, self.outcomes[at].clone())],
@@ -485,18 +502,18 @@ mod tests {
         let mut line = Line::new();
         line.step(QUIET);
         assert_eq!(line.checks.limit(), ALL_LIMIT);
-        line.step(BUSY_BYTES + 1);
+        line.step(FULL_BYTES + 1);
         for _ in 0..20 {
             line.silent(&[0, 1, 2, 3]);
             while line.checks.limit() != FULL_LIMIT {
-                assert_eq!(line.step(BUSY_BYTES + 1), None);
+                assert_eq!(line.step(FULL_BYTES + 1), None);
             }
             assert_eq!(line.checks.pause(), Duration::ZERO);
             line.silent(&[]);
-            assert_eq!(line.step(BUSY_BYTES + 1), None, "late, but there");
+            assert_eq!(line.step(FULL_BYTES + 1), None, "late, but there");
         }
         line.silent(&[0, 1, 2, 3]);
-        let (health, _) = line.until_change(BUSY_BYTES + 1);
+        let (health, _) = line.until_change(FULL_BYTES + 1);
         assert_eq!(health, Health::Fails(Fault::Silent), "noise is no answer");
     }
 

@@ -194,6 +194,7 @@ async fn keep_asking(line: Line, targets: Vec<Target>, past: Past, news: mpsc::S
     loop {
         tokio::time::sleep(checks.pause()).await;
         let is_whole = *checks.plan() == Plan::All;
+        checks.ask(received_bytes(&line));
         let outcomes = carry_out(&line, &checks).await;
         let changed = checks.judge(Instant::now(), &outcomes, received_bytes(&line));
         // One question alone may have been lost.
