@@ -1,5 +1,6 @@
 //! Uplinks that are plugged in and do not work, and what is behind those that do.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -155,6 +156,15 @@ fn alone(lab: &mut Lab) -> Result<()> {
         status.internet
     );
     has_finding(lab.node("r1")?, "nobody on the Internet answers")?;
+    // Whoever lives here can tell the provider what it wants to know.
+    lab.internet_mut()?.trouble(&line, Some(Trouble::Portal))?;
+    wait_for("the portal", PATIENCE, || {
+        let refused = refusal(&phone, web_at(HOST_V4));
+        ensure!(refused.is_none(), "{refused:?}");
+        Ok(())
+    })?;
+    let status = lab.node("r1")?.status()?;
+    ensure!(!status.internet.online, "{:?}", status.internet);
     lab.internet_mut()?.trouble(&line, None)?;
     wait_for("a page", RECOVERY, online).map(drop)
 }
@@ -166,7 +176,7 @@ fn refusal(from: &Namespace, to: SocketAddr) -> Option<ErrorKind> {
     Some(error.kind())
 }
 
-/// One router with two lines, the better of which dies without a word.
+/// One router with two lines, which lose first a family each, and then the better one dies.
 fn second(lab: &mut Lab) -> Result<()> {
     lab.add_phone("r1")?;
     lab.add_uplink("r2")?;
@@ -177,11 +187,17 @@ fn second(lab: &mut Lab) -> Result<()> {
     lab.node_mut("r2")?.config.uplink = Some("{interface: [wan0, wan1]}".to_owned());
     lab.start_all()?;
     let phone = lab.node("r1")?.phone()?.clone();
-    for (trouble, line) in [(None, &first), (Some(Trouble::Silent), &second)] {
-        lab.internet_mut()?.trouble(&first, trouble)?;
+    let (v4, v6) = (Some(Trouble::NoIpv4), Some(Trouble::NoIpv6));
+    for (troubles, line_v4, line_v6) in [
+        ((None, None), &first, &first),
+        ((v4, v6), &second, &first),
+        ((Some(Trouble::Silent), None), &second, &second),
+    ] {
+        lab.internet_mut()?.trouble(&first, troubles.0)?;
+        lab.internet_mut()?.trouble(&second, troubles.1)?;
         for (host, outside) in [
-            (HOST_V4, IpAddr::V4(line.v4)),
-            (HOST_V6, IpAddr::V6(line.v6)),
+            (HOST_V4, IpAddr::V4(line_v4.v4)),
+            (HOST_V6, IpAddr::V6(line_v6.v6)),
         ] {
             wait_for("a page", PATIENCE, || {
                 let page = fetch(&phone, web_at(host), "/", FETCH)?;
@@ -242,6 +258,19 @@ fn names(lab: &mut Lab) -> Result<()> {
             );
             Ok(())
         })?;
+    }
+    // They are known all the time while a daemon is replaced, here or there.
+    for router in ["r2", "r1"] {
+        lab.node_mut(router)?.take_daemon()?.hand_over()?;
+        lab.start(router)?;
+        let mut seen = BTreeSet::new();
+        wait_for("the successor's own word", PATIENCE, || {
+            seen.insert(read("resolv.conf")?);
+            let status = lab.node(router)?.status()?;
+            ensure!(status.internet.online && status.uptime_s > 3, "{status:?}");
+            Ok(())
+        })?;
+        ensure!(seen.iter().eq([all]), "{router}: {seen:?}");
     }
     // Those of one that does not work any more are of no use.
     lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;

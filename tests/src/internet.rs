@@ -58,6 +58,10 @@ pub enum Trouble {
     NoDns,
     /// Nothing but a page that wants a password.
     Portal,
+    /// Nothing of this family comes through.
+    NoIpv4,
+    /// Nothing of this family comes through.
+    NoIpv6,
 }
 
 impl Trouble {
@@ -66,6 +70,8 @@ impl Trouble {
         let from = format!("iifname {port}");
         let filter = match self {
             Self::Silent => format!("{from} drop\noifname {port} drop\n"),
+            Self::NoIpv4 => format!("{from} meta nfproto ipv4 drop\n"),
+            Self::NoIpv6 => format!("{from} meta nfproto ipv6 drop\n"),
             Self::NoDns => format!("{from} meta l4proto {{ tcp, udp }} th dport 53 drop\n"),
             Self::Portal => {
                 format!("{from} meta l4proto {{ tcp, udp }} th dport 53 accept\n{from} reject\n")
@@ -73,7 +79,7 @@ impl Trouble {
         };
         let redirect = match self {
             Self::Portal => format!("{from} tcp dport 80 redirect to :{PORTAL}\n"),
-            Self::Silent | Self::NoDns => String::new(),
+            Self::Silent | Self::NoDns | Self::NoIpv4 | Self::NoIpv6 => String::new(),
         };
         (filter, redirect)
     }

@@ -232,6 +232,7 @@ fn later() {
 fn sysctls() {
     let (node, other) = node();
     node.connect("wan0", &other, "wan0");
+    node.connect("wan1", &other, "wan1");
     let value = |key: &str| {
         node.run(&format!("cat /proc/sys/net/{key}"))
             .trim()
@@ -239,18 +240,22 @@ fn sysctls() {
     };
     let mut base = base(1);
     base.uplinks = Uplinks::over("wan0");
+    // One whose turn has not come: it would never be found to work without them.
+    base.outside.insert("wan1".to_owned());
     node.run(
         "cd /proc/sys/net; echo 1 > ipv4/conf/all/rp_filter; echo 1 > ipv6/conf/wan0/accept_ra; \
-         echo 1 > ipv6/conf/mesh0/disable_ipv6",
+         echo 1 > ipv6/conf/wan1/accept_ra; echo 1 > ipv6/conf/mesh0/disable_ipv6",
     );
     let mut port = Port::start(&node, setup(1));
     let warnings = port.configure(&base);
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(value("ipv4/conf/all/rp_filter"), "1", "not ours to change");
-    for interface in ["mesh0", "meshd0", "wan0"] {
+    for interface in ["mesh0", "meshd0", "wan0", "wan1"] {
         assert_eq!(value(&format!("ipv4/conf/{interface}/rp_filter")), "2");
     }
-    assert_eq!(value("ipv6/conf/wan0/accept_ra"), "2");
+    for uplink in ["wan0", "wan1"] {
+        assert_eq!(value(&format!("ipv6/conf/{uplink}/accept_ra")), "2");
+    }
     assert_eq!(value("ipv6/conf/mesh0/disable_ipv6"), "0");
 
     node.run("cd /proc/sys/net; echo 0 > ipv6/conf/wan0/accept_ra; echo 0 > ipv4/conf/wan0/rp_filter; echo 0 > ipv4/conf/all/rp_filter");
