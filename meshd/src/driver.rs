@@ -419,19 +419,19 @@ async fn what_was_left(events: &mut mpsc::Receiver<KernelEvent>) -> Result<Start
     }
 }
 
-/// Checks that the daemon may configure the network: better one clear line at the start than
-/// every request refused.
+/// Checks that the daemon may configure the network, and ask over one interface and no other: better
+/// one clear line at the start than every request refused, or an uplink taken for dead.
 ///
 /// # Errors
 /// It may not.
-pub fn require_net_admin() -> Result<()> {
-    /// Its bit in the sets of capabilities (`linux/capability.h`).
-    const CAP_NET_ADMIN: u64 = 1 << 12;
+pub fn require_capabilities() -> Result<()> {
+    /// Their bits in the sets of capabilities (`linux/capability.h`).
+    const NEEDED: u64 = 1 << 12 | 1 << 13;
     let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    if effective.is_some_and(|set| set & CAP_NET_ADMIN == 0) {
-        bail!("may not configure the network: run as root or with CAP_NET_ADMIN");
+    if effective.is_some_and(|set| set & NEEDED != NEEDED) {
+        bail!("may not configure the network: run as root or with CAP_NET_ADMIN and CAP_NET_RAW");
     }
     Ok(())
 }

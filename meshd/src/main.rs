@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     if arguments.check {
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = driver::require_net_admin() {
+    if let Err(error) = driver::require_capabilities() {
         error!("{error:#}");
         return FAILURE.into();
     }
