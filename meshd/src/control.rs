@@ -5,6 +5,7 @@
 //! | this file | the socket itself: who may connect, how many, how long |
 //! | `answers` | the state of the daemon in the words of `control-api` |
 //! | `interfaces` | the same for interfaces and radios |
+//! | `gateways` | the same for who offers Internet |
 //! | `doctor` | what is wrong, and what to do about it |
 //!
 //! Each connection is a small task that knows nothing but bytes and a channel: questions go to
@@ -12,6 +13,7 @@
 
 mod answers;
 mod doctor;
+mod gateways;
 mod interfaces;
 
 use std::fs;

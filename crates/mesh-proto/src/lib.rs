@@ -12,6 +12,7 @@
 //! | [`wire`] | packets and their parts: parse, emit, authenticate |
 //! | [`record`] | the signed record in which a node says who it is and what it offers |
 //! | [`route_selection`], [`gateway_selection`] | pure functions: which route, which gateway |
+//! | [`gateway_policy`] | what an operator thinks of gateways, and what each costs |
 //! | [`rib`] | who claims which prefix, and the difference to what the kernel has |
 //! | [`router`] | the state machine that ties them together |
 //!
@@ -20,6 +21,7 @@
 //! ordered, so the same input and seed give the same output. A route is used only while it is
 //! feasible. Receipts and other applications ride as opaque payloads; the core knows none.
 
+pub mod gateway_policy;
 pub mod gateway_selection;
 pub mod hash_chain;
 pub mod identity;

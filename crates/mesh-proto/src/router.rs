@@ -11,7 +11,7 @@
 //! | `sync` | OGMs: keeping neighbors up to date, and being kept |
 //! | `routes` | selection for each originator, and what follows for the RIB |
 //! | `requests` | newer sequence numbers asked for, links watched, traffic announced |
-//! | `gateways` | which gateway is used; what a gateway needs itself |
+//! | `gateways` | which gateways are used |
 //! | `records` | our own record and those of others |
 //! | `caution` | what a start must respect of the life before it |
 //! | `neighbor`, `originator` | the tables' entries |
@@ -48,6 +48,8 @@ use ipnet::IpNet;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use crate::gateway_policy::Policy;
+use crate::gateway_selection::Selection;
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{Sender, Tlv};
 use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, rib::Rib};
@@ -55,7 +57,7 @@ use book::{Book, Said};
 use budget::Budget;
 use caution::Caution;
 pub use counters::{Counters, DropReason};
-use gateways::ChosenGateway;
+use gateways::SelectedGateways;
 pub use neighbor::LinkId;
 use neighbor::Neighbor;
 use originator::Originator;
@@ -153,7 +155,8 @@ pub enum Event {
     OriginatorDown(OriginatorId),
     /// Another node says something else about itself: [`Router::record`] has it.
     NodeChanged(OriginatorId),
-    /// Traffic to the Internet goes through another gateway from now on.
+    /// Traffic to the Internet goes through another gateway from now on: that of IPv4, or of IPv6
+    /// if nobody carries IPv4.
     GatewayChanged {
         /// The one used before.
         from: Option<OriginatorId>,
@@ -245,7 +248,8 @@ pub struct Router {
     /// OGMs whose record is still missing.
     waiting: BTreeMap<(OriginatorId, LinkId), Waiting>,
     rib: Rib,
-    chosen_gateway: Option<ChosenGateway>,
+    gateway_policy: Policy,
+    gateways_in_use: SelectedGateways,
     caution: Caution,
     seqno: SeqNo,
     leaving: bool,
@@ -322,7 +326,11 @@ impl Router {
             records,
             waiting: BTreeMap::new(),
             rib,
-            chosen_gateway: None,
+            gateway_policy: Policy::default(),
+            gateways_in_use: SelectedGateways {
+                selection: Selection::default(),
+                since: now,
+            },
             caution: Caution::new(&config.start),
             seqno: SeqNo::new(config.epoch << records::EPOCH_BITS),
             leaving: false,
@@ -558,7 +566,7 @@ impl Router {
         self.flush_by(now);
         self.settle_own_claims();
         self.settle_all_claims();
-        self.choose_gateway(now);
+        self.select_gateways(now);
         self.announce_moved_traffic(now);
     }
 
@@ -591,7 +599,7 @@ impl Router {
                 .retain(|_, (at, _)| now.duration_since(*at) < EXPIRY_INTERVAL);
             self.expire_originators(now);
         }
-        self.choose_gateway(now);
+        self.select_gateways(now);
     }
 }
 

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use common::{mesh, run_until_routed, secs};
 use ipnet::IpNet;
-use mesh_proto::gateway_selection::{SWITCH_GAIN_PERCENT, uplink_cost};
+use mesh_proto::gateway_policy::uplink_cost;
+use mesh_proto::gateway_selection::SWITCH_GAIN_PERCENT;
 use mesh_proto::record::Tunnels;
 use mesh_proto::router::Announcement;
 use mesh_proto::{GatewayOffer, Table, Target};

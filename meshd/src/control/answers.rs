@@ -5,13 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use control_api::{
-    Account, Accounts, Answer, AttoSmt, Counters, ErrorCode, Family, Gateway, Gateways, Internet,
-    Method, Neighbor, Neighbors, NodeRef, Originator, Originators, Quality, Role, Route, RouteTo,
-    Routes, RpcError, SCHEMA, Status,
+    Account, Accounts, Answer, AttoSmt, Counters, ErrorCode, Internet, Method, Neighbor, Neighbors,
+    NodeRef, Originator, Originators, Quality, Role, Route, RouteTo, Routes, RpcError, SCHEMA,
+    Status,
 };
-use mesh_proto::gateway_selection::SWITCH_GAIN_PERCENT;
-use mesh_proto::router::{GatewayView, LinkId, NeighborView, OriginatorView};
-use mesh_proto::{IfIndex, Metric, NodeRecord, OriginatorId, Router, SignedRecord, Table, Target};
+use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
+use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Table, Target};
 use receipts::{AccountView, Ledger};
 
 use crate::config::Config;
@@ -74,6 +73,7 @@ impl View<'_> {
     fn status(&self) -> Status {
         let own = self.own_record();
         let counters = self.router.counters();
+        let gateways = self.router.gateways();
         let reachable = self.router.originators().filter(|o| o.metric.is_finite());
         let usable = self
             .router
@@ -92,7 +92,7 @@ impl View<'_> {
             internet: self.internet(),
             neighbors: count(usable),
             originators: count(reachable),
-            gateways: count(self.router.gateways().filter(|g| g.path.is_finite()))
+            gateways: count(gateways.iter().filter(|g| g.path.is_finite()))
                 + u32::from(self.uplink.is_some()),
             counters: Counters {
                 rx_packets: counters.received_packets,
@@ -296,56 +296,6 @@ impl View<'_> {
             .map(|n| n.link)
     }
 
-    fn gateways(&self) -> Gateways {
-        let own = self.uplink.and_then(|_| self.own_gateway());
-        let mut others: Vec<GatewayView> = self.router.gateways().collect();
-        others.sort_by_key(|gateway| (gateway.path.plus(gateway.uplink), gateway.id));
-        let best = others.first().map(|gateway| gateway.id);
-        let others = others
-            .iter()
-            .filter_map(|gateway| self.gateway(gateway, best));
-        Gateways {
-            schema: SCHEMA,
-            gateways: own.into_iter().chain(others).collect(),
-        }
-    }
-
-    fn own_gateway(&self) -> Option<Gateway> {
-        let own = self.own_record()?;
-        let mut gateway = describe_offer(self.router.id(), own)?;
-        gateway.selected = true;
-        gateway.reason = "our own uplink".to_owned();
-        gateway.hops = Some(0);
-        Some(gateway)
-    }
-
-    fn gateway(&self, view: &GatewayView, best: Option<OriginatorId>) -> Option<Gateway> {
-        let mut gateway = describe_offer(view.id, self.router.record(view.id)?)?;
-        gateway.selected = view.in_use_since.is_some();
-        gateway.reason = self.gateway_reason(view, best);
-        gateway.metric_us = view.path.as_us().into();
-        let path = self.router.originator(view.id);
-        gateway.hops = path.and_then(|path| path.hops).map(u32::from);
-        Some(gateway)
-    }
-
-    fn gateway_reason(&self, view: &GatewayView, best: Option<OriginatorId>) -> String {
-        let is_best = best == Some(view.id);
-        match (view.in_use_since, self.uplink) {
-            (_, Some(_)) => "we use our own uplink".to_owned(),
-            _ if !view.path.is_finite() => "out of reach".to_owned(),
-            _ if !view.uplink.is_finite() => "no tunnel we can use".to_owned(),
-            (Some(_), None) if is_best => "lowest cost of path and uplink".to_owned(),
-            (Some(_), None) => {
-                format!("in use; none is better by {SWITCH_GAIN_PERCENT} %")
-            }
-            (None, None) if is_best => {
-                format!("best, but not by {SWITCH_GAIN_PERCENT} %")
-            }
-            (None, None) => "path and uplink cost more".to_owned(),
-        }
-    }
-
     fn accounts(&self) -> Accounts {
         let accounts = self.ledger.accounts().map(|account| self.account(&account));
         Accounts {
@@ -379,7 +329,7 @@ impl View<'_> {
         }
     }
 
-    fn own_record(&self) -> Option<&SignedRecord> {
+    pub(super) fn own_record(&self) -> Option<&SignedRecord> {
         self.router.record(self.router.id())
     }
 
@@ -418,32 +368,11 @@ impl View<'_> {
     }
 }
 
-fn describe_offer(id: OriginatorId, signed: &SignedRecord) -> Option<Gateway> {
-    let NodeRecord { name, gateway, .. } = signed.record();
-    let offer = gateway.as_ref()?;
-    let ipv4 = offer.ipv4.then_some(Family::Ipv4);
-    let ipv6 = offer.ipv6.then_some(Family::Ipv6);
-    Some(Gateway {
-        originator_id: originator_id(id),
-        node_id: node_id(signed),
-        name: name.clone(),
-        selected: false,
-        reason: String::new(),
-        metric_us: 0,
-        hops: None,
-        bandwidth_down_bps: Some(offer.down_bps),
-        bandwidth_up_bps: Some(offer.up_bps),
-        price_atto_per_mib: offer.price.into(),
-        families: ipv4.into_iter().chain(ipv6).collect(),
-        dns: offer.dns.clone(),
-    })
-}
-
-fn originator_id(id: OriginatorId) -> control_api::OriginatorId {
+pub(super) fn originator_id(id: OriginatorId) -> control_api::OriginatorId {
     (*id.as_bytes()).into()
 }
 
-fn node_id(signed: &SignedRecord) -> control_api::NodeId {
+pub(super) fn node_id(signed: &SignedRecord) -> control_api::NodeId {
     (*signed.node().as_bytes()).into()
 }
 

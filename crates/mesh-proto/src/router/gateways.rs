@@ -1,4 +1,4 @@
-//! Gateways: which one is used.
+//! Gateways: which are used.
 
 use std::net::Ipv6Addr;
 use std::time::Instant;
@@ -6,18 +6,29 @@ use std::time::Instant;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Event, Router};
-use crate::gateway_selection::{Candidate, select, uplink_cost};
-use crate::record::Tunnels;
-use crate::{Metric, OriginatorId};
+use crate::OriginatorId;
+use crate::gateway_policy::Policy;
+use crate::gateway_selection::{Candidate, Family, Selection, select};
 
-/// The gateway in use.
+/// The gateways in use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ChosenGateway {
-    pub(super) id: OriginatorId,
+pub(super) struct SelectedGateways {
+    pub(super) selection: Selection,
+    /// Since when the main one is used, or none is.
     pub(super) since: Instant,
 }
 
 impl Router {
+    /// Changes which gateways may be used and which come first.
+    pub fn set_gateway_policy(&mut self, now: Instant, policy: Policy) {
+        if self.gateway_policy == policy {
+            return;
+        }
+        self.gateway_policy = policy;
+        self.select_gateways(now);
+        self.announce_moved_traffic(now);
+    }
+
     /// The mesh addresses of all nodes that offer an uplink, ourselves included: traffic to and
     /// from them is what receipts are about.
     pub fn gateway_addresses(&self) -> impl Iterator<Item = Ipv6Addr> {
@@ -32,52 +43,51 @@ impl Router {
     }
 
     pub(super) fn gateway_candidates(&self) -> impl Iterator<Item = Candidate> {
-        self.records
-            .gateways()
-            .filter(|id| *id != self.id)
-            .filter_map(move |id| {
-                let offer = self.records.get(id)?.record().gateway.as_ref()?;
-                let path = self.distance(id);
-                let usable = offer.tunnels.contains(Tunnels::VXLAN);
-                let uplink = if usable {
-                    uplink_cost(offer)
-                } else {
-                    Metric::INFINITE
-                };
-                Some(Candidate { id, path, uplink })
+        let others = self.records.gateways().filter(|id| *id != self.id);
+        others.filter_map(|id| {
+            let record = self.records.get(id)?.record();
+            let offer = record.gateway.as_ref()?;
+            let path = self.distance(id);
+            Some(Candidate {
+                id,
+                ipv4: offer.ipv4,
+                ipv6: offer.ipv6,
+                standing: self.gateway_policy.judge(id, &record.name, offer, path),
             })
+        })
     }
 
-    /// Chooses the gateway anew, and does what follows from a change.
-    pub(super) fn choose_gateway(&mut self, now: Instant) {
-        let before = self.chosen_gateway.map(|gateway| gateway.id);
+    /// Selects the gateways anew, and does what follows from a change.
+    pub(super) fn select_gateways(&mut self, now: Instant) {
+        let before = self.gateways_in_use.selection;
         let after = match self.is_gateway() {
-            true => None,
-            false => select(self.gateway_candidates(), before).map(|candidate| candidate.id),
+            true => Selection::default(),
+            false => select(&self.gateway_candidates().collect::<Vec<_>>(), before),
         };
-        if before != after {
-            self.chosen_gateway = after.map(|id| ChosenGateway { id, since: now });
-            // Its way was idle until now.
-            self.moved.extend(after);
-            self.event(Event::GatewayChanged {
-                from: before,
-                to: after,
-            });
+        if before == after {
+            return;
         }
-        // Also without a change of gateway: it may offer another family now.
+        self.gateways_in_use.selection = after;
+        // Their ways were idle until now.
+        let new = after.ids().filter(|id| before.ids().all(|it| it != *id));
+        self.moved.extend(new);
+        let (from, to) = (before.main(), after.main());
+        if from != to {
+            self.gateways_in_use.since = now;
+            self.event(Event::GatewayChanged { from, to });
+        }
         self.settle_own_claims();
     }
 
-    /// The default routes that the gateway in use can serve.
-    pub(super) fn default_prefixes(&self) -> Vec<IpNet> {
-        let chosen = self
-            .chosen_gateway
-            .and_then(|gateway| self.records.get(gateway.id));
-        let Some(offer) = chosen.and_then(|signed| signed.record().gateway.as_ref()) else {
-            return Vec::new();
-        };
-        let ipv4 = offer.ipv4.then(|| IpNet::V4(Ipv4Net::default()));
-        let ipv6 = offer.ipv6.then(|| IpNet::V6(Ipv6Net::default()));
-        ipv4.into_iter().chain(ipv6).collect()
+    /// The default routes, each with the gateway that it leads to.
+    pub(super) fn default_routes(&self) -> impl Iterator<Item = (IpNet, OriginatorId)> {
+        let selection = self.gateways_in_use.selection;
+        Family::BOTH.into_iter().filter_map(move |family| {
+            let prefix = match family {
+                Family::Ipv4 => IpNet::V4(Ipv4Net::default()),
+                Family::Ipv6 => IpNet::V6(Ipv6Net::default()),
+            };
+            Some((prefix, selection.of(family)?))
+        })
     }
 }

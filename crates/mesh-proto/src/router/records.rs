@@ -435,7 +435,7 @@ impl Router {
             self.event(Event::GatewaysChanged);
         }
         if offer_before != offer {
-            self.choose_gateway(now);
+            self.select_gateways(now);
         }
         Ok(())
     }

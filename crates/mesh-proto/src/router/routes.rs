@@ -303,7 +303,7 @@ impl Router {
         self.rib.set_claims(id, claims);
         self.move_if_ipv4_taken(now);
         if self.records.offers_gateway(id) {
-            self.choose_gateway(now);
+            self.select_gateways(now);
         }
     }
 
@@ -360,7 +360,7 @@ impl Router {
     }
 
     /// Puts our own claims into the RIB: prefixes of ours, which need no route, and the default
-    /// routes through the gateway in use.
+    /// routes through the gateways in use.
     pub(super) fn settle_own_claims(&mut self) {
         let mut claims = BTreeMap::new();
         let own = self.records.own().record();
@@ -368,12 +368,9 @@ impl Router {
         for prefix in &own.prefixes {
             claims.insert((Table::Mesh, *prefix), None);
         }
-        for prefix in self.default_prefixes() {
-            let target = self
-                .chosen_gateway
-                .as_ref()
-                .map(|g| Path::from(Target::Tunnel { peer: g.id }));
-            claims.insert((Table::Tunnel, prefix), target);
+        for (prefix, peer) in self.default_routes() {
+            let path = Path::from(Target::Tunnel { peer });
+            claims.insert((Table::Tunnel, prefix), Some(path));
         }
         self.rib.set_claims(self.id, claims);
     }

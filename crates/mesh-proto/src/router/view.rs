@@ -6,10 +6,11 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::counters::Counters;
-use super::gateways::ChosenGateway;
 use super::neighbor::LinkId;
 use super::originator::Originator;
 use super::{Interface, Router};
+use crate::gateway_policy::Standing;
+use crate::gateway_selection::{Candidate, Selection, Verdict, explain};
 use crate::route_selection::FeasibilityDistance;
 use crate::{IfIndex, Metric, Network, OriginatorId, Route, SeqNo, SignedRecord, Table};
 
@@ -66,10 +67,10 @@ pub struct GatewayView {
     pub id: OriginatorId,
     /// The distance to it.
     pub path: Metric,
-    /// What its uplink adds.
-    pub uplink: Metric,
-    /// Since when it is the one in use, if it is.
-    pub in_use_since: Option<Instant>,
+    /// Where it stands with our policy, if it can be used.
+    pub standing: Option<Standing>,
+    /// Why it is used or not.
+    pub verdict: Verdict,
 }
 
 impl Router {
@@ -93,10 +94,15 @@ impl Router {
         self.records.get(id)
     }
 
-    /// The gateway in use, and since when.
+    /// The main gateway in use, and since when.
     pub fn gateway(&self) -> Option<(OriginatorId, Instant)> {
-        self.chosen_gateway
-            .map(|ChosenGateway { id, since }| (id, since))
+        let main = self.gateways_in_use.selection.main();
+        main.map(|id| (id, self.gateways_in_use.since))
+    }
+
+    /// The gateways in use for each family.
+    pub const fn gateways_in_use(&self) -> Selection {
+        self.gateways_in_use.selection
     }
 
     /// The interfaces in use.
@@ -152,17 +158,18 @@ impl Router {
         }
     }
 
-    /// All other nodes that offer an uplink.
-    pub fn gateways(&self) -> impl Iterator<Item = GatewayView> {
-        self.gateway_candidates().map(|candidate| GatewayView {
+    /// All other nodes that offer an uplink, the best first.
+    pub fn gateways(&self) -> Vec<GatewayView> {
+        let mut all: Vec<Candidate> = self.gateway_candidates().collect();
+        all.sort_by_key(|it| (it.standing, it.id));
+        let selected = self.gateways_in_use.selection;
+        let views = all.iter().map(|candidate| GatewayView {
             id: candidate.id,
-            path: candidate.path,
-            uplink: candidate.uplink,
-            in_use_since: self
-                .chosen_gateway
-                .filter(|chosen| chosen.id == candidate.id)
-                .map(|chosen| chosen.since),
-        })
+            path: self.distance(candidate.id),
+            standing: candidate.standing.ok(),
+            verdict: explain(candidate, &all, selected),
+        });
+        views.collect()
     }
 
     /// How often the node was started, as far as it knows.

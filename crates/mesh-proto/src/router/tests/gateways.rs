@@ -3,6 +3,8 @@
 use ipnet::IpNet;
 
 use super::net::{Net, host, ms, network};
+use crate::gateway_policy::{Allowed, Policy, Refusal};
+use crate::gateway_selection::Verdict;
 use crate::record::Tunnels;
 use crate::router::{Announcement, Event};
 use crate::{GatewayOffer, RouteChange, Table, Target};
@@ -25,6 +27,28 @@ fn offer(down_bps: u64) -> Announcement {
 fn default_route(net: &Net, node: usize) -> Option<Target> {
     let prefix: IpNet = "0.0.0.0/0".parse().unwrap();
     net.fibs[node].get(&(Table::Tunnel, prefix)).copied()
+}
+
+/// Where the default routes of both families lead.
+fn default_routes(net: &Net, node: usize) -> [Option<usize>; 2] {
+    ["0.0.0.0/0", "::/0"].map(|prefix| {
+        let prefix: IpNet = prefix.parse().unwrap();
+        let target = net.fibs[node].get(&(Table::Tunnel, prefix))?;
+        (0..net.routers.len()).find(|to| *target == Target::Tunnel { peer: net.id(*to) })
+    })
+}
+
+/// The same offer for other families.
+fn carrying(ipv4: bool, ipv6: bool) -> Announcement {
+    let gateway = offer(20_000_000).gateway.map(|offer| GatewayOffer {
+        ipv4,
+        ipv6,
+        ..offer
+    });
+    Announcement {
+        gateway,
+        ..Announcement::default()
+    }
 }
 
 fn announce(net: &mut Net, node: usize, announcement: Announcement) {
@@ -123,4 +147,77 @@ fn the_way_to_a_new_gateway_is_watched() {
         let watched = |node: usize| net.routers[node].neighbors(net.now).all(|it| it.watched);
         net.routers[0].gateway().is_some() && watched(0) && watched(1)
     });
+}
+
+#[test]
+fn each_family_goes_through_a_gateway_that_carries_it() {
+    let mut net = Net::line(3);
+    announce(&mut net, 0, carrying(true, false));
+    assert_eq!(default_routes(&net, 1), [Some(0), None]);
+    announce(&mut net, 2, carrying(true, true));
+    assert_eq!(default_routes(&net, 1), [Some(0), Some(2)]);
+    assert_eq!(net.routers[1].gateway().map(|(id, _)| id), Some(net.id(0)));
+
+    net.events[1].clear();
+    announce(&mut net, 2, carrying(false, true));
+    assert_eq!(default_routes(&net, 1), [Some(0), Some(2)]);
+    announce(&mut net, 0, carrying(true, true));
+    assert_eq!(default_routes(&net, 1), [Some(0), Some(0)], "both one way");
+    assert_eq!(
+        net.events[1],
+        [Event::NodeChanged(net.id(2)), Event::NodeChanged(net.id(0))]
+    );
+
+    let (from, to) = (Some(net.id(0)), Some(net.id(2)));
+    announce(&mut net, 0, Announcement::default());
+    assert_eq!(default_routes(&net, 1), [None, Some(2)]);
+    assert!(net.events[1].contains(&Event::GatewayChanged { from, to }));
+}
+
+#[test]
+fn the_policy_is_followed_at_once() {
+    let mut net = Net::line(3);
+    let named = |name: &str| Announcement {
+        name: name.to_owned(),
+        ..carrying(true, true)
+    };
+    announce(&mut net, 0, named("mill"));
+    announce(&mut net, 2, named("school"));
+    assert_eq!(default_routes(&net, 1), [Some(0), Some(0)]);
+    let school = || "school".parse().unwrap();
+    let follow = |net: &mut Net, policy: Policy| {
+        net.routers[1].set_gateway_policy(net.now, policy);
+        net.drain(1);
+    };
+    let preferring = Policy {
+        prefer: vec![school()],
+        ..Policy::default()
+    };
+    follow(&mut net, preferring.clone());
+    assert_eq!(default_routes(&net, 1), [Some(2), Some(2)]);
+    announce(&mut net, 0, named("school"));
+    announce(&mut net, 2, named("mill"));
+    assert_eq!(default_routes(&net, 1), [Some(0), Some(0)], "renamed");
+
+    follow(
+        &mut net,
+        Policy {
+            never: vec![school()],
+            ..preferring
+        },
+    );
+    assert_eq!(default_routes(&net, 1), [Some(2), Some(2)]);
+    let views = net.routers[1].gateways();
+    let verdicts: Vec<_> = views.iter().map(|it| (it.id, it.verdict)).collect();
+    let refused = Verdict::Refused(Refusal::Never);
+    assert_eq!(verdicts, [(net.id(2), Verdict::Best), (net.id(0), refused)]);
+
+    follow(
+        &mut net,
+        Policy {
+            allowed: Allowed::Nobody,
+            ..Policy::default()
+        },
+    );
+    assert_eq!(default_routes(&net, 1), [None, None]);
 }

@@ -1,0 +1,138 @@
+//! Who offers Internet, and why which one is used.
+
+use control_api::{Family, Gateway, Gateways, SCHEMA};
+use mesh_proto::gateway_policy::{Class, Refusal};
+use mesh_proto::gateway_selection::{self as selection, SWITCH_GAIN_PERCENT, Verdict};
+use mesh_proto::router::GatewayView;
+use mesh_proto::{Metric, NodeRecord, OriginatorId, SignedRecord};
+
+use super::View;
+use super::answers::{node_id, originator_id};
+
+impl View<'_> {
+    pub(super) fn gateways(&self) -> Gateways {
+        let own = self.uplink.and_then(|_| self.own_gateway());
+        let views = self.router.gateways();
+        let others = views.iter().filter_map(|view| self.gateway(view));
+        Gateways {
+            schema: SCHEMA,
+            gateways: own.into_iter().chain(others).collect(),
+        }
+    }
+
+    fn own_gateway(&self) -> Option<Gateway> {
+        let mut gateway = describe_offer(self.router.id(), self.own_record()?)?;
+        gateway.selected = true;
+        gateway.reason = "our own uplink".to_owned();
+        gateway.hops = Some(0);
+        Some(gateway)
+    }
+
+    fn gateway(&self, view: &GatewayView) -> Option<Gateway> {
+        let mut gateway = describe_offer(view.id, self.router.record(view.id)?)?;
+        let in_use = self.router.gateways_in_use();
+        let families = selection::Family::BOTH.into_iter();
+        let used_for = families.filter(|family| in_use.of(*family) == Some(view.id));
+        let used_for: Vec<Family> = used_for.map(family).collect();
+        gateway.selected = !used_for.is_empty();
+        gateway.reason = self.reason(view, &used_for);
+        gateway.metric_us = view.path.as_us().into();
+        let path = self.router.originator(view.id);
+        gateway.hops = path.and_then(|path| path.hops).map(u32::from);
+        Some(gateway)
+    }
+
+    fn reason(&self, view: &GatewayView, used_for: &[Family]) -> String {
+        let class = view.standing.map(|it| it.class);
+        let cost = milliseconds(view.standing.map_or(Metric::INFINITE, |it| it.cost));
+        match view.verdict {
+            Verdict::Best => {
+                let merit = Self::merit(class, format!("lowest cost, {cost}"));
+                format!("chosen{}: {merit}", self.alone(used_for))
+            }
+            Verdict::Kept => {
+                let merit = format!("costs {cost}, none {SWITCH_GAIN_PERCENT} % less");
+                format!(
+                    "chosen{}: {}",
+                    self.alone(used_for),
+                    Self::merit(class, merit)
+                )
+            }
+            Verdict::Refused(refusal) => Self::refusal(refusal).to_owned(),
+            Verdict::Outranked if class == Some(Class::Avoided) => "avoided".to_owned(),
+            Verdict::Outranked => "another is preferred".to_owned(),
+            Verdict::CostsMore { in_use } => {
+                format!("costs {cost}, the one in use {}", milliseconds(in_use))
+            }
+            Verdict::NotBetterEnough { in_use } => format!(
+                "costs {cost}, not {SWITCH_GAIN_PERCENT} % less than {}",
+                milliseconds(in_use)
+            ),
+            Verdict::FollowsIpv4 => "IPv6 goes the way of IPv4".to_owned(),
+            Verdict::NotNeeded => "our own uplink is used".to_owned(),
+        }
+    }
+
+    /// What speaks for one that is used: what the operator said, or else its cost.
+    fn merit(class: Option<Class>, cost: String) -> String {
+        match class {
+            Some(Class::Preferred(_)) => "preferred".to_owned(),
+            Some(Class::Avoided) => "avoided, but nothing else is left".to_owned(),
+            Some(Class::Ordinary) | None => cost,
+        }
+    }
+
+    /// The family, if the other one goes another way.
+    fn alone(&self, used_for: &[Family]) -> &'static str {
+        let in_use = self.router.gateways_in_use();
+        match used_for {
+            [Family::Ipv4] if in_use.ipv6.is_some() => " for IPv4",
+            [Family::Ipv6] if in_use.ipv4.is_some() => " for IPv6",
+            _ => "",
+        }
+    }
+
+    const fn refusal(refusal: Refusal) -> &'static str {
+        match refusal {
+            Refusal::Unreachable => "unreachable",
+            Refusal::NoTunnel => "no tunnel that both know",
+            Refusal::Never => "never, by policy",
+            Refusal::NotAllowed => "another is pinned",
+            Refusal::TooDear => "dearer than maximum_price",
+        }
+    }
+}
+
+fn describe_offer(id: OriginatorId, signed: &SignedRecord) -> Option<Gateway> {
+    let NodeRecord { name, gateway, .. } = signed.record();
+    let offer = gateway.as_ref()?;
+    let ipv4 = offer.ipv4.then_some(Family::Ipv4);
+    let ipv6 = offer.ipv6.then_some(Family::Ipv6);
+    Some(Gateway {
+        originator_id: originator_id(id),
+        node_id: node_id(signed),
+        name: name.clone(),
+        selected: false,
+        reason: String::new(),
+        metric_us: 0,
+        hops: None,
+        bandwidth_down_bps: Some(offer.down_bps),
+        bandwidth_up_bps: Some(offer.up_bps),
+        price_atto_per_mib: offer.price.into(),
+        families: ipv4.into_iter().chain(ipv6).collect(),
+        dns: offer.dns.clone(),
+    })
+}
+
+const fn family(family: selection::Family) -> Family {
+    match family {
+        selection::Family::Ipv4 => Family::Ipv4,
+        selection::Family::Ipv6 => Family::Ipv6,
+    }
+}
+
+/// A cost with one decimal.
+fn milliseconds(cost: Metric) -> String {
+    let us = cost.as_us();
+    format!("{}.{} ms", us / 1000, us % 1000 / 100)
+}
