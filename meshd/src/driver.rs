@@ -43,7 +43,7 @@ use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::identity;
 use crate::instance::Instance;
-use crate::kernel::{self, KernelEvent, KernelRequest, Link, Setup};
+use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup};
 use crate::names::NameFiles;
 use crate::store::Store;
 use crate::udp::{Datagram, Received, Sockets};
@@ -89,6 +89,7 @@ pub(crate) struct Driver {
     internet: Internet,
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
+    new_flows: NewFlows,
     radios: Radios,
     names: NameFiles,
     /// When to write them again, if there is reason to.
@@ -238,6 +239,7 @@ impl Driver {
             internet: Internet::new(now),
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
+            new_flows: NewFlows::default(),
             radios: Radios::default(),
             names,
             names_due: Some(if warm { now + SETTLING_LIMIT } else { now }),

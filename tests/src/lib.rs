@@ -17,6 +17,7 @@
 //! | [`daemon`] | meshd with its configuration, log and signals; meshctl against it |
 //! | [`mesh`] | who reaches whom, and through which gateway |
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
+//! | [`transfer`] | long TCP transfers: whether they survive, and how long they stood still |
 //! | [`volley`] | probes between many pairs at once: when the last one got through |
 //! | [`fib`] | the next hop a kernel would use this moment, and circles of next hops |
 //! | [`http`] | a tiny web server and a client |
@@ -50,6 +51,7 @@ pub mod probe;
 pub mod sandbox;
 pub mod snapshot;
 pub mod topology;
+pub mod transfer;
 pub mod vm;
 pub mod volley;
 pub mod wait;

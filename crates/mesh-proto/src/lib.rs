@@ -36,6 +36,6 @@ pub mod wire;
 pub use identity::{IfIndex, Network, NodeId, OriginatorId};
 pub use metric::Metric;
 pub use record::{GatewayOffer, NodeRecord, SignedRecord};
-pub use rib::{Path, Route, RouteChange, Table, Target};
+pub use rib::{Mark, Path, Route, RouteChange, Table, Target};
 pub use router::{Event, Output, Router, RouterConfig};
 pub use seqno::SeqNo;

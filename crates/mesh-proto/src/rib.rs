@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::{IfIndex, OriginatorId};
 
-/// The two tables of routes.
+/// The tables of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
     /// Host routes to nodes and the prefixes they announce, hop by hop.
@@ -16,6 +16,28 @@ pub enum Table {
     /// Routes into tunnels: the default routes through the chosen gateway; on a gateway the way
     /// back to each node.
     Tunnel,
+    /// The default routes of flows that began through the gateway with this mark.
+    Marked(Mark),
+}
+
+/// What tells the flows that began through one gateway from others: a number from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark(u8);
+
+impl Mark {
+    /// How many there are: four bits without all zeros (no mark) and all ones (left to the kernel
+    /// port, for flows that go through no gateway).
+    pub const COUNT: u8 = 14;
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (1..=Self::COUNT).map(Self)
+    }
+
+    /// Its number, 1 to [`Mark::COUNT`].
+    pub const fn number(self) -> u8 {
+        self.0
+    }
 }
 
 /// Where packets for a prefix go.
@@ -200,6 +222,11 @@ impl Rib {
         self.installed
             .iter()
             .map(|(&key, &path)| Route::new(key, path))
+    }
+
+    /// One of these routes.
+    pub fn path(&self, key: RouteKey) -> Option<Path> {
+        self.installed.get(&key).copied()
     }
 
     /// What the kernel must be told, in order.

@@ -12,6 +12,7 @@
 //! | `routes` | selection for each originator, and what follows for the RIB |
 //! | `requests` | newer sequence numbers asked for, links watched, traffic announced |
 //! | `gateways` | which gateways are used |
+//! | `marks` | which flows belong to which gateway |
 //! | `records` | our own record and those of others |
 //! | `caution` | what a start must respect of the life before it |
 //! | `neighbor`, `originator` | the tables' entries |
@@ -28,6 +29,7 @@ mod feed;
 mod gateways;
 mod link_quality;
 mod liveness;
+mod marks;
 mod neighbor;
 mod originator;
 mod receive;
@@ -49,7 +51,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::gateway_policy::Policy;
-use crate::gateway_selection::Selection;
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{Sender, Tlv};
 use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, rib::Rib};
@@ -58,6 +59,7 @@ use budget::Budget;
 use caution::Caution;
 pub use counters::{Counters, DropReason};
 use gateways::SelectedGateways;
+use marks::Marks;
 pub use neighbor::LinkId;
 use neighbor::Neighbor;
 use originator::Originator;
@@ -250,6 +252,7 @@ pub struct Router {
     rib: Rib,
     gateway_policy: Policy,
     gateways_in_use: SelectedGateways,
+    marks: Marks,
     caution: Caution,
     seqno: SeqNo,
     leaving: bool,
@@ -302,8 +305,10 @@ impl Router {
         let network = config.network.clone();
         let records = Records::new(network, key, announcement, config.epoch, rng.next_u64());
         let mut rib = Rib::default();
+        let mut marks = Marks::default();
         if let Start::Warm(routes) = &config.start {
             rib.adopt(routes.iter().copied());
+            marks = Marks::adopted(routes);
         }
         let id = records.own().originator();
         let mut router = Self {
@@ -327,10 +332,8 @@ impl Router {
             waiting: BTreeMap::new(),
             rib,
             gateway_policy: Policy::default(),
-            gateways_in_use: SelectedGateways {
-                selection: Selection::default(),
-                since: now,
-            },
+            gateways_in_use: SelectedGateways::none(now),
+            marks,
             caution: Caution::new(&config.start),
             seqno: SeqNo::new(config.epoch << records::EPOCH_BITS),
             leaving: false,

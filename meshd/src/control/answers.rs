@@ -10,13 +10,13 @@ use control_api::{
     Status,
 };
 use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
-use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Table, Target};
+use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Target};
 use receipts::{AccountView, Ledger};
 
 use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
 use crate::driver::radios::Radios;
-use crate::kernel::{Link, MESH_TABLE, TUNNEL_DEVICE, TUNNEL_TABLE};
+use crate::kernel::{Link, TUNNEL_DEVICE, table_number};
 use crate::uplink::{Uplink, Watcher};
 use crate::usage::Usage;
 
@@ -248,10 +248,7 @@ impl View<'_> {
     }
 
     fn route(&self, route: &mesh_proto::Route) -> Route {
-        let table = match route.table {
-            Table::Mesh => MESH_TABLE,
-            Table::Tunnel => TUNNEL_TABLE,
-        };
+        let table = table_number(route.table);
         let claimant = self.router.owner(route);
         let (owner, to, interface) = match route.target {
             Target::NextHop { via, ifindex } => {

@@ -59,7 +59,10 @@ impl Driver {
             KernelEvent::RequestFailed { request, error } => {
                 self.handle_failed_request(now, &request, &error);
             }
-            KernelEvent::Adopted(_) | KernelEvent::GatewaysSet | KernelEvent::ShutDown { .. } => {}
+            KernelEvent::Adopted(_)
+            | KernelEvent::GatewaysSet
+            | KernelEvent::NewFlowsSet
+            | KernelEvent::ShutDown { .. } => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mesh_proto::gateway_selection::Family;
 use mesh_proto::router::{Event, Transmit};
 use mesh_proto::{NodeId, Output};
 use receipts::Party;
@@ -10,7 +11,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::Driver;
 use super::internet::Way;
-use crate::kernel::KernelRequest;
+use crate::kernel::{KernelRequest, NewFlows};
 
 /// The channel of payloads that carry receipts.
 pub(super) const RECEIPTS_CHANNEL: u8 = 1;
@@ -27,6 +28,7 @@ impl Driver {
             }
         }
         self.update_internet(now);
+        self.mark_flows();
         self.kernel.flush();
     }
 
@@ -171,6 +173,19 @@ impl Driver {
         if self.counted_gateways != gateways {
             self.counted_gateways.clone_from(&gateways);
             self.kernel.request(KernelRequest::SetGateways(gateways));
+        }
+    }
+
+    /// Tells the kernel the marks of the gateways in use. After the routes: until then, new flows go
+    /// through the gateway they have gone through so far, which is there still or they go nowhere.
+    fn mark_flows(&mut self) {
+        let new_flows = NewFlows {
+            ipv4: self.router.mark(Family::Ipv4),
+            ipv6: self.router.mark(Family::Ipv6),
+        };
+        if self.new_flows != new_flows {
+            self.new_flows = new_flows;
+            self.kernel.request(KernelRequest::SetNewFlows(new_flows));
         }
     }
 

@@ -5,13 +5,13 @@
 //! | this file | what is wanted, and the messages that follow from it |
 //! | `objects` | which route refers to which next hop object: bookkeeping without messages |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, OriginatorId, Path, Route, RouteChange, Target};
+use mesh_proto::{IfIndex, Mark, OriginatorId, Path, Route, RouteChange, Table, Target};
 use nix::errno::Errno;
 use rtnetlink::Handle;
 
@@ -86,6 +86,15 @@ impl Fib {
     /// Whether there should be a route.
     pub(super) fn wants(&self, key: RouteKey) -> bool {
         self.wanted.contains_key(&key)
+    }
+
+    /// The marks for which there are routes.
+    pub(super) fn marks(&self) -> BTreeSet<Mark> {
+        let mark = |(table, _): &RouteKey| match table {
+            Table::Marked(mark) => Some(*mark),
+            Table::Mesh | Table::Tunnel => None,
+        };
+        self.wanted.keys().filter_map(mark).collect()
     }
 
     /// Packets carry this address from now on; [`Fib::restore`] gives it to routes that are there.

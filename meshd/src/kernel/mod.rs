@@ -38,7 +38,7 @@
 //! on. So a driver must not wait for room in the request channel without receiving events
 //! meanwhile: it uses `try_send`, and on `Full` offers the request again after the next event.
 //! Every request is answered by exactly one of [`KernelEvent::Configured`],
-//! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::Counters`],
+//! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::NewFlowsSet`], [`KernelEvent::Counters`],
 //! [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the
 //! order of the requests.
 
@@ -48,7 +48,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv6Net};
-use mesh_proto::{IfIndex, OriginatorId, Route, RouteChange};
+use mesh_proto::{IfIndex, Mark, OriginatorId, Route, RouteChange};
 use tokio::sync::mpsc;
 
 mod address;
@@ -56,6 +56,7 @@ mod counters;
 mod fib;
 mod genl;
 mod link;
+mod marks;
 mod monitor;
 mod nat;
 mod neighbor;
@@ -80,6 +81,7 @@ pub use link::Link;
 pub use monitor::{DefaultRoute, Family};
 pub use netlink::KernelError;
 use radio::{RadioReport, RadioSettings, Station};
+pub(crate) use route::number as table_number;
 pub use sysctl::SysctlError;
 
 /// The protocol number our routes and rules carry (`rtm_protocol`, `FRA_PROTOCOL`): of the range
@@ -94,6 +96,9 @@ pub const TUNNEL_TABLE: u32 = 5526;
 
 /// The routing table of the uplink in use.
 pub const UPLINK_TABLE: u32 = 5527;
+
+/// The first of the routing tables of [`mesh_proto::Table::Marked`], plus the number of the mark.
+pub const MARKED_TABLES: u32 = 5530;
 
 /// The tunnel device; it also holds the node's mesh addresses.
 pub const TUNNEL_DEVICE: &str = "meshd0";
@@ -230,6 +235,15 @@ impl Uplink {
     }
 }
 
+/// The marks of the gateways that new flows go through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewFlows {
+    /// Of IPv4.
+    pub ipv4: Option<Mark>,
+    /// Of IPv6.
+    pub ipv6: Option<Mark>,
+}
+
 /// A local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lan {
@@ -265,6 +279,8 @@ pub enum KernelRequest {
     Routes(Vec<RouteChange>),
     /// The mesh addresses of all gateways of the mesh, whose traffic is counted.
     SetGateways(BTreeSet<Ipv6Addr>),
+    /// Gives new flows of local hosts these marks.
+    SetNewFlows(NewFlows),
     /// Read the byte counters of all neighbors.
     ReadCounters,
     /// Ask the drivers of radios whom they hear.
@@ -336,6 +352,8 @@ pub enum KernelEvent {
     },
     /// [`KernelRequest::SetGateways`] is done.
     GatewaysSet,
+    /// [`KernelRequest::SetNewFlows`] is done.
+    NewFlowsSet,
     /// Something about the radios under mesh interfaces changed.
     RadiosChanged(RadioReport),
     /// [`KernelRequest::ReadCounters`] is done.

@@ -6,6 +6,7 @@
 //! | chain | hook, priority | what it does |
 //! |---|---|---|
 //! | `untracked_in`, `untracked_out` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
+//! | `flows` and those it sends to | prerouting, -150 | each flow stays with its gateway, see [`marks`](super::marks) |
 //! | `clamp` | forward, -150 | TCP connections through the tunnel learn its MTU |
 //! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
@@ -33,7 +34,9 @@ use mesh_proto::identity::MESH_IPV4_RANGE;
 use super::counters::{self, Flow};
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
-use super::{Base, Lan, LanMode, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, nft, traffic};
+use super::{
+    Base, Lan, LanMode, NewFlows, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, marks, nft, traffic,
+};
 use crate::udp;
 
 /// The name of the table, of family `inet`.
@@ -92,13 +95,14 @@ pub(super) async fn apply(
     base: &Base,
     attached: &BTreeSet<IpNet>,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
+    new_flows: NewFlows,
     nfnetlink: &mut Nfnetlink,
 ) -> Result<Option<Warning>, KernelError> {
     let found = nfnetlink.sets()?;
     let had_counters = Flow::ALL
         .iter()
         .any(|flow| found.contains_key(flow.set_name()));
-    let table = table(setup, base, attached, gateways);
+    let table = table(setup, base, attached, gateways, new_flows);
     let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
     let error = match nft::apply(&setup.nft, &(begin + &table)).await {
         Err(error @ KernelError::NftRefused(_)) => error,
@@ -116,6 +120,18 @@ pub(super) async fn set_gateways(
     gateways: &BTreeSet<Ipv6Addr>,
 ) -> Result<(), KernelError> {
     nft::apply(&setup.nft, &gateway_elements(gateways)).await
+}
+
+/// Gives new flows other marks.
+pub(super) async fn set_new_flows(
+    setup: &Setup,
+    base: &Base,
+    new_flows: NewFlows,
+) -> Result<(), KernelError> {
+    if base.lan.is_empty() {
+        return Ok(());
+    }
+    nft::apply(&setup.nft, &marks::change(&base.uplinks, new_flows)).await
 }
 
 /// Removes the table, if it is there.
@@ -143,12 +159,14 @@ fn table(
     base: &Base,
     attached: &BTreeSet<IpNet>,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
+    new_flows: NewFlows,
 ) -> String {
     let names = Names::new(base);
     let translate = translate(setup, base, &names);
     let chains = [
         untracked(setup, base, &names),
         clamp(),
+        flows(base, new_flows, &names),
         input(setup, base, &names),
         forward(setup, base, attached, &names),
         translate.clone().unwrap_or_default(),
@@ -242,12 +260,18 @@ fn set_of(names: &[&str]) -> String {
 }
 
 /// A chain at a hook of the kernel's.
-fn base_chain(name: &str, kind: &str, hook: &str, priority: i32, rules: &[String]) -> String {
+pub(super) fn base_chain(
+    name: &str,
+    kind: &str,
+    hook: &str,
+    priority: i32,
+    rules: &[String],
+) -> String {
     let hook = format!("type {kind} hook {hook} priority {priority}; policy accept;");
     chain(name, &[&[hook], rules].concat())
 }
 
-fn chain(name: &str, rules: &[String]) -> String {
+pub(super) fn chain(name: &str, rules: &[String]) -> String {
     format!("chain {name} {{\n{}\n}}\n", rules.join("\n"))
 }
 
@@ -280,6 +304,14 @@ fn clamp() -> String {
     let coming = format!("iifname \"{TUNNEL_DEVICE}\" {clamp}");
     let going = format!("oifname \"{TUNNEL_DEVICE}\" {clamp}");
     base_chain("clamp", "filter", "forward", -150, &[coming, going])
+}
+
+/// Only with a local network: elsewhere it would have every connection tracked.
+fn flows(base: &Base, new_flows: NewFlows, names: &Names) -> String {
+    let lan = names.lan.as_ref();
+    lan.map_or_else(String::new, |lan| {
+        marks::chains(lan, &base.uplinks, new_flows)
+    })
 }
 
 /// Whatever is sent to the tunnel's port ends in our device, which believes everything. Addresses of
@@ -327,12 +359,17 @@ fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names
         "ip6 daddr {} udp dport {TUNNEL_PORT} {DROP}",
         setup.mesh_prefix
     );
+    let stranded = names
+        .lan
+        .iter()
+        .flat_map(|_| marks::refuse_own(TUNNEL_DEVICE));
+    let from_lan: Vec<String> = [into_a_tunnel].into_iter().chain(stranded).collect();
     [
         base_chain("forward", "filter", "forward", 0, &rules),
         from_mesh(base, names),
         from_tunnel(names),
         to_internet(attached, names),
-        chain("from_lan", &[into_a_tunnel]),
+        chain("from_lan", &from_lan),
         from_uplink(names),
     ]
     .concat()

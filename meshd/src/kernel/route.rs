@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, OriginatorId, Table, Target};
+use mesh_proto::{IfIndex, Mark, OriginatorId, Table, Target};
 use nix::errno::Errno;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
@@ -27,7 +27,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::netlink::{KernelError, ask, dump};
 use super::nexthop::ObjectId;
-use super::{MESH_TABLE, ROUTE_PROTOCOL, Setup, TUNNEL_TABLE, TUNNEL_VNI};
+use super::{MARKED_TABLES, MESH_TABLE, ROUTE_PROTOCOL, Setup, TUNNEL_TABLE, TUNNEL_VNI};
 
 /// The metric of all our routes: the kernel's own default for IPv6, spelled out for both families.
 const METRIC: u32 = 1024;
@@ -77,7 +77,7 @@ pub(super) async fn list(
     objects: &BTreeMap<ObjectId, Target>,
 ) -> Result<Found, KernelError> {
     let mut found = Found::default();
-    for table in [Table::Mesh, Table::Tunnel] {
+    for table in tables() {
         for family in FAMILIES {
             for message in dump_table(handle, family, number(table)).await? {
                 if message.header.protocol != RouteProtocol::from(ROUTE_PROTOCOL) {
@@ -115,9 +115,7 @@ pub(super) async fn dump_table(
 
 /// What a route under our protocol number in our tables is found by.
 pub(super) fn key_of(message: &RouteMessage) -> Option<RouteKey> {
-    let table = [Table::Mesh, Table::Tunnel]
-        .into_iter()
-        .find(|&table| number(table) == table_of(message))?;
+    let table = tables().find(|&table| number(table) == table_of(message))?;
     let is_ours = message.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL);
     Some((table, prefix(message)?)).filter(|_| is_ours)
 }
@@ -217,10 +215,18 @@ fn describe((table, prefix): RouteKey) -> String {
     format!("{prefix} in table {}", number(table))
 }
 
-const fn number(table: Table) -> u32 {
+/// All tables of routes.
+fn tables() -> impl Iterator<Item = Table> {
+    let marked = Mark::all().map(Table::Marked);
+    [Table::Mesh, Table::Tunnel].into_iter().chain(marked)
+}
+
+/// What the kernel calls a table of routes.
+pub(crate) const fn number(table: Table) -> u32 {
     match table {
         Table::Mesh => MESH_TABLE,
         Table::Tunnel => TUNNEL_TABLE,
+        Table::Marked(mark) => MARKED_TABLES + mark.number() as u32,
     }
 }
 

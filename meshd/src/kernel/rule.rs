@@ -5,6 +5,7 @@
 //! | 31000 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
 //! | 31050 | `iif UPLINK lookup 5526` | answers from the Internet go back through the tunnel they came by, also to nodes that table 5525 knows a direct route to |
 //! | 31100 | `lookup 5525` | the mesh |
+//! | 31150 | `fwmark MARK lookup 5530 + MARK` | flows of local hosts go on through the gateway they began with |
 //! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
 //! | 31250 | `lookup 5526` | the node itself too, while its own uplink is dead and the main table leads into it |
 //! | 31260 | `iif LAN unreachable` | then local hosts are told at once if there is no gateway either |
@@ -18,13 +19,17 @@
 
 use std::collections::BTreeSet;
 
+use mesh_proto::Mark;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion};
 
+use super::marks::{self, MARK_MASK};
 use super::netlink::{KernelError, ask, dump};
-use super::{Base, Family, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE, UPLINK_TABLE, Uplink};
+use super::{
+    Base, Family, MARKED_TABLES, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE, UPLINK_TABLE, Uplink,
+};
 
 /// What rules without a table have.
 const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
@@ -42,6 +47,8 @@ struct Rule {
     suppress_prefix_len: Option<u32>,
     /// There is no way, whatever tables say.
     unreachable: bool,
+    /// Only packets with this mark.
+    mark: Option<Mark>,
 }
 
 impl Rule {
@@ -52,6 +59,7 @@ impl Rule {
             from_interface: None,
             suppress_prefix_len: None,
             unreachable: false,
+            mark: None,
         }
     }
 
@@ -63,14 +71,18 @@ impl Rule {
     }
 }
 
-/// Makes our rules of both families what `base` asks for; with none, removes them. Adds before it
-/// removes.
-pub(super) async fn reconcile(handle: &Handle, base: Option<&Base>) -> Result<(), KernelError> {
+/// Makes our rules of both families what `base` asks for, and those for `marks`; without a base,
+/// removes them. Adds before it removes.
+pub(super) async fn reconcile(
+    handle: &Handle,
+    base: Option<&Base>,
+    marks: &BTreeSet<Mark>,
+) -> Result<(), KernelError> {
     for (of, version, family) in [
         (Family::V4, IpVersion::V4, AddressFamily::Inet),
         (Family::V6, IpVersion::V6, AddressFamily::Inet6),
     ] {
-        let wanted = base.map(|base| wanted(base, of)).unwrap_or_default();
+        let wanted = base.map(|base| wanted(base, marks, of)).unwrap_or_default();
         let mut present = BTreeSet::new();
         let mut surplus = Vec::new();
         for message in dump("list rules", handle.rule().get(version).execute()).await? {
@@ -93,7 +105,7 @@ pub(super) async fn reconcile(handle: &Handle, base: Option<&Base>) -> Result<()
     Ok(())
 }
 
-fn wanted(base: &Base, family: Family) -> BTreeSet<Rule> {
+fn wanted(base: &Base, marks: &BTreeSet<Mark>, family: Family) -> BTreeSet<Rule> {
     let main = Rule {
         suppress_prefix_len: Some(0),
         ..Rule::new(31000, MAIN_TABLE)
@@ -109,7 +121,12 @@ fn wanted(base: &Base, family: Family) -> BTreeSet<Rule> {
         Rule::new(31100, MESH_TABLE),
         Rule::new(32800, TUNNEL_TABLE),
     ];
-    let mut rules: BTreeSet<Rule> = always.into_iter().chain(uplinks).chain(lans).collect();
+    let marked = marks.iter().map(|&mark| Rule {
+        mark: Some(mark),
+        ..Rule::new(31150, MARKED_TABLES + u32::from(mark.number()))
+    });
+    let all = always.into_iter().chain(uplinks).chain(lans).chain(marked);
+    let mut rules: BTreeSet<Rule> = all.collect();
     match base.uplinks.of(family) {
         Uplink::Over(_) => {
             rules.insert(Rule::new(31300, UPLINK_TABLE));
@@ -151,6 +168,15 @@ fn emit(family: AddressFamily, rule: &Rule) -> RuleMessage {
         rule.suppress_prefix_len
             .map(RuleAttribute::SuppressPrefixLen),
     );
+    let mark = |mark| {
+        [
+            RuleAttribute::FwMark(marks::bits(mark)),
+            RuleAttribute::FwMask(MARK_MASK),
+        ]
+    };
+    message
+        .attributes
+        .extend(rule.mark.into_iter().flat_map(mark));
     message
 }
 
@@ -174,6 +200,8 @@ fn parse(message: &RuleMessage) -> Option<Rule> {
             // The kernel reports -1 where nothing is suppressed.
             RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::Protocol(_) => {}
             RuleAttribute::SuppressPrefixLen(length) => rule.suppress_prefix_len = Some(*length),
+            RuleAttribute::FwMark(bits) => rule.mark = Some(marks::of_bits(*bits)?),
+            RuleAttribute::FwMask(MARK_MASK) => {}
             // Attributes newer than the rtnetlink crate report defaults.
             RuleAttribute::Other(_) => {}
             _ => return None,

@@ -22,8 +22,8 @@ use super::nfnetlink::Nfnetlink;
 use super::radio::{Radios, Station};
 use super::traffic::{News, Traffic};
 use super::{
-    Base, KernelEvent, KernelRequest, SeenStation, Setup, TUNNEL_DEVICE, UPLINK_TABLE, Warning,
-    address, counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
+    Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICE, UPLINK_TABLE,
+    Warning, address, counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
 };
 use crate::alarm::Alarm;
 
@@ -59,6 +59,7 @@ pub(super) struct Task {
     /// Networks attached to uplinks, as the table was made for.
     attached: BTreeSet<IpNet>,
     gateways: Option<BTreeSet<Ipv6Addr>>,
+    new_flows: NewFlows,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
     /// business.
     taken_up: BTreeSet<IfIndex>,
@@ -92,6 +93,7 @@ impl Task {
             base: None,
             attached: BTreeSet::new(),
             gateways: None,
+            new_flows: NewFlows::default(),
             taken_up: BTreeSet::new(),
             mend_at: None,
         })
@@ -210,6 +212,10 @@ impl Task {
                 .set_gateways(gateways.clone())
                 .await
                 .map(|()| KernelEvent::GatewaysSet),
+            &KernelRequest::SetNewFlows(new_flows) => self
+                .set_new_flows(new_flows)
+                .await
+                .map(|()| KernelEvent::NewFlowsSet),
             KernelRequest::ReadCounters => self.read_counters().await.map(KernelEvent::Counters),
             KernelRequest::ReadStations => self.read_stations().await.map(KernelEvent::Stations),
             &KernelRequest::Shutdown { leave } => {
@@ -453,9 +459,9 @@ impl Task {
         let mut warning = None;
         for _ in 0..TABLE_TRIES {
             let before = self.nfnetlink.generation()?;
-            let (setup, gateways) = (&self.setup, self.gateways.as_ref());
-            let attached = &self.attached;
-            let made = nat::apply(setup, base, attached, gateways, &mut self.nfnetlink).await;
+            let (gateways, new_flows) = (self.gateways.as_ref(), self.new_flows);
+            let (setup, attached, nfnetlink) = (&self.setup, &self.attached, &mut self.nfnetlink);
+            let made = nat::apply(setup, base, attached, gateways, new_flows, nfnetlink).await;
             self.skip_own_changes();
             warning = made?.or(warning);
             // After the news of it were skipped, or something could come in between.
@@ -485,7 +491,7 @@ impl Task {
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
         self.lead_to_uplinks(base).await?;
-        rule::reconcile(&self.handle, Some(base)).await?;
+        rule::reconcile(&self.handle, Some(base), &self.fib.marks()).await?;
         Ok(warnings)
     }
 
@@ -551,9 +557,17 @@ impl Task {
     }
 
     async fn change_routes(&mut self, changes: &[RouteChange]) -> KernelEvent {
+        let marks = self.fib.marks();
         let failed = self.fib.change(changes).await;
         if !failed.is_empty() {
             // Perhaps the kernel is not as we believe.
+            self.mend_soon();
+        }
+        if self.fib.marks() != marks
+            && let Some(base) = &self.base
+            && let Err(error) = rule::reconcile(&self.handle, Some(base), &self.fib.marks()).await
+        {
+            tracing::warn!(%error);
             self.mend_soon();
         }
         KernelEvent::RoutesApplied { failed }
@@ -564,6 +578,14 @@ impl Task {
         match self.base {
             Some(_) => nat::set_gateways(&self.setup, gateways).await,
             // They go into the table when it is made.
+            None => Ok(()),
+        }
+    }
+
+    async fn set_new_flows(&mut self, new_flows: NewFlows) -> Result<(), KernelError> {
+        self.new_flows = new_flows;
+        match &self.base {
+            Some(base) => nat::set_new_flows(&self.setup, base, new_flows).await,
             None => Ok(()),
         }
     }
@@ -595,7 +617,7 @@ impl Task {
     /// last.
     async fn remove_everything(&mut self) -> Vec<Warning> {
         let mut warnings: Vec<Warning> = Vec::new();
-        let rules = rule::reconcile(&self.handle, None).await;
+        let rules = rule::reconcile(&self.handle, None, &BTreeSet::new()).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
         let no_uplinks = [Family::V4, Family::V6].map(|family| (family, None));

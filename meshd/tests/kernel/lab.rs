@@ -305,6 +305,7 @@ impl Port {
                 KernelEvent::Configured { .. }
                     | KernelEvent::RoutesApplied { .. }
                     | KernelEvent::GatewaysSet
+                    | KernelEvent::NewFlowsSet
                     | KernelEvent::Counters(_)
                     | KernelEvent::RequestFailed { .. }
                     | KernelEvent::ShutDown { .. }

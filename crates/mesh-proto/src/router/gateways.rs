@@ -6,16 +6,33 @@ use std::time::Instant;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Event, Router};
-use crate::OriginatorId;
-use crate::gateway_policy::Policy;
+use crate::gateway_policy::{Allowed, Policy, Refusal};
 use crate::gateway_selection::{Candidate, Family, Selection, select};
+use crate::rib::RouteKey;
+use crate::{Mark, OriginatorId, Table, Target};
 
 /// The gateways in use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SelectedGateways {
     pub(super) selection: Selection,
     /// Since when the main one is used, or none is.
     pub(super) since: Instant,
+    /// The routes of flows that began through one, now or earlier.
+    of_flows: Vec<(RouteKey, OriginatorId)>,
+}
+
+impl SelectedGateways {
+    /// None.
+    pub(super) const fn none(now: Instant) -> Self {
+        Self {
+            selection: Selection {
+                ipv4: None,
+                ipv6: None,
+            },
+            since: now,
+            of_flows: Vec::new(),
+        }
+    }
 }
 
 impl Router {
@@ -64,10 +81,15 @@ impl Router {
             true => Selection::default(),
             false => select(&self.gateway_candidates().collect::<Vec<_>>(), before),
         };
-        if before == after {
+        for id in after.ids() {
+            self.marks.of_used(id);
+        }
+        let of_flows = self.routes_of_flows();
+        if before == after && of_flows == self.gateways_in_use.of_flows {
             return;
         }
         self.gateways_in_use.selection = after;
+        self.gateways_in_use.of_flows = of_flows;
         // Their ways were idle until now.
         let new = after.ids().filter(|id| before.ids().all(|it| it != *id));
         self.moved.extend(new);
@@ -79,15 +101,50 @@ impl Router {
         self.settle_own_claims();
     }
 
-    /// The default routes, each with the gateway that it leads to.
-    pub(super) fn default_routes(&self) -> impl Iterator<Item = (IpNet, OriginatorId)> {
+    /// The mark of the gateway that new flows of a family go through, perhaps since an earlier life.
+    pub fn mark(&self, family: Family) -> Option<Mark> {
+        let path = self.rib.path((Table::Tunnel, default_prefix(family)))?;
+        match path.target {
+            Target::Tunnel { peer } => self.marks.of(peer),
+            Target::NextHop { .. } => None,
+        }
+    }
+
+    /// The routes of flows that go on through the gateway they began with. One that is not the best any
+    /// longer, or not the one that is asked for, still serves those it has: there is a reason to leave
+    /// it, but none to break them.
+    fn routes_of_flows(&self) -> Vec<(RouteKey, OriginatorId)> {
+        let goes_on = |candidate: &Candidate| match candidate.standing {
+            Ok(_) => true,
+            Err(Refusal::NotAllowed) => self.gateway_policy.allowed != Allowed::Nobody,
+            Err(_) => false,
+        };
+        let marked = |it: Candidate| Some((self.marks.of(it.id)?, it));
+        let routes = |(mark, candidate): (Mark, Candidate)| {
+            let carried = Family::BOTH
+                .into_iter()
+                .filter(move |it| candidate.carries(*it));
+            let key = move |family| (Table::Marked(mark), default_prefix(family));
+            carried.map(move |family| (key(family), candidate.id))
+        };
+        let candidates = self.gateway_candidates().filter(goes_on);
+        candidates.filter_map(marked).flat_map(routes).collect()
+    }
+
+    /// The default routes: each family's, and those of flows.
+    pub(super) fn default_routes(&self) -> impl Iterator<Item = (RouteKey, OriginatorId)> {
         let selection = self.gateways_in_use.selection;
-        Family::BOTH.into_iter().filter_map(move |family| {
-            let prefix = match family {
-                Family::Ipv4 => IpNet::V4(Ipv4Net::default()),
-                Family::Ipv6 => IpNet::V6(Ipv6Net::default()),
-            };
-            Some((prefix, selection.of(family)?))
-        })
+        let of_new = Family::BOTH.into_iter().filter_map(move |family| {
+            let key = (Table::Tunnel, default_prefix(family));
+            Some((key, selection.of(family)?))
+        });
+        of_new.chain(self.gateways_in_use.of_flows.iter().copied())
+    }
+}
+
+fn default_prefix(family: Family) -> IpNet {
+    match family {
+        Family::Ipv4 => IpNet::V4(Ipv4Net::default()),
+        Family::Ipv6 => IpNet::V6(Ipv6Net::default()),
     }
 }

@@ -368,9 +368,9 @@ impl Router {
         for prefix in &own.prefixes {
             claims.insert((Table::Mesh, *prefix), None);
         }
-        for (prefix, peer) in self.default_routes() {
+        for (key, peer) in self.default_routes() {
             let path = Path::from(Target::Tunnel { peer });
-            claims.insert((Table::Tunnel, prefix), Some(path));
+            claims.insert(key, Some(path));
         }
         self.rib.set_claims(self.id, claims);
     }

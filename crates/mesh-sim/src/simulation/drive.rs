@@ -133,6 +133,8 @@ impl Simulation {
                 self.faults.refused_changes += u64::from(target.is_none() && had.is_none());
                 None
             }
+            // Which gateway an old flow keeps is not simulated.
+            Table::Marked(_) => None,
         }
     }
 

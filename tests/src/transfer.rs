@@ -1,0 +1,182 @@
+//! Long TCP transfers: whether they survive, and how long they stood still.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::namespace::Namespace;
+use crate::wait::wait_for;
+
+/// Where transfers come from.
+pub const PORT: u16 = 7100;
+
+/// Between two blocks of a transfer: far below any stall that matters.
+const INTERVAL: Duration = Duration::from_millis(10);
+/// A transfer that delivers nothing for so long is over.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a blocked thread looks whether it is still wanted.
+const CHECK: Duration = Duration::from_millis(50);
+
+/// Sends a block every [`INTERVAL`] to everybody who connects.
+#[derive(Debug)]
+pub struct Source {
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Source {
+    /// Listens at all addresses of a namespace.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn start(namespace: &Namespace) -> Result<Self> {
+        let listener = namespace.within(|| {
+            let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT));
+            listener.with_context(|| format!("open TCP port {PORT}"))
+        })?;
+        listener.set_nonblocking(true)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopped);
+        let thread = thread::spawn(move || {
+            let mut streams: Vec<TcpStream> = Vec::new();
+            while !flag.load(Ordering::Relaxed) {
+                while let Ok((stream, _)) = listener.accept() {
+                    let is_ready = stream.set_nonblocking(true).is_ok();
+                    streams.extend(is_ready.then_some(stream));
+                }
+                // Whoever does not read misses a block, and is not waited for.
+                streams.retain_mut(|stream| match stream.write(&[0; 1000]) {
+                    Ok(_) => true,
+                    Err(error) => error.kind() == ErrorKind::WouldBlock,
+                });
+                thread::sleep(INTERVAL);
+            }
+        });
+        Ok(Self {
+            stopped,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A transfer under way.
+#[derive(Debug)]
+pub struct Transfer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stopped: AtomicBool,
+    bytes: AtomicU64,
+    report: Mutex<Report>,
+}
+
+/// How a transfer went.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The longest time in which nothing came.
+    pub longest_stall: Duration,
+    /// Why it ended, if nobody stopped it.
+    pub ended: Option<String>,
+}
+
+impl Transfer {
+    /// Fetches from a host with a [`Source`].
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn start(namespace: &Namespace, host: IpAddr) -> Result<Self> {
+        let address = SocketAddr::new(host, PORT);
+        let stream = namespace.within(|| {
+            let stream = TcpStream::connect_timeout(&address, PATIENCE);
+            stream.with_context(|| format!("connect to {address}"))
+        })?;
+        stream.set_read_timeout(Some(CHECK))?;
+        let shared = Arc::new(Shared::default());
+        let told = Arc::clone(&shared);
+        let thread = thread::spawn(move || receive(stream, &told));
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Waits until so many bytes more have come.
+    ///
+    /// # Errors
+    /// They have not.
+    pub fn wait_bytes(&self, more: u64) -> Result<()> {
+        let bytes = || self.shared.bytes.load(Ordering::Relaxed);
+        let enough = bytes() + more;
+        wait_for("a transfer to go on", PATIENCE, || {
+            ensure!(bytes() >= enough, "{} of {enough} bytes", bytes());
+            Ok(())
+        })
+    }
+
+    /// Ends it, and tells how it went.
+    #[must_use]
+    pub fn stop(mut self) -> Report {
+        self.halt();
+        let report = self.shared.report.lock();
+        report.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn halt(&mut self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+fn receive(mut stream: TcpStream, shared: &Shared) {
+    let mut report = Report::default();
+    let mut last = Instant::now();
+    let mut buffer = [0; 4096];
+    while !shared.stopped.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        match stream.read(&mut buffer) {
+            Ok(0) => report.ended = Some("closed by the other end".to_owned()),
+            Ok(length) => {
+                let bytes = u64::try_from(length).unwrap_or_default();
+                shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+                report.longest_stall = report.longest_stall.max(last.elapsed());
+                last = Instant::now();
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                report.longest_stall = report.longest_stall.max(now - last);
+                if last.elapsed() > PATIENCE {
+                    report.ended = Some("nothing comes any longer".to_owned());
+                }
+            }
+            Err(error) => report.ended = Some(error.to_string()),
+        }
+        if report.ended.is_some() {
+            break;
+        }
+    }
+    *shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+}
