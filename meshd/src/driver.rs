@@ -13,8 +13,10 @@
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
 //! | `reload` | the configuration read again, the receipt log exported |
 //! | `naming` | what resolvers on this machine should know |
+//! | `gateways` | which gateways may be used |
 //! | `internet` | since when there is Internet, and through whom |
 
+mod gateways;
 mod inputs;
 pub(crate) mod internet;
 mod kernel_port;
@@ -244,6 +246,7 @@ impl Driver {
             store_error: None,
             store_paused: false,
         };
+        driver.set_gateway_policy(now);
         driver.configure_kernel();
         info!(
             network = driver.router.network().name(),

@@ -1,7 +1,7 @@
 //! Who offers Internet, and why which one is used.
 
 use control_api::{Family, Gateway, Gateways, SCHEMA};
-use mesh_proto::gateway_policy::{Class, Refusal};
+use mesh_proto::gateway_policy::{Allowed, Class, Refusal};
 use mesh_proto::gateway_selection::{self as selection, SWITCH_GAIN_PERCENT, Verdict};
 use mesh_proto::router::GatewayView;
 use mesh_proto::{Metric, NodeRecord, OriginatorId, SignedRecord};
@@ -47,7 +47,7 @@ impl View<'_> {
         let cost = milliseconds(view.standing.map_or(Metric::INFINITE, |it| it.cost));
         match view.verdict {
             Verdict::Best => {
-                let merit = Self::merit(class, format!("lowest cost, {cost}"));
+                let merit = self.merit(class, format!("lowest cost, {cost}"));
                 format!("chosen{}: {merit}", self.alone(used_for))
             }
             Verdict::Kept => {
@@ -55,7 +55,7 @@ impl View<'_> {
                 format!(
                     "chosen{}: {}",
                     self.alone(used_for),
-                    Self::merit(class, merit)
+                    self.merit(class, merit)
                 )
             }
             Verdict::Refused(refusal) => Self::refusal(refusal).to_owned(),
@@ -74,8 +74,10 @@ impl View<'_> {
     }
 
     /// What speaks for one that is used: what the operator said, or else its cost.
-    fn merit(class: Option<Class>, cost: String) -> String {
+    fn merit(&self, class: Option<Class>, cost: String) -> String {
+        let pinned = matches!(self.config.gateways().allowed, Allowed::Only(_));
         match class {
+            _ if pinned => "pinned".to_owned(),
             Some(Class::Preferred(_)) => "preferred".to_owned(),
             Some(Class::Avoided) => "avoided, but nothing else is left".to_owned(),
             Some(Class::Ordinary) | None => cost,
