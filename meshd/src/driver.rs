@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use ed25519_dalek::SigningKey;
+use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{Announcement, Start};
 use mesh_proto::{IfIndex, Network, NodeId, RouteChange, Router, RouterConfig};
 use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price, State};
@@ -89,6 +90,8 @@ pub(crate) struct Driver {
     /// There could be one, but none works.
     dead_uplink: bool,
     internet: Internet,
+    /// The gateway that was selected at run time, in place of the configured one.
+    selected: Option<Allowed>,
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
     radios: Radios,
@@ -229,6 +232,7 @@ impl Driver {
             outside: BTreeSet::new(),
             dead_uplink: false,
             internet: Internet::new(now),
+            selected: None,
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
             radios: Radios::default(),

@@ -9,6 +9,7 @@ use control_api::{
     NodeRef, Originator, Originators, Quality, Role, Route, RouteTo, Routes, RpcError, SCHEMA,
     Status,
 };
+use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
 use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Table, Target};
 use receipts::{AccountView, Ledger};
@@ -37,6 +38,8 @@ pub(crate) struct View<'a> {
     pub(crate) uplink: Option<&'a Uplink>,
     pub(crate) watcher: &'a Watcher,
     pub(crate) internet: &'a History,
+    /// The gateway that was selected at run time.
+    pub(crate) selected: Option<&'a Allowed>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -63,10 +66,9 @@ impl View<'_> {
             }
             Method::Gateways => Ok(self.gateways().into()),
             Method::ReceiptsList => Ok(self.accounts().into()),
-            Method::ReceiptsExport { .. } | Method::Reload => Err(RpcError::new(
-                ErrorCode::Internal,
-                "not a question about the state",
-            )),
+            Method::ReceiptsExport { .. } | Method::GatewaysSelect { .. } | Method::Reload => Err(
+                RpcError::new(ErrorCode::Internal, "not a question about the state"),
+            ),
         }
     }
 
@@ -147,7 +149,11 @@ impl View<'_> {
                     return offline();
                 };
                 let next_hop = self.node_ref(link.neighbor);
-                Internet::through_gateway(self.node_ref(*id), hops.into(), next_hop, since_s)
+                let ipv6 = self.router.gateways_in_use().ipv6.filter(|ipv6| ipv6 != id);
+                Internet {
+                    ipv6_via: ipv6.map(|id| self.node_ref(id)),
+                    ..Internet::through_gateway(self.node_ref(*id), hops.into(), next_hop, since_s)
+                }
             }
             None => offline(),
         }
@@ -170,7 +176,9 @@ impl View<'_> {
                 self.age_s(at)
             )
         });
-        let own = self.warnings.iter().cloned().chain(double);
+        let off = (self.selected == Some(&Allowed::Nobody))
+            .then(|| "no gateway is used: meshctl gateways select auto".to_owned());
+        let own = self.warnings.iter().cloned().chain(double).chain(off);
         own.chain(conflicts).collect()
     }
 
