@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use control_api::{Family, Gateway, GatewayChoice, Gateways, Reloaded};
+use control_api::{Doctor, Family, Gateway, GatewayChoice, Gateways, Reloaded, Severity};
 use libtest_mimic::Trial;
 use mesh_tests::daemon;
 use mesh_tests::harness::in_lab;
@@ -26,6 +26,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "gateway_of_each_family_carries_it",
             || Topology::line(3),
             families,
+        ),
+        in_lab(
+            "prefix_of_two_nodes_is_reported",
+            || Topology::line(3),
+            prefixes,
         ),
     ]
 }
@@ -181,4 +186,51 @@ fn families(lab: &mut Lab) -> Result<()> {
     r1.ip("-4 route del default dev wan0")?;
     from(lab, HOST_V4, lines[1].v4.into())?;
     from(lab, HOST_V6, lines[1].v6.into())
+}
+
+fn prefixes(lab: &mut Lab) -> Result<()> {
+    let lan = |prefix: &str| {
+        Some(format!(
+            "[{{interface: lan0, mode: routed, prefixes: [{prefix}]}}]"
+        ))
+    };
+    let ends = ["r1", "r3"];
+    for router in ends {
+        lab.add_phone(router)?;
+        lab.node_mut(router)?.config.lan = lan("10.1.2.0/24");
+    }
+    lab.start_all()?;
+    for router in ends {
+        wait_for("a warning that names both", PATIENCE, || {
+            let warnings = conflicts(lab, router)?;
+            let [warning] = warnings.as_slice() else {
+                anyhow::bail!("{warnings:?}");
+            };
+            let words = ["10.1.2.0/24", "r1 (", "r3 (", "the first has it"];
+            ensure!(words.iter().all(|it| warning.contains(it)), "{warning}");
+            Ok(())
+        })?;
+        let doctor: Doctor = lab.node(router)?.ctl("doctor")?;
+        let mut findings = doctor.findings.iter();
+        let found =
+            findings.any(|it| it.subject == "10.1.2.0/24" && it.severity == Severity::Warning);
+        ensure!(found, "{doctor:?}");
+    }
+    lab.node_mut("r3")?.config.lan = lan("10.1.3.0/24");
+    reload(lab, "r3")?;
+    for router in ends {
+        wait_for("the warning to go", PATIENCE, || {
+            let warnings = conflicts(lab, router)?;
+            ensure!(warnings.is_empty(), "{warnings:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// What a router's status says of prefixes that another announces too.
+fn conflicts(lab: &Lab, router: &str) -> Result<Vec<String>> {
+    let mut warnings = lab.node(router)?.status()?.warnings;
+    warnings.retain(|warning| warning.contains("is announced by"));
+    Ok(warnings)
 }

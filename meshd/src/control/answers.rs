@@ -9,6 +9,7 @@ use control_api::{
     NodeRef, Originator, Originators, Quality, Role, Route, RouteTo, Routes, RpcError, SCHEMA,
     Status,
 };
+use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
 use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Table, Target};
@@ -103,7 +104,9 @@ impl View<'_> {
                 tx_bytes: counters.sent_bytes,
                 drops: self.drops(),
             },
-            warnings: self.warnings(),
+            warnings: (self.warnings().into_iter())
+                .chain(self.prefix_conflicts().map(|(_, problem)| problem))
+                .collect(),
         }
     }
 
@@ -160,15 +163,6 @@ impl View<'_> {
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
-        let conflicts = self.router.prefix_conflicts().map(|(prefix, id)| {
-            let other = self.display(id);
-            let loser = if id < self.router.id() {
-                "theirs counts"
-            } else {
-                "ours counts"
-            };
-            format!("{prefix} is announced by {other} as well: {loser}")
-        });
         let double = self.router.duplicate_identity().map(|at| {
             format!(
                 "another node uses the key of this one (noticed {} s ago): one of them needs a key \
@@ -178,8 +172,22 @@ impl View<'_> {
         });
         let off = (self.selected == Some(&Allowed::Nobody))
             .then(|| "no gateway is used: meshctl gateways select auto".to_owned());
-        let own = self.warnings.iter().cloned().chain(double).chain(off);
-        own.chain(conflicts).collect()
+        let own = self.warnings.iter().cloned();
+        own.chain(double).chain(off).collect()
+    }
+
+    /// The prefixes of ours that other nodes announce too: which, and who has it.
+    pub(super) fn prefix_conflicts(&self) -> impl Iterator<Item = (IpNet, String)> {
+        self.router.prefix_conflicts().map(|(prefix, other)| {
+            let own = self.router.id();
+            let (winner, loser) = (own.min(other), own.max(other));
+            let problem = format!(
+                "{prefix} is announced by {} and by {}: the first has it, as its id is lower",
+                self.display(winner),
+                self.display(loser)
+            );
+            (prefix, problem)
+        })
     }
 
     fn neighbors(&self) -> Neighbors {
