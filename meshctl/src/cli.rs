@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use control_api::{DEFAULT_SOCKET, Destination};
+use control_api::{DEFAULT_SOCKET, Destination, GatewayChoice};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -54,8 +54,11 @@ pub(crate) enum Command {
         /// Only those for an address, a prefix, a node's name or the first digits of its id
         dest: Option<Destination>,
     },
-    /// Who offers Internet, and which one is taken
-    Gateways,
+    /// Who offers Internet, and which one is used and why
+    Gateways {
+        #[command(subcommand)]
+        command: Option<Gateways>,
+    },
     /// Who forwarded how much for whom
     #[command(subcommand)]
     Receipts(Receipts),
@@ -64,6 +67,18 @@ pub(crate) enum Command {
     Config(Config),
     /// Make meshd read its configuration again
     Reload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gateways {
+    /// Use one gateway and no other, or none, or those that the configuration says
+    ///
+    /// The choice takes the place of `pin` in the configuration; what is in `never`, or dearer than
+    /// `maximum_price`, is not used either way. It lasts until the next choice or until meshd ends.
+    Select {
+        /// A gateway's name or the first digits of its id; `auto`: as configured; `off`: none
+        gateway: GatewayChoice,
+    },
 }
 
 #[derive(Debug, Subcommand)]

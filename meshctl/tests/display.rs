@@ -10,8 +10,9 @@ mod common;
 
 use common::{Daemon, assert_golden, sample, stdout_of};
 use control_api::{
-    Accounts, Answer, Doctor, Finding, Gateways, Interface, Interfaces, Internet, Method,
-    Neighbors, NodeRef, OriginatorId, Originators, Reloaded, Routes, SCHEMA, Severity, Status,
+    Accounts, Answer, Doctor, Finding, GatewayChoice, Gateways, Interface, Interfaces, Internet,
+    Method, Neighbors, NodeRef, OriginatorId, Originators, Reloaded, Routes, SCHEMA, Severity,
+    Status,
 };
 use serde::de::DeserializeOwned;
 
@@ -103,6 +104,25 @@ fn routes_passes_its_destination_on() {
 }
 
 #[test]
+fn a_gateway_is_selected_by_name_and_the_answer_shows_which_is_used() {
+    let (gateways, _) = sample::<Gateways>("gateways.json");
+    let daemon = Daemon::start(move |method| {
+        assert_eq!(
+            method,
+            &Method::GatewaysSelect {
+                gateway: GatewayChoice::Node("router-5".into())
+            }
+        );
+        gateways.clone().into()
+    });
+
+    assert_golden(
+        "gateways.txt",
+        &stdout_of(&daemon.meshctl(&["gateways", "select", "router-5"])),
+    );
+}
+
+#[test]
 fn nothing_to_show_is_said_in_words() {
     let cases: [(&str, Answer, &str); 6] = [
         (
@@ -154,10 +174,11 @@ fn nothing_to_show_is_said_in_words() {
             "gateways",
             Gateways {
                 schema: SCHEMA,
+                choice: GatewayChoice::Auto,
                 gateways: vec![],
             }
             .into(),
-            "No gateway is reachable.\n",
+            "No gateway is known.\n",
         ),
     ];
     for (command, answer, text) in cases {

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of, stdout_with};
 use control_api::{Doctor, ErrorCode, RpcError, Status};
 
-const ASKING: [&[&str]; 10] = [
+const ASKING: [&[&str]; 11] = [
     &["status"],
     &["doctor"],
     &["interfaces"],
@@ -20,6 +20,7 @@ const ASKING: [&[&str]; 10] = [
     &["originators"],
     &["routes"],
     &["gateways"],
+    &["gateways", "select", "auto"],
     &["receipts", "list"],
     &["receipts", "export", "/nonexistent/export"],
     &["reload"],
@@ -70,6 +71,10 @@ fn what_the_daemon_refuses_decides_the_code() {
     let daemon = refusing(ErrorCode::NotFound, "no route to 10.9.9.9");
     let stderr = stderr_of(&daemon.meshctl(&["routes", "10.9.9.9"]), 4);
     assert_eq!(stderr, "meshctl: no route to 10.9.9.9\n");
+
+    let daemon = refusing(ErrorCode::NotFound, "no gateway \"router-9\"");
+    let stderr = stderr_of(&daemon.meshctl(&["gateways", "select", "router-9"]), 4);
+    assert_eq!(stderr, "meshctl: no gateway \"router-9\"\n");
 
     let daemon = refusing(ErrorCode::Permission, "only root may reload");
     stderr_of(&daemon.meshctl(&["reload"]), 5);

@@ -9,7 +9,7 @@
 //! | `document` | YAML to a tree of what was written, and from a path to its line |
 //! | `path`, `error` | where something is wrong, and how that is said |
 //! | `fields` | typed reading of the tree: known, required, optional keys |
-//! | `values`, `lan`, `radio` | the types, whose values are valid |
+//! | `values`, `lan`, `radio`, `gateways` | the types, whose values are valid |
 //! | `system` | checks that ask the machine |
 //!
 //! **Architecture invariants.** Parsing depends on the text alone, but for the host name, which
@@ -18,6 +18,7 @@
 mod document;
 mod error;
 mod fields;
+mod gateways;
 mod lan;
 mod path;
 mod radio;
@@ -32,6 +33,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path as FilePath, PathBuf};
 
+use mesh_proto::gateway_policy::Policy;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
@@ -70,6 +72,7 @@ const ROOT_KEYS: &[&str] = &[
     "mesh",
     "lan",
     "uplink",
+    "gateways",
     "sharing",
 ];
 const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
@@ -102,6 +105,7 @@ struct Settings {
     mesh: Vec<MeshInterface>,
     lan: Vec<Lan>,
     uplink: Uplink,
+    gateways: Policy,
     sharing: Sharing,
 }
 
@@ -263,6 +267,11 @@ impl Config {
         &self.settings.uplink
     }
 
+    /// Which gateways are used.
+    pub const fn gateways(&self) -> &Policy {
+        &self.settings.gateways
+    }
+
     /// The terms of sharing.
     pub const fn sharing(&self) -> Sharing {
         self.settings.sharing
@@ -288,6 +297,7 @@ impl Settings {
             mesh: read_mesh(&fields)?,
             lan: read_lan(&fields)?,
             uplink: Uplink::read(&fields)?,
+            gateways: gateways::read(&fields)?,
             sharing: Sharing::read(&fields)?,
         };
         settings.check_roles()?;

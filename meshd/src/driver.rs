@@ -13,8 +13,10 @@
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
 //! | `reload` | the configuration read again, the receipt log exported |
 //! | `naming` | what resolvers on this machine should know |
+//! | `gateways` | which gateways may be used |
 //! | `internet` | since when there is Internet, and through whom |
 
+mod gateways;
 mod inputs;
 pub(crate) mod internet;
 mod kernel_port;
@@ -31,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use ed25519_dalek::SigningKey;
+use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{Announcement, Start};
 use mesh_proto::{IfIndex, Network, NodeId, RouteChange, Router, RouterConfig};
 use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price, State};
@@ -87,6 +90,8 @@ pub(crate) struct Driver {
     /// The resolvers that a predecessor knew.
     left_resolvers: Vec<IpAddr>,
     internet: Internet,
+    /// The gateway that was selected at run time, in place of the configured one.
+    selected: Option<Allowed>,
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
     new_flows: NewFlows,
@@ -220,7 +225,7 @@ impl Driver {
         let announcement = announcement(&config, None);
         let terms = ledger_config(&config, state.header().network);
         let ledger = Ledger::new(terms, key.clone(), state).context("receipt log")?;
-        let driver = Self {
+        let mut driver = Self {
             router: Router::new(router_config, key, announcement, now),
             config_path,
             config,
@@ -237,6 +242,7 @@ impl Driver {
             ways: Ways::default(),
             left_resolvers: names.left_resolvers(),
             internet: Internet::new(now),
+            selected: None,
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
@@ -255,6 +261,7 @@ impl Driver {
             store_error: None,
             store_paused: false,
         };
+        driver.set_gateway_policy(now);
         info!(
             network = driver.router.network().name(),
             name = driver.config.name().as_str(),

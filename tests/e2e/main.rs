@@ -1,6 +1,7 @@
 //! meshd and meshctl end to end, each test in a village of its own.
 
 mod configuration;
+mod gateways;
 mod hostile;
 mod internet;
 mod mesh;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
             mesh::tests(),
             internet::tests(),
             uplink::tests(),
+            gateways::tests(),
             restart::tests(),
             tidy::tests(),
             hostile::tests(),

@@ -39,6 +39,8 @@ pub struct Config {
     pub lan: Option<String>,
     /// `uplink`, in YAML.
     pub uplink: Option<String>,
+    /// `gateways`, in YAML.
+    pub gateways: Option<String>,
     /// `sharing`, in YAML.
     pub sharing: Option<String>,
 }
@@ -53,6 +55,7 @@ impl Config {
             mesh: "[{interface: mesh0}]".to_owned(),
             lan: None,
             uplink: None,
+            gateways: None,
             sharing: None,
         }
     }
@@ -73,6 +76,7 @@ impl Config {
         let optional = [
             ("lan", &self.lan),
             ("uplink", &self.uplink),
+            ("gateways", &self.gateways),
             ("sharing", &self.sharing),
         ];
         for (key, value) in optional {

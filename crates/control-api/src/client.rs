@@ -10,9 +10,9 @@ use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
-    Accounts, Destination, Doctor, FrameError, FrameReader, Gateways, Id, Interfaces,
-    MAX_RESPONSE_BYTES, Method, Neighbors, Originators, ReceiptsChunk, Reloaded, Request, Response,
-    Routes, RpcError, SCHEMA, Status,
+    Accounts, Destination, Doctor, FrameError, FrameReader, GatewayChoice, Gateways, Id,
+    Interfaces, MAX_RESPONSE_BYTES, Method, Neighbors, Originators, ReceiptsChunk, Reloaded,
+    Request, Response, Routes, RpcError, SCHEMA, Status,
 };
 
 /// Read at once from the socket.
@@ -151,6 +151,14 @@ impl Client {
     /// As [`Client::call`].
     pub fn gateways(&mut self) -> Result<Gateways, ClientError> {
         self.call(Method::Gateways)
+    }
+
+    /// Calls `gateways.select`.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`crate::ErrorCode::NotFound`] when no such gateway is known.
+    pub fn select_gateway(&mut self, gateway: GatewayChoice) -> Result<Gateways, ClientError> {
+        self.call(Method::GatewaysSelect { gateway })
     }
 
     /// Calls `receipts.list`.

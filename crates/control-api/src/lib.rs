@@ -33,10 +33,10 @@ pub use frame::{FrameError, FrameReader};
 pub use id::{NodeId, OriginatorId, ReceiptHash};
 pub use method::{Destination, Method};
 pub use results::{
-    Account, Accounts, Answer, Counters, Doctor, Encryption, Family, Finding, Gateway, Gateways,
-    Interface, InterfaceRole, Interfaces, Internet, Neighbor, Neighbors, NodeRef, Originator,
-    Originators, Radio, ReceiptsChunk, Reloaded, Role, Route, RouteTo, Routes, Severity, Station,
-    Status,
+    Account, Accounts, Answer, Counters, Doctor, Encryption, Family, Finding, Gateway,
+    GatewayChoice, GatewayChoiceError, Gateways, Interface, InterfaceRole, Interfaces, Internet,
+    Neighbor, Neighbors, NodeRef, Originator, Originators, Radio, ReceiptsChunk, Reloaded, Role,
+    Route, RouteTo, Routes, Severity, Station, Status,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::id::SHORT_DIGITS;
-use crate::{ErrorCode, Route, RpcError};
+use crate::{ErrorCode, GatewayChoice, Route, RpcError};
 
 /// As much of an unknown method's name as an error repeats.
 const QUOTED_CHARS: usize = 40;
@@ -37,6 +37,11 @@ pub enum Method {
     },
     /// `gateways`, answered by [`crate::Gateways`].
     Gateways,
+    /// `gateways.select`, answered by [`crate::Gateways`] as they are used from then on.
+    GatewaysSelect {
+        /// `gateway`: which one; [`ErrorCode::NotFound`] when no gateway is known by that name.
+        gateway: GatewayChoice,
+    },
     /// `receipts.list`, answered by [`crate::Accounts`].
     ReceiptsList,
     /// `receipts.export`, answered by [`crate::ReceiptsChunk`].
@@ -60,6 +65,7 @@ impl Method {
             Self::Originators => "originators",
             Self::Routes { .. } => "routes",
             Self::Gateways => "gateways",
+            Self::GatewaysSelect { .. } => "gateways.select",
             Self::ReceiptsList => "receipts.list",
             Self::ReceiptsExport { .. } => "receipts.export",
             Self::Reload => "reload",
@@ -71,6 +77,7 @@ impl Method {
     pub fn params(&self) -> Option<Value> {
         match self {
             Self::Routes { dest: Some(dest) } => Some(json!({ "dest": dest.to_string() })),
+            Self::GatewaysSelect { gateway } => Some(json!({ "gateway": gateway })),
             Self::ReceiptsExport { offset } => Some(json!({ "offset": offset })),
             Self::Status
             | Self::Doctor
@@ -97,6 +104,8 @@ impl Method {
             "originators" => parse_params::<NoParams>(params).map(|_| Self::Originators),
             "routes" => parse_routes(params),
             "gateways" => parse_params::<NoParams>(params).map(|_| Self::Gateways),
+            "gateways.select" => parse_params::<SelectParams>(params)
+                .map(|SelectParams { gateway }| Self::GatewaysSelect { gateway }),
             "receipts.list" => parse_params::<NoParams>(params).map(|_| Self::ReceiptsList),
             "receipts.export" => parse_params::<ExportParams>(params)
                 .map(|ExportParams { offset }| Self::ReceiptsExport { offset }),
@@ -206,6 +215,12 @@ struct NoParams {}
 #[serde(deny_unknown_fields)]
 struct RoutesParams {
     dest: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SelectParams {
+    gateway: GatewayChoice,
 }
 
 #[derive(Deserialize)]

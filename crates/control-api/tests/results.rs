@@ -6,10 +6,10 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use control_api::{
-    Account, Accounts, AttoSmt, Counters, Doctor, Encryption, Family, Finding, Gateway, Gateways,
-    HexBytes, Interface, InterfaceRole, Interfaces, Internet, Neighbor, Neighbors, NodeId, NodeRef,
-    Originator, OriginatorId, Originators, Quality, Radio, ReceiptHash, ReceiptsChunk, Reloaded,
-    Role, Route, RouteTo, Routes, SCHEMA, Severity, Station, Status,
+    Account, Accounts, AttoSmt, Counters, Doctor, Encryption, Family, Finding, Gateway,
+    GatewayChoice, Gateways, HexBytes, Interface, InterfaceRole, Interfaces, Internet, Neighbor,
+    Neighbors, NodeId, NodeRef, Originator, OriginatorId, Originators, Quality, Radio, ReceiptHash,
+    ReceiptsChunk, Reloaded, Role, Route, RouteTo, Routes, SCHEMA, Severity, Station, Status,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -106,8 +106,10 @@ fn status(internet: Internet) -> Status {
 
 #[test]
 fn status_online_through_a_gateway() {
-    let internet =
-        Internet::through_gateway(node(0x55, "router-5"), 4, node(0x22, "router-2"), 200);
+    let internet = Internet {
+        ipv6_via: Some(node(0x77, "router-7")),
+        ..Internet::through_gateway(node(0x55, "router-5"), 4, node(0x22, "router-2"), 200)
+    };
 
     assert_golden("status-gateway.json", &status(internet));
 }
@@ -476,22 +478,42 @@ fn gateways() {
         node_id: node_id(0x55),
         name: "router-5".into(),
         selected: true,
-        reason: "best".into(),
+        used_for: vec![Family::Ipv4],
+        reason: "chosen for IPv4: lowest cost, 5.5 ms".into(),
         metric_us: 4960,
+        cost_us: Some(5560),
         hops: Some(4),
         bandwidth_down_bps: Some(20_000_000),
         bandwidth_up_bps: Some(5_000_000),
         price_atto_per_mib: AttoSmt::new(1_500_000_000_000_000),
-        families: vec![Family::Ipv4, Family::Ipv6],
+        families: vec![Family::Ipv4],
         dns: vec!["9.9.9.9".parse().unwrap(), "2620:fe::fe".parse().unwrap()],
+    };
+    let for_ipv6 = Gateway {
+        originator_id: originator_id(0x77),
+        node_id: node_id(0x77),
+        name: "router-7".into(),
+        selected: true,
+        used_for: vec![Family::Ipv6],
+        reason: "chosen for IPv6: avoided, but nothing else is left".into(),
+        metric_us: 2100,
+        cost_us: Some(3300),
+        hops: Some(2),
+        bandwidth_down_bps: Some(10_000_000),
+        bandwidth_up_bps: Some(2_000_000),
+        price_atto_per_mib: AttoSmt::default(),
+        families: vec![Family::Ipv4, Family::Ipv6],
+        dns: vec![],
     };
     let other = Gateway {
         originator_id: originator_id(0x66),
         node_id: node_id(0x66),
         name: "router-6".into(),
         selected: false,
-        reason: "farther".into(),
+        used_for: vec![],
+        reason: "dearer than maximum_price".into(),
         metric_us: 6200,
+        cost_us: None,
         hops: None,
         bandwidth_down_bps: None,
         bandwidth_up_bps: None,
@@ -502,7 +524,8 @@ fn gateways() {
 
     let result = Gateways {
         schema: SCHEMA,
-        gateways: vec![selected, other],
+        choice: GatewayChoice::Node("router-5".into()),
+        gateways: vec![selected, for_ipv6, other],
     };
 
     assert_golden("gateways.json", &result);

@@ -7,8 +7,8 @@
 )]
 
 use control_api::{
-    Answer, Destination, FrameError, FrameReader, Id, Incoming, MAX_REQUEST_BYTES, Method,
-    Reloaded, Request, Response, Route, RouteTo, RpcError, SCHEMA, Session,
+    Answer, Destination, FrameError, FrameReader, GatewayChoice, Id, Incoming, MAX_REQUEST_BYTES,
+    Method, Reloaded, Request, Response, Route, RouteTo, RpcError, SCHEMA, Session,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -303,6 +303,15 @@ fn every_request_reads_back_as_it_was_written() {
             dest: Some("router-5".parse().unwrap()),
         },
         Method::Gateways,
+        Method::GatewaysSelect {
+            gateway: GatewayChoice::Auto,
+        },
+        Method::GatewaysSelect {
+            gateway: GatewayChoice::Off,
+        },
+        Method::GatewaysSelect {
+            gateway: GatewayChoice::Node("router-5".into()),
+        },
         Method::ReceiptsList,
         Method::ReceiptsExport { offset: u64::MAX },
         Method::Reload,

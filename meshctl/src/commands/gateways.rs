@@ -1,6 +1,6 @@
-//! `meshctl gateways`
+//! `meshctl gateways` and `meshctl gateways select`
 
-use control_api::{Family, Gateway, Gateways};
+use control_api::{Family, Gateway, GatewayChoice, Gateways};
 
 use super::Daemon;
 use crate::failure::Failure;
@@ -8,7 +8,7 @@ use crate::format;
 use crate::output::{Column, Output, left, right, table};
 
 /// The longest reason in a table.
-const REASON_CHARS: usize = 40;
+const REASON_CHARS: usize = 50;
 
 const COLUMNS: [Column; 9] = [
     left("USED"),
@@ -26,30 +26,55 @@ pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     output.show(&daemon.connect()?.gateways()?, text)
 }
 
+pub(super) fn select(
+    daemon: &Daemon,
+    output: Output,
+    gateway: GatewayChoice,
+) -> Result<(), Failure> {
+    output.show(&daemon.connect()?.select_gateway(gateway)?, text)
+}
+
 fn text(result: &Gateways) -> String {
-    table(
-        COLUMNS,
-        result.gateways.iter().map(row),
-        "No gateway is reachable.",
-    )
+    let rows = result.gateways.iter().map(row);
+    let table = table(COLUMNS, rows, "No gateway is known.");
+    match result.choice {
+        GatewayChoice::Auto => table,
+        GatewayChoice::Off => format!("Selected: none, until meshd ends.\n\n{table}"),
+        GatewayChoice::Node(ref node) => {
+            let node = format::name(Some(node));
+            format!("Selected: {node}, until meshd ends.\n\n{table}")
+        }
+    }
 }
 
 fn row(gateway: &Gateway) -> [String; COLUMNS.len()] {
     let bandwidth = [gateway.bandwidth_down_bps, gateway.bandwidth_up_bps]
         .map(rate)
         .join("/");
-    let families: Vec<&str> = gateway.families.iter().map(family).collect();
     [
-        if gateway.selected { "yes" } else { "no" }.to_owned(),
+        used(gateway),
         format::name(Some(&gateway.name)),
         gateway.originator_id.short(),
         format::metric(gateway.metric_us),
         format::or_dash(gateway.hops, |hops| hops.to_string()),
         bandwidth,
-        families.join(" "),
+        names(&gateway.families),
         format::smt(gateway.price_atto_per_mib),
         format::cut(&gateway.reason, REASON_CHARS),
     ]
+}
+
+fn used(gateway: &Gateway) -> String {
+    match gateway.used_for.as_slice() {
+        [] if gateway.selected => "yes".to_owned(),
+        [] => "no".to_owned(),
+        families => names(families),
+    }
+}
+
+fn names(families: &[Family]) -> String {
+    let names: Vec<&str> = families.iter().map(family).collect();
+    names.join(" ")
 }
 
 fn rate(bps: Option<u64>) -> String {

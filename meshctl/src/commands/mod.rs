@@ -34,7 +34,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Neighbors => neighbors::run(&daemon, output),
         Command::Originators => originators::run(&daemon, output),
         Command::Routes { dest } => routes::run(&daemon, output, dest),
-        Command::Gateways => gateways::run(&daemon, output),
+        Command::Gateways { command: None } => gateways::run(&daemon, output),
+        Command::Gateways {
+            command: Some(cli::Gateways::Select { gateway }),
+        } => gateways::select(&daemon, output, gateway),
         Command::Receipts(cli::Receipts::List) => receipts::list::run(&daemon, output),
         Command::Receipts(cli::Receipts::Verify { file }) => receipts::verify::run(output, &file),
         Command::Receipts(cli::Receipts::Export { file }) => {

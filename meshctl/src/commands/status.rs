@@ -63,7 +63,8 @@ fn node(status: &Status) -> Vec<String> {
     );
     let next_hop = status.internet.next_hop.as_ref();
     let version = format::cut(&status.version, 30);
-    vec![
+    let ipv6_via = status.internet.ipv6_via.as_ref();
+    let mut lines = vec![
         line("Next hop", &format::or_dash(next_hop, format::node)),
         line("Neighbors", &status.neighbors.to_string()),
         line("Originators", &status.originators.to_string()),
@@ -81,7 +82,12 @@ fn node(status: &Status) -> Vec<String> {
             "Daemon",
             &format!("version {version}, up {}", format::seconds(status.uptime_s)),
         ),
-    ]
+    ];
+    lines.splice(
+        0..0,
+        ipv6_via.map(|via| line("IPv6", &format!("through {}", format::node(via)))),
+    );
+    lines
 }
 
 fn counters(counters: &Counters) -> Vec<String> {

@@ -7,6 +7,8 @@ mod messages;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use mesh_proto::gateway_policy::{Allowed, NodePattern};
+
 use super::*;
 use crate::kernel::radio::{Channel, PhyChoice, RadioMode, Width};
 
@@ -44,6 +46,7 @@ fn two_keys_are_enough() {
     assert!(config.lan().is_empty());
     assert_eq!(config.uplink().interface(), &UplinkInterface::Auto);
     assert_eq!(config.uplink().bandwidth(), None);
+    assert_eq!(config.gateways(), &Policy::default());
     assert_eq!(config.sharing().price(), 0);
     assert_eq!(config.sharing().credit_bytes(), 8 << 20);
 }
@@ -58,6 +61,7 @@ fn the_example_is_right_and_shows_every_key() {
         ("mesh", MESH_KEYS),
         ("lan", lan::KEYS),
         ("uplink", UPLINK_KEYS),
+        ("gateways", gateways::KEYS),
     ];
     assert_eq!(keys_shown(&root), ROOT_KEYS);
     for (key, keys) in known.into_iter().chain([("sharing", SHARING_KEYS)]) {
@@ -99,6 +103,7 @@ fn what_the_example_shows_as_default_is_the_default() {
     assert_eq!(example.restart_keys_changed(&minimal), Vec::<&str>::new());
     assert_eq!(example.uplink().interface(), minimal.uplink().interface());
     assert_eq!(example.sharing(), minimal.sharing());
+    assert_eq!(example.gateways(), minimal.gateways());
 }
 
 #[test]
@@ -108,6 +113,8 @@ fn everything_can_be_said_at_once() {
          mesh: [{interface: mesh0}, {interface: mesh1}]\n\
          lan: [{interface: br-lan}, {interface: eth1, mode: routed, prefixes: [10.1.2.0/24, fd12::/64]}]\n\
          uplink: {interface: eth0, bandwidth: 20M/500k}\n\
+         gateways: {prefer: [mill, 01234567], avoid: [a b], never: [\"off\"], pin: ABCDEF0123,\n\
+         \x20 maximum_price: 7}\n\
          sharing: {price: 18446744073709551615, credit: 1GiB}\n",
     )
     .unwrap();
@@ -123,6 +130,17 @@ fn everything_can_be_said_at_once() {
         (bandwidth.down_bps(), bandwidth.up_bps()),
         (20_000_000, 500_000)
     );
+    let nodes = |texts: &[&str]| -> Vec<NodePattern> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    };
+    let policy = Policy {
+        prefer: nodes(&["mill", "01234567"]),
+        avoid: nodes(&["a b"]),
+        never: nodes(&["off"]),
+        allowed: Allowed::Only("abcdef0123".parse().unwrap()),
+        maximum_price: Some(7),
+    };
+    assert_eq!(config.gateways(), &policy);
     assert_eq!(config.sharing().price(), u64::MAX);
     assert_eq!(config.sharing().credit_bytes(), 1 << 30);
 }
@@ -250,7 +268,8 @@ fn a_reload_names_what_needs_a_restart() {
     assert_eq!(
         new(
             "network: village\nname: x\nmesh: [{interface: mesh1}]\nlan: [{interface: a}]\n\
-             uplink: {interface: off, bandwidth: 1M/1M}\nsharing: {price: 3, credit: 1MiB}\n"
+             uplink: {interface: off, bandwidth: 1M/1M}\ngateways: {pin: a}\n\
+             sharing: {price: 3, credit: 1MiB}\n"
         ),
         Vec::<&str>::new()
     );

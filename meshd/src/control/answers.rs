@@ -9,6 +9,8 @@ use control_api::{
     NodeRef, Originator, Originators, Quality, Role, Route, RouteTo, Routes, RpcError, SCHEMA,
     Status,
 };
+use ipnet::IpNet;
+use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
 use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Target};
 use receipts::{AccountView, Ledger};
@@ -37,6 +39,8 @@ pub(crate) struct View<'a> {
     pub(crate) uplink: Option<&'a Uplink>,
     pub(crate) watcher: &'a Watcher,
     pub(crate) internet: &'a History,
+    /// The gateway that was selected at run time.
+    pub(crate) selected: Option<&'a Allowed>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -63,10 +67,9 @@ impl View<'_> {
             }
             Method::Gateways => Ok(self.gateways().into()),
             Method::ReceiptsList => Ok(self.accounts().into()),
-            Method::ReceiptsExport { .. } | Method::Reload => Err(RpcError::new(
-                ErrorCode::Internal,
-                "not a question about the state",
-            )),
+            Method::ReceiptsExport { .. } | Method::GatewaysSelect { .. } | Method::Reload => Err(
+                RpcError::new(ErrorCode::Internal, "not a question about the state"),
+            ),
         }
     }
 
@@ -101,7 +104,9 @@ impl View<'_> {
                 tx_bytes: counters.sent_bytes,
                 drops: self.drops(),
             },
-            warnings: self.warnings(),
+            warnings: (self.warnings().into_iter())
+                .chain(self.prefix_conflicts().map(|(_, problem)| problem))
+                .collect(),
         }
     }
 
@@ -147,22 +152,17 @@ impl View<'_> {
                     return offline();
                 };
                 let next_hop = self.node_ref(link.neighbor);
-                Internet::through_gateway(self.node_ref(*id), hops.into(), next_hop, since_s)
+                let ipv6 = self.router.gateways_in_use().ipv6.filter(|ipv6| ipv6 != id);
+                Internet {
+                    ipv6_via: ipv6.map(|id| self.node_ref(id)),
+                    ..Internet::through_gateway(self.node_ref(*id), hops.into(), next_hop, since_s)
+                }
             }
             None => offline(),
         }
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
-        let conflicts = self.router.prefix_conflicts().map(|(prefix, id)| {
-            let other = self.display(id);
-            let loser = if id < self.router.id() {
-                "theirs counts"
-            } else {
-                "ours counts"
-            };
-            format!("{prefix} is announced by {other} as well: {loser}")
-        });
         let double = self.router.duplicate_identity().map(|at| {
             format!(
                 "another node uses the key of this one (noticed {} s ago): one of them needs a key \
@@ -170,8 +170,24 @@ impl View<'_> {
                 self.age_s(at)
             )
         });
-        let own = self.warnings.iter().cloned().chain(double);
-        own.chain(conflicts).collect()
+        let off = (self.selected == Some(&Allowed::Nobody))
+            .then(|| "no gateway is used: meshctl gateways select auto".to_owned());
+        let own = self.warnings.iter().cloned();
+        own.chain(double).chain(off).collect()
+    }
+
+    /// The prefixes of ours that other nodes announce too: which, and who has it.
+    pub(super) fn prefix_conflicts(&self) -> impl Iterator<Item = (IpNet, String)> {
+        self.router.prefix_conflicts().map(|(prefix, other)| {
+            let own = self.router.id();
+            let (winner, loser) = (own.min(other), own.max(other));
+            let problem = format!(
+                "{prefix} is announced by {} and by {}: the first has it, as its id is lower",
+                self.display(winner),
+                self.display(loser)
+            );
+            (prefix, problem)
+        })
     }
 
     fn neighbors(&self) -> Neighbors {

@@ -36,6 +36,14 @@ impl View<'_> {
                 advice: String::new(),
             });
         }
+        for (prefix, problem) in self.prefix_conflicts() {
+            findings.push(Finding {
+                severity: Severity::Warning,
+                subject: prefix.to_string(),
+                problem,
+                advice: "give the LAN of one of them other addresses and `prefixes`".to_owned(),
+            });
+        }
         findings.sort_by_key(|finding| finding.severity);
         Doctor {
             schema: SCHEMA,

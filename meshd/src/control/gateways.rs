@@ -1,7 +1,7 @@
 //! Who offers Internet, and why which one is used.
 
-use control_api::{Family, Gateway, Gateways, SCHEMA};
-use mesh_proto::gateway_policy::{Class, Refusal};
+use control_api::{Family, Gateway, GatewayChoice, Gateways, SCHEMA};
+use mesh_proto::gateway_policy::{Allowed, Class, Refusal};
 use mesh_proto::gateway_selection::{self as selection, SWITCH_GAIN_PERCENT, Verdict};
 use mesh_proto::router::GatewayView;
 use mesh_proto::{Metric, NodeRecord, OriginatorId, SignedRecord};
@@ -16,13 +16,24 @@ impl View<'_> {
         let others = views.iter().filter_map(|view| self.gateway(view));
         Gateways {
             schema: SCHEMA,
+            choice: self.gateway_choice(),
             gateways: own.into_iter().chain(others).collect(),
+        }
+    }
+
+    /// What was selected at run time.
+    fn gateway_choice(&self) -> GatewayChoice {
+        match self.selected {
+            None | Some(Allowed::Any) => GatewayChoice::Auto,
+            Some(Allowed::Nobody) => GatewayChoice::Off,
+            Some(Allowed::Only(node)) => GatewayChoice::Node(node.to_string()),
         }
     }
 
     fn own_gateway(&self) -> Option<Gateway> {
         let mut gateway = describe_offer(self.router.id(), self.own_record()?)?;
         gateway.selected = true;
+        gateway.used_for.clone_from(&gateway.families);
         gateway.reason = "our own uplink".to_owned();
         gateway.hops = Some(0);
         Some(gateway)
@@ -33,10 +44,11 @@ impl View<'_> {
         let in_use = self.router.gateways_in_use();
         let families = selection::Family::BOTH.into_iter();
         let used_for = families.filter(|family| in_use.of(*family) == Some(view.id));
-        let used_for: Vec<Family> = used_for.map(family).collect();
-        gateway.selected = !used_for.is_empty();
-        gateway.reason = self.reason(view, &used_for);
+        gateway.used_for = used_for.map(family).collect();
+        gateway.selected = !gateway.used_for.is_empty();
+        gateway.reason = self.reason(view, &gateway.used_for);
         gateway.metric_us = view.path.as_us().into();
+        gateway.cost_us = view.standing.map(|it| it.cost.as_us().into());
         let path = self.router.originator(view.id);
         gateway.hops = path.and_then(|path| path.hops).map(u32::from);
         Some(gateway)
@@ -47,7 +59,7 @@ impl View<'_> {
         let cost = milliseconds(view.standing.map_or(Metric::INFINITE, |it| it.cost));
         match view.verdict {
             Verdict::Best => {
-                let merit = Self::merit(class, format!("lowest cost, {cost}"));
+                let merit = self.merit(class, format!("lowest cost, {cost}"));
                 format!("chosen{}: {merit}", self.alone(used_for))
             }
             Verdict::Kept => {
@@ -55,10 +67,10 @@ impl View<'_> {
                 format!(
                     "chosen{}: {}",
                     self.alone(used_for),
-                    Self::merit(class, merit)
+                    self.merit(class, merit)
                 )
             }
-            Verdict::Refused(refusal) => Self::refusal(refusal).to_owned(),
+            Verdict::Refused(refusal) => self.refusal(refusal).to_owned(),
             Verdict::Outranked if class == Some(Class::Avoided) => "avoided".to_owned(),
             Verdict::Outranked => "another is preferred".to_owned(),
             Verdict::CostsMore { in_use } => {
@@ -74,8 +86,11 @@ impl View<'_> {
     }
 
     /// What speaks for one that is used: what the operator said, or else its cost.
-    fn merit(class: Option<Class>, cost: String) -> String {
+    fn merit(&self, class: Option<Class>, cost: String) -> String {
+        let pinned = matches!(self.config.gateways().allowed, Allowed::Only(_));
         match class {
+            _ if self.selected.is_some() => "selected by hand".to_owned(),
+            _ if pinned => "pinned".to_owned(),
             Some(Class::Preferred(_)) => "preferred".to_owned(),
             Some(Class::Avoided) => "avoided, but nothing else is left".to_owned(),
             Some(Class::Ordinary) | None => cost,
@@ -92,12 +107,16 @@ impl View<'_> {
         }
     }
 
-    const fn refusal(refusal: Refusal) -> &'static str {
+    const fn refusal(&self, refusal: Refusal) -> &'static str {
         match refusal {
             Refusal::Unreachable => "unreachable",
             Refusal::NoTunnel => "no tunnel that both know",
             Refusal::Never => "never, by policy",
-            Refusal::NotAllowed => "another is pinned",
+            Refusal::NotAllowed => match self.selected {
+                None | Some(Allowed::Any) => "another is pinned",
+                Some(Allowed::Only(_)) => "another is selected by hand",
+                Some(Allowed::Nobody) => "gateways are switched off by hand",
+            },
             Refusal::TooDear => "dearer than maximum_price",
         }
     }
@@ -113,8 +132,10 @@ fn describe_offer(id: OriginatorId, signed: &SignedRecord) -> Option<Gateway> {
         node_id: node_id(signed),
         name: name.clone(),
         selected: false,
+        used_for: Vec::new(),
         reason: String::new(),
         metric_us: 0,
+        cost_us: None,
         hops: None,
         bandwidth_down_bps: Some(offer.down_bps),
         bandwidth_up_bps: Some(offer.up_bps),

@@ -361,6 +361,8 @@ impl Driver {
             self.reload(now).map(Answer::from)
         } else if let Method::ReceiptsExport { offset } = method {
             self.export(offset).map(Answer::from)
+        } else if let Method::GatewaysSelect { gateway } = &method {
+            self.select_gateway(now, gateway)
         } else {
             self.view(now).answer(&method)
         };
@@ -368,7 +370,7 @@ impl Driver {
         let _ = answer.send(outcome);
     }
 
-    fn view(&self, now: Instant) -> View<'_> {
+    pub(super) fn view(&self, now: Instant) -> View<'_> {
         View {
             now,
             started: self.started,
@@ -382,6 +384,7 @@ impl Driver {
             uplink: self.shared.as_ref().map(|shared| &shared.uplink),
             watcher: &self.watcher,
             internet: &self.internet,
+            selected: self.selected.as_ref(),
             warnings: self
                 .kernel_warnings
                 .iter()

@@ -43,6 +43,7 @@ impl Driver {
         for ifindex in interfaces {
             self.update_interface(now, ifindex);
         }
+        self.set_gateway_policy(now);
         self.update_uplink(now);
         self.configure_kernel();
         self.announce(now);
@@ -82,6 +83,7 @@ fn changed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("mesh", old.mesh() != new.mesh()),
         ("lan", old.lan() != new.lan()),
         ("uplink", old.uplink() != new.uplink()),
+        ("gateways", old.gateways() != new.gateways()),
         ("sharing", old.sharing() != new.sharing()),
     ]
     .into_iter()

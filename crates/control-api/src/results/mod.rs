@@ -19,7 +19,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use doctor::{Doctor, Finding, Severity};
-pub use gateway::{Family, Gateway, Gateways};
+pub use gateway::{Family, Gateway, GatewayChoice, GatewayChoiceError, Gateways};
 pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Station};
 pub use neighbor::{Neighbor, Neighbors};
 pub use originator::{Originator, Originators};
@@ -56,7 +56,7 @@ pub enum Answer {
     Originators(Originators),
     /// To `routes`.
     Routes(Routes),
-    /// To `gateways`.
+    /// To `gateways` and `gateways.select`.
     Gateways(Gateways),
     /// To `receipts.list`.
     Accounts(Accounts),

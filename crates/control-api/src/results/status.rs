@@ -54,6 +54,9 @@ pub struct Internet {
     /// Online: the gateway in use. Offline: the one last used. `null` when it is this node's own
     /// uplink, or there never was one.
     pub via: Option<NodeRef>,
+    /// The gateway that IPv6 goes through when that is another one than `via`.
+    #[serde(default)]
+    pub ipv6_via: Option<NodeRef>,
     /// The interface of this node's own working uplink when that is what is used.
     pub own_uplink: Option<String>,
     /// Hops in the mesh to the gateway; 0 with an own uplink, `null` when offline.
@@ -81,6 +84,7 @@ impl Internet {
         Self {
             online: true,
             via: Some(gateway),
+            ipv6_via: None,
             own_uplink: None,
             hops: Some(hops),
             next_hop: Some(next_hop),
@@ -95,6 +99,7 @@ impl Internet {
         Self {
             online: true,
             via: None,
+            ipv6_via: None,
             own_uplink: Some(interface),
             hops: Some(0),
             next_hop: None,
@@ -113,6 +118,7 @@ impl Internet {
         Self {
             online: false,
             via: last_via,
+            ipv6_via: None,
             own_uplink: None,
             hops: None,
             next_hop: None,

@@ -10,6 +10,7 @@ mod links;
 mod liveness;
 mod net;
 mod packets;
+mod prefixes;
 mod records;
 mod restarts;
 mod updates;

@@ -17,7 +17,9 @@ const PRICE: &str = "a whole number of atto-SMT per MiB, 0 to 184467440737095516
 const PREFIX: &str = "a private, unique local or global unicast prefix, from /8 (IPv6: /16) on, \
     without host bits, such as 10.1.2.0/24 or fd12::/64";
 const ROOT: &str =
-    "network, network_key, name, identity, state, control, mesh, lan, uplink, sharing";
+    "network, network_key, name, identity, state, control, mesh, lan, uplink, gateways, sharing";
+const GATEWAY: &str = "a node's name of at most 32 bytes, or 8 to 20 of the first digits of its id";
+const NODE_ONCE: &str = "a node that is named once";
 const YAML: &str = "YAML as in the example configuration";
 const ONE_ROLE: &str = "an interface that has no other role";
 
@@ -394,6 +396,47 @@ fn bandwidth_price_and_credit_are_in_range() {
             "sharing: 5\n",
             "3: sharing: is \"5\"",
             "a mapping with price, credit",
+        ),
+    ]);
+}
+
+#[test]
+fn a_gateway_is_named_once_and_as_it_is_called() {
+    assert_messages(&[
+        (
+            "gateways: {prefers: []}\n",
+            "3: gateways.prefers: unknown key, did you mean prefer?",
+            "prefer, avoid, never, pin, maximum_price",
+        ),
+        (
+            "gateways: {prefer: mill}\n",
+            "3: gateways.prefer: is \"mill\"",
+            "a list such as [router-5, 1cf39c4d]",
+        ),
+        (
+            "gateways:\n  never: [mill,\n    \"\"]\n",
+            "5: gateways.never[1]: is \"\"",
+            GATEWAY,
+        ),
+        (
+            "gateways: {pin: [mill]}\n",
+            "3: gateways.pin: is a list",
+            GATEWAY,
+        ),
+        (
+            "gateways:\n  prefer: [ABABABAB]\n  never: [mill, abababab]\n",
+            "5: gateways.never[1]: \"abababab\" is gateways.prefer[0] already",
+            NODE_ONCE,
+        ),
+        (
+            "gateways: {avoid: [mill], pin: mill}\n",
+            "3: gateways.pin: \"mill\" is gateways.avoid[0] already",
+            NODE_ONCE,
+        ),
+        (
+            "gateways: {maximum_price: low}\n",
+            "3: gateways.maximum_price: is \"low\"",
+            PRICE,
         ),
     ]);
 }
