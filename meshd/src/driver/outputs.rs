@@ -1,5 +1,6 @@
 //! What router and ledger want done.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use mesh_proto::router::{Event, Transmit};
@@ -27,6 +28,7 @@ impl Driver {
             }
         }
         self.update_internet(now);
+        self.log_prefix_conflicts();
         self.kernel.flush();
     }
 
@@ -170,6 +172,19 @@ impl Driver {
             self.counted_gateways.clone_from(&gateways);
             self.kernel.request(KernelRequest::SetGateways(gateways));
         }
+    }
+
+    /// Logs each conflict once when it begins, and once when it ends.
+    fn log_prefix_conflicts(&mut self) {
+        let conflicts: BTreeSet<_> = self.router.prefix_conflicts().collect();
+        for (prefix, other) in conflicts.difference(&self.logged_conflicts) {
+            let is_ours = self.router.id() < *other;
+            warn!(%prefix, %other, is_ours, "another node announces a prefix of this one");
+        }
+        for (prefix, other) in self.logged_conflicts.difference(&conflicts) {
+            info!(%prefix, %other, "a prefix of this node is its own again");
+        }
+        self.logged_conflicts = conflicts;
     }
 
     fn update_internet(&mut self, now: Instant) {
