@@ -102,13 +102,15 @@ fn an_answer_that_makes_no_sense_ends_with_1() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    let cases: [&[&str]; 13] = [
+    let cases: [&[&str]; 15] = [
         &[],
         &["dance"],
         &["status", "now"],
         &["doctor", "mesh0"],
         &["routes", "10.0.0.0/99"],
         &["routes", ""],
+        &["gateways", "select"],
+        &["gateways", "select", ""],
         &["receipts"],
         &["receipts", "verify"],
         &["receipts", "export"],

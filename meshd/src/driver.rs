@@ -33,9 +33,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use ed25519_dalek::SigningKey;
+use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{Announcement, Start};
-use mesh_proto::{IfIndex, Network, NodeId, RouteChange, Router, RouterConfig};
+use mesh_proto::{IfIndex, Network, NodeId, OriginatorId, RouteChange, Router, RouterConfig};
 use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -95,6 +96,8 @@ pub(crate) struct Driver {
     usage: Usage,
     counted_gateways: BTreeSet<Ipv6Addr>,
     new_flows: NewFlows,
+    /// Prefixes of ours that others announce too, as far as it was logged.
+    logged_conflicts: BTreeSet<(IpNet, OriginatorId)>,
     radios: Radios,
     names: NameFiles,
     /// When to write them again, if there is reason to.
@@ -246,6 +249,7 @@ impl Driver {
             usage: Usage::new(warm),
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
+            logged_conflicts: BTreeSet::new(),
             radios: Radios::default(),
             names,
             names_due: Some(if warm { now + SETTLING_LIMIT } else { now }),

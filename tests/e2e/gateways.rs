@@ -224,6 +224,10 @@ fn prefixes(lab: &mut Lab) -> Result<()> {
             ensure!(warnings.is_empty(), "{warnings:?}");
             Ok(())
         })?;
+        let log = lab.node(router)?.files().log_text();
+        for line in ["another node announces a prefix", "is its own again"] {
+            ensure!(log.matches(line).count() == 1, "{line:?} in {log}");
+        }
     }
     Ok(())
 }

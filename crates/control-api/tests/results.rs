@@ -511,8 +511,8 @@ fn gateways() {
         name: "router-6".into(),
         selected: false,
         used_for: vec![],
-        reason: "dearer than maximum_price".into(),
-        metric_us: 6200,
+        reason: "unreachable".into(),
+        metric_us: u32::MAX.into(),
         cost_us: None,
         hops: None,
         bandwidth_down_bps: None,
@@ -524,7 +524,7 @@ fn gateways() {
 
     let result = Gateways {
         schema: SCHEMA,
-        choice: GatewayChoice::Node("router-5".into()),
+        choice: GatewayChoice::Auto,
         gateways: vec![selected, for_ipv6, other],
     };
 

@@ -200,6 +200,16 @@ fn nonsense_is_answered_with_what_is_wrong() {
             -32602,
         ),
         (
+            r#"{"jsonrpc":"2.0","id":1,"method":"gateways.select"}"#,
+            json!(1),
+            -32602,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"gateways.select","params":{"gateway":""}}"#,
+            json!(1),
+            -32602,
+        ),
+        (
             r#"{"jsonrpc":"2.0","id":1,"method":"receipts.export"}"#,
             json!(1),
             -32602,

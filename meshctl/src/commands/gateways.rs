@@ -55,7 +55,8 @@ fn row(gateway: &Gateway) -> [String; COLUMNS.len()] {
         used(gateway),
         format::name(Some(&gateway.name)),
         gateway.originator_id.short(),
-        format::metric(gateway.metric_us),
+        // One that cannot be reached is infinitely far.
+        format::or_dash(gateway.hops, |_| format::metric(gateway.metric_us)),
         format::or_dash(gateway.hops, |hops| hops.to_string()),
         bandwidth,
         names(&gateway.families),

@@ -76,7 +76,6 @@ impl View<'_> {
     fn status(&self) -> Status {
         let own = self.own_record();
         let counters = self.router.counters();
-        let gateways = self.router.gateways();
         let reachable = self.router.originators().filter(|o| o.metric.is_finite());
         let usable = self
             .router
@@ -95,7 +94,7 @@ impl View<'_> {
             internet: self.internet(),
             neighbors: count(usable),
             originators: count(reachable),
-            gateways: count(gateways.iter().filter(|g| g.path.is_finite()))
+            gateways: count(self.router.gateways().iter().filter(|g| g.path.is_finite()))
                 + u32::from(self.uplink.is_some()),
             counters: Counters {
                 rx_packets: counters.received_packets,

@@ -1,5 +1,6 @@
 //! What router and ledger want done.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use mesh_proto::gateway_selection::Family;
@@ -29,6 +30,7 @@ impl Driver {
         }
         self.update_internet(now);
         self.mark_flows();
+        self.log_prefix_conflicts();
         self.kernel.flush();
     }
 
@@ -187,6 +189,19 @@ impl Driver {
             self.new_flows = new_flows;
             self.kernel.request(KernelRequest::SetNewFlows(new_flows));
         }
+    }
+
+    /// Logs each conflict once when it begins, and once when it ends.
+    fn log_prefix_conflicts(&mut self) {
+        let conflicts: BTreeSet<_> = self.router.prefix_conflicts().collect();
+        for (prefix, other) in conflicts.difference(&self.logged_conflicts) {
+            let is_ours = self.router.id() < *other;
+            warn!(%prefix, %other, is_ours, "another node announces a prefix of this one");
+        }
+        for (prefix, other) in self.logged_conflicts.difference(&conflicts) {
+            info!(%prefix, %other, "a prefix of this node is its own again");
+        }
+        self.logged_conflicts = conflicts;
     }
 
     fn update_internet(&mut self, now: Instant) {

@@ -91,13 +91,14 @@ pub struct Gateway {
     pub used_for: Vec<Family>,
     /// Why it is selected or not, in a few words.
     pub reason: String,
-    /// The path's metric: airtime in µs per 1500 bytes, added up; 0 for this node itself.
+    /// The path's metric: airtime in µs per 1500 bytes, added up; 0 for this node itself, 2³² − 1
+    /// when it cannot be reached.
     pub metric_us: u64,
     /// What the way to the Internet through it costs: path, uplink and price, in µs per 1500 bytes;
     /// `null` when it cannot be used, or is this node itself.
     #[serde(default)]
     pub cost_us: Option<u64>,
-    /// Hops to it; 0 for this node itself, `null` when not known.
+    /// Hops to it; 0 for this node itself, `null` when it cannot be reached.
     pub hops: Option<u32>,
     /// What it offers to carry from the Internet, in bits per second; `null` when it does not say.
     pub bandwidth_down_bps: Option<u64>,
