@@ -19,11 +19,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{join_all, select_all};
 use mesh_proto::IfIndex;
 use nix::errno::Errno;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::genl::{Events, Message};
 use super::link::{self, Link, find};
@@ -58,6 +61,9 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// How often radios are looked at without a reason: that somebody changed the transmit power, the
 /// kernel tells nobody.
 const LOOK_AROUND: Duration = Duration::from_secs(30);
+
+/// How long all wpa_supplicants together may take to end with us, which is longer than they do.
+const END_LIMIT: Duration = Duration::from_secs(3);
 
 /// What is known of the radios of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,6 +152,9 @@ pub(super) struct Radios {
     /// Where wpa_supplicant's files go.
     directory: PathBuf,
     ours: BTreeMap<String, Ours>,
+    /// The ends of wpa_supplicants, by interface. One of that name is made afterwards only: it
+    /// would be taken for the one that is gone.
+    ending: BTreeMap<String, JoinHandle<()>>,
     problems: BTreeMap<String, Problem>,
     retry_at: Option<Instant>,
     reported: RadioReport,
@@ -159,6 +168,14 @@ struct Ours {
     taken_up: bool,
 }
 
+/// How far an interface is on its way to what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    InOrder,
+    /// That takes its time. What was wrong with it is still to be told.
+    Pending,
+}
+
 impl Radios {
     /// Nothing is made yet; files of programs will go into `directory`.
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
@@ -167,6 +184,7 @@ impl Radios {
             events: None,
             directory,
             ours: BTreeMap::new(),
+            ending: BTreeMap::new(),
             problems: BTreeMap::new(),
             retry_at: None,
             reported: RadioReport::default(),
@@ -178,22 +196,11 @@ impl Radios {
         self.retry_at
     }
 
-    /// Waits until something happens to radios that matters to [`Radios::ensure`].
+    /// Waits until something happens that matters to [`Radios::ensure`].
     pub(super) async fn changed(&mut self) {
-        loop {
-            let Some(events) = &mut self.events else {
-                return std::future::pending().await;
-            };
-            match events.receive().await {
-                Ok(messages) if messages.iter().any(is_change) => return,
-                Ok(_) => {}
-                // Some were lost, whatever they were.
-                Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "nl80211");
-                    self.events = None;
-                }
-            }
+        tokio::select! {
+            () = change(&mut self.events) => {}
+            () = one_ended(&mut self.ending) => {}
         }
     }
 
@@ -210,8 +217,11 @@ impl Radios {
         }
         self.problems.retain(|name, _| wanted.contains_key(name));
         for (name, settings) in wanted {
-            let outcome = self.ensure_interface(handle, name, settings).await;
-            self.note(name, outcome.err().map(Problem::from));
+            match self.ensure_interface(handle, name, settings).await {
+                Ok(Progress::InOrder) => self.note(name, None),
+                Ok(Progress::Pending) => {}
+                Err(error) => self.note(name, Some(error.into())),
+            }
         }
         let is_encrypted = |ours: &Ours| ours.supplicant.is_some();
         let wait = if !self.problems.is_empty() {
@@ -228,9 +238,12 @@ impl Radios {
         self.retry_at = Some(self.retry_at.map_or(soon, |at| at.min(soon)));
     }
 
-    /// Removes what we made.
+    /// Removes what we made, and waits for wpa_supplicants to end.
     pub(super) async fn remove_everything(&mut self, handle: &Handle) -> Result<(), KernelError> {
-        self.remove_unwanted(handle, &BTreeMap::new()).await
+        let outcome = self.remove_unwanted(handle, &BTreeMap::new()).await;
+        let _ = timeout(END_LIMIT, join_all(self.ending.values_mut())).await;
+        self.ending.clear();
+        outcome
     }
 
     /// What there is to tell about the interfaces that `is_mesh` picks by name, unless it was told
@@ -340,19 +353,30 @@ impl Radios {
         for marked in marked(handle).await? {
             if !wanted.contains_key(&marked.link.name) {
                 // One that cannot be removed keeps no other.
-                outcome = outcome.and(self.remove(&marked).await);
+                outcome = outcome.and(self.remove(&marked));
+            }
+        }
+        // Those of interfaces that are gone already, with their radio.
+        for name in supplicant::interfaces(&self.directory) {
+            if !wanted.contains_key(&name) {
+                self.end_supplicant(&name);
             }
         }
         outcome
     }
 
-    async fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {
-        let name = &marked.link.name;
-        match self.ours.remove(name).and_then(|ours| ours.supplicant) {
-            Some(supplicant) => supplicant.remove().await,
-            None => Supplicant::remove_leftover(self.directory.join(name), name).await,
-        }
+    fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {
+        self.end_supplicant(&marked.link.name);
         self.nl80211.delete(marked.link.ifindex)
+    }
+
+    /// Has what looks after an interface end, while we do something else.
+    fn end_supplicant(&mut self, name: &str) {
+        self.ours.remove(name);
+        let end = supplicant::end(self.directory.join(name), name.to_owned());
+        self.ending
+            .entry(name.to_owned())
+            .or_insert_with(|| tokio::spawn(end));
     }
 
     async fn ensure_interface(
@@ -360,18 +384,25 @@ impl Radios {
         handle: &Handle,
         name: &str,
         settings: &RadioSettings,
-    ) -> Result<(), RadioError> {
+    ) -> Result<Progress, RadioError> {
+        if self.ending.contains_key(name) {
+            return Ok(Progress::Pending);
+        }
         if !self.nl80211.is_there() {
             return Err(RadioError::NoWireless);
         }
-        let mut found = find_marked(handle, name).await?;
+        let found = find_marked(handle, name).await?;
         let mut frequency = None;
         if let Some(marked) = &found {
             frequency = self.frequency_mhz(marked.link.ifindex)?;
             if !self.is_as_wanted(marked, frequency, settings) {
-                self.remove(marked).await?;
-                (found, frequency) = (None, None);
+                self.remove(marked)?;
+                return Ok(Progress::Pending);
             }
+        } else if self.ours.contains_key(name) {
+            // It has gone with its radio, without what looks after it.
+            self.end_supplicant(name);
+            return Ok(Progress::Pending);
         }
         let marked = match found {
             Some(marked) => marked,
@@ -381,7 +412,7 @@ impl Radios {
         let joined = self.join(handle, &marked.link, settings, is_joined).await;
         if let Err(RadioError::NotEncrypted) = &joined {
             // Better no mesh than one in which everybody can read along.
-            self.remove(&marked).await?;
+            self.remove(&marked)?;
         }
         joined
     }
@@ -413,10 +444,6 @@ impl Radios {
         name: &str,
         settings: &RadioSettings,
     ) -> Result<Marked, RadioError> {
-        // One of this name may have gone with its radio.
-        if let Some(supplicant) = self.ours.remove(name).and_then(|ours| ours.supplicant) {
-            supplicant.remove().await;
-        }
         let country = self.nl80211.country()?;
         let phys = self.nl80211.phys()?;
         let phy = phy::choose(&phys, settings, &country)?;
@@ -439,7 +466,7 @@ impl Radios {
         link: &Link,
         settings: &RadioSettings,
         is_joined: bool,
-    ) -> Result<(), RadioError> {
+    ) -> Result<Progress, RadioError> {
         let blocked = match link.up {
             true => None,
             false => self.blocked(link.ifindex)?,
@@ -456,7 +483,7 @@ impl Radios {
         }
         if !link.up {
             if ours.taken_up {
-                return Ok(());
+                return Ok(Progress::InOrder);
             }
             link::set_up(handle, link).await.map_err(or_blocked)?;
         }
@@ -472,11 +499,11 @@ impl Radios {
             return match state.problem {
                 _ if !stations.iter().all(is_protected) => Err(RadioError::NotEncrypted),
                 Some(problem) => Err(RadioError::Supplicant(problem)),
-                None => Ok(()),
+                None => Ok(Progress::InOrder),
             };
         }
         if is_joined {
-            return Ok(());
+            return Ok(Progress::InOrder);
         }
         match settings.mode {
             RadioMode::Mesh => self.nl80211.join_mesh(link.ifindex, settings)?,
@@ -486,7 +513,7 @@ impl Radios {
             }
         }
         tracing::info!(interface = link.name, id = settings.id, "radio joined");
-        Ok(())
+        Ok(Progress::InOrder)
     }
 
     /// The name of an interface's radio, if that is switched off.
@@ -500,6 +527,34 @@ impl Radios {
         let phy = phys.into_iter().find(|phy| phy.index == wiphy);
         Ok(phy.map(|phy| phy.name).filter(|name| phy::is_blocked(name)))
     }
+}
+
+/// Waits until something happens to radios that may be something to do for us.
+async fn change(listening: &mut Option<Events>) {
+    loop {
+        let Some(events) = listening else {
+            return std::future::pending().await;
+        };
+        match events.receive().await {
+            Ok(messages) if messages.iter().any(is_change) => return,
+            Ok(_) => {}
+            // Some were lost, whatever they were.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => return,
+            Err(error) => {
+                tracing::warn!(%error, "nl80211");
+                *listening = None;
+            }
+        }
+    }
+}
+
+/// Waits until a wpa_supplicant has ended, and forgets it.
+async fn one_ended(ending: &mut BTreeMap<String, JoinHandle<()>>) {
+    if ending.is_empty() {
+        return std::future::pending().await;
+    }
+    let _ = select_all(ending.values_mut()).await;
+    ending.retain(|_, end| !end.is_finished());
 }
 
 /// What it means that an interface cannot be switched on.

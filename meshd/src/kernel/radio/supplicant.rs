@@ -19,7 +19,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -32,7 +32,7 @@ mod configuration;
 mod control;
 
 use configuration::{configuration, write_private};
-use control::{ANSWER_LIMIT, Connection};
+use control::Connection;
 
 /// A program that cannot take more than its start-up has this long for it, on a slow router.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -42,8 +42,9 @@ const MAX_SILENCES: u32 = 10;
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// How soon it is started again after that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long it may take to end.
-const END_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to end before it is killed. One that is in the middle of arithmetic is not
+/// worth waiting for.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why there is no encrypted mesh.
 #[derive(Debug, thiserror::Error)]
@@ -102,10 +103,9 @@ impl From<SupplicantError> for Problem {
 }
 
 /// A wpa_supplicant for one interface, and the task that looks after it. Dropping this leaves it
-/// running.
+/// running, and to itself.
 pub(super) struct Supplicant {
     state: watch::Receiver<State>,
-    end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -125,11 +125,9 @@ impl Supplicant {
     pub(super) fn start(directory: PathBuf, interface: &str, settings: RadioSettings) -> Self {
         let keeper = Keeper::new(directory, interface);
         let (state, receiver) = watch::channel(State::default());
-        let (end, ended) = oneshot::channel();
         Self {
             state: receiver,
-            end,
-            task: tokio::spawn(keeper.keep(settings, state, ended)),
+            task: tokio::spawn(keeper.keep(settings, state)),
         }
     }
 
@@ -137,18 +135,28 @@ impl Supplicant {
     pub(super) fn state(&self) -> State {
         self.state.borrow().clone()
     }
+}
 
-    /// Ends it and leaves no key behind.
-    pub(super) async fn remove(self) {
-        // If nobody listens any more, it has ended.
-        let _ = self.end.send(());
-        let _ = timeout(END_LIMIT, self.task).await;
+impl Drop for Supplicant {
+    fn drop(&mut self) {
+        self.task.abort();
     }
+}
 
-    /// The same for one that a predecessor started.
-    pub(super) async fn remove_leftover(directory: PathBuf, interface: &str) {
-        Keeper::new(directory, interface).remove().await;
-    }
+/// Ends the wpa_supplicant of an interface, whoever started it, and leaves no key behind. Nobody
+/// may look after it any more, or it is started again.
+pub(super) async fn end(directory: PathBuf, interface: String) {
+    let mut keeper = Keeper::new(directory, &interface);
+    keeper.stop().await;
+    let _ = fs::remove_dir_all(&keeper.directory);
+}
+
+/// The interfaces that have a wpa_supplicant of ours, or what is left of one, if its files are in
+/// directories of this one.
+pub(super) fn interfaces(directory: &Path) -> Vec<String> {
+    let directories = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = directories.map(|entry| entry.file_name().into_string());
+    names.filter_map(Result::ok).collect()
 }
 
 /// Who starts, asks and ends the program.
@@ -172,27 +180,13 @@ impl Keeper {
         }
     }
 
-    async fn keep(
-        mut self,
-        settings: RadioSettings,
-        state: watch::Sender<State>,
-        mut ended: oneshot::Receiver<()>,
-    ) {
+    async fn keep(mut self, settings: RadioSettings, state: watch::Sender<State>) {
         loop {
             let problem = self.ensure(&settings).await.err().map(Problem::from);
             let wait = if problem.is_some() { RETRY } else { LOOK_AFTER };
             let refusals = self.refusals.clone();
             state.send_replace(State { problem, refusals });
-            tokio::select! {
-                end = &mut ended => {
-                    // Without a word, a successor goes on with it.
-                    if end.is_ok() {
-                        self.remove().await;
-                    }
-                    return;
-                }
-                () = tokio::time::sleep(wait) => {}
-            }
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -220,47 +214,37 @@ impl Keeper {
         self.launch().await
     }
 
-    /// Ends it, if it runs.
+    /// Ends it, if it runs: asks it to, and kills it if it takes too long.
     async fn stop(&mut self) {
-        let socket = self.control_directory().join(&self.interface);
-        if self.ask("TERMINATE").await.is_ok() {
-            // It answers before it ends; its socket goes last.
-            let gone = async {
-                while socket.exists() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            };
-            let _ = timeout(ANSWER_LIMIT, gone).await;
+        let end = async {
+            let _ = self.ask("TERMINATE").await;
+            // It answers before it ends.
+            while self.process().is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(END_LIMIT, end).await.is_err()
+            && let Some(process) = self.process()
+        {
+            let _ = kill(process, Signal::SIGKILL);
         }
-        if socket.exists() {
-            self.kill();
-            // Or the next would take it for running.
-            let _ = fs::remove_file(&socket);
-        }
+        // Or the next would take it for running.
+        let _ = fs::remove_file(self.control_directory().join(&self.interface));
         self.connection = None;
         self.refusals.clear();
         self.silences = 0;
     }
 
-    /// Ends one that does not listen any more.
-    fn kill(&self) {
-        let number = fs::read_to_string(self.pid_path()).unwrap_or_default();
-        let Ok(id) = number.trim().parse() else {
-            return;
-        };
+    /// The process it runs in.
+    fn process(&self) -> Option<Pid> {
+        let number = fs::read_to_string(self.pid_path()).ok()?;
+        let id = number.trim().parse().ok()?;
         // The number may be that of another process by now.
-        let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let words = fs::read(format!("/proc/{id}/cmdline")).ok()?;
         let configuration = self.configuration_path();
         let mut words = words.split(|byte| *byte == 0);
-        if words.any(|word| word == configuration.as_os_str().as_bytes()) {
-            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-
-    /// Ends it and leaves no key behind.
-    async fn remove(mut self) {
-        self.stop().await;
-        let _ = fs::remove_dir_all(&self.directory);
+        let is_ours = words.any(|word| word == configuration.as_os_str().as_bytes());
+        is_ours.then(|| Pid::from_raw(id))
     }
 
     async fn launch(&mut self) -> Result<(), SupplicantError> {
@@ -373,6 +357,15 @@ fn file(path: &Path, source: io::Error) -> SupplicantError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Child;
+    use std::time::Instant;
+
+    use futures_util::future::join_all;
+    use tempfile::TempDir;
+    use tokio::net::UnixDatagram;
+
     use super::*;
 
     #[test]
@@ -390,23 +383,53 @@ mod tests {
         assert_eq!(refusals, BTreeMap::from([([2, 0, 0, 0, 1, 0], 2)]));
     }
 
-    #[test]
-    fn one_that_does_not_listen_is_killed_and_nobody_else() {
-        use std::os::unix::process::ExitStatusExt as _;
+    /// A process with `word` on its command line that does not listen to SIGTERM.
+    fn stubborn(word: &Path) -> Child {
+        let mut shell = std::process::Command::new("sh");
+        let shell = shell.args(["-c", "trap '' TERM; echo; read line", "sh"]);
+        let shell = shell.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        // It has set its trap once it says something.
+        let said = child.stdout.as_mut().unwrap().read(&mut [0]);
+        assert_eq!(said.unwrap(), 1);
+        child
+    }
+
+    /// What is there of a wpa_supplicant that answers nothing.
+    fn stuck(interface: &str) -> (TempDir, UnixDatagram, Child) {
+        let directory = tempfile::tempdir().unwrap();
+        let keeper = Keeper::new(directory.path().to_owned(), interface);
+        fs::create_dir(keeper.control_directory()).unwrap();
+        let socket = keeper.control_directory().join(interface);
+        let socket = UnixDatagram::bind(socket).unwrap();
+        write_private(&keeper.configuration_path(), b"key").unwrap();
+        let child = stubborn(&keeper.configuration_path());
+        fs::write(keeper.pid_path(), format!("{}\n", child.id())).unwrap();
+        (directory, socket, child)
+    }
+
+    #[tokio::test]
+    async fn those_that_are_stuck_are_killed_at_once_and_leave_no_key() {
+        let mut all = [stuck("mesh0"), stuck("mesh1")];
+        let names = ["mesh0", "mesh1"].map(str::to_owned);
+        let start = Instant::now();
+        let ends = all.iter().zip(names);
+        join_all(ends.map(|((directory, ..), name)| end(directory.path().to_owned(), name))).await;
+        let took = start.elapsed();
+        assert!(took < END_LIMIT * 3 / 2, "{took:?}");
+        for (directory, _, child) in &mut all {
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+            assert!(!directory.path().exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_number_of_another_process_is_no_reason_to_kill_it() {
         let directory = tempfile::tempdir().unwrap();
         let keeper = Keeper::new(directory.path().to_owned(), "mesh0");
-        let start = |word: &Path| {
-            let mut shell = std::process::Command::new("sh");
-            let shell = shell.args(["-c", "read line", "sh"]).arg(word);
-            shell.stdin(Stdio::piped()).spawn().unwrap()
-        };
-        let mut other = start(Path::new("/other.conf"));
+        let mut other = stubborn(Path::new("/other.conf"));
         fs::write(keeper.pid_path(), other.id().to_string()).unwrap();
-        keeper.kill();
-        let mut ours = start(&keeper.configuration_path());
-        fs::write(keeper.pid_path(), format!("{}\n", ours.id())).unwrap();
-        keeper.kill();
-        assert_eq!(ours.wait().unwrap().signal(), Some(9));
+        end(directory.path().to_owned(), "mesh0".to_owned()).await;
         drop(other.stdin.take());
         assert_eq!(other.wait().unwrap().signal(), None);
     }

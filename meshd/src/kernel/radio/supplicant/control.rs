@@ -10,7 +10,7 @@ use tokio::net::UnixDatagram;
 use tokio::time::timeout;
 
 /// It answers at once, unless it is in the middle of the arithmetic of a handshake.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// How the names of our sockets begin. No interface's name has a colon.
 const CLIENT: &str = "meshd:";
 /// The longest message it sends.
