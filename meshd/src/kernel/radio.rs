@@ -198,8 +198,13 @@ impl Radios {
 
     /// Waits until something happens that matters to [`Radios::ensure`].
     pub(super) async fn changed(&mut self) {
+        let is_encrypted = self.ours.values().any(|ours| ours.settings.key.is_some());
+        // Whom to talk to is looked at where that could be without encryption.
+        let matters = |message: &Message| {
+            is_change(message) || is_encrypted && message.command() == command::NEW_STATION
+        };
         tokio::select! {
-            () = change(&mut self.events) => {}
+            () = heard(&mut self.events, matters) => {}
             () = one_ended(&mut self.ending) => {}
         }
     }
@@ -318,7 +323,11 @@ impl Radios {
 
     /// Has the kernel tell what happens to radios, once it can.
     fn listen(&mut self) {
-        if self.events.is_none() && self.nl80211.is_there() {
+        if !self.nl80211.is_there() {
+            return;
+        }
+        let is_heard = |events: &Events| self.nl80211.is_source_of(events);
+        if !self.events.as_ref().is_some_and(is_heard) {
             match self.nl80211.events() {
                 Ok(events) => self.events = Some(events),
                 Err(error) => tracing::warn!(%error),
@@ -529,14 +538,14 @@ impl Radios {
     }
 }
 
-/// Waits until something happens to radios that may be something to do for us.
-async fn change(listening: &mut Option<Events>) {
+/// Waits until the kernel tells something that matters.
+async fn heard(listening: &mut Option<Events>, matters: impl Fn(&Message) -> bool) {
     loop {
         let Some(events) = listening else {
             return std::future::pending().await;
         };
         match events.receive().await {
-            Ok(messages) if messages.iter().any(is_change) => return,
+            Ok(messages) if messages.iter().any(&matters) => return,
             Ok(_) => {}
             // Some were lost, whatever they were.
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => return,
@@ -583,8 +592,6 @@ fn is_change(message: &Message) -> bool {
             | command::CH_SWITCH_NOTIFY
             | command::REG_CHANGE
             | command::WIPHY_REG_CHANGE
-            | command::NEW_STATION
-            | command::DEL_STATION
     )
 }
 

@@ -24,7 +24,6 @@ pub(super) mod command {
     pub(in super::super) const DEL_INTERFACE: u8 = 8;
     pub(in super::super) const GET_STATION: u8 = 17;
     pub(in super::super) const NEW_STATION: u8 = 19;
-    pub(in super::super) const DEL_STATION: u8 = 20;
     pub(in super::super) const GET_MESH_CONFIG: u8 = 28;
     pub(in super::super) const SET_MESH_CONFIG: u8 = 29;
     pub(in super::super) const GET_REG: u8 = 31;
@@ -92,6 +91,11 @@ impl Nl80211 {
     /// What happens, from now on. Must be called within a tokio runtime.
     pub(super) fn events(&mut self) -> Result<Events, KernelError> {
         self.genl.events(&GROUPS)
+    }
+
+    /// Whether these are what happens, still: not after the modules were loaded anew.
+    pub(super) fn is_source_of(&self, events: &Events) -> bool {
+        self.genl.is_source_of(events)
     }
 
     /// All radios of the network namespace.
