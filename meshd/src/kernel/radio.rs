@@ -6,15 +6,16 @@
 //! | this file | [`Radios`]: makes what there should be, and keeps it so |
 //! | `settings`, `channel` | what there should be, as data |
 //! | `nl80211` | messages, there and back |
+//! | `mark` | which interfaces are ours |
 //! | `phy`, `interface`, `station` | what radios can, what interfaces are, whom they hear |
 //! | `supplicant` | wpa_supplicant, for encrypted meshes |
 //!
 //! **Architecture invariants.** What we made carries our mark in the kernel (`ifalias`), so that a
-//! successor knows it and finds it as it should be or not. What carries no mark is used as it is,
-//! never changed or removed. A mesh that should be encrypted is joined by wpa_supplicant or not at
+//! successor knows it and finds it as it should be or not. What carries no mark, or is no wireless
+//! interface, is used as it is, never changed or removed. A mesh that should be encrypted is joined by wpa_supplicant or not at
 //! all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,19 +23,20 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join_all, select_all};
 use mesh_proto::IfIndex;
 use nix::errno::Errno;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
-use rtnetlink::{Handle, LinkUnspec};
+use rtnetlink::Handle;
+use rtnetlink::packet_route::link::LinkMessage;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::genl::{Events, Message};
-use super::link::{self, Link, find};
-use super::netlink::{KernelError, ask};
+use super::link::{self, Link};
+use super::netlink::KernelError;
 use super::task::SETTLING;
 
 mod channel;
 mod interface;
+mod mark;
 mod nl80211;
 mod phy;
 mod settings;
@@ -47,9 +49,9 @@ pub(crate) use phy::WORLD;
 pub use settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
 pub use station::{PeerLink, Station};
 
+use mark::{Mark, Marked};
 use nl80211::{Nl80211, command};
-use phy::{Phy, Unfit};
-use settings::MARK;
+use phy::Unfit;
 use supplicant::Supplicant;
 
 /// How soon what failed is tried again.
@@ -151,6 +153,8 @@ pub(super) struct Radios {
     events: Option<Events>,
     /// Where wpa_supplicant's files go.
     directory: PathBuf,
+    /// Whose files are ours to remove, whoever made them.
+    configured: BTreeSet<String>,
     ours: BTreeMap<String, Ours>,
     /// The ends of wpa_supplicants, by interface. One of that name is made afterwards only: it
     /// would be taken for the one that is gone.
@@ -183,6 +187,7 @@ impl Radios {
             nl80211: Nl80211::open()?,
             events: None,
             directory,
+            configured: BTreeSet::new(),
             ours: BTreeMap::new(),
             ending: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -352,26 +357,36 @@ impl Radios {
         }
     }
 
-    /// Removes interfaces with our mark that should not be.
+    /// Removes interfaces of ours that should not be.
     async fn remove_unwanted(
         &mut self,
         handle: &Handle,
         wanted: &BTreeMap<String, RadioSettings>,
     ) -> Result<(), KernelError> {
         let mut outcome = Ok(());
-        for marked in marked(handle).await? {
+        for marked in mark::list(handle, &self.wireless()?).await? {
             if !wanted.contains_key(&marked.link.name) {
                 // One that cannot be removed keeps no other.
                 outcome = outcome.and(self.remove(&marked));
             }
         }
         // Those of interfaces that are gone already, with their radio.
-        for name in supplicant::interfaces(&self.directory) {
-            if !wanted.contains_key(&name) {
-                self.end_supplicant(&name);
-            }
+        let is_surplus = |name: &String| !wanted.contains_key(name);
+        let surplus = self.configured.iter().filter(|name| is_surplus(name));
+        for name in surplus.cloned().collect::<Vec<_>>() {
+            self.end_supplicant(&name);
         }
+        self.configured = wanted.keys().cloned().collect();
         outcome
+    }
+
+    /// The wireless interfaces there are.
+    fn wireless(&mut self) -> Result<Vec<WirelessInterface>, KernelError> {
+        if self.nl80211.is_there() {
+            self.nl80211.interfaces()
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {
@@ -400,51 +415,45 @@ impl Radios {
         if !self.nl80211.is_there() {
             return Err(RadioError::NoWireless);
         }
-        let found = find_marked(handle, name).await?;
-        let mut frequency = None;
-        if let Some(marked) = &found {
-            frequency = self.frequency_mhz(marked.link.ifindex)?;
-            if !self.is_as_wanted(marked, frequency, settings) {
-                self.remove(marked)?;
+        let marked = match self.find(handle, name).await? {
+            Some(marked) if !self.is_as_wanted(&marked, settings) => {
+                self.remove(&marked)?;
                 return Ok(Progress::Pending);
             }
-        } else if self.ours.contains_key(name) {
-            // It has gone with its radio, without what looks after it.
-            self.end_supplicant(name);
-            return Ok(Progress::Pending);
-        }
-        let marked = match found {
             Some(marked) => marked,
+            None if self.ours.contains_key(name) => {
+                // It has gone with its radio, without what looks after it.
+                self.end_supplicant(name);
+                return Ok(Progress::Pending);
+            }
             None => self.create(handle, name, settings).await?,
         };
-        let is_joined = frequency.is_some();
-        let joined = self.join(handle, &marked.link, settings, is_joined).await;
-        if let Err(RadioError::NotEncrypted) = &joined {
+        let progress = self.join(handle, &marked, settings).await;
+        if let Err(RadioError::NotEncrypted) = &progress {
             // Better no mesh than one in which everybody can read along.
             self.remove(&marked)?;
         }
-        joined
+        progress
+    }
+
+    /// An interface that should be ours, if it exists.
+    async fn find(&mut self, handle: &Handle, name: &str) -> Result<Option<Marked>, RadioError> {
+        let Some(message) = find_link(handle, name).await? else {
+            return Ok(None);
+        };
+        let marked = Marked::of(&message, &self.wireless()?);
+        let foreign = || RadioError::Foreign(name.to_owned());
+        marked.map(Some).ok_or_else(foreign)
     }
 
     /// Whether an interface was made with these settings, and is still on its channel if it is on
     /// any.
-    fn is_as_wanted(
-        &self,
-        marked: &Marked,
-        frequency_mhz: Option<u32>,
-        settings: &RadioSettings,
-    ) -> bool {
+    fn is_as_wanted(&self, marked: &Marked, settings: &RadioSettings) -> bool {
         let ours = self.ours.get(&marked.link.name);
         let is_same = ours.is_none_or(|ours| ours.settings == *settings);
         let wanted = settings.channel.frequency_mhz();
-        is_same && marked.mark == settings.mark() && frequency_mhz.is_none_or(|it| it == wanted)
-    }
-
-    /// The frequency of an interface, if it is joined to anything.
-    fn frequency_mhz(&mut self, ifindex: IfIndex) -> Result<Option<u32>, KernelError> {
-        let interfaces = self.nl80211.interfaces()?;
-        let interface = interfaces.iter().find(|it| it.ifindex == ifindex);
-        Ok(interface.and_then(|it| it.frequency_mhz))
+        let is_there = marked.frequency_mhz.is_none_or(|it| it == wanted);
+        is_same && marked.mark == Mark::of(settings) && is_there
     }
 
     async fn create(
@@ -462,7 +471,9 @@ impl Radios {
         let link = link.ok_or_else(|| RadioError::Unfit(Unfit::Missing(name.to_owned())))?;
         let marked = Marked {
             link,
-            mark: settings.mark(),
+            mark: Mark::of(settings),
+            wiphy: phy.index,
+            frequency_mhz: None,
         };
         marked.write(handle).await?;
         tracing::info!(interface = name, phy = phy.name, "radio interface made");
@@ -472,13 +483,13 @@ impl Radios {
     async fn join(
         &mut self,
         handle: &Handle,
-        link: &Link,
+        marked: &Marked,
         settings: &RadioSettings,
-        is_joined: bool,
     ) -> Result<Progress, RadioError> {
+        let link = &marked.link;
         let blocked = match link.up {
             true => None,
-            false => self.blocked(link.ifindex)?,
+            false => self.blocked(marked.wiphy)?,
         };
         let ours = self.ours.entry(link.name.clone()).or_insert_with(|| Ours {
             settings: settings.clone(),
@@ -498,20 +509,9 @@ impl Radios {
         }
         ours.taken_up = true;
         if settings.key.is_some() {
-            let directory = self.directory.join(&link.name);
-            let start = || Supplicant::start(directory, &link.name, settings.clone());
-            let state = ours.supplicant.get_or_insert_with(start).state();
-            let stations = self.nl80211.stations(link.ifindex)?;
-            if is_joined {
-                self.nl80211.leave_paths_to_us(link.ifindex)?;
-            }
-            return match state.problem {
-                _ if !stations.iter().all(is_protected) => Err(RadioError::NotEncrypted),
-                Some(problem) => Err(RadioError::Supplicant(problem)),
-                None => Ok(Progress::InOrder),
-            };
+            return self.look_after(marked, settings);
         }
-        if is_joined {
+        if marked.frequency_mhz.is_some() {
             return Ok(Progress::InOrder);
         }
         match settings.mode {
@@ -525,14 +525,33 @@ impl Radios {
         Ok(Progress::InOrder)
     }
 
-    /// The name of an interface's radio, if that is switched off.
-    fn blocked(&mut self, ifindex: IfIndex) -> Result<Option<String>, KernelError> {
-        let interfaces = self.nl80211.interfaces()?;
-        let interface = interfaces.iter().find(|it| it.ifindex == ifindex);
-        let Some(wiphy) = interface.map(|it| it.wiphy) else {
-            return Ok(None);
-        };
-        let phys: Vec<Phy> = self.nl80211.phys()?;
+    /// How far wpa_supplicant is with an encrypted mesh, which it is started for.
+    fn look_after(
+        &mut self,
+        marked: &Marked,
+        settings: &RadioSettings,
+    ) -> Result<Progress, RadioError> {
+        let (name, ifindex) = (&marked.link.name, marked.link.ifindex);
+        let directory = self.directory.join(name);
+        let start = || Supplicant::start(directory, name, settings.clone());
+        let ours = self.ours.get_mut(name);
+        let state = ours.map(|ours| ours.supplicant.get_or_insert_with(start).state());
+        let state = state.unwrap_or_default();
+        if !self.nl80211.stations(ifindex)?.iter().all(is_protected) {
+            return Err(RadioError::NotEncrypted);
+        }
+        if let Some(problem) = state.problem {
+            return Err(RadioError::Supplicant(problem));
+        }
+        if marked.frequency_mhz.is_some() {
+            self.nl80211.leave_paths_to_us(ifindex)?;
+        }
+        Ok(Progress::InOrder)
+    }
+
+    /// The name of a radio, if it is switched off.
+    fn blocked(&mut self, wiphy: u32) -> Result<Option<String>, KernelError> {
+        let phys = self.nl80211.phys()?;
         let phy = phys.into_iter().find(|phy| phy.index == wiphy);
         Ok(phy.map(|phy| phy.name).filter(|name| phy::is_blocked(name)))
     }
@@ -605,55 +624,6 @@ fn bssid(settings: &RadioSettings) -> [u8; 6] {
     let [b, c, d, e, f, ..] = <[u8; 32]>::from(hash.finalize());
     // Locally administered, and no group's.
     [0x02, b, c, d, e, f]
-}
-
-/// An interface with our mark.
-#[derive(Clone, Debug)]
-struct Marked {
-    link: Link,
-    mark: String,
-}
-
-impl Marked {
-    fn of(message: &LinkMessage) -> Option<Self> {
-        let mark = mark_of(message).filter(|mark| mark.starts_with(MARK))?;
-        let link = Link::from_message(message)?;
-        Some(Self { link, mark })
-    }
-
-    /// Writes the mark into the kernel.
-    async fn write(&self, handle: &Handle) -> Result<(), KernelError> {
-        let message = LinkUnspec::new_with_index(self.link.ifindex.0)
-            .append_extra_attribute(LinkAttribute::IfAlias(self.mark.clone()))
-            .build();
-        let request = handle.link().change(message).execute();
-        ask(|| format!("mark {}", self.link.name), request).await
-    }
-}
-
-fn mark_of(message: &LinkMessage) -> Option<String> {
-    find(message, |attribute| {
-        if let LinkAttribute::IfAlias(alias) = attribute {
-            Some(alias.clone())
-        } else {
-            None
-        }
-    })
-}
-
-async fn marked(handle: &Handle) -> Result<Vec<Marked>, KernelError> {
-    let messages = link::list(handle).await?;
-    Ok(messages.iter().filter_map(Marked::of).collect())
-}
-
-/// An interface that should be ours, if it exists.
-async fn find_marked(handle: &Handle, name: &str) -> Result<Option<Marked>, RadioError> {
-    match find_link(handle, name).await? {
-        None => Ok(None),
-        Some(message) => Marked::of(&message)
-            .map(Some)
-            .ok_or_else(|| RadioError::Foreign(name.to_owned())),
-    }
 }
 
 async fn find_link(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, KernelError> {
