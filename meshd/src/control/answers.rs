@@ -17,6 +17,7 @@ use receipts::{AccountView, Ledger};
 use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
 use crate::driver::radios::Radios;
+use crate::kernel::radio::Problem;
 use crate::kernel::{Link, MESH_TABLE, TUNNEL_DEVICE, TUNNEL_TABLE};
 use crate::uplink::{Uplink, Watcher};
 use crate::usage::Usage;
@@ -101,7 +102,7 @@ impl View<'_> {
                 tx_bytes: counters.sent_bytes,
                 drops: self.drops(),
             },
-            warnings: self.warnings(),
+            warnings: [self.warnings(), self.radio_warnings()].concat(),
         }
     }
 
@@ -172,6 +173,13 @@ impl View<'_> {
         });
         let own = self.warnings.iter().cloned().chain(double);
         own.chain(conflicts).collect()
+    }
+
+    /// The doctor has them too, with what to do about it.
+    fn radio_warnings(&self) -> Vec<String> {
+        let problems = self.radios.report.problems.iter();
+        let warning = |(name, problem): (&String, &Problem)| format!("{name}: {}", problem.what);
+        problems.map(warning).collect()
     }
 
     fn neighbors(&self) -> Neighbors {

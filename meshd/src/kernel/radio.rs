@@ -7,6 +7,7 @@
 //! | `settings`, `channel` | what there should be, as data |
 //! | `nl80211` | messages, there and back |
 //! | `mark` | which interfaces are ours |
+//! | `attempts` | how long one may take to join |
 //! | `phy`, `interface`, `station` | what radios can, what interfaces are, whom they hear |
 //! | `supplicant` | wpa_supplicant, for encrypted meshes |
 //!
@@ -34,6 +35,7 @@ use super::link::{self, Link};
 use super::netlink::KernelError;
 use super::task::SETTLING;
 
+mod attempts;
 mod channel;
 mod interface;
 mod mark;
@@ -49,6 +51,7 @@ pub(crate) use phy::WORLD;
 pub use settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
 pub use station::{PeerLink, Station};
 
+use attempts::Attempts;
 use mark::{Mark, Marked};
 use nl80211::{Nl80211, command};
 use phy::Unfit;
@@ -121,6 +124,8 @@ enum RadioError {
     Foreign(String),
     #[error("neighbors are talked to without encryption though a key is set")]
     NotEncrypted,
+    #[error("wpa_supplicant runs, but the mesh is not joined")]
+    NotJoined,
     #[error("{0} is switched off (rfkill)")]
     Blocked(String),
 }
@@ -137,6 +142,10 @@ impl From<RadioError> for Problem {
             RadioError::Foreign(name) => format!("iw dev {name} del"),
             RadioError::NotEncrypted => {
                 "install a wpa_supplicant with SAE and mesh support".to_owned()
+            }
+            RadioError::NotJoined => {
+                "nothing: the interface is made anew; the kernel's log (dmesg) may say more"
+                    .to_owned()
             }
             RadioError::Blocked(_) => "rfkill unblock wifi, or the switch on the case".to_owned(),
         };
@@ -159,6 +168,8 @@ pub(super) struct Radios {
     /// The ends of wpa_supplicants, by interface. One of that name is made afterwards only: it
     /// would be taken for the one that is gone.
     ending: BTreeMap<String, JoinHandle<()>>,
+    /// Of those that wpa_supplicant has to join and has not.
+    attempts: BTreeMap<String, Attempts>,
     problems: BTreeMap<String, Problem>,
     retry_at: Option<Instant>,
     reported: RadioReport,
@@ -190,6 +201,7 @@ impl Radios {
             configured: BTreeSet::new(),
             ours: BTreeMap::new(),
             ending: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             problems: BTreeMap::new(),
             retry_at: None,
             reported: RadioReport::default(),
@@ -226,6 +238,7 @@ impl Radios {
             tracing::warn!(%error, "radio interface not removed");
         }
         self.problems.retain(|name, _| wanted.contains_key(name));
+        self.attempts.retain(|name, _| wanted.contains_key(name));
         for (name, settings) in wanted {
             match self.ensure_interface(handle, name, settings).await {
                 Ok(Progress::InOrder) => self.note(name, None),
@@ -429,7 +442,7 @@ impl Radios {
             None => self.create(handle, name, settings).await?,
         };
         let progress = self.join(handle, &marked, settings).await;
-        if let Err(RadioError::NotEncrypted) = &progress {
+        if let Err(RadioError::NotEncrypted | RadioError::NotJoined) = &progress {
             // Better no mesh than one in which everybody can read along.
             self.remove(&marked)?;
         }
@@ -496,6 +509,9 @@ impl Radios {
             supplicant: None,
             taken_up: link.up,
         });
+        if !link.up {
+            self.attempts.remove(&link.name);
+        }
         if let Some(phy) = blocked {
             // Whoever switches the radio on again does not switch its interfaces on.
             ours.taken_up = false;
@@ -540,13 +556,21 @@ impl Radios {
         if !self.nl80211.stations(ifindex)?.iter().all(is_protected) {
             return Err(RadioError::NotEncrypted);
         }
+        let attempts = self.attempts.entry(name.clone()).or_default();
         if let Some(problem) = state.problem {
+            attempts.interrupt();
             return Err(RadioError::Supplicant(problem));
         }
-        if marked.frequency_mhz.is_some() {
+        // Each may not know that the other has left.
+        if state.joined && marked.frequency_mhz.is_some() {
+            self.attempts.remove(name);
             self.nl80211.leave_paths_to_us(ifindex)?;
+            return Ok(Progress::InOrder);
         }
-        Ok(Progress::InOrder)
+        if attempts.has_failed(Instant::now()) {
+            return Err(RadioError::NotJoined);
+        }
+        Ok(Progress::Pending)
     }
 
     /// The name of a radio, if it is switched off.

@@ -42,6 +42,8 @@ const MAX_SILENCES: u32 = 10;
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// How soon it is started again after that failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// What it answers when its state is asked for and it is in the mesh.
+const JOINED: &str = "wpa_state=COMPLETED";
 /// How long it may take to end before it is killed. One that is in the middle of arithmetic is not
 /// worth waiting for.
 const END_LIMIT: Duration = Duration::from_secs(1);
@@ -114,6 +116,8 @@ pub(super) struct Supplicant {
 pub(super) struct State {
     /// What is wrong.
     pub(super) problem: Option<Problem>,
+    /// Whether it says that it joined the mesh.
+    pub(super) joined: bool,
     /// Neighbors that have another key than we, as far as can be told, and how often the handshake
     /// failed since it last succeeded.
     pub(super) refusals: BTreeMap<[u8; 6], u32>,
@@ -151,19 +155,12 @@ pub(super) async fn end(directory: PathBuf, interface: String) {
     let _ = fs::remove_dir_all(&keeper.directory);
 }
 
-/// The interfaces that have a wpa_supplicant of ours, or what is left of one, if its files are in
-/// directories of this one.
-pub(super) fn interfaces(directory: &Path) -> Vec<String> {
-    let directories = fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = directories.map(|entry| entry.file_name().into_string());
-    names.filter_map(Result::ok).collect()
-}
-
 /// Who starts, asks and ends the program.
 struct Keeper {
     directory: PathBuf,
     interface: String,
     connection: Option<Connection>,
+    joined: bool,
     refusals: BTreeMap<[u8; 6], u32>,
     /// Questions in a row that had no answer.
     silences: u32,
@@ -175,6 +172,7 @@ impl Keeper {
             directory,
             interface: interface.to_owned(),
             connection: None,
+            joined: false,
             refusals: BTreeMap::new(),
             silences: 0,
         }
@@ -184,8 +182,11 @@ impl Keeper {
         loop {
             let problem = self.ensure(&settings).await.err().map(Problem::from);
             let wait = if problem.is_some() { RETRY } else { LOOK_AFTER };
-            let refusals = self.refusals.clone();
-            state.send_replace(State { problem, refusals });
+            state.send_replace(State {
+                problem,
+                joined: self.joined,
+                refusals: self.refusals.clone(),
+            });
             tokio::time::sleep(wait).await;
         }
     }
@@ -197,8 +198,9 @@ impl Keeper {
         let path = self.configuration_path();
         let found = fs::read(&path).map(Zeroizing::new);
         if found.is_ok_and(|found| *found == *wanted.as_bytes()) {
-            match self.ask("PING").await {
-                Ok(answer) if answer == "PONG" => {
+            match self.ask("STATUS").await {
+                Ok(answer) => {
+                    self.joined = answer.lines().any(|line| line == JOINED);
                     self.silences = 0;
                     return Ok(());
                 }
@@ -231,6 +233,7 @@ impl Keeper {
         // Or the next would take it for running.
         let _ = fs::remove_file(self.control_directory().join(&self.interface));
         self.connection = None;
+        self.joined = false;
         self.refusals.clear();
         self.silences = 0;
     }
