@@ -54,7 +54,7 @@ pub use station::{PeerLink, Station};
 use attempts::Attempts;
 use mark::{Mark, Marked};
 use nl80211::{Nl80211, command};
-use phy::Unfit;
+use phy::{Phy, Unfit};
 use supplicant::Supplicant;
 
 /// How soon what failed is tried again.
@@ -73,9 +73,9 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 /// What is known of the radios of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RadioReport {
-    /// For which country the radios are set: two letters, `00` for the one that fits all; empty
-    /// without radios.
-    pub country: String,
+    /// For which countries the radios are set: two letters, `00` for the one that fits all. They
+    /// are set together, but for those whose drivers know better.
+    pub countries: BTreeSet<String>,
     /// The wireless interfaces.
     pub interfaces: Vec<RadioState>,
     /// What is wrong with interfaces that should be, by name.
@@ -317,8 +317,12 @@ impl Radios {
         if interfaces.is_empty() && self.problems.is_empty() {
             return Ok(report);
         }
-        report.country = self.nl80211.country()?;
         let phys = self.nl80211.phys()?;
+        // Of those in use, or of those that could be.
+        let is_used =
+            |phy: &&Phy| interfaces.is_empty() || interfaces.iter().any(|it| it.wiphy == phy.index);
+        let countries = phys.iter().filter(is_used).map(|phy| phy.country.clone());
+        report.countries = countries.collect();
         let nl80211 = &mut self.nl80211;
         let state = |interface: WirelessInterface| {
             let is_mesh = interface.kind == InterfaceKind::MESH;
@@ -475,9 +479,8 @@ impl Radios {
         name: &str,
         settings: &RadioSettings,
     ) -> Result<Marked, RadioError> {
-        let country = self.nl80211.country()?;
         let phys = self.nl80211.phys()?;
-        let phy = phy::choose(&phys, settings, &country)?;
+        let phy = phy::choose(&phys, settings)?;
         self.nl80211.create(phy, name, settings.mode)?;
         let message = find_link(handle, name).await?;
         let link = message.as_ref().and_then(Link::from_message);
