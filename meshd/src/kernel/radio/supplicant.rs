@@ -251,6 +251,9 @@ impl Keeper {
     }
 
     async fn launch(&mut self) -> Result<(), SupplicantError> {
+        // It writes its number into a file that is there, whoever may read that.
+        let path = self.pid_path();
+        write_private(&path, b"").map_err(|source| file(&path, source))?;
         let output = match timeout(START_LIMIT, self.run()).await {
             Ok(output) => output?,
             Err(_) => return Err(SupplicantError::Unusable(io::ErrorKind::TimedOut.into())),
