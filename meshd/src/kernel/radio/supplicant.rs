@@ -116,7 +116,7 @@ pub(super) struct Supplicant {
 pub(super) struct State {
     /// What is wrong.
     pub(super) problem: Option<Problem>,
-    /// Whether it says that it joined the mesh.
+    /// Whether it joined the mesh, as far as it says.
     pub(super) joined: bool,
     /// Neighbors that have another key than we, as far as can be told, and how often the handshake
     /// failed since it last succeeded.
@@ -206,6 +206,8 @@ impl Keeper {
                 }
                 Err(error) if error.is_busy() && self.silences < MAX_SILENCES => {
                     self.silences += 1;
+                    // Its arithmetic is for neighbors, whom it has in the mesh only.
+                    self.joined = true;
                     return Ok(());
                 }
                 _ => {}
