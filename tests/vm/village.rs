@@ -378,8 +378,7 @@ fn comes_and_goes(lab: &mut Lab) -> Result<()> {
     any_radio(lab)?;
     lab.start_all()?;
     wait_all_pairs(lab, PATIENCE)?;
-    // With all that the driver needs, so that even nl80211 is a new one.
-    command::run("modprobe", "-r mac80211_hwsim")?;
+    unload_wireless()?;
     lab.air().replug()?;
     wait_all_pairs(lab, PATIENCE)?;
 
@@ -427,6 +426,18 @@ fn comes_and_goes(lab: &mut Lab) -> Result<()> {
         let node = lab.node_mut(name)?;
         ensure!(node.daemon()?.is_running()?, "{name} has ended");
     }
+    Ok(())
+}
+
+/// Takes the driver away with all that it needs, so that even nl80211 will be a new one.
+fn unload_wireless() -> Result<()> {
+    // What needs some of that as well may be there from another test.
+    let users = ["batman_adv", "mac80211_hwsim", "mac80211", "cfg80211"];
+    let module = |name: &str| Path::new("/sys/module").join(name);
+    for name in users.into_iter().filter(|name| module(name).exists()) {
+        command::run("rmmod", name)?;
+    }
+    ensure!(!module("cfg80211").exists(), "nl80211 is still there");
     Ok(())
 }
 
