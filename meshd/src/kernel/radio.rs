@@ -325,7 +325,9 @@ impl Radios {
         report.countries = countries.collect();
         let nl80211 = &mut self.nl80211;
         let state = |interface: WirelessInterface| {
-            let is_mesh = interface.kind == InterfaceKind::MESH;
+            // Before it joins one, it has the settings of the kernel.
+            let is_in_mesh =
+                interface.kind == InterfaceKind::MESH && interface.frequency_mhz.is_some();
             let phy = phys.iter().find(|phy| phy.index == interface.wiphy);
             let phy = phy.map_or_else(String::new, |phy| phy.name.clone());
             let ours = self.ours.get(&interface.name);
@@ -333,7 +335,7 @@ impl Radios {
             RadioState {
                 driver: phy::driver_of(&phy),
                 phy,
-                forwards: is_mesh && nl80211.forwards(interface.ifindex),
+                forwards: is_in_mesh && nl80211.forwards(interface.ifindex),
                 encrypted: ours.map(|ours| ours.settings.key.is_some()),
                 refusals: supplicant.map_or_else(BTreeMap::new, |it| it.state().refusals),
                 interface,
