@@ -162,7 +162,7 @@ pub(super) struct Radios {
     events: Option<Events>,
     /// Where wpa_supplicant's files go.
     directory: PathBuf,
-    /// Whose files are ours to remove, whoever made them.
+    /// The interfaces whose wpa_supplicants are ours to end, whoever started them.
     configured: BTreeSet<String>,
     ours: BTreeMap<String, Ours>,
     /// The ends of wpa_supplicants, by interface. One of that name is made afterwards only: it
@@ -382,6 +382,11 @@ impl Radios {
         handle: &Handle,
         wanted: &BTreeMap<String, RadioSettings>,
     ) -> Result<(), KernelError> {
+        // First, for what follows may fail; and that of an interface that is gone already.
+        let known = std::mem::replace(&mut self.configured, wanted.keys().cloned().collect());
+        for name in known.iter().filter(|name| !wanted.contains_key(*name)) {
+            self.end_supplicant(name);
+        }
         let mut outcome = Ok(());
         for marked in mark::list(handle, &self.wireless()?).await? {
             if !wanted.contains_key(&marked.link.name) {
@@ -389,13 +394,6 @@ impl Radios {
                 outcome = outcome.and(self.remove(&marked));
             }
         }
-        // Those of interfaces that are gone already, with their radio.
-        let is_surplus = |name: &String| !wanted.contains_key(name);
-        let surplus = self.configured.iter().filter(|name| is_surplus(name));
-        for name in surplus.cloned().collect::<Vec<_>>() {
-            self.end_supplicant(&name);
-        }
-        self.configured = wanted.keys().cloned().collect();
         outcome
     }
 
@@ -449,7 +447,7 @@ impl Radios {
         };
         let progress = self.join(handle, &marked, settings).await;
         if let Err(RadioError::NotEncrypted | RadioError::NotJoined) = &progress {
-            // Better no mesh than one in which everybody can read along.
+            // Better no mesh than one in which everybody can read along, or one without anybody.
             self.remove(&marked)?;
         }
         progress
