@@ -50,11 +50,6 @@ pub(crate) fn tests() -> Vec<Trial> {
             comes_and_goes,
         ),
         in_radio_lab(
-            "village_comes_back_when_radios_are_unblocked",
-            || Topology::line(2),
-            blocked,
-        ),
-        in_radio_lab(
             "village_uses_radios_of_others",
             || Topology::line(2),
             foreign,
@@ -373,7 +368,7 @@ fn lossy(lab: &mut Lab) -> Result<()> {
     })
 }
 
-/// Unplugged and plugged in, switched off and on, renamed, and on another channel.
+/// Unplugged and plugged in, switched off and on, renamed, on another channel, and blocked.
 fn comes_and_goes(lab: &mut Lab) -> Result<()> {
     any_radio(lab)?;
     lab.start_all()?;
@@ -422,6 +417,7 @@ fn comes_and_goes(lab: &mut Lab) -> Result<()> {
         let found = namespace.run("iw", &format!("dev {MESH} {question}"))?;
         ensure!(found.contains(answer), "{found}");
     }
+    blocked(lab)?;
     for name in ["r1", "r2"] {
         let node = lab.node_mut(name)?;
         ensure!(node.daemon()?.is_running()?, "{name} has ended");
@@ -443,9 +439,7 @@ fn unload_wireless() -> Result<()> {
 
 /// All radios are switched off by rfkill, which switches off their interfaces, and on again, which
 /// leaves the interfaces off.
-fn blocked(lab: &mut Lab) -> Result<()> {
-    lab.start_all()?;
-    wait_all_pairs(lab, PATIENCE)?;
+fn blocked(lab: &Lab) -> Result<()> {
     block_radios(true)?;
     let noticed = wait_problem(lab, "r2", &["switched off (rfkill)"]);
     block_radios(false)?;
