@@ -18,6 +18,7 @@ use receipts::{AccountView, Ledger};
 use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
 use crate::driver::radios::Radios;
+use crate::kernel::radio::Problem;
 use crate::kernel::{Link, TUNNEL_DEVICE, table_number};
 use crate::uplink::{Uplink, Watcher};
 use crate::usage::Usage;
@@ -104,6 +105,7 @@ impl View<'_> {
                 drops: self.drops(),
             },
             warnings: (self.warnings().into_iter())
+                .chain(self.radio_warnings())
                 .chain(self.prefix_conflicts().map(|(_, problem)| problem))
                 .collect(),
         }
@@ -187,6 +189,13 @@ impl View<'_> {
             );
             (prefix, problem)
         })
+    }
+
+    /// The doctor has them too, with what to do about it.
+    fn radio_warnings(&self) -> impl Iterator<Item = String> {
+        let problems = self.radios.report.problems.iter();
+        let warning = |(name, problem): (&String, &Problem)| format!("{name}: {}", problem.what);
+        problems.map(warning)
     }
 
     fn neighbors(&self) -> Neighbors {

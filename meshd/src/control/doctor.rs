@@ -115,7 +115,7 @@ impl View<'_> {
     }
 
     fn examine_country(&self, findings: &mut Vec<Finding>) {
-        if self.radios.report.country == WORLD {
+        if self.radios.report.countries.contains(WORLD) {
             findings.push(Finding {
                 severity: Severity::Warning,
                 subject: "regulatory domain".to_owned(),

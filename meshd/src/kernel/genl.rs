@@ -7,6 +7,7 @@ use std::io;
 use neli::consts::nl::NlmF;
 use neli::consts::socket::NlFamily;
 use neli::utils::Groups;
+use nix::errno::Errno;
 
 use super::netlink::KernelError;
 use super::raw::{Attributes, EventSocket, Payload, Socket, push_string};
@@ -44,7 +45,7 @@ impl Message {
 }
 
 /// A socket for one family. The family is looked for when it is first asked: its kernel module may
-/// come later than we do.
+/// come later than we do. One that is loaded anew has another number.
 pub(super) struct Genl {
     socket: Socket,
     name: &'static str,
@@ -72,6 +73,12 @@ impl Genl {
         self.family().is_ok()
     }
 
+    /// Whether these come from the family that is there now.
+    pub(super) fn is_source_of(&self, events: &Events) -> bool {
+        let family = self.family.as_ref();
+        family.is_some_and(|family| family.number == events.number)
+    }
+
     /// Asks for a change.
     ///
     /// # Errors
@@ -82,10 +89,8 @@ impl Genl {
         command: u8,
         attributes: &[u8],
     ) -> Result<(), KernelError> {
-        let number = self.family()?.number;
         let request = request(command, attributes);
-        self.socket
-            .change(action, (number, NlmF::empty()), &request)
+        self.ask(|socket, number| socket.change(action, (number, NlmF::empty()), &request))
     }
 
     /// Asks for one object. Errors as above.
@@ -95,9 +100,8 @@ impl Genl {
         command: u8,
         attributes: &[u8],
     ) -> Result<Message, KernelError> {
-        let number = self.family()?.number;
         let request = request(command, attributes);
-        let payload = self.socket.get(action, number, &request)?;
+        let payload = self.ask(|socket, number| socket.get(action, number, &request))?;
         Ok(Message { payload })
     }
 
@@ -108,9 +112,8 @@ impl Genl {
         command: u8,
         attributes: &[u8],
     ) -> Result<Vec<Message>, KernelError> {
-        let number = self.family()?.number;
         let request = request(command, attributes);
-        let payloads = self.socket.dump(action, number, &request)?;
+        let payloads = self.ask(|socket, number| socket.dump(action, number, &request))?;
         let message = |payload| Message { payload };
         Ok(payloads.into_iter().map(message).collect())
     }
@@ -137,6 +140,24 @@ impl Genl {
             socket,
             number: family.number,
         })
+    }
+
+    /// Asks the family, by its number.
+    fn ask<T>(
+        &mut self,
+        mut question: impl FnMut(&mut Socket, u16) -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        let known = self.family()?.number;
+        let answer = question(&mut self.socket, known);
+        if !matches!(&answer, Err(error) if error.is_errno(&[Errno::ENOENT])) {
+            return answer;
+        }
+        // What is not there may be the family.
+        self.family = None;
+        match self.family()?.number {
+            number if number == known => answer,
+            number => question(&mut self.socket, number),
+        }
     }
 
     fn family(&mut self) -> Result<&Family, KernelError> {

@@ -6,32 +6,39 @@
 //! | this file | [`Radios`]: makes what there should be, and keeps it so |
 //! | `settings`, `channel` | what there should be, as data |
 //! | `nl80211` | messages, there and back |
+//! | `mark` | which interfaces are ours |
+//! | `attempts` | how long one may take to join |
 //! | `phy`, `interface`, `station` | what radios can, what interfaces are, whom they hear |
 //! | `supplicant` | wpa_supplicant, for encrypted meshes |
 //!
 //! **Architecture invariants.** What we made carries our mark in the kernel (`ifalias`), so that a
-//! successor knows it and finds it as it should be or not. What carries no mark is used as it is,
-//! never changed or removed. A mesh that should be encrypted is joined by wpa_supplicant or not at
+//! successor knows it and finds it as it should be or not. What carries no mark, or is no wireless
+//! interface, is used as it is, never changed or removed. A mesh that should be encrypted is joined by wpa_supplicant or not at
 //! all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{join_all, select_all};
 use mesh_proto::IfIndex;
 use nix::errno::Errno;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
-use rtnetlink::{Handle, LinkUnspec};
+use rtnetlink::Handle;
+use rtnetlink::packet_route::link::LinkMessage;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::genl::{Events, Message};
-use super::link::{self, Link, find};
-use super::netlink::{KernelError, ask};
+use super::link::{self, Link};
+use super::netlink::KernelError;
 use super::task::SETTLING;
 
+mod attempts;
 mod channel;
 mod interface;
+mod mark;
 mod nl80211;
 mod phy;
 mod settings;
@@ -44,9 +51,10 @@ pub(crate) use phy::WORLD;
 pub use settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
 pub use station::{PeerLink, Station};
 
+use attempts::Attempts;
+use mark::{Mark, Marked};
 use nl80211::{Nl80211, command};
 use phy::{Phy, Unfit};
-use settings::MARK;
 use supplicant::Supplicant;
 
 /// How soon what failed is tried again.
@@ -59,12 +67,15 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// kernel tells nobody.
 const LOOK_AROUND: Duration = Duration::from_secs(30);
 
+/// How long all wpa_supplicants together may take to end with us, which is longer than they do.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
 /// What is known of the radios of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RadioReport {
-    /// For which country the radios are set: two letters, `00` for the one that fits all; empty
-    /// without radios.
-    pub country: String,
+    /// For which countries the radios are set: two letters, `00` for the one that fits all. They
+    /// are set together, but for those whose drivers know better.
+    pub countries: BTreeSet<String>,
     /// The wireless interfaces.
     pub interfaces: Vec<RadioState>,
     /// What is wrong with interfaces that should be, by name.
@@ -113,6 +124,8 @@ enum RadioError {
     Foreign(String),
     #[error("neighbors are talked to without encryption though a key is set")]
     NotEncrypted,
+    #[error("wpa_supplicant runs, but the mesh is not joined")]
+    NotJoined,
     #[error("{0} is switched off (rfkill)")]
     Blocked(String),
 }
@@ -130,6 +143,10 @@ impl From<RadioError> for Problem {
             RadioError::NotEncrypted => {
                 "install a wpa_supplicant with SAE and mesh support".to_owned()
             }
+            RadioError::NotJoined => {
+                "nothing: the interface is made anew; the kernel's log (dmesg) may say more"
+                    .to_owned()
+            }
             RadioError::Blocked(_) => "rfkill unblock wifi, or the switch on the case".to_owned(),
         };
         Self {
@@ -145,7 +162,14 @@ pub(super) struct Radios {
     events: Option<Events>,
     /// Where wpa_supplicant's files go.
     directory: PathBuf,
+    /// The interfaces whose wpa_supplicants are ours to end, whoever started them.
+    configured: BTreeSet<String>,
     ours: BTreeMap<String, Ours>,
+    /// The ends of wpa_supplicants, by interface. One of that name is made afterwards only: it
+    /// would be taken for the one that is gone.
+    ending: BTreeMap<String, JoinHandle<()>>,
+    /// Of those that wpa_supplicant has to join and has not.
+    attempts: BTreeMap<String, Attempts>,
     problems: BTreeMap<String, Problem>,
     retry_at: Option<Instant>,
     reported: RadioReport,
@@ -159,6 +183,14 @@ struct Ours {
     taken_up: bool,
 }
 
+/// How far an interface is on its way to what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    InOrder,
+    /// That takes its time. What was wrong with it is still to be told.
+    Pending,
+}
+
 impl Radios {
     /// Nothing is made yet; files of programs will go into `directory`.
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
@@ -166,7 +198,10 @@ impl Radios {
             nl80211: Nl80211::open()?,
             events: None,
             directory,
+            configured: BTreeSet::new(),
             ours: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             problems: BTreeMap::new(),
             retry_at: None,
             reported: RadioReport::default(),
@@ -178,22 +213,16 @@ impl Radios {
         self.retry_at
     }
 
-    /// Waits until something happens to radios that matters to [`Radios::ensure`].
+    /// Waits until something happens that matters to [`Radios::ensure`].
     pub(super) async fn changed(&mut self) {
-        loop {
-            let Some(events) = &mut self.events else {
-                return std::future::pending().await;
-            };
-            match events.receive().await {
-                Ok(messages) if messages.iter().any(is_change) => return,
-                Ok(_) => {}
-                // Some were lost, whatever they were.
-                Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "nl80211");
-                    self.events = None;
-                }
-            }
+        let is_encrypted = self.ours.values().any(|ours| ours.settings.key.is_some());
+        // Whom to talk to is looked at where that could be without encryption.
+        let matters = |message: &Message| {
+            is_change(message) || is_encrypted && message.command() == command::NEW_STATION
+        };
+        tokio::select! {
+            () = heard(&mut self.events, matters) => {}
+            () = one_ended(&mut self.ending) => {}
         }
     }
 
@@ -209,9 +238,13 @@ impl Radios {
             tracing::warn!(%error, "radio interface not removed");
         }
         self.problems.retain(|name, _| wanted.contains_key(name));
+        self.attempts.retain(|name, _| wanted.contains_key(name));
         for (name, settings) in wanted {
-            let outcome = self.ensure_interface(handle, name, settings).await;
-            self.note(name, outcome.err().map(Problem::from));
+            match self.ensure_interface(handle, name, settings).await {
+                Ok(Progress::InOrder) => self.note(name, None),
+                Ok(Progress::Pending) => {}
+                Err(error) => self.note(name, Some(error.into())),
+            }
         }
         let is_encrypted = |ours: &Ours| ours.supplicant.is_some();
         let wait = if !self.problems.is_empty() {
@@ -228,9 +261,12 @@ impl Radios {
         self.retry_at = Some(self.retry_at.map_or(soon, |at| at.min(soon)));
     }
 
-    /// Removes what we made.
+    /// Removes what we made, and waits for wpa_supplicants to end.
     pub(super) async fn remove_everything(&mut self, handle: &Handle) -> Result<(), KernelError> {
-        self.remove_unwanted(handle, &BTreeMap::new()).await
+        let outcome = self.remove_unwanted(handle, &BTreeMap::new()).await;
+        let _ = timeout(END_LIMIT, join_all(self.ending.values_mut())).await;
+        self.ending.clear();
+        outcome
     }
 
     /// What there is to tell about the interfaces that `is_mesh` picks by name, unless it was told
@@ -281,11 +317,17 @@ impl Radios {
         if interfaces.is_empty() && self.problems.is_empty() {
             return Ok(report);
         }
-        report.country = self.nl80211.country()?;
         let phys = self.nl80211.phys()?;
+        // Of those in use, or of those that could be.
+        let is_used =
+            |phy: &&Phy| interfaces.is_empty() || interfaces.iter().any(|it| it.wiphy == phy.index);
+        let countries = phys.iter().filter(is_used).map(|phy| phy.country.clone());
+        report.countries = countries.collect();
         let nl80211 = &mut self.nl80211;
         let state = |interface: WirelessInterface| {
-            let is_mesh = interface.kind == InterfaceKind::MESH;
+            // Before it joins one, it has the settings of the kernel.
+            let is_in_mesh =
+                interface.kind == InterfaceKind::MESH && interface.frequency_mhz.is_some();
             let phy = phys.iter().find(|phy| phy.index == interface.wiphy);
             let phy = phy.map_or_else(String::new, |phy| phy.name.clone());
             let ours = self.ours.get(&interface.name);
@@ -293,7 +335,7 @@ impl Radios {
             RadioState {
                 driver: phy::driver_of(&phy),
                 phy,
-                forwards: is_mesh && nl80211.forwards(interface.ifindex),
+                forwards: is_in_mesh && nl80211.forwards(interface.ifindex),
                 encrypted: ours.map(|ours| ours.settings.key.is_some()),
                 refusals: supplicant.map_or_else(BTreeMap::new, |it| it.state().refusals),
                 interface,
@@ -305,7 +347,11 @@ impl Radios {
 
     /// Has the kernel tell what happens to radios, once it can.
     fn listen(&mut self) {
-        if self.events.is_none() && self.nl80211.is_there() {
+        if !self.nl80211.is_there() {
+            return;
+        }
+        let is_heard = |events: &Events| self.nl80211.is_source_of(events);
+        if !self.events.as_ref().is_some_and(is_heard) {
             match self.nl80211.events() {
                 Ok(events) => self.events = Some(events),
                 Err(error) => tracing::warn!(%error),
@@ -330,29 +376,48 @@ impl Radios {
         }
     }
 
-    /// Removes interfaces with our mark that should not be.
+    /// Removes interfaces of ours that should not be.
     async fn remove_unwanted(
         &mut self,
         handle: &Handle,
         wanted: &BTreeMap<String, RadioSettings>,
     ) -> Result<(), KernelError> {
+        // First, for what follows may fail; and that of an interface that is gone already.
+        let known = std::mem::replace(&mut self.configured, wanted.keys().cloned().collect());
+        for name in known.iter().filter(|name| !wanted.contains_key(*name)) {
+            self.end_supplicant(name);
+        }
         let mut outcome = Ok(());
-        for marked in marked(handle).await? {
+        for marked in mark::list(handle, &self.wireless()?).await? {
             if !wanted.contains_key(&marked.link.name) {
                 // One that cannot be removed keeps no other.
-                outcome = outcome.and(self.remove(&marked).await);
+                outcome = outcome.and(self.remove(&marked));
             }
         }
         outcome
     }
 
-    async fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {
-        let name = &marked.link.name;
-        match self.ours.remove(name).and_then(|ours| ours.supplicant) {
-            Some(supplicant) => supplicant.remove().await,
-            None => Supplicant::remove_leftover(self.directory.join(name), name).await,
+    /// The wireless interfaces there are.
+    fn wireless(&mut self) -> Result<Vec<WirelessInterface>, KernelError> {
+        if self.nl80211.is_there() {
+            self.nl80211.interfaces()
+        } else {
+            Ok(Vec::new())
         }
+    }
+
+    fn remove(&mut self, marked: &Marked) -> Result<(), KernelError> {
+        self.end_supplicant(&marked.link.name);
         self.nl80211.delete(marked.link.ifindex)
+    }
+
+    /// Has what looks after an interface end, while we do something else.
+    fn end_supplicant(&mut self, name: &str) {
+        self.ours.remove(name);
+        let end = supplicant::end(self.directory.join(name), name.to_owned());
+        self.ending
+            .entry(name.to_owned())
+            .or_insert_with(|| tokio::spawn(end));
     }
 
     async fn ensure_interface(
@@ -360,51 +425,52 @@ impl Radios {
         handle: &Handle,
         name: &str,
         settings: &RadioSettings,
-    ) -> Result<(), RadioError> {
+    ) -> Result<Progress, RadioError> {
+        if self.ending.contains_key(name) {
+            return Ok(Progress::Pending);
+        }
         if !self.nl80211.is_there() {
             return Err(RadioError::NoWireless);
         }
-        let mut found = find_marked(handle, name).await?;
-        let mut frequency = None;
-        if let Some(marked) = &found {
-            frequency = self.frequency_mhz(marked.link.ifindex)?;
-            if !self.is_as_wanted(marked, frequency, settings) {
-                self.remove(marked).await?;
-                (found, frequency) = (None, None);
+        let marked = match self.find(handle, name).await? {
+            Some(marked) if !self.is_as_wanted(&marked, settings) => {
+                self.remove(&marked)?;
+                return Ok(Progress::Pending);
             }
-        }
-        let marked = match found {
             Some(marked) => marked,
+            None if self.ours.contains_key(name) => {
+                // It has gone with its radio, without what looks after it.
+                self.end_supplicant(name);
+                return Ok(Progress::Pending);
+            }
             None => self.create(handle, name, settings).await?,
         };
-        let is_joined = frequency.is_some();
-        let joined = self.join(handle, &marked.link, settings, is_joined).await;
-        if let Err(RadioError::NotEncrypted) = &joined {
-            // Better no mesh than one in which everybody can read along.
-            self.remove(&marked).await?;
+        let progress = self.join(handle, &marked, settings).await;
+        if let Err(RadioError::NotEncrypted | RadioError::NotJoined) = &progress {
+            // Better no mesh than one in which everybody can read along, or one without anybody.
+            self.remove(&marked)?;
         }
-        joined
+        progress
+    }
+
+    /// An interface that should be ours, if it exists.
+    async fn find(&mut self, handle: &Handle, name: &str) -> Result<Option<Marked>, RadioError> {
+        let Some(message) = find_link(handle, name).await? else {
+            return Ok(None);
+        };
+        let marked = Marked::of(&message, &self.wireless()?);
+        let foreign = || RadioError::Foreign(name.to_owned());
+        marked.map(Some).ok_or_else(foreign)
     }
 
     /// Whether an interface was made with these settings, and is still on its channel if it is on
     /// any.
-    fn is_as_wanted(
-        &self,
-        marked: &Marked,
-        frequency_mhz: Option<u32>,
-        settings: &RadioSettings,
-    ) -> bool {
+    fn is_as_wanted(&self, marked: &Marked, settings: &RadioSettings) -> bool {
         let ours = self.ours.get(&marked.link.name);
         let is_same = ours.is_none_or(|ours| ours.settings == *settings);
         let wanted = settings.channel.frequency_mhz();
-        is_same && marked.mark == settings.mark() && frequency_mhz.is_none_or(|it| it == wanted)
-    }
-
-    /// The frequency of an interface, if it is joined to anything.
-    fn frequency_mhz(&mut self, ifindex: IfIndex) -> Result<Option<u32>, KernelError> {
-        let interfaces = self.nl80211.interfaces()?;
-        let interface = interfaces.iter().find(|it| it.ifindex == ifindex);
-        Ok(interface.and_then(|it| it.frequency_mhz))
+        let is_there = marked.frequency_mhz.is_none_or(|it| it == wanted);
+        is_same && marked.mark == Mark::of(settings) && is_there
     }
 
     async fn create(
@@ -413,20 +479,17 @@ impl Radios {
         name: &str,
         settings: &RadioSettings,
     ) -> Result<Marked, RadioError> {
-        // One of this name may have gone with its radio.
-        if let Some(supplicant) = self.ours.remove(name).and_then(|ours| ours.supplicant) {
-            supplicant.remove().await;
-        }
-        let country = self.nl80211.country()?;
         let phys = self.nl80211.phys()?;
-        let phy = phy::choose(&phys, settings, &country)?;
+        let phy = phy::choose(&phys, settings)?;
         self.nl80211.create(phy, name, settings.mode)?;
         let message = find_link(handle, name).await?;
         let link = message.as_ref().and_then(Link::from_message);
         let link = link.ok_or_else(|| RadioError::Unfit(Unfit::Missing(name.to_owned())))?;
         let marked = Marked {
             link,
-            mark: settings.mark(),
+            mark: Mark::of(settings),
+            wiphy: phy.index,
+            frequency_mhz: None,
         };
         marked.write(handle).await?;
         tracing::info!(interface = name, phy = phy.name, "radio interface made");
@@ -436,19 +499,22 @@ impl Radios {
     async fn join(
         &mut self,
         handle: &Handle,
-        link: &Link,
+        marked: &Marked,
         settings: &RadioSettings,
-        is_joined: bool,
-    ) -> Result<(), RadioError> {
+    ) -> Result<Progress, RadioError> {
+        let link = &marked.link;
         let blocked = match link.up {
             true => None,
-            false => self.blocked(link.ifindex)?,
+            false => self.blocked(marked.wiphy)?,
         };
         let ours = self.ours.entry(link.name.clone()).or_insert_with(|| Ours {
             settings: settings.clone(),
             supplicant: None,
             taken_up: link.up,
         });
+        if !link.up {
+            self.attempts.remove(&link.name);
+        }
         if let Some(phy) = blocked {
             // Whoever switches the radio on again does not switch its interfaces on.
             ours.taken_up = false;
@@ -456,27 +522,16 @@ impl Radios {
         }
         if !link.up {
             if ours.taken_up {
-                return Ok(());
+                return Ok(Progress::InOrder);
             }
             link::set_up(handle, link).await.map_err(or_blocked)?;
         }
         ours.taken_up = true;
         if settings.key.is_some() {
-            let directory = self.directory.join(&link.name);
-            let start = || Supplicant::start(directory, &link.name, settings.clone());
-            let state = ours.supplicant.get_or_insert_with(start).state();
-            let stations = self.nl80211.stations(link.ifindex)?;
-            if is_joined {
-                self.nl80211.leave_paths_to_us(link.ifindex)?;
-            }
-            return match state.problem {
-                _ if !stations.iter().all(is_protected) => Err(RadioError::NotEncrypted),
-                Some(problem) => Err(RadioError::Supplicant(problem)),
-                None => Ok(()),
-            };
+            return self.look_after(marked, settings);
         }
-        if is_joined {
-            return Ok(());
+        if marked.frequency_mhz.is_some() {
+            return Ok(Progress::InOrder);
         }
         match settings.mode {
             RadioMode::Mesh => self.nl80211.join_mesh(link.ifindex, settings)?,
@@ -486,20 +541,75 @@ impl Radios {
             }
         }
         tracing::info!(interface = link.name, id = settings.id, "radio joined");
-        Ok(())
+        Ok(Progress::InOrder)
     }
 
-    /// The name of an interface's radio, if that is switched off.
-    fn blocked(&mut self, ifindex: IfIndex) -> Result<Option<String>, KernelError> {
-        let interfaces = self.nl80211.interfaces()?;
-        let interface = interfaces.iter().find(|it| it.ifindex == ifindex);
-        let Some(wiphy) = interface.map(|it| it.wiphy) else {
-            return Ok(None);
-        };
-        let phys: Vec<Phy> = self.nl80211.phys()?;
+    /// How far wpa_supplicant is with an encrypted mesh, which it is started for.
+    fn look_after(
+        &mut self,
+        marked: &Marked,
+        settings: &RadioSettings,
+    ) -> Result<Progress, RadioError> {
+        let (name, ifindex) = (&marked.link.name, marked.link.ifindex);
+        let directory = self.directory.join(name);
+        let start = || Supplicant::start(directory, name, settings.clone());
+        let ours = self.ours.get_mut(name);
+        let state = ours.map(|ours| ours.supplicant.get_or_insert_with(start).state());
+        let state = state.unwrap_or_default();
+        if !self.nl80211.stations(ifindex)?.iter().all(is_protected) {
+            return Err(RadioError::NotEncrypted);
+        }
+        let attempts = self.attempts.entry(name.clone()).or_default();
+        if let Some(problem) = state.problem {
+            attempts.interrupt();
+            return Err(RadioError::Supplicant(problem));
+        }
+        // Each may not know that the other has left.
+        if state.joined && marked.frequency_mhz.is_some() {
+            self.attempts.remove(name);
+            self.nl80211.leave_paths_to_us(ifindex)?;
+            return Ok(Progress::InOrder);
+        }
+        if attempts.has_failed(Instant::now()) {
+            return Err(RadioError::NotJoined);
+        }
+        Ok(Progress::Pending)
+    }
+
+    /// The name of a radio, if it is switched off.
+    fn blocked(&mut self, wiphy: u32) -> Result<Option<String>, KernelError> {
+        let phys = self.nl80211.phys()?;
         let phy = phys.into_iter().find(|phy| phy.index == wiphy);
         Ok(phy.map(|phy| phy.name).filter(|name| phy::is_blocked(name)))
     }
+}
+
+/// Waits until the kernel tells something that matters.
+async fn heard(listening: &mut Option<Events>, matters: impl Fn(&Message) -> bool) {
+    loop {
+        let Some(events) = listening else {
+            return std::future::pending().await;
+        };
+        match events.receive().await {
+            Ok(messages) if messages.iter().any(&matters) => return,
+            Ok(_) => {}
+            // Some were lost, whatever they were.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => return,
+            Err(error) => {
+                tracing::warn!(%error, "nl80211");
+                *listening = None;
+            }
+        }
+    }
+}
+
+/// Waits until a wpa_supplicant has ended, and forgets it.
+async fn one_ended(ending: &mut BTreeMap<String, JoinHandle<()>>) {
+    if ending.is_empty() {
+        return std::future::pending().await;
+    }
+    let _ = select_all(ending.values_mut()).await;
+    ending.retain(|_, end| !end.is_finished());
 }
 
 /// What it means that an interface cannot be switched on.
@@ -528,8 +638,6 @@ fn is_change(message: &Message) -> bool {
             | command::CH_SWITCH_NOTIFY
             | command::REG_CHANGE
             | command::WIPHY_REG_CHANGE
-            | command::NEW_STATION
-            | command::DEL_STATION
     )
 }
 
@@ -543,55 +651,6 @@ fn bssid(settings: &RadioSettings) -> [u8; 6] {
     let [b, c, d, e, f, ..] = <[u8; 32]>::from(hash.finalize());
     // Locally administered, and no group's.
     [0x02, b, c, d, e, f]
-}
-
-/// An interface with our mark.
-#[derive(Clone, Debug)]
-struct Marked {
-    link: Link,
-    mark: String,
-}
-
-impl Marked {
-    fn of(message: &LinkMessage) -> Option<Self> {
-        let mark = mark_of(message).filter(|mark| mark.starts_with(MARK))?;
-        let link = Link::from_message(message)?;
-        Some(Self { link, mark })
-    }
-
-    /// Writes the mark into the kernel.
-    async fn write(&self, handle: &Handle) -> Result<(), KernelError> {
-        let message = LinkUnspec::new_with_index(self.link.ifindex.0)
-            .append_extra_attribute(LinkAttribute::IfAlias(self.mark.clone()))
-            .build();
-        let request = handle.link().change(message).execute();
-        ask(|| format!("mark {}", self.link.name), request).await
-    }
-}
-
-fn mark_of(message: &LinkMessage) -> Option<String> {
-    find(message, |attribute| {
-        if let LinkAttribute::IfAlias(alias) = attribute {
-            Some(alias.clone())
-        } else {
-            None
-        }
-    })
-}
-
-async fn marked(handle: &Handle) -> Result<Vec<Marked>, KernelError> {
-    let messages = link::list(handle).await?;
-    Ok(messages.iter().filter_map(Marked::of).collect())
-}
-
-/// An interface that should be ours, if it exists.
-async fn find_marked(handle: &Handle, name: &str) -> Result<Option<Marked>, RadioError> {
-    match find_link(handle, name).await? {
-        None => Ok(None),
-        Some(message) => Marked::of(&message)
-            .map(Some)
-            .ok_or_else(|| RadioError::Foreign(name.to_owned())),
-    }
 }
 
 async fn find_link(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, KernelError> {

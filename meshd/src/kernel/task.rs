@@ -366,10 +366,13 @@ impl Task {
         let Some(base) = &self.base else { return };
         let is_mesh = base.mesh.contains(&link.name);
         let is_ours_to_make = base.radios.contains_key(&link.name);
+        // One that is not there may be this one, by another name.
+        let mut radios = base.radios.keys();
+        let is_missing = radios.any(|name| self.monitor.link(name).is_none());
         if is_mesh || base.uplinks.names().contains(link.name.as_str()) {
             self.mend_soon();
         }
-        if is_mesh {
+        if is_mesh || is_missing {
             self.radios.ensure_soon();
         }
         if is_mesh

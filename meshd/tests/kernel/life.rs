@@ -32,6 +32,7 @@ const FOREIGN: &str = "
     nft add table ip meshd
     nft add table inet other
     nft add set inet other gateways '{ type ipv6_addr; }'
+    ip link set mesh0 alias 'meshd-radio/1 802.11s 2412 ht20 open 0 0 on radio: x'
     nft add chain inet other forward '{ type filter hook forward priority 0; }'";
 
 fn full_base() -> Base {

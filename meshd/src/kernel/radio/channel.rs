@@ -88,6 +88,18 @@ impl Channel {
         self.width
     }
 
+    /// The 20 MHz wide channels that it consists of, by their frequencies in MHz.
+    pub(super) fn parts_mhz(self) -> Vec<u32> {
+        let frequency = self.frequency_mhz;
+        match (self.width, self.center_mhz()) {
+            (Width::NoHt | Width::Ht20, _) | (_, None) => vec![frequency],
+            (Width::Ht40Plus | Width::Ht40Minus, Some(center)) => vec![center - 10, center + 10],
+            (Width::Vht80, Some(center)) => {
+                vec![center - 30, center - 10, center + 10, center + 30]
+            }
+        }
+    }
+
     /// The middle of it, in MHz.
     pub(super) fn center_mhz(self) -> Option<u32> {
         let frequency = self.frequency_mhz;
@@ -173,6 +185,21 @@ mod tests {
             u32::MAX,
         ] {
             assert_eq!(number(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn wide_channels_consist_of_narrow_ones() {
+        for (frequency, width, parts) in [
+            (5200, Width::Ht20, &[5200][..]),
+            (2412, Width::Ht40Plus, &[2412, 2432]),
+            (5200, Width::Ht40Minus, &[5180, 5200]),
+            (5260, Width::Vht80, &[5260, 5280, 5300, 5320]),
+        ] {
+            let channel = Channel::new(frequency, width).unwrap();
+            assert_eq!(channel.parts_mhz(), parts, "{frequency} {width}");
+            let numbered = parts.iter().all(|part| number(*part).is_some());
+            assert!(numbered, "{frequency} {width}");
         }
     }
 

@@ -24,7 +24,6 @@ pub(super) mod command {
     pub(in super::super) const DEL_INTERFACE: u8 = 8;
     pub(in super::super) const GET_STATION: u8 = 17;
     pub(in super::super) const NEW_STATION: u8 = 19;
-    pub(in super::super) const DEL_STATION: u8 = 20;
     pub(in super::super) const GET_MESH_CONFIG: u8 = 28;
     pub(in super::super) const SET_MESH_CONFIG: u8 = 29;
     pub(in super::super) const GET_REG: u8 = 31;
@@ -59,6 +58,7 @@ pub(super) mod attribute {
     pub(in super::super) const CHANNEL_WIDTH: u16 = 159;
     pub(in super::super) const CENTER_FREQ1: u16 = 160;
     pub(in super::super) const SPLIT_WIPHY_DUMP: u16 = 174;
+    pub(in super::super) const WIPHY_SELF_MANAGED_REG: u16 = 216;
 }
 
 /// `enum nl80211_meshconf_params`.
@@ -94,6 +94,11 @@ impl Nl80211 {
         self.genl.events(&GROUPS)
     }
 
+    /// Whether these are what happens, still: not after the modules were loaded anew.
+    pub(super) fn is_source_of(&self, events: &Events) -> bool {
+        self.genl.is_source_of(events)
+    }
+
     /// All radios of the network namespace.
     pub(super) fn phys(&mut self) -> Result<Vec<Phy>, KernelError> {
         let mut request = Vec::new();
@@ -109,6 +114,13 @@ impl Nl80211 {
                 let phy = phys.entry(index).or_insert_with(|| Phy::new(index));
                 phy.take_in(attributes);
             }
+        }
+        let global = self.country(None)?;
+        for phy in phys.values_mut() {
+            phy.country = match phy.is_self_managed {
+                true => self.country(Some(phy.index))?,
+                false => global.clone(),
+            };
         }
         Ok(phys.into_values().collect())
     }
@@ -135,10 +147,14 @@ impl Nl80211 {
             .collect())
     }
 
-    /// For which country the radios are set: two letters, `00` for the one that fits all.
-    pub(super) fn country(&mut self) -> Result<String, KernelError> {
+    /// For which country a radio that decides for itself is set, or all others.
+    fn country(&mut self, wiphy: Option<u32>) -> Result<String, KernelError> {
+        let mut request = Vec::new();
+        if let Some(wiphy) = wiphy {
+            push(&mut request, attribute::WIPHY, &wiphy.to_ne_bytes());
+        }
         let action = "read the regulatory domain";
-        let message = self.genl.get(action, command::GET_REG, &[])?;
+        let message = self.genl.get(action, command::GET_REG, &request)?;
         let country = message.attributes().string(attribute::REG_ALPHA2);
         Ok(country.unwrap_or_default().to_owned())
     }
@@ -200,26 +216,13 @@ impl Nl80211 {
             .change(action, command::DEL_INTERFACE, &of_interface(ifindex))
     }
 
-    /// Joins an open mesh. The radios do not forward for each other: routing is our business, and
-    /// each of their hops would be invisible to it.
+    /// Joins an open mesh.
     pub(super) fn join_mesh(
         &mut self,
         ifindex: IfIndex,
         settings: &RadioSettings,
     ) -> Result<(), KernelError> {
-        let mut config = no_paths();
-        let threshold = i32::from(settings.rssi_threshold_dbm.unwrap_or_default());
-        push(
-            &mut config,
-            MESHCONF_RSSI_THRESHOLD,
-            &threshold.to_ne_bytes(),
-        );
-
-        let mut request = of_interface(ifindex);
-        push(&mut request, attribute::MESH_ID, settings.id.as_bytes());
-        push(&mut request, attribute::MESH_CONFIG | NLA_F_NESTED, &config);
-        push_channel(&mut request, settings.channel);
-        push_mcast_rate(&mut request, settings);
+        let request = mesh_request(ifindex, settings);
         let action = format!("join the mesh {}", settings.id);
         self.genl.change(&action, command::JOIN_MESH, &request)
     }
@@ -241,6 +244,25 @@ impl Nl80211 {
         let action = format!("join the cell {}", settings.id);
         self.genl.change(&action, command::JOIN_IBSS, &request)
     }
+}
+
+/// What an open mesh is joined with. The radios do not forward for each other: routing is our
+/// business, and each of their hops would be invisible to it.
+fn mesh_request(ifindex: IfIndex, settings: &RadioSettings) -> Vec<u8> {
+    let mut config = no_paths();
+    let threshold = i32::from(settings.rssi_threshold_dbm.unwrap_or_default());
+    push(
+        &mut config,
+        MESHCONF_RSSI_THRESHOLD,
+        &threshold.to_ne_bytes(),
+    );
+
+    let mut request = of_interface(ifindex);
+    push(&mut request, attribute::MESH_ID, settings.id.as_bytes());
+    push(&mut request, attribute::MESH_CONFIG | NLA_F_NESTED, &config);
+    push_channel(&mut request, settings.channel);
+    push_mcast_rate(&mut request, settings);
+    request
 }
 
 /// The configuration of a mesh whose paths are not the radios' business. Without the last, each
@@ -275,5 +297,61 @@ fn push_channel(request: &mut Vec<u8>, channel: Channel) {
 fn push_mcast_rate(request: &mut Vec<u8>, settings: &RadioSettings) {
     if let Some(rate) = settings.mcast_rate_100kbps {
         push(request, attribute::MCAST_RATE, &rate.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::radio::channel::Width;
+    use crate::kernel::radio::settings::PhyChoice;
+    use crate::kernel::raw::Attributes;
+
+    fn settings() -> RadioSettings {
+        RadioSettings {
+            phy: PhyChoice::Any,
+            mode: RadioMode::Mesh,
+            id: "village".to_owned(),
+            channel: Channel::new(2412, Width::Ht40Plus).unwrap(),
+            key: None,
+            mcast_rate_100kbps: Some(60),
+            rssi_threshold_dbm: Some(-80),
+        }
+    }
+
+    #[test]
+    fn a_mesh_is_joined_as_the_settings_say() {
+        let request = mesh_request(IfIndex(7), &settings());
+        let request = Attributes::of(&request, 0);
+        let config = request.nested(attribute::MESH_CONFIG).unwrap();
+        assert_eq!(
+            config.u32(MESHCONF_RSSI_THRESHOLD).map(u32::cast_signed),
+            Some(-80)
+        );
+        assert_eq!(config.u8(MESHCONF_FORWARDING), Some(0));
+        assert_eq!(request.bytes(attribute::MESH_ID), Some(&b"village"[..]));
+        for (kind, value) in [
+            (attribute::IFINDEX, 7),
+            (attribute::WIPHY_FREQ, 2412),
+            (attribute::CHANNEL_WIDTH, 2),
+            (attribute::CENTER_FREQ1, 2422),
+            (attribute::MCAST_RATE, 60),
+        ] {
+            assert_eq!(request.u32(kind), Some(value), "{kind}");
+        }
+    }
+
+    #[test]
+    fn without_settings_the_driver_decides() {
+        let settings = RadioSettings {
+            mcast_rate_100kbps: None,
+            rssi_threshold_dbm: None,
+            ..settings()
+        };
+        let request = mesh_request(IfIndex(7), &settings);
+        let request = Attributes::of(&request, 0);
+        let config = request.nested(attribute::MESH_CONFIG).unwrap();
+        assert_eq!(request.u32(attribute::MCAST_RATE), None);
+        assert_eq!(config.u32(MESHCONF_RSSI_THRESHOLD), Some(0));
     }
 }

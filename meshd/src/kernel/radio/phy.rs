@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::channel::{Channel, Width};
 use super::nl80211::attribute;
 use super::settings::{MacAddress, PhyChoice, RadioMode, RadioSettings};
 use crate::kernel::raw::Attributes;
@@ -15,6 +16,9 @@ const FREQUENCY_MHZ: u16 = 1;
 const FREQUENCY_DISABLED: u16 = 2;
 const FREQUENCY_NO_IR: u16 = 3;
 const FREQUENCY_RADAR: u16 = 5;
+const FREQUENCY_NO_HT40_MINUS: u16 = 9;
+const FREQUENCY_NO_HT40_PLUS: u16 = 10;
+const FREQUENCY_NO_80MHZ: u16 = 11;
 /// `enum nl80211_feature_flags`: userspace can do SAE, and manage peer links.
 const FEATURE_SAE: u32 = 1 << 5;
 const FEATURE_USERSPACE_MPM: u32 = 1 << 16;
@@ -28,11 +32,23 @@ pub(super) struct Phy {
     iftypes: BTreeSet<u32>,
     frequencies: BTreeMap<u32, Frequency>,
     features: u32,
+    /// Whether its driver decides what is allowed, whatever country is set for the others.
+    pub(super) is_self_managed: bool,
+    /// For which country it is set: two letters, [`WORLD`] for the one that fits all.
+    pub(super) country: String,
 }
 
 /// What is allowed on a frequency, in the country that is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Frequency {
+    right: Right,
+    /// Widths of which it may not be the primary frequency, or no part where they have no order.
+    refused: Vec<Width>,
+}
+
+/// Who may send on a frequency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Frequency {
+enum Right {
     Free,
     /// Nobody may begin to send there (`no IR`): only answer.
     Passive,
@@ -124,6 +140,8 @@ impl Phy {
             iftypes: BTreeSet::new(),
             frequencies: BTreeMap::new(),
             features: 0,
+            is_self_managed: false,
+            country: String::new(),
         }
     }
 
@@ -137,6 +155,7 @@ impl Phy {
         self.iftypes
             .extend(iftypes.map(|(iftype, _)| u32::from(iftype)));
         self.features |= attributes.u32(attribute::FEATURE_FLAGS).unwrap_or_default();
+        self.is_self_managed |= attributes.flag(attribute::WIPHY_SELF_MANAGED_REG);
         let bands = attributes.nested(attribute::WIPHY_BANDS).into_iter();
         let frequencies = bands
             .flat_map(Attributes::each)
@@ -159,49 +178,66 @@ impl Phy {
     ///
     /// # Errors
     /// The first thing that it cannot.
-    pub(super) fn check(&self, settings: &RadioSettings, country: &str) -> Result<(), Unfit> {
+    pub(super) fn check(&self, settings: &RadioSettings) -> Result<(), Unfit> {
         let phy = || self.name.clone();
-        let (mode, frequency_mhz) = (settings.mode, settings.channel.frequency_mhz());
+        let mode = settings.mode;
         if !self.iftypes.contains(&mode.iftype()) {
             return Err(Unfit::Mode { phy: phy(), mode });
         }
         let needed = FEATURE_SAE | FEATURE_USERSPACE_MPM;
-        if settings.key.is_some() && self.features & needed == 0 {
+        if settings.key.is_some() && self.features & needed != needed {
             return Err(Unfit::Sae { phy: phy() });
         }
-        let forbidden = |why| {
-            Err(Unfit::Forbidden {
+        let mut parts = settings.channel.parts_mhz().into_iter();
+        parts.try_for_each(|part| self.check_frequency(settings.channel, part))
+    }
+
+    /// Whether a part of a channel is allowed.
+    fn check_frequency(&self, channel: Channel, frequency_mhz: u32) -> Result<(), Unfit> {
+        let Some(frequency) = self.frequencies.get(&frequency_mhz) else {
+            return Err(Unfit::Frequency {
+                phy: self.name.clone(),
                 frequency_mhz,
-                why,
-                country: country.to_owned(),
-            })
+            });
         };
-        match self.frequencies.get(&frequency_mhz) {
-            None => Err(Unfit::Frequency {
-                phy: phy(),
-                frequency_mhz,
-            }),
-            Some(Frequency::Free) => Ok(()),
-            Some(Frequency::Disabled) => forbidden("forbidden"),
-            Some(Frequency::Passive) => forbidden("for listening only"),
-            Some(Frequency::Radar) => forbidden("shared with radars, for which meshd cannot wait,"),
-        }
+        let width = channel.width();
+        let decides = frequency_mhz == channel.frequency_mhz() || width == Width::Vht80;
+        let why = match frequency.right {
+            Right::Disabled => "forbidden",
+            Right::Passive => "for listening only",
+            Right::Radar => "shared with radars, for which meshd cannot wait,",
+            Right::Free if decides && frequency.refused.contains(&width) => "not so wide",
+            Right::Free => return Ok(()),
+        };
+        Err(Unfit::Forbidden {
+            frequency_mhz,
+            why,
+            country: self.country.clone(),
+        })
     }
 }
 
 impl Frequency {
     fn of(attributes: Attributes<'_>) -> Option<(u32, Self)> {
         let mhz = attributes.u32(FREQUENCY_MHZ)?;
-        let frequency = if attributes.flag(FREQUENCY_DISABLED) {
-            Self::Disabled
+        let right = if attributes.flag(FREQUENCY_DISABLED) {
+            Right::Disabled
         } else if attributes.flag(FREQUENCY_RADAR) {
-            Self::Radar
+            Right::Radar
         } else if attributes.flag(FREQUENCY_NO_IR) {
-            Self::Passive
+            Right::Passive
         } else {
-            Self::Free
+            Right::Free
         };
-        Some((mhz, frequency))
+        let refused = [
+            (FREQUENCY_NO_HT40_PLUS, Width::Ht40Plus),
+            (FREQUENCY_NO_HT40_MINUS, Width::Ht40Minus),
+            (FREQUENCY_NO_80MHZ, Width::Vht80),
+        ];
+        let refused = refused.into_iter();
+        let refused = refused.filter(|(flag, _)| attributes.flag(*flag));
+        let refused = refused.map(|(_, width)| width).collect();
+        Some((mhz, Self { right, refused }))
     }
 }
 
@@ -209,14 +245,10 @@ impl Frequency {
 ///
 /// # Errors
 /// There is none, or the reason why the first of them cannot.
-pub(super) fn choose<'a>(
-    phys: &'a [Phy],
-    settings: &RadioSettings,
-    country: &str,
-) -> Result<&'a Phy, Unfit> {
+pub(super) fn choose<'a>(phys: &'a [Phy], settings: &RadioSettings) -> Result<&'a Phy, Unfit> {
     let mut first = None;
     for phy in phys.iter().filter(|phy| phy.is(&settings.phy)) {
-        match phy.check(settings, country) {
+        match phy.check(settings) {
             Ok(()) => return Ok(phy),
             Err(unfit) => first = first.or(Some(unfit)),
         }
@@ -251,4 +283,125 @@ fn address_of(phy: &str) -> Option<MacAddress> {
 
 fn directory(phy: &str) -> PathBuf {
     Path::new("/sys/class/ieee80211").join(phy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::radio::SaeKey;
+    use crate::kernel::raw::push;
+
+    /// A radio with 802.11s as the kernel tells of it, with these flags on some frequencies.
+    fn phy(features: u32, flags: &[(u32, u16)]) -> Phy {
+        let mut frequencies = Vec::new();
+        for mhz in [2412, 2432, 5180, 5200, 5220, 5240] {
+            let mut frequency = Vec::new();
+            push(&mut frequency, FREQUENCY_MHZ, &u32::to_ne_bytes(mhz));
+            for (_, flag) in flags.iter().filter(|(flagged, _)| *flagged == mhz) {
+                push(&mut frequency, *flag, &[]);
+            }
+            push(&mut frequencies, 0, &frequency);
+        }
+        let nested = |kind, value: &[u8]| {
+            let mut bytes = Vec::new();
+            push(&mut bytes, kind, value);
+            bytes
+        };
+        let bands = nested(0, &nested(BAND_FREQS, &frequencies));
+        let mut message = nested(attribute::WIPHY_BANDS, &bands);
+        let mesh = u16::try_from(RadioMode::Mesh.iftype()).unwrap();
+        push(
+            &mut message,
+            attribute::SUPPORTED_IFTYPES,
+            &nested(mesh, &[]),
+        );
+        let features = features.to_ne_bytes();
+        push(&mut message, attribute::FEATURE_FLAGS, &features);
+        let mut phy = Phy::new(0);
+        phy.take_in(Attributes::of(&message, 0));
+        phy.country = "DE".to_owned();
+        phy
+    }
+
+    fn settings(frequency_mhz: u32, width: Width) -> RadioSettings {
+        RadioSettings {
+            phy: PhyChoice::Any,
+            mode: RadioMode::Mesh,
+            id: "x".to_owned(),
+            channel: Channel::new(frequency_mhz, width).unwrap(),
+            key: None,
+            mcast_rate_100kbps: None,
+            rssi_threshold_dbm: None,
+        }
+    }
+
+    #[test]
+    fn an_encrypted_mesh_needs_all_it_consists_of() {
+        let open = settings(2412, Width::Ht20);
+        let encrypted = RadioSettings {
+            key: Some(SaeKey::new("correct horse")),
+            ..open.clone()
+        };
+        for features in [0, FEATURE_SAE, FEATURE_USERSPACE_MPM] {
+            let phy = phy(features, &[]);
+            assert_eq!(phy.check(&open), Ok(()));
+            let refused = phy.check(&encrypted);
+            assert!(matches!(refused, Err(Unfit::Sae { .. })), "{features:x}");
+        }
+        let all = phy(FEATURE_SAE | FEATURE_USERSPACE_MPM, &[]);
+        assert_eq!(all.check(&encrypted), Ok(()));
+    }
+
+    #[test]
+    fn what_is_forbidden_on_a_part_is_forbidden_on_the_whole() {
+        for flag in [FREQUENCY_DISABLED, FREQUENCY_NO_IR, FREQUENCY_RADAR] {
+            let phy = phy(0, &[(2432, flag), (5240, flag)]);
+            for (mhz, width, forbidden) in [
+                (2412, Width::Ht20, None),
+                (2412, Width::Ht40Plus, Some(2432)),
+                (2432, Width::Ht40Minus, Some(2432)),
+                (5180, Width::Ht40Plus, None),
+                (5180, Width::Vht80, Some(5240)),
+            ] {
+                let found = match phy.check(&settings(mhz, width)) {
+                    Err(Unfit::Forbidden { frequency_mhz, .. }) => Some(frequency_mhz),
+                    _ => None,
+                };
+                assert_eq!(found, forbidden, "{flag}: {mhz} MHz, {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_must_be_one_of_the_radio_as_a_whole() {
+        let refused = phy(0, &[]).check(&settings(2432, Width::Ht40Plus));
+        let missing = Unfit::Frequency {
+            phy: "phy0".to_owned(),
+            frequency_mhz: 2452,
+        };
+        assert_eq!(refused, Err(missing));
+    }
+
+    #[test]
+    fn a_channel_may_be_too_wide_for_a_country() {
+        let phy = phy(
+            0,
+            &[
+                (5180, FREQUENCY_NO_HT40_PLUS),
+                (5220, FREQUENCY_NO_HT40_MINUS),
+                (5240, FREQUENCY_NO_80MHZ),
+            ],
+        );
+        for (mhz, width, allowed) in [
+            (5180, Width::Ht20, true),
+            (5180, Width::Ht40Plus, false),
+            // That its other half may not be the primary one is no matter.
+            (5200, Width::Ht40Minus, true),
+            (5220, Width::Ht40Plus, true),
+            (5180, Width::Vht80, false),
+        ] {
+            let found = phy.check(&settings(mhz, width));
+            assert_eq!(found.is_ok(), allowed, "{mhz} MHz, {width}: {found:?}");
+        }
+    }
 }

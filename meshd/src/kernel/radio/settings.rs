@@ -123,30 +123,6 @@ pub struct RadioSettings {
     pub rssi_threshold_dbm: Option<i8>,
 }
 
-impl RadioSettings {
-    /// What identifies the interface that these settings make, in a line that is kept with it in
-    /// the kernel: an interface with another line, or none, is not what is wanted.
-    pub(super) fn mark(&self) -> String {
-        let Self {
-            phy,
-            mode,
-            id,
-            channel,
-            key,
-            mcast_rate_100kbps,
-            rssi_threshold_dbm,
-        } = self;
-        let (frequency, width) = (channel.frequency_mhz(), channel.width());
-        let security = if key.is_some() { "sae" } else { "open" };
-        let rate = mcast_rate_100kbps.unwrap_or_default();
-        let threshold = rssi_threshold_dbm.unwrap_or_default();
-        format!("{MARK}{mode} {frequency} {width} {security} {rate} {threshold} on {phy}: {id}")
-    }
-}
-
-/// What the lines of our interfaces begin with, and nobody's who writes for people.
-pub(super) const MARK: &str = "meshd-radio/1 ";
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,64 +8,45 @@
 //! must not wait for it: so it is looked after by a task of its own.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::net::UnixDatagram;
 use tokio::process::Command;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Problem;
-use super::channel::Width;
 use super::settings::{MacAddress, RadioSettings};
 use crate::kernel::program;
 
+mod configuration;
+mod control;
+
+use configuration::{configuration, write_private};
+use control::Connection;
+
 /// A program that cannot take more than its start-up has this long for it, on a slow router.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// It answers at once, unless it is in the middle of the arithmetic of a handshake.
-const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// One that has not answered for so many questions in a row is started anew: it is stuck.
 const MAX_SILENCES: u32 = 10;
-/// When an SAE frame without an answer is sent again, in milliseconds. A repeated commit makes a
-/// neighbor derive everything anew: where that takes longer than the usual second, because the
-/// router is slow or has many new neighbors, no handshake would ever be done.
-const SAE_RETRANSMIT_MS: u32 = 4000;
-/// How long a neighbor may take to open a peer link once SAE is done. The usual 40 ms (IEEE
-/// 802.11-2020 annex C) are not enough for a slow router that has to check and encrypt each of
-/// these frames: links would be closed half open, and begin again with SAE.
-const PEERING: Peering = Peering {
-    retries: 8,
-    retry_ms: 400,
-    confirm_ms: 2000,
-};
 /// How often it is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// How soon it is started again after that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long it may take to end.
-const END_LIMIT: Duration = Duration::from_secs(5);
-/// How the names of our sockets begin. No interface's name has a colon.
-const CLIENT: &str = "meshd:";
-/// The longest message it sends.
-const MESSAGE_BYTES: usize = 4096;
-
-struct Peering {
-    retries: u32,
-    retry_ms: u32,
-    confirm_ms: u32,
-}
+/// What it answers when its state is asked for and it is in the mesh.
+const JOINED: &str = "wpa_state=COMPLETED";
+/// How long it may take to end before it is killed. One that is in the middle of arithmetic is not
+/// worth waiting for.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why there is no encrypted mesh.
 #[derive(Debug, thiserror::Error)]
@@ -124,10 +105,9 @@ impl From<SupplicantError> for Problem {
 }
 
 /// A wpa_supplicant for one interface, and the task that looks after it. Dropping this leaves it
-/// running.
+/// running, and to itself.
 pub(super) struct Supplicant {
     state: watch::Receiver<State>,
-    end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -136,6 +116,8 @@ pub(super) struct Supplicant {
 pub(super) struct State {
     /// What is wrong.
     pub(super) problem: Option<Problem>,
+    /// Whether it joined the mesh, as far as it says.
+    pub(super) joined: bool,
     /// Neighbors that have another key than we, as far as can be told, and how often the handshake
     /// failed since it last succeeded.
     pub(super) refusals: BTreeMap<[u8; 6], u32>,
@@ -147,11 +129,9 @@ impl Supplicant {
     pub(super) fn start(directory: PathBuf, interface: &str, settings: RadioSettings) -> Self {
         let keeper = Keeper::new(directory, interface);
         let (state, receiver) = watch::channel(State::default());
-        let (end, ended) = oneshot::channel();
         Self {
             state: receiver,
-            end,
-            task: tokio::spawn(keeper.keep(settings, state, ended)),
+            task: tokio::spawn(keeper.keep(settings, state)),
         }
     }
 
@@ -159,18 +139,20 @@ impl Supplicant {
     pub(super) fn state(&self) -> State {
         self.state.borrow().clone()
     }
+}
 
-    /// Ends it and leaves no key behind.
-    pub(super) async fn remove(self) {
-        // If nobody listens any more, it has ended.
-        let _ = self.end.send(());
-        let _ = timeout(END_LIMIT, self.task).await;
+impl Drop for Supplicant {
+    fn drop(&mut self) {
+        self.task.abort();
     }
+}
 
-    /// The same for one that a predecessor started.
-    pub(super) async fn remove_leftover(directory: PathBuf, interface: &str) {
-        Keeper::new(directory, interface).remove().await;
-    }
+/// Ends the wpa_supplicant of an interface, whoever started it, and leaves no key behind. Nobody
+/// may look after it any more, or it is started again.
+pub(super) async fn end(directory: PathBuf, interface: String) {
+    let mut keeper = Keeper::new(directory, &interface);
+    keeper.stop().await;
+    let _ = fs::remove_dir_all(&keeper.directory);
 }
 
 /// Who starts, asks and ends the program.
@@ -178,6 +160,7 @@ struct Keeper {
     directory: PathBuf,
     interface: String,
     connection: Option<Connection>,
+    joined: bool,
     refusals: BTreeMap<[u8; 6], u32>,
     /// Questions in a row that had no answer.
     silences: u32,
@@ -189,32 +172,22 @@ impl Keeper {
             directory,
             interface: interface.to_owned(),
             connection: None,
+            joined: false,
             refusals: BTreeMap::new(),
             silences: 0,
         }
     }
 
-    async fn keep(
-        mut self,
-        settings: RadioSettings,
-        state: watch::Sender<State>,
-        mut ended: oneshot::Receiver<()>,
-    ) {
+    async fn keep(mut self, settings: RadioSettings, state: watch::Sender<State>) {
         loop {
             let problem = self.ensure(&settings).await.err().map(Problem::from);
             let wait = if problem.is_some() { RETRY } else { LOOK_AFTER };
-            let refusals = self.refusals.clone();
-            state.send_replace(State { problem, refusals });
-            tokio::select! {
-                end = &mut ended => {
-                    // Without a word, a successor goes on with it.
-                    if end.is_ok() {
-                        self.remove().await;
-                    }
-                    return;
-                }
-                () = tokio::time::sleep(wait) => {}
-            }
+            state.send_replace(State {
+                problem,
+                joined: self.joined,
+                refusals: self.refusals.clone(),
+            });
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -225,13 +198,16 @@ impl Keeper {
         let path = self.configuration_path();
         let found = fs::read(&path).map(Zeroizing::new);
         if found.is_ok_and(|found| *found == *wanted.as_bytes()) {
-            match self.ask("PING").await {
-                Ok(answer) if answer == "PONG" => {
+            match self.ask("STATUS").await {
+                Ok(answer) => {
+                    self.joined = answer.lines().any(|line| line == JOINED);
                     self.silences = 0;
                     return Ok(());
                 }
                 Err(error) if error.is_busy() && self.silences < MAX_SILENCES => {
                     self.silences += 1;
+                    // Its arithmetic is for neighbors, whom it has in the mesh only.
+                    self.joined = true;
                     return Ok(());
                 }
                 _ => {}
@@ -242,50 +218,44 @@ impl Keeper {
         self.launch().await
     }
 
-    /// Ends it, if it runs.
+    /// Ends it, if it runs: asks it to, and kills it if it takes too long.
     async fn stop(&mut self) {
-        let socket = self.control_directory().join(&self.interface);
-        if self.ask("TERMINATE").await.is_ok() {
-            // It answers before it ends; its socket goes last.
-            let gone = async {
-                while socket.exists() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            };
-            let _ = timeout(ANSWER_LIMIT, gone).await;
+        let end = async {
+            let _ = self.ask("TERMINATE").await;
+            // It answers before it ends.
+            while self.process().is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(END_LIMIT, end).await.is_err()
+            && let Some(process) = self.process()
+        {
+            let _ = kill(process, Signal::SIGKILL);
         }
-        if socket.exists() {
-            self.kill();
-            // Or the next would take it for running.
-            let _ = fs::remove_file(&socket);
-        }
+        // Or the next would take it for running.
+        let _ = fs::remove_file(self.control_directory().join(&self.interface));
         self.connection = None;
+        self.joined = false;
         self.refusals.clear();
         self.silences = 0;
     }
 
-    /// Ends one that does not listen any more.
-    fn kill(&self) {
-        let number = fs::read_to_string(self.pid_path()).unwrap_or_default();
-        let Ok(id) = number.trim().parse() else {
-            return;
-        };
+    /// The process it runs in.
+    fn process(&self) -> Option<Pid> {
+        let number = fs::read_to_string(self.pid_path()).ok()?;
+        let id = number.trim().parse().ok()?;
         // The number may be that of another process by now.
-        let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let words = fs::read(format!("/proc/{id}/cmdline")).ok()?;
         let configuration = self.configuration_path();
         let mut words = words.split(|byte| *byte == 0);
-        if words.any(|word| word == configuration.as_os_str().as_bytes()) {
-            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-
-    /// Ends it and leaves no key behind.
-    async fn remove(mut self) {
-        self.stop().await;
-        let _ = fs::remove_dir_all(&self.directory);
+        let is_ours = words.any(|word| word == configuration.as_os_str().as_bytes());
+        is_ours.then(|| Pid::from_raw(id))
     }
 
     async fn launch(&mut self) -> Result<(), SupplicantError> {
+        // It writes its number into a file that is there, whoever may read that.
+        let path = self.pid_path();
+        write_private(&path, b"").map_err(|source| file(&path, source))?;
         let output = match timeout(START_LIMIT, self.run()).await {
             Ok(output) => output?,
             Err(_) => return Err(SupplicantError::Unusable(io::ErrorKind::TimedOut.into())),
@@ -386,146 +356,6 @@ fn note(refusals: &mut BTreeMap<[u8; 6], u32>, event: &str) {
     }
 }
 
-/// A connection to its control socket (wpa_ctrl.h): one datagram each way, and events in between.
-struct Connection {
-    socket: UnixDatagram,
-    path: PathBuf,
-    events: Vec<String>,
-}
-
-impl Connection {
-    async fn open(directory: &Path, interface: &str) -> io::Result<Self> {
-        let server = directory.join(interface);
-        if !server.exists() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        // It answers to a name, and what it still owes an earlier connection is no answer to this.
-        static OPENED: AtomicU32 = AtomicU32::new(0);
-        remove_connections(directory);
-        let number = OPENED.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!("{CLIENT}{}-{number}", std::process::id()));
-        let socket = UnixDatagram::bind(&path)?;
-        let mut connection = Self {
-            socket,
-            path,
-            events: Vec::new(),
-        };
-        connection.socket.connect(server)?;
-        connection.ask("ATTACH").await?;
-        Ok(connection)
-    }
-
-    async fn ask(&mut self, command: &str) -> io::Result<String> {
-        let answer = async {
-            self.socket.send(command.as_bytes()).await?;
-            let mut buffer = vec![0; MESSAGE_BYTES];
-            loop {
-                let length = self.socket.recv(&mut buffer).await?;
-                let message = buffer.get(..length).unwrap_or_default();
-                let message = String::from_utf8_lossy(message).into_owned();
-                // Events begin with their priority: `<3>`.
-                if !message.starts_with('<') {
-                    return Ok(message);
-                }
-                self.events.push(message);
-            }
-        };
-        match timeout(ANSWER_LIMIT, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-}
-
-/// Removes the sockets of connections that a predecessor left behind.
-fn remove_connections(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(CLIENT.as_bytes())
-        {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// What it is told. Names and passwords are written as hex digits, so that nothing in them can
-/// mean anything else.
-fn configuration(control: &Path, settings: &RadioSettings) -> Zeroizing<String> {
-    let hex = |text: &str| Zeroizing::new(hex::encode(text));
-    let key = settings.key.as_ref().map_or("", |key| key.reveal());
-    let mut lines = vec![
-        ("ssid", hex(&settings.id)),
-        ("mode", number(5)),
-        ("key_mgmt", Zeroizing::new("SAE".to_owned())),
-        ("sae_password", hex(key)),
-        ("ieee80211w", number(2)),
-        ("frequency", number(settings.channel.frequency_mhz())),
-        ("mesh_fwding", number(0)),
-        ("dot11MeshMaxRetries", number(PEERING.retries)),
-        ("dot11MeshRetryTimeout", number(PEERING.retry_ms)),
-        ("dot11MeshConfirmTimeout", number(PEERING.confirm_ms)),
-    ];
-    let width = settings.channel.width();
-    for (key, narrower) in [
-        ("disable_ht", width == Width::NoHt),
-        ("disable_ht40", matches!(width, Width::NoHt | Width::Ht20)),
-        ("disable_vht", width != Width::Vht80),
-    ] {
-        if narrower {
-            lines.push((key, number(1)));
-        }
-    }
-    if let Some(threshold) = settings.rssi_threshold_dbm {
-        let threshold = Zeroizing::new(threshold.to_string());
-        lines.push(("mesh_rssi_threshold", threshold));
-    }
-    let mut text = Zeroizing::new(String::new());
-    let globals = [
-        ("update_config", 0),
-        ("user_mpm", 1),
-        ("p2p_disabled", 1),
-        // Where the mesh is, is known: looking for it on all channels would only take time.
-        ("ap_scan", 2),
-        ("dot11RSNASAERetransPeriod", SAE_RETRANSMIT_MS),
-    ];
-    // Writing into a string does not fail.
-    let _ = writeln!(text, "ctrl_interface={}", control.display());
-    for (key, value) in globals {
-        let _ = writeln!(text, "{key}={value}");
-    }
-    text.push_str("network={\n");
-    for (key, value) in lines {
-        let _ = writeln!(text, "\t{key}={}", *value);
-    }
-    text.push_str("}\n");
-    text
-}
-
-fn number(number: u32) -> Zeroizing<String> {
-    Zeroizing::new(number.to_string())
-}
-
-/// Writes a file that only we can read, whole or not at all.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(bytes)?;
-    fs::rename(new, path)
-}
-
 fn file(path: &Path, source: io::Error) -> SupplicantError {
     SupplicantError::File {
         path: path.to_owned(),
@@ -535,38 +365,16 @@ fn file(path: &Path, source: io::Error) -> SupplicantError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Child;
+    use std::time::Instant;
+
+    use futures_util::future::join_all;
+    use tempfile::TempDir;
+    use tokio::net::UnixDatagram;
+
     use super::*;
-    use crate::kernel::radio::channel::Channel;
-    use crate::kernel::radio::settings::{PhyChoice, RadioMode, SaeKey};
-
-    fn settings(width: Width) -> RadioSettings {
-        RadioSettings {
-            phy: PhyChoice::Any,
-            mode: RadioMode::Mesh,
-            id: "village\"}".to_owned(),
-            channel: Channel::new(5180, width).unwrap(),
-            key: Some(SaeKey::new("correct\nhorse")),
-            mcast_rate_100kbps: None,
-            rssi_threshold_dbm: Some(-80),
-        }
-    }
-
-    #[test]
-    fn nothing_in_a_name_or_password_is_taken_for_a_setting() {
-        let text = configuration(Path::new("/run/x"), &settings(Width::Ht20));
-        assert_eq!(
-            *text,
-            "ctrl_interface=/run/x\nupdate_config=0\nuser_mpm=1\np2p_disabled=1\n\
-             ap_scan=2\ndot11RSNASAERetransPeriod=4000\nnetwork={\n\
-             \tssid=76696c6c616765227d\n\tmode=5\n\tkey_mgmt=SAE\n\
-             \tsae_password=636f72726563740a686f727365\n\tieee80211w=2\n\tfrequency=5180\n\
-             \tmesh_fwding=0\n\tdot11MeshMaxRetries=8\n\tdot11MeshRetryTimeout=400\n\
-             \tdot11MeshConfirmTimeout=2000\n\tdisable_ht40=1\n\tdisable_vht=1\n\
-             \tmesh_rssi_threshold=-80\n}\n"
-        );
-        let wide = configuration(Path::new("/run/x"), &settings(Width::Vht80));
-        assert!(!wide.contains("\tdisable"));
-    }
 
     #[test]
     fn who_has_another_key_is_remembered_until_the_keys_agree() {
@@ -583,63 +391,54 @@ mod tests {
         assert_eq!(refusals, BTreeMap::from([([2, 0, 0, 0, 1, 0], 2)]));
     }
 
-    #[test]
-    fn one_that_does_not_listen_is_killed_and_nobody_else() {
-        use std::os::unix::process::ExitStatusExt as _;
+    /// A process with `word` on its command line that does not listen to SIGTERM.
+    fn stubborn(word: &Path) -> Child {
+        let mut shell = std::process::Command::new("sh");
+        let shell = shell.args(["-c", "trap '' TERM; echo; read line", "sh"]);
+        let shell = shell.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        // It has set its trap once it says something.
+        let said = child.stdout.as_mut().unwrap().read(&mut [0]);
+        assert_eq!(said.unwrap(), 1);
+        child
+    }
+
+    /// What is there of a wpa_supplicant that answers nothing.
+    fn stuck(interface: &str) -> (TempDir, UnixDatagram, Child) {
+        let directory = tempfile::tempdir().unwrap();
+        let keeper = Keeper::new(directory.path().to_owned(), interface);
+        fs::create_dir(keeper.control_directory()).unwrap();
+        let socket = keeper.control_directory().join(interface);
+        let socket = UnixDatagram::bind(socket).unwrap();
+        write_private(&keeper.configuration_path(), b"key").unwrap();
+        let child = stubborn(&keeper.configuration_path());
+        fs::write(keeper.pid_path(), format!("{}\n", child.id())).unwrap();
+        (directory, socket, child)
+    }
+
+    #[tokio::test]
+    async fn those_that_are_stuck_are_killed_at_once_and_leave_no_key() {
+        let mut all = [stuck("mesh0"), stuck("mesh1")];
+        let names = ["mesh0", "mesh1"].map(str::to_owned);
+        let start = Instant::now();
+        let ends = all.iter().zip(names);
+        join_all(ends.map(|((directory, ..), name)| end(directory.path().to_owned(), name))).await;
+        let took = start.elapsed();
+        assert!(took < END_LIMIT * 3 / 2, "{took:?}");
+        for (directory, _, child) in &mut all {
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+            assert!(!directory.path().exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_number_of_another_process_is_no_reason_to_kill_it() {
         let directory = tempfile::tempdir().unwrap();
         let keeper = Keeper::new(directory.path().to_owned(), "mesh0");
-        let start = |word: &Path| {
-            let mut shell = std::process::Command::new("sh");
-            let shell = shell.args(["-c", "read line", "sh"]).arg(word);
-            shell.stdin(Stdio::piped()).spawn().unwrap()
-        };
-        let mut other = start(Path::new("/other.conf"));
+        let mut other = stubborn(Path::new("/other.conf"));
         fs::write(keeper.pid_path(), other.id().to_string()).unwrap();
-        keeper.kill();
-        let mut ours = start(&keeper.configuration_path());
-        fs::write(keeper.pid_path(), format!("{}\n", ours.id())).unwrap();
-        keeper.kill();
-        assert_eq!(ours.wait().unwrap().signal(), Some(9));
+        end(directory.path().to_owned(), "mesh0".to_owned()).await;
         drop(other.stdin.take());
         assert_eq!(other.wait().unwrap().signal(), None);
-    }
-
-    /// A program in the middle of arithmetic answers when nobody waits any more.
-    #[tokio::test(start_paused = true)]
-    async fn a_late_answer_is_not_taken_for_that_to_a_later_question() {
-        let directory = tempfile::tempdir().unwrap();
-        let server = UnixDatagram::bind(directory.path().join("mesh0")).unwrap();
-        let serve = async {
-            let mut buffer = [0; 64];
-            let (_, late) = server.recv_from(&mut buffer).await.unwrap();
-            let (_, client) = server.recv_from(&mut buffer).await.unwrap();
-            for (answer, to) in [("OK\n", late), ("OK\n", client.clone())] {
-                let path = to.as_pathname().unwrap();
-                // The first one may have nobody to go to.
-                let _ = server.send_to(answer.as_bytes(), path).await;
-            }
-            let length = server.recv(&mut buffer).await.unwrap();
-            assert_eq!(&buffer[..length], b"PING");
-            let path = client.as_pathname().unwrap();
-            server.send_to(b"PONG\n", path).await.unwrap();
-        };
-        let ask = async {
-            let first = Connection::open(directory.path(), "mesh0").await;
-            assert_eq!(first.err().unwrap().kind(), io::ErrorKind::TimedOut);
-            let mut second = Connection::open(directory.path(), "mesh0").await.unwrap();
-            assert_eq!(second.ask("PING").await.unwrap(), "PONG\n");
-        };
-        tokio::join!(serve, ask);
-    }
-
-    #[test]
-    fn what_is_written_only_we_can_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.conf");
-        write_private(&path, b"one").unwrap();
-        write_private(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 }
