@@ -1,6 +1,7 @@
 //! meshd and meshctl end to end, each test in a village of its own.
 
 mod configuration;
+mod flows;
 mod gateways;
 mod hostile;
 mod internet;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
             mesh::tests(),
             internet::tests(),
             uplink::tests(),
+            flows::tests(),
             gateways::tests(),
             restart::tests(),
             tidy::tests(),

@@ -117,16 +117,33 @@ impl Transfer {
         })
     }
 
-    /// Waits until so many bytes more have come.
+    /// How many bytes have come.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Waits until that many bytes have come.
     ///
     /// # Errors
     /// They have not.
-    pub fn wait_bytes(&self, more: u64) -> Result<()> {
-        let bytes = || self.shared.bytes.load(Ordering::Relaxed);
-        let enough = bytes() + more;
+    pub fn wait_for_bytes(&self, enough: u64) -> Result<()> {
         wait_for("a transfer to go on", PATIENCE, || {
-            ensure!(bytes() >= enough, "{} of {enough} bytes", bytes());
+            let bytes = self.bytes();
+            ensure!(bytes >= enough, "{bytes} of {enough} bytes");
             Ok(())
+        })
+    }
+
+    /// Waits until it ends by itself, and tells why.
+    ///
+    /// # Errors
+    /// It goes on.
+    pub fn wait_end(&self) -> Result<String> {
+        wait_for("a transfer to end", PATIENCE, || {
+            let report = self.shared.report.lock();
+            let report = report.unwrap_or_else(PoisonError::into_inner);
+            report.ended.clone().context("it goes on")
         })
     }
 
@@ -168,6 +185,8 @@ fn receive(mut stream: TcpStream, shared: &Shared) {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 report.longest_stall = report.longest_stall.max(now - last);
+                // Who waits asks whether anybody is there, as programs do.
+                let _ = stream.write(&[0]);
                 if last.elapsed() > PATIENCE {
                     report.ended = Some("nothing comes any longer".to_owned());
                 }

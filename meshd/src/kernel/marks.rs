@@ -8,7 +8,7 @@
 //! | chain | what it does |
 //! |---|---|
 //! | `flows` | prerouting, -150: packets of local hosts, before they are routed |
-//! | `known_flows`, `flow_N` | those of a flow with a mark get it |
+//! | `known_flows` | those of a flow with a mark get it |
 //! | `new_flows` | gives flows that begin the mark of the gateway in use, or of our own uplink |
 
 use mesh_proto::Mark;
@@ -40,31 +40,24 @@ pub(super) fn of_bits(bits: u32) -> Option<Mark> {
 }
 
 /// The chains for local hosts at interfaces `lan`.
+///
+/// No map of marks to rules: on kernels before 6.18 a packet that is under way when the rules are
+/// replaced would find nothing in the old one, and its flow be led astray.
 pub(super) fn chains(lan: &str, uplinks: &Uplinks, new_flows: NewFlows) -> String {
-    let flow = |bits: u32| format!("flow_{}", bits >> MARK_MASK.trailing_zeros());
-    let marks: Vec<u32> = Mark::all().map(bits).chain([OWN]).collect();
-    let ways: Vec<String> = marks
-        .iter()
-        .map(|mark| format!("{mark:#x} : goto {}", flow(*mark)))
-        .collect();
-    let known = [
-        format!("ct mark & {MARK_MASK:#x} vmap {{ {} }}", ways.join(", ")),
-        format!("ct state new goto {NEW_FLOWS}"),
-    ];
-    let carry = marks
-        .iter()
-        .map(|mark| chain(&flow(*mark), &[carry(*mark)]));
+    let marks = Mark::all().map(bits).chain([OWN]);
+    // Almost every packet ends with the second rule.
+    let begin = format!("ct mark & {MARK_MASK:#x} == 0 ct state new goto {NEW_FLOWS}");
+    let unmarked = format!("meta mark 0 meta mark set ct mark & {MARK_MASK:#x} return");
+    let marked_by_others = marks.map(|mark| {
+        let add = carry(mark);
+        format!("ct mark & {MARK_MASK:#x} == {mark:#x} {add} return")
+    });
+    let known = [begin, unmarked].into_iter().chain(marked_by_others);
+    let local = format!("iifname {lan} goto known_flows");
     [
-        carry.collect(),
         chain(NEW_FLOWS, &give(uplinks, new_flows)),
-        chain("known_flows", &known),
-        base_chain(
-            "flows",
-            "filter",
-            "prerouting",
-            -150,
-            &[format!("iifname {lan} goto known_flows")],
-        ),
+        chain("known_flows", &known.collect::<Vec<_>>()),
+        base_chain("flows", "filter", "prerouting", -150, &[local]),
     ]
     .concat()
 }

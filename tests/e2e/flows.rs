@@ -1,0 +1,162 @@
+//! Flows through gateways that are left.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use mesh_tests::harness::{in_lab, note};
+use mesh_tests::http::fetch;
+use mesh_tests::internet::{HOST_V4, HOST_V6, Line, Trouble, echo_at, web_at};
+use mesh_tests::lab::Lab;
+use mesh_tests::namespace::Namespace;
+use mesh_tests::probe::Pinger;
+use mesh_tests::topology::Topology;
+use mesh_tests::transfer::{Source, Transfer};
+use mesh_tests::wait::wait_for;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        in_lab(
+            "flows_survive_a_switch_of_gateways",
+            || Topology::grid(2, 2),
+            switched,
+        ),
+        in_lab(
+            "flows_over_a_dead_uplink_are_refused",
+            || Topology::line(2),
+            stranded,
+        ),
+    ]
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an uplink that failed may take to be trusted again.
+const RECOVERY: Duration = Duration::from_secs(60);
+const FETCH: Duration = Duration::from_secs(5);
+/// Far more than a switch takes, far less than a connection that was lost and came back.
+const STALL: Duration = Duration::from_millis(500);
+/// How much comes in a second or two.
+const BYTES: u64 = 100_000;
+
+/// Three gateways, of which one after the other is used.
+fn switched(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    for gateway in ["r2", "r3", "r4"] {
+        lab.add_uplink(gateway)?;
+    }
+    lab.start_all()?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let _source = Source::start(lab.internet()?.host())?;
+    let mut transfers = Vec::new();
+    for gateway in ["r2", "r3"] {
+        select(lab, &phone, gateway)?;
+        for host in [HOST_V4, HOST_V6].into_iter().cycle().take(10) {
+            transfers.push((gateway, Transfer::start(&phone, host)?));
+        }
+        all_go_on(&transfers)?;
+    }
+    select(lab, &phone, "r4")?;
+    let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
+    pinger.wait_answers(20, PATIENCE)?;
+    select(lab, &phone, "r3")?;
+    all_go_on(&transfers)?;
+    // A successor knows what flows go where.
+    lab.node_mut("r1")?.take_daemon()?.hand_over()?;
+    lab.start("r1")?;
+    wait_for("the successor to have a gateway", PATIENCE, || {
+        let internet = lab.node("r1")?.status()?.internet;
+        ensure!(internet.online, "{internet:?}");
+        Ok(())
+    })?;
+    all_go_on(&transfers)?;
+    // What went through a gateway that is gone goes where everything goes.
+    lab.power_off("r4")?;
+    pinger.wait_answers(50, PATIENCE)?;
+    all_go_on(&transfers)?;
+    let mut longest = Duration::ZERO;
+    for (gateway, transfer) in transfers {
+        let report = transfer.stop();
+        ensure!(report.ended.is_none(), "through {gateway}: {report:?}");
+        longest = longest.max(report.longest_stall);
+    }
+    note(&format!(
+        "20 of 20 transfers survive, longest stall {} ms",
+        longest.as_millis()
+    ));
+    ensure!(longest <= STALL, "a stall of {longest:?}");
+    Ok(())
+}
+
+/// An own uplink that dies, with a neighbor that has another, and comes back.
+fn stranded(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r1")?;
+    lab.add_uplink("r2")?;
+    lab.start_all()?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let _source = Source::start(lab.internet()?.host())?;
+    let (own, others) = (
+        lab.node("r1")?.line()?.clone(),
+        lab.node("r2")?.line()?.clone(),
+    );
+    wait_from(&phone, &own)?;
+    let over_own = [HOST_V4, HOST_V6].map(|host| Transfer::start(&phone, host));
+    let over_own: Vec<Transfer> = over_own.into_iter().collect::<Result<_>>()?;
+    over_own
+        .iter()
+        .try_for_each(|it| it.wait_for_bytes(BYTES))?;
+    lab.internet_mut()?.trouble(&own, Some(Trouble::Silent))?;
+    wait_from(&phone, &others)?;
+    // A connection that can't go on is told, or its user would wait until the phone gives up.
+    for transfer in over_own {
+        let why = transfer.wait_end()?;
+        ensure!(why.contains("reset"), "{why}");
+    }
+    let kept = [HOST_V4, HOST_V6].map(|host| Transfer::start(&phone, host));
+    let kept: Vec<Transfer> = kept.into_iter().collect::<Result<_>>()?;
+    lab.internet_mut()?.trouble(&own, None)?;
+    wait_from(&phone, &own)?;
+    for transfer in kept {
+        transfer.wait_for_bytes(transfer.bytes() + BYTES)?;
+        let report = transfer.stop();
+        ensure!(
+            report.ended.is_none() && report.longest_stall <= STALL,
+            "{report:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Waits until new connections come from this line.
+fn wait_from(phone: &Namespace, line: &Line) -> Result<()> {
+    for (host, outside) in [
+        (HOST_V4, IpAddr::V4(line.v4)),
+        (HOST_V6, IpAddr::V6(line.v6)),
+    ] {
+        wait_for("new connections over a line", RECOVERY, || {
+            let page = fetch(phone, web_at(host), "/", FETCH)?;
+            ensure!(
+                page.client == outside,
+                "from {}, not {outside}",
+                page.client
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Has `r1` use a gateway, and waits until the phone's new connections go through it.
+fn select(lab: &Lab, phone: &Namespace, gateway: &str) -> Result<()> {
+    lab.node("r1")?
+        .ctl_text(&format!("gateways select {gateway}"))?;
+    wait_from(phone, lab.node(gateway)?.line()?)
+}
+
+fn all_go_on(transfers: &[(&str, Transfer)]) -> Result<()> {
+    let enough = transfers.iter().map(|(_, it)| it.bytes() + BYTES);
+    let enough: Vec<u64> = enough.collect();
+    let mut all = transfers.iter().zip(enough);
+    all.try_for_each(|((_, transfer), enough)| transfer.wait_for_bytes(enough))
+}
