@@ -23,7 +23,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             switched,
         ),
         in_lab(
-            "flows_over_a_dead_uplink_are_refused",
+            "flows_end_with_their_uplink_and_stay_with_their_gateway",
             || Topology::line(2),
             stranded,
         ),

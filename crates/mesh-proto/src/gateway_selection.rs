@@ -3,8 +3,8 @@
 use crate::gateway_policy::{Refusal, Standing};
 use crate::{Metric, OriginatorId};
 
-/// How much better, in percent, another gateway must be before traffic moves to it. A switch
-/// breaks the flows that the old gateway translates, so more is asked than of a route.
+/// How much better, in percent, another gateway must be before new flows go through it. They stay
+/// with it for as long as they last, so more is asked than of a route.
 pub const SWITCH_GAIN_PERCENT: u32 = 25;
 
 /// An address family.

@@ -25,9 +25,8 @@ pub enum Table {
 pub struct Mark(u8);
 
 impl Mark {
-    /// How many there are: four bits without all zeros (no mark) and all ones (left to the kernel
-    /// port, for flows that go through no gateway).
-    pub const COUNT: u8 = 14;
+    /// How many there are: as many as four bits can tell from no mark.
+    pub const COUNT: u8 = 15;
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {

@@ -5,16 +5,20 @@
 //! packets of it carry the mark past a rule into a table with the default routes through that gateway.
 //! When the gateway is gone, so are these routes, and the flow goes where new ones do.
 //!
+//! What goes over our own uplink has no mark. If it has to go into a tunnel instead, the kernel forgets
+//! how it was masqueraded (`nf_nat_oif_changed` in net/netfilter/nf_nat_core.c): it begins anew there, or
+//! is told by the far end, which does not know it.
+//!
 //! | chain | what it does |
 //! |---|---|
 //! | `flows` | prerouting, -150: packets of local hosts, before they are routed |
 //! | `known_flows` | those of a flow with a mark get it |
-//! | `new_flows` | gives flows that begin the mark of the gateway in use, or of our own uplink |
+//! | `new_flows` | gives flows that begin the mark of the gateway in use |
 
 use mesh_proto::Mark;
 
+use super::NewFlows;
 use super::nat::{TABLE, base_chain, chain};
-use super::{Family, NewFlows, Uplink, Uplinks};
 
 /// The bits of packet and conntrack marks that are ours: those that mwan3 (0x3f00), pbr and Tailscale
 /// (0xff0000), and wg-quick (0xca6c) leave.
@@ -25,9 +29,6 @@ const OTHERS: u32 = !MARK_MASK;
 
 /// The chain that is made anew when another gateway is used.
 const NEW_FLOWS: &str = "new_flows";
-
-/// What flows over our own uplink have: no gateway's.
-const OWN: u32 = MARK_MASK;
 
 /// A mark where packets have it.
 pub(super) const fn bits(mark: Mark) -> u32 {
@@ -43,8 +44,8 @@ pub(super) fn of_bits(bits: u32) -> Option<Mark> {
 ///
 /// No map of marks to rules: on kernels before 6.18 a packet that is under way when the rules are
 /// replaced would find nothing in the old one, and its flow be led astray.
-pub(super) fn chains(lan: &str, uplinks: &Uplinks, new_flows: NewFlows) -> String {
-    let marks = Mark::all().map(bits).chain([OWN]);
+pub(super) fn chains(lan: &str, new_flows: NewFlows) -> String {
+    let marks = Mark::all().map(bits);
     // Almost every packet ends with the second rule.
     let begin = format!("ct mark & {MARK_MASK:#x} == 0 ct state new goto {NEW_FLOWS}");
     let unmarked = format!("meta mark 0 meta mark set ct mark & {MARK_MASK:#x} return");
@@ -55,7 +56,7 @@ pub(super) fn chains(lan: &str, uplinks: &Uplinks, new_flows: NewFlows) -> Strin
     let known = [begin, unmarked].into_iter().chain(marked_by_others);
     let local = format!("iifname {lan} goto known_flows");
     [
-        chain(NEW_FLOWS, &give(uplinks, new_flows)),
+        chain(NEW_FLOWS, &give(new_flows)),
         chain("known_flows", &known.collect::<Vec<_>>()),
         base_chain("flows", "filter", "prerouting", -150, &[local]),
     ]
@@ -63,8 +64,8 @@ pub(super) fn chains(lan: &str, uplinks: &Uplinks, new_flows: NewFlows) -> Strin
 }
 
 /// The commands that give new flows another mark.
-pub(super) fn change(uplinks: &Uplinks, new_flows: NewFlows) -> String {
-    let rules = give(uplinks, new_flows).into_iter();
+pub(super) fn change(new_flows: NewFlows) -> String {
+    let rules = give(new_flows).into_iter();
     let add = rules.map(|rule| format!("add rule inet {TABLE} {NEW_FLOWS} {rule}\n"));
     format!(
         "flush chain inet {TABLE} {NEW_FLOWS}\n{}",
@@ -72,34 +73,18 @@ pub(super) fn change(uplinks: &Uplinks, new_flows: NewFlows) -> String {
     )
 }
 
-/// A flow that our own uplink has translated can't go on through a gateway: who has it is told, and
-/// begins anew. `into` is the tunnel.
-pub(super) fn refuse_own(into: &str) -> [String; 2] {
-    let stranded = format!("oifname \"{into}\" ct mark & {MARK_MASK:#x} == {OWN:#x}");
-    [
-        format!("{stranded} meta l4proto tcp counter name dropped reject with tcp reset"),
-        format!("{stranded} counter name dropped reject"),
-    ]
-}
-
 fn carry(mark: u32) -> String {
     format!("meta mark set meta mark & {OTHERS:#x} | {mark:#x}")
 }
 
-fn give(uplinks: &Uplinks, new_flows: NewFlows) -> Vec<String> {
-    let of = |family| match (uplinks.of(family), family) {
-        (Uplink::Over(_), _) => Some(OWN),
-        (_, Family::V4) => new_flows.ipv4.map(bits),
-        (_, Family::V6) => new_flows.ipv6.map(bits),
-    };
-    let families = [("ipv4", Family::V4), ("ipv6", Family::V6)];
+fn give(new_flows: NewFlows) -> Vec<String> {
+    let families = [("ipv4", new_flows.ipv4), ("ipv6", new_flows.ipv6)];
     let marks = families
         .into_iter()
-        .filter_map(|(name, family)| Some((name, of(family)?)));
-    marks
-        .map(|(name, mark)| {
-            let keep = format!("ct mark set ct mark & {OTHERS:#x} | {mark:#x}");
-            format!("meta nfproto {name} {keep} {}", carry(mark))
-        })
-        .collect()
+        .filter_map(|(name, mark)| Some((name, bits(mark?))));
+    let rule = |(name, mark)| {
+        let keep = format!("ct mark set ct mark & {OTHERS:#x} | {mark:#x}");
+        format!("meta nfproto {name} {keep} {}", carry(mark))
+    };
+    marks.map(rule).collect()
 }

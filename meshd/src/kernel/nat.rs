@@ -131,7 +131,7 @@ pub(super) async fn set_new_flows(
     if base.lan.is_empty() {
         return Ok(());
     }
-    nft::apply(&setup.nft, &marks::change(&base.uplinks, new_flows)).await
+    nft::apply(&setup.nft, &marks::change(new_flows)).await
 }
 
 /// Removes the table, if it is there.
@@ -166,7 +166,7 @@ fn table(
     let chains = [
         untracked(setup, base, &names),
         clamp(),
-        flows(base, new_flows, &names),
+        flows(new_flows, &names),
         input(setup, base, &names),
         forward(setup, base, attached, &names),
         translate.clone().unwrap_or_default(),
@@ -307,11 +307,9 @@ fn clamp() -> String {
 }
 
 /// Only with a local network: elsewhere it would have every connection tracked.
-fn flows(base: &Base, new_flows: NewFlows, names: &Names) -> String {
+fn flows(new_flows: NewFlows, names: &Names) -> String {
     let lan = names.lan.as_ref();
-    lan.map_or_else(String::new, |lan| {
-        marks::chains(lan, &base.uplinks, new_flows)
-    })
+    lan.map_or_else(String::new, |lan| marks::chains(lan, new_flows))
 }
 
 /// Whatever is sent to the tunnel's port ends in our device, which believes everything. Addresses of
@@ -359,17 +357,12 @@ fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names
         "ip6 daddr {} udp dport {TUNNEL_PORT} {DROP}",
         setup.mesh_prefix
     );
-    let stranded = names
-        .lan
-        .iter()
-        .flat_map(|_| marks::refuse_own(TUNNEL_DEVICE));
-    let from_lan: Vec<String> = [into_a_tunnel].into_iter().chain(stranded).collect();
     [
         base_chain("forward", "filter", "forward", 0, &rules),
         from_mesh(base, names),
         from_tunnel(names),
         to_internet(attached, names),
-        chain("from_lan", &from_lan),
+        chain("from_lan", &[into_a_tunnel]),
         from_uplink(names),
     ]
     .concat()
