@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use mesh_proto::rib::RouteKey;
 use mesh_proto::router::{Announcement, Start};
 use mesh_proto::{IfIndex, Network, NodeId, OriginatorId, Route, Router, RouterConfig};
 use rand_chacha::ChaCha8Rng;
@@ -70,7 +71,7 @@ pub struct Node {
     /// Its daemon, while that runs.
     pub(crate) router: Option<Router>,
     /// Its kernel's routes into tunnels; those to neighbors stand in the table of all kernels.
-    pub(crate) tunnels: BTreeMap<IpNet, OriginatorId>,
+    pub(crate) tunnels: BTreeMap<RouteKey, OriginatorId>,
     /// When its timer runs out.
     pub(crate) timer: Option<Duration>,
     /// For when its next timer event is in the queue: then, or sooner.

@@ -247,9 +247,9 @@ impl Simulation {
             Some(Route::new(key, target.into()))
         });
         let tunnels = self.node(index).tunnels.iter();
-        let tunnels = tunnels.map(|(prefix, peer)| {
+        let tunnels = tunnels.map(|(key, peer)| {
             let target = Target::Tunnel { peer: *peer };
-            Route::new((Table::Tunnel, *prefix), target.into())
+            Route::new(*key, target.into())
         });
         let mut routes: Vec<_> = mesh.chain(tunnels).collect();
         routes.sort_by_key(Route::key);

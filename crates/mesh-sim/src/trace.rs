@@ -46,7 +46,12 @@ impl Trace {
             IpNet::V6(net) => self.address(net.addr().to_bits()),
             IpNet::V4(net) => self.mix(u64::from(net.addr().to_bits())),
         }
-        self.mix(u64::from(prefix.prefix_len()) << 1 | u64::from(table == Table::Tunnel));
+        let table = match table {
+            Table::Mesh => 0,
+            Table::Tunnel => 1,
+            Table::Marked(mark) => 1 + u64::from(mark.number()),
+        };
+        self.mix(u64::from(prefix.prefix_len()) << 8 | table);
         match target {
             Some(Target::NextHop { via, ifindex }) => {
                 self.address(via.to_bits());

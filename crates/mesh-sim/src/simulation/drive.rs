@@ -124,17 +124,15 @@ impl Simulation {
         self.trace.route(self.now, index.0, (table, prefix), target);
         match table {
             Table::Mesh => self.change_next_hop(index, prefix, target),
-            Table::Tunnel => {
+            Table::Tunnel | Table::Marked(_) => {
                 let tunnels = &mut self.node_mut(index).tunnels;
                 let had = match target {
-                    Some(Target::Tunnel { peer }) => tunnels.insert(prefix, peer),
-                    Some(Target::NextHop { .. }) | None => tunnels.remove(&prefix),
+                    Some(Target::Tunnel { peer }) => tunnels.insert((table, prefix), peer),
+                    Some(Target::NextHop { .. }) | None => tunnels.remove(&(table, prefix)),
                 };
                 self.faults.refused_changes += u64::from(target.is_none() && had.is_none());
                 None
             }
-            // Which gateway an old flow keeps is not simulated.
-            Table::Marked(_) => None,
         }
     }
 
