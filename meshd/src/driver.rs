@@ -469,7 +469,7 @@ fn announcement(config: &Config, shared: Option<&Shared>) -> Announcement {
             .flat_map(|lan| lan.prefixes())
             .copied()
             .collect(),
-        gateway: shared.map(|shared| shared.offer(config.uplink().bandwidth(), price)),
+        gateway: shared.map(|shared| shared.offer(price)),
     }
 }
 

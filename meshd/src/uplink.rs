@@ -6,10 +6,12 @@
 //! | `target` | who is asked to find out whether it works |
 //! | `ask` | asking, over one interface and no other |
 //! | `checks` | what the answers say |
-//! | `watcher` | the tasks that keep asking |
+//! | `meter` | how much of one is left |
+//! | `watcher` | the tasks that keep asking and reading |
 
 mod ask;
 mod checks;
+mod meter;
 mod target;
 mod watcher;
 
@@ -21,16 +23,12 @@ use mesh_proto::GatewayOffer;
 use mesh_proto::IfIndex;
 use mesh_proto::record::Tunnels;
 
-use crate::config::{Bandwidth, Config, UplinkInterface};
+use crate::config::{Config, UplinkInterface};
 use crate::kernel::{DefaultRoute, Family, Link};
 pub use checks::{Fault, Health};
+pub use meter::Bps;
 pub use target::{Page, Target};
 pub(crate) use watcher::Watcher;
-
-/// What is offered of an uplink whose bandwidth the operator did not state, bit/s down and up:
-/// a slow mobile connection. Too low a guess costs little; too high a one draws the village's
-/// traffic to a line that cannot carry it.
-const ASSUMED_BANDWIDTH: (u64, u64) = (10_000_000, 2_000_000);
 
 /// An interface with carrier and a default route: what could be an uplink, in one address family.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,16 +135,16 @@ pub(crate) struct Shared {
     pub(crate) uplink: Uplink,
     /// Resolvers that answer over it, those of IPv4 first.
     pub(crate) resolvers: Vec<IpAddr>,
+    /// What is left of it.
+    pub(crate) bandwidth: Bps,
 }
 
 impl Shared {
     /// The offer the mesh gets.
-    pub(crate) fn offer(&self, bandwidth: Option<Bandwidth>, price: u64) -> GatewayOffer {
-        let (down_bps, up_bps) =
-            bandwidth.map_or(ASSUMED_BANDWIDTH, |b| (b.down_bps(), b.up_bps()));
+    pub(crate) fn offer(&self, price: u64) -> GatewayOffer {
         GatewayOffer {
-            down_bps,
-            up_bps,
+            down_bps: self.bandwidth.down,
+            up_bps: self.bandwidth.up,
             price,
             ipv4: self.uplink.ipv4.is_some(),
             ipv6: self.uplink.ipv6.is_some(),

@@ -1,11 +1,12 @@
 //! The main job: phones online through other people's uplinks, and receipts for it.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use control_api::{Account, Accounts, Gateways, Role};
 use libtest_mimic::Trial;
+use mesh_tests::crowd::Crowd;
 use mesh_tests::daemon;
 use mesh_tests::harness::{in_lab, note};
 use mesh_tests::http::{self, Page, Server, fetch};
@@ -38,6 +39,16 @@ pub(crate) fn tests() -> Vec<Trial> {
             "what_others_flush_is_put_back",
             || Topology::line(2),
             flushed,
+        ),
+        in_lab(
+            "downloads_fit_through_every_uplink",
+            || Topology::line(3),
+            narrow,
+        ),
+        in_lab(
+            "crowd_of_clients_shares_one_gateway",
+            || Topology::line(3),
+            crowd,
         ),
         in_lab(
             "receipts_are_signed_and_survive_a_crash",
@@ -75,11 +86,91 @@ fn village(lab: &mut Lab, gateway: &str) -> Result<()> {
     wait_online_through(lab, "r1", gateway, PATIENCE).map(drop)
 }
 
+/// Uplinks of Ethernet, of PPPoE, and of the smallest packets that IPv6 allows.
+fn narrow(lab: &mut Lab) -> Result<()> {
+    const BYTES: usize = 10_000_000;
+    village(lab, "r3")?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let line = lab.node("r3")?.line()?.clone();
+    for mtu in [1500, 1492, 1280] {
+        lab.internet()?.set_mtu(&line, mtu)?;
+        lab.node("r3")?
+            .namespace()
+            .ip(&format!("link set wan0 mtu {mtu}"))?;
+        for host in [HOST_V4, HOST_V6] {
+            let page = fetch(&phone, web_at(host), &format!("/bytes/{BYTES}"), PATIENCE);
+            let page = page.with_context(|| format!("through {mtu} bytes"))?;
+            ensure!(page.body.len() == BYTES, "{} bytes came", page.body.len());
+        }
+    }
+    // Nobody said how much the uplink carries, but it was seen.
+    wait_for("what it carries", PATIENCE, || {
+        let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
+        let down = answer.gateways.first().and_then(|it| it.bandwidth_down_bps);
+        ensure!(down > Some(10_000_000), "{down:?}");
+        Ok(())
+    })
+}
+
+/// A whole village behind one router. Its packets are the kernel's business, not the daemons'.
+fn crowd(lab: &mut Lab) -> Result<()> {
+    const WATCH: Duration = Duration::from_secs(3);
+    /// Of a second. What is counted has to be read now and then.
+    const MORE: Duration = Duration::from_millis(50);
+    village(lab, "r3")?;
+    let cpu = |lab: &mut Lab| -> Result<Vec<Duration>> {
+        let routers = ["r1", "r2", "r3"].into_iter();
+        routers
+            .map(|it| lab.node_mut(it)?.daemon()?.cpu_time())
+            .collect()
+    };
+    let per_second = |before: &[Duration], after: &[Duration], time: Duration| {
+        let pairs = before.iter().zip(after);
+        let share = pairs.map(|(before, after)| (*after - *before).div_duration_f64(time));
+        share.map(Duration::from_secs_f64).collect::<Vec<_>>()
+    };
+    let begin = cpu(lab)?;
+    std::thread::sleep(WATCH);
+    let idle = per_second(&begin, &cpu(lab)?, WATCH);
+
+    let hosts: Vec<Ipv4Addr> = (101..165)
+        .map(|host| Ipv4Addr::new(192, 168, 1, host))
+        .collect();
+    let phone = lab.node("r1")?.phone()?.clone();
+    let crowd = Crowd::gather(&phone, "eth0", &hosts, 157, echo_at(HOST_V4))?;
+    let (begin, since) = (cpu(lab)?, Instant::now());
+    for round in 0..3 {
+        let lost = crowd.unanswered();
+        ensure!(
+            lost == 0,
+            "{lost} of {} flows in round {round}",
+            crowd.flows()
+        );
+    }
+    let busy = per_second(&begin, &cpu(lab)?, since.elapsed());
+    note(&format!(
+        "{} flows of {} hosts; daemons take {idle:?} of a second idle, {busy:?} busy",
+        crowd.flows(),
+        hosts.len()
+    ));
+    for (idle, busy) in idle.iter().zip(&busy) {
+        ensure!(*busy <= *idle + MORE, "{busy:?} instead of {idle:?}");
+    }
+    Ok(())
+}
+
 /// As when another firewall starts, which flushes what it finds.
 fn flushed(lab: &mut Lab) -> Result<()> {
+    const OTHERS: &str = "add table inet others; add chain inet others hers";
+    /// What is lost until the rules are back.
+    const OUTAGE: Duration = Duration::from_secs(1);
     village(lab, "r2")?;
     let gateway = lab.node("r2")?.namespace().clone();
-    for command in ["flush table inet meshd", "flush ruleset"] {
+    let phone = lab.node("r1")?.phone()?.clone();
+    for (command, others) in [("flush table inet meshd", true), ("flush ruleset", false)] {
+        gateway.nft(OTHERS)?;
+        let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(10))?;
+        pinger.wait_answers(50, PATIENCE)?;
         gateway.run("nft", command)?;
         wait_for("the rules to be back", PATIENCE, || {
             let rules = gateway.run("nft", "list table inet meshd")?;
@@ -87,6 +178,12 @@ fn flushed(lab: &mut Lab) -> Result<()> {
             ensure!(rules.contains("log group"), "{rules}");
             Ok(())
         })?;
+        pinger.wait_answers(50, PATIENCE)?;
+        let report = pinger.stop();
+        note(&format!("{command}: {report}"));
+        ensure!(report.longest_outage <= OUTAGE, "{command}: {report}");
+        let tables = gateway.run("nft", "list tables")?;
+        ensure!(tables.contains("inet others") == others, "{tables}");
         eventually_fetch(lab.node("r1")?, HOST_V4, "/")?;
     }
     wait_for("no warning", PATIENCE, || {

@@ -219,6 +219,15 @@ impl Internet {
         Ok(Line { port, v4, v6 })
     }
 
+    /// Sets the largest packet that the provider sends over a line.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_mtu(&self, line: &Line, mtu: u32) -> Result<()> {
+        let command = format!("link set {} mtu {mtu}", line.port);
+        self.provider.ip(&command).map(drop)
+    }
+
     /// Makes trouble on a line, or ends it.
     ///
     /// # Errors

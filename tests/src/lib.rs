@@ -18,6 +18,7 @@
 //! | [`mesh`] | who reaches whom, and through which gateway |
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
 //! | [`transfer`] | long TCP transfers: whether they survive, and how long they stood still |
+//! | [`crowd`] | many hosts with many flows at once |
 //! | [`volley`] | probes between many pairs at once: when the last one got through |
 //! | [`fib`] | the next hop a kernel would use this moment, and circles of next hops |
 //! | [`http`] | a tiny web server and a client |
@@ -37,6 +38,7 @@
 pub mod air;
 pub mod binaries;
 pub mod command;
+pub mod crowd;
 pub mod daemon;
 pub mod fib;
 pub mod harness;

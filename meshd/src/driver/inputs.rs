@@ -14,7 +14,7 @@ use crate::control::{Question, View};
 use crate::kernel::{
     self, Base, Counters, Family, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
 };
-use crate::uplink::{Fault, Health, Line, Shared, Uplink};
+use crate::uplink::{Bps, Fault, Health, Line, Shared, Uplink};
 
 impl Driver {
     pub(super) fn handle_kernel_event(&mut self, now: Instant, event: KernelEvent) {
@@ -146,8 +146,13 @@ impl Driver {
             }
             found => found,
         };
+        let stated = self.config.uplink().bandwidth().map(|it| Bps {
+            down: it.down_bps(),
+            up: it.up_bps(),
+        });
         let shared = Uplink::choose(&lines, |line| self.works(now, line)).map(|uplink| Shared {
             resolvers: resolvers(&uplink),
+            bandwidth: self.watcher.bandwidth(&uplink, stated),
             uplink,
         });
         if ways != self.ways {

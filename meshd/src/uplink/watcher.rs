@@ -1,4 +1,5 @@
-//! The tasks that find out whether uplinks work, one for each interface and family.
+//! The tasks that find out whether uplinks work, one for each interface and family, and how much they
+//! carry, one for each interface.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::ask::ask;
 use super::checks::{Checks, FORGIVENESS, Health, Outcome, Past, Plan};
+use super::meter::{self, Bps, Counters, Meter, Reading};
 use super::target::Target;
 use super::{Family, Line, Uplink};
 
@@ -23,6 +25,7 @@ pub(crate) struct Watcher {
     lines: BTreeMap<Line, Watched>,
     /// Of lines that went away: one that failed often has to prove itself when it comes again.
     gone: BTreeMap<Line, (Past, Instant)>,
+    meters: BTreeMap<String, Metered>,
     sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
 }
@@ -35,6 +38,18 @@ struct Watched {
     task: Option<JoinHandle<()>>,
 }
 
+#[derive(Debug)]
+struct Metered {
+    reading: Reading,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
@@ -43,12 +58,20 @@ impl Drop for Watched {
     }
 }
 
-/// How a line is now.
+/// What a task has found out.
 #[derive(Debug)]
-pub(crate) struct News {
-    line: Line,
-    past: Past,
-    resolvers: Vec<IpAddr>,
+pub(crate) struct News(Found);
+
+#[derive(Debug)]
+enum Found {
+    /// How a line is now.
+    Line {
+        line: Line,
+        past: Past,
+        resolvers: Vec<IpAddr>,
+    },
+    /// What an interface carries.
+    Interface { name: String, reading: Reading },
 }
 
 impl Watcher {
@@ -59,6 +82,7 @@ impl Watcher {
             targets: Vec::new(),
             lines: BTreeMap::new(),
             gone: BTreeMap::new(),
+            meters: BTreeMap::new(),
             sender,
             news,
         }
@@ -98,6 +122,23 @@ impl Watcher {
         }
         self.gone
             .retain(|_, (_, since)| now.saturating_duration_since(*since) < FORGIVENESS);
+        self.meter();
+    }
+
+    /// Has a meter at each interface that is watched.
+    fn meter(&mut self) {
+        let mut before = std::mem::take(&mut self.meters);
+        for Line { interface, .. } in self.lines.keys() {
+            if self.meters.contains_key(interface) {
+                continue;
+            }
+            let begin = || Metered {
+                reading: Reading::default(),
+                task: tokio::spawn(keep_reading(interface.clone(), self.sender.clone())),
+            };
+            let metered = before.remove(interface).unwrap_or_else(begin);
+            self.meters.insert(interface.clone(), metered);
+        }
     }
 
     fn begin(&self, line: &Line, past: Past) -> Watched {
@@ -127,24 +168,39 @@ impl Watcher {
         }
     }
 
-    /// Takes in how a line is now. Returns whether it is one that is watched.
+    /// Takes in what is new. Returns whether it is about what is watched.
     pub(crate) fn take_in(&mut self, news: News) -> bool {
-        let watched = self.lines.get_mut(&news.line);
-        let is_watched = watched.is_some();
-        if let Some(watched) = watched {
-            // A portal may show another address each time.
-            if !watched.past.health.is_alike(&news.past.health) {
-                tracing::info!(
-                    interface = news.line.interface,
-                    family = %news.line.family,
-                    health = %news.past.health,
-                    "uplink"
-                );
+        match news.0 {
+            Found::Interface { name, reading } => {
+                let metered = self.meters.get_mut(&name);
+                metered.map(|metered| metered.reading = reading).is_some()
             }
-            watched.past = news.past;
-            watched.resolvers = news.resolvers;
+            Found::Line {
+                line,
+                past,
+                resolvers,
+            } => {
+                let Some(watched) = self.lines.get_mut(&line) else {
+                    return false;
+                };
+                // A portal may show another address each time.
+                if !watched.past.health.is_alike(&past.health) {
+                    let Line { interface, family } = &line;
+                    tracing::info!(interface, %family, health = %past.health, "uplink");
+                }
+                watched.past = past;
+                watched.resolvers = resolvers;
+                true
+            }
         }
-        is_watched
+    }
+
+    /// What others may count on of an uplink that carries what is `stated`, if that is known.
+    pub(crate) fn bandwidth(&self, uplink: &Uplink, stated: Option<Bps>) -> Bps {
+        let main = uplink.interfaces().next();
+        let metered = main.and_then(|name| self.meters.get(name));
+        let reading = metered.map_or_else(Reading::default, |it| it.reading);
+        reading.offer(stated)
     }
 
     /// How a line is. Where nobody can be asked in its family, it is as the other family is there;
@@ -204,12 +260,26 @@ async fn keep_asking(line: Line, targets: Vec<Target>, past: Past, news: mpsc::S
         };
         if changed.is_some() || resolvers != told {
             told.clone_from(&resolvers);
-            let it = News {
+            let it = Found::Line {
                 line: line.clone(),
                 past: checks.past(),
                 resolvers,
             };
-            if news.send(it).await.is_err() {
+            if news.send(News(it)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn keep_reading(name: String, news: mpsc::Sender<News>) {
+    let mut meter = Meter::new(Instant::now(), counters(&name));
+    loop {
+        tokio::time::sleep(meter::INTERVAL).await;
+        if let Some(reading) = meter.read(Instant::now(), counters(&name)) {
+            let name = name.clone();
+            let found = Found::Interface { name, reading };
+            if news.send(News(found)).await.is_err() {
                 return;
             }
         }
@@ -261,13 +331,23 @@ fn page_name(target: &Target) -> Option<&str> {
     }
 }
 
-/// What an interface has received since it is there; 0 when it has gone.
 fn received_bytes(line: &Line) -> u64 {
+    counters(&line.interface).received
+}
+
+/// What an interface has received and sent since it is there; nothing when it has gone.
+fn counters(interface: &str) -> Counters {
+    /// Of sent bytes, counted from that of received ones (proc_pid_net(5)).
+    const SENT: usize = 8;
     let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
     let of_it = text.lines().find_map(|row| {
         let (name, rest) = row.trim().split_once(':')?;
-        (name == line.interface).then_some(rest)
+        (name == interface).then_some(rest)
     });
-    let bytes = of_it.and_then(|rest| rest.split_whitespace().next());
-    bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+    let fields: Vec<&str> = of_it.unwrap_or_default().split_whitespace().collect();
+    let number = |at: usize| fields.get(at).and_then(|it| it.parse().ok()).unwrap_or(0);
+    Counters {
+        received: number(0),
+        sent: number(SENT),
+    }
 }
