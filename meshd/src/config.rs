@@ -20,6 +20,7 @@ mod error;
 mod fields;
 mod gateways;
 mod lan;
+mod numbers;
 mod path;
 mod radio;
 mod system;
@@ -42,6 +43,7 @@ use fields::{Fields, scalar};
 use path::{Fault, Path};
 use values::{AbsolutePath, Credit, Price, SocketPath, Switch};
 
+use crate::kernel::Numbers;
 use crate::kernel::radio::RadioSettings;
 use crate::uplink::Target;
 pub use error::ConfigError;
@@ -74,6 +76,7 @@ const ROOT_KEYS: &[&str] = &[
     "uplink",
     "gateways",
     "sharing",
+    "numbers",
 ];
 const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
 const UPLINK_KEYS: &[&str] = &["interface", "bandwidth", "check"];
@@ -107,6 +110,7 @@ struct Settings {
     uplink: Uplink,
     gateways: Policy,
     sharing: Sharing,
+    numbers: Numbers,
 }
 
 /// The text, kept so that checks against the system can name a line as well.
@@ -206,6 +210,7 @@ impl Config {
             ("identity", old.identity != new.identity),
             ("state", old.state != new.state),
             ("control", old.control != new.control),
+            ("numbers", old.numbers != new.numbers),
         ]
         .into_iter()
         .filter_map(|(key, changed)| changed.then_some(key))
@@ -220,6 +225,7 @@ impl Config {
         new.identity.clone_from(&old.identity);
         new.state.clone_from(&old.state);
         new.control.clone_from(&old.control);
+        new.numbers = old.numbers;
     }
 
     /// The mesh's name.
@@ -276,6 +282,11 @@ impl Config {
     pub const fn sharing(&self) -> Sharing {
         self.settings.sharing
     }
+
+    /// What is ours of the kernel's numbers.
+    pub const fn numbers(&self) -> &Numbers {
+        &self.settings.numbers
+    }
 }
 
 impl Settings {
@@ -299,6 +310,7 @@ impl Settings {
             uplink: Uplink::read(&fields)?,
             gateways: gateways::read(&fields)?,
             sharing: Sharing::read(&fields)?,
+            numbers: numbers::read(&fields)?,
         };
         settings.check_roles()?;
         settings.check_paths()?;

@@ -108,7 +108,8 @@ pub(crate) struct Driver {
     traffic_until: Instant,
     /// Whether the kernel may be told what everything but routes should be. First it has to say which
     /// uplinks there are: to forward makes it forget what routers advertised there, unless it is told
-    /// otherwise before; and after a predecessor, what belongs to them would go and come back.
+    /// otherwise before; and after a predecessor, what belongs to them would go and come back. Until then
+    /// nothing is said to neighbors either.
     settled: bool,
     /// Whether there was a predecessor.
     took_over: bool,
@@ -126,6 +127,16 @@ pub(crate) struct Driver {
     store_error: Option<String>,
     /// Saving failed since the last reading of counters.
     store_paused: bool,
+}
+
+/// What a driver is made of.
+struct Parts {
+    config_path: PathBuf,
+    config: Config,
+    router: Router,
+    ledger: Ledger,
+    store: Store,
+    kernel: KernelPort,
 }
 
 /// What the kernel should do with our own uplinks.
@@ -208,10 +219,10 @@ impl Driver {
         key: SigningKey,
         (store, state): (Store, State),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
-        let names = NameFiles::within(config.control().parent().unwrap_or(Path::new("/")));
         let network = network(&config)?;
         let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
         let mut setup = Setup::new(network.prefix(), id);
+        setup.numbers = *config.numbers();
         if let Some(directory) = config.control().parent() {
             setup.runtime = directory.to_owned();
         }
@@ -228,43 +239,15 @@ impl Driver {
         let announcement = announcement(&config, None);
         let terms = ledger_config(&config, state.header().network);
         let ledger = Ledger::new(terms, key.clone(), state).context("receipt log")?;
-        let mut driver = Self {
+        let parts = Parts {
             router: Router::new(router_config, key, announcement, now),
             config_path,
             config,
-            started: now,
             ledger,
             store,
-            sockets: Sockets::new(),
             kernel: KernelPort::new(requests),
-            links: BTreeMap::new(),
-            link_locals: BTreeMap::new(),
-            default_routes: DefaultRoutes::default(),
-            watcher: Watcher::new(),
-            shared: None,
-            ways: Ways::default(),
-            left_resolvers: names.left_resolvers(),
-            internet: Internet::new(now),
-            selected: None,
-            usage: Usage::new(warm),
-            counted_gateways: BTreeSet::new(),
-            new_flows: NewFlows::default(),
-            logged_conflicts: BTreeSet::new(),
-            radios: Radios::default(),
-            names,
-            names_due: Some(if warm { now + SETTLING_LIMIT } else { now }),
-            next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
-            traffic_until: now,
-            settled: false,
-            took_over: warm,
-            configured: false,
-            unconfigured: false,
-            failure: None,
-            kernel_warnings: Vec::new(),
-            refused_routes: Vec::new(),
-            store_error: None,
-            store_paused: false,
         };
+        let mut driver = Self::new(parts, now, warm);
         driver.set_gateway_policy(now);
         info!(
             network = driver.router.network().name(),
@@ -275,6 +258,61 @@ impl Driver {
             "meshd started"
         );
         Ok((driver, events))
+    }
+
+    /// A driver to which nothing has happened yet.
+    fn new(parts: Parts, now: Instant, took_over: bool) -> Self {
+        let Parts {
+            config_path,
+            config,
+            router,
+            ledger,
+            store,
+            kernel,
+        } = parts;
+        let names = NameFiles::within(config.control().parent().unwrap_or(Path::new("/")));
+        let until_names = if took_over {
+            SETTLING_LIMIT
+        } else {
+            Duration::ZERO
+        };
+        Self {
+            router,
+            config_path,
+            config,
+            started: now,
+            ledger,
+            store,
+            sockets: Sockets::new(),
+            kernel,
+            links: BTreeMap::new(),
+            link_locals: BTreeMap::new(),
+            default_routes: DefaultRoutes::default(),
+            watcher: Watcher::new(),
+            shared: None,
+            ways: Ways::default(),
+            left_resolvers: names.left_resolvers(),
+            internet: Internet::new(now),
+            selected: None,
+            usage: Usage::new(took_over),
+            counted_gateways: BTreeSet::new(),
+            new_flows: NewFlows::default(),
+            logged_conflicts: BTreeSet::new(),
+            radios: Radios::default(),
+            names,
+            names_due: Some(now + until_names),
+            next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
+            traffic_until: now,
+            settled: false,
+            took_over,
+            configured: false,
+            unconfigured: false,
+            failure: None,
+            kernel_warnings: Vec::new(),
+            refused_routes: Vec::new(),
+            store_error: None,
+            store_paused: false,
+        }
     }
 
     async fn run_until_signal(
@@ -343,7 +381,7 @@ impl Driver {
             self.next_counters = flows.then_some(now + COUNTER_INTERVAL);
             self.store_paused = false;
             self.update_uplink(now);
-            self.settle();
+            self.settle(now);
             if self.unconfigured {
                 self.configure_kernel();
             }

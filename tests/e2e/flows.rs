@@ -74,6 +74,8 @@ fn switched(lab: &mut Lab) -> Result<()> {
     lab.power_off("r4")?;
     pinger.wait_answers(50, PATIENCE)?;
     all_go_on(&transfers)?;
+    let log = lab.node("r1")?.files().log_text();
+    ensure!(!log.contains("by somebody else"), "{log}");
     let mut longest = Duration::ZERO;
     for (gateway, transfer) in transfers {
         let report = transfer.stop();

@@ -1,11 +1,14 @@
 //! What is left in a kernel after the daemon has gone, one way or the other.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use mesh_tests::daemon::{Daemon, Files};
 use mesh_tests::harness::in_lab;
+use mesh_tests::http::fetch;
+use mesh_tests::internet::{HOST_V4, web_at};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_all_pairs, wait_online_through};
 use mesh_tests::namespace::Namespace;
@@ -25,11 +28,50 @@ pub(crate) fn tests() -> Vec<Trial> {
             || Topology::line(2),
             after_crash,
         ),
+        in_lab(
+            "other_numbers_are_used_and_given_back",
+            || Topology::line(3),
+            elsewhere,
+        ),
         in_lab("second_daemon_is_kept_out", || Topology::line(2), kept_out),
     ]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// On a machine where others have the usual numbers.
+fn elsewhere(lab: &mut Lab) -> Result<()> {
+    for router in ["r1", "r2", "r3"] {
+        let numbers = "{tables: 7000, rules: 20000, last_rule: 40000, mark_bit: 0}";
+        lab.node_mut(router)?.config.numbers = Some(numbers.to_owned());
+    }
+    village(lab)?;
+    let rules = lab.node("r1")?.namespace().ip("rule")?;
+    for line in rules.lines().filter(|line| line.contains("proto 155")) {
+        let priority = line.split(':').next().unwrap_or_default().parse::<u32>()?;
+        let is_right = (20000..20301).contains(&priority) || priority == 40000;
+        ensure!(is_right, "{line}");
+    }
+    for rule in ["lookup 7000", "lookup 7001", "fwmark 0x1/0xf lookup 7006"] {
+        ensure!(rules.contains(rule), "no {rule}: {rules}");
+    }
+    let page = fetch(lab.node("r1")?.phone()?, web_at(HOST_V4), "/", PATIENCE)?;
+    let line = lab.node("r3")?.line()?;
+    ensure!(page.client == IpAddr::V4(line.v4), "from {}", page.client);
+    lab.node_mut("r1")?.take_daemon()?.terminate()?;
+    for command in ["rule", "route show table all", "-6 route show table all"] {
+        let left = lab.node("r1")?.namespace().ip(command)?;
+        ensure!(!left.contains("proto 155"), "{command}: {left}");
+    }
+    Ok(())
+}
+
+fn village(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r3")?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", "r3", PATIENCE).map(drop)
+}
 
 fn leaves_nothing(lab: &mut Lab) -> Result<()> {
     lab.add_phone("r1")?;

@@ -43,6 +43,8 @@ pub struct Config {
     pub gateways: Option<String>,
     /// `sharing`, in YAML.
     pub sharing: Option<String>,
+    /// `numbers`, in YAML.
+    pub numbers: Option<String>,
 }
 
 impl Config {
@@ -57,6 +59,7 @@ impl Config {
             uplink: None,
             gateways: None,
             sharing: None,
+            numbers: None,
         }
     }
 
@@ -78,6 +81,7 @@ impl Config {
             ("uplink", &self.uplink),
             ("gateways", &self.gateways),
             ("sharing", &self.sharing),
+            ("numbers", &self.numbers),
         ];
         for (key, value) in optional {
             if let Some(value) = value {

@@ -104,6 +104,7 @@ fn what_the_example_shows_as_default_is_the_default() {
     assert_eq!(example.uplink().interface(), minimal.uplink().interface());
     assert_eq!(example.sharing(), minimal.sharing());
     assert_eq!(example.gateways(), minimal.gateways());
+    assert_eq!(example.numbers(), minimal.numbers());
 }
 
 #[test]
@@ -261,9 +262,16 @@ fn a_reload_names_what_needs_a_restart() {
     assert_eq!(
         new(
             "network: other\nnetwork_key: /n\nidentity: /k\nstate: /s\ncontrol: /c\n\
-             mesh: [{interface: mesh0}]\n"
+             mesh: [{interface: mesh0}]\nnumbers: {mark_bit: 0}\n"
         ),
-        ["network", "network_key", "identity", "state", "control"]
+        [
+            "network",
+            "network_key",
+            "identity",
+            "state",
+            "control",
+            "numbers"
+        ]
     );
     assert_eq!(
         new(
@@ -279,7 +287,7 @@ fn a_reload_names_what_needs_a_restart() {
 fn what_needs_a_restart_stays_as_it_is_until_then() {
     let running = parse("network: village\nmesh: [{interface: mesh0}]\n").unwrap();
     let text = "network: other\nidentity: /k\nstate: /s\ncontrol: /c\nname: x\n\
-                mesh: [{interface: mesh1}]\n";
+                mesh: [{interface: mesh1}]\nnumbers: {tables: 1000}\n";
     let mut new = parse(text).unwrap();
     new.keep_restart_keys(&running);
     assert_eq!(running.restart_keys_changed(&new), Vec::<&str>::new());

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
 use crate::driver::radios::Radios;
 use crate::kernel::radio::Problem;
-use crate::kernel::{Link, TUNNEL_DEVICE, table_number};
+use crate::kernel::{Link, TUNNEL_DEVICE};
 use crate::uplink::{Uplink, Watcher};
 use crate::usage::Usage;
 
@@ -272,7 +272,7 @@ impl View<'_> {
     }
 
     fn route(&self, route: &mesh_proto::Route) -> Route {
-        let table = table_number(route.table);
+        let table = self.config.numbers().table(route.table);
         let claimant = self.router.owner(route);
         let (owner, to, interface) = match route.target {
             Target::NextHop { via, ifindex } => {

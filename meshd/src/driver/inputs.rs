@@ -34,7 +34,7 @@ impl Driver {
                 // predecessor shared would be withdrawn for a moment.
                 if self.settled || family == Family::V6 {
                     self.update_uplink(now);
-                    self.settle();
+                    self.settle(now);
                 }
             }
             KernelEvent::Carrying { neighbors } => {
@@ -104,6 +104,10 @@ impl Driver {
 
     /// Takes a mesh interface into use when it is ready, and out of use when it is not.
     pub(super) fn update_interface(&mut self, now: Instant, ifindex: IfIndex) {
+        // Others would hear that there is no uplink, and believe it until they hear otherwise.
+        if !self.settled {
+            return;
+        }
         let configured = |link: &&Link| {
             let mut mesh = self.config.mesh().iter();
             link.carrier && mesh.any(|mesh| mesh.interface().as_str() == link.name)
@@ -217,10 +221,15 @@ impl Driver {
 
     /// Takes over what a predecessor left. Its counters are the base of ours, so they are read
     /// before anything else is carried.
-    pub(super) fn settle(&mut self) {
-        if !std::mem::replace(&mut self.settled, true) {
-            self.configure_kernel();
-            self.kernel.request(KernelRequest::ReadCounters);
+    pub(super) fn settle(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        self.configure_kernel();
+        self.kernel.request(KernelRequest::ReadCounters);
+        let interfaces: Vec<IfIndex> = self.links.keys().copied().collect();
+        for ifindex in interfaces {
+            self.update_interface(now, ifindex);
         }
     }
 

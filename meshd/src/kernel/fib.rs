@@ -187,7 +187,7 @@ impl Fib {
         match self.read().await {
             Ok(found) => {
                 for (key, _) in found.routes {
-                    results.push(route::remove(&self.handle, key).await);
+                    results.push(route::remove(&self.handle, &self.setup.numbers, key).await);
                 }
                 for message in found.unknown {
                     let action = || "remove a route".to_owned();
@@ -269,14 +269,15 @@ impl Fib {
     /// Sets or removes one route.
     async fn put(&mut self, key: RouteKey) -> Result<(), KernelError> {
         let Some(&Wanted { path, source }) = self.wanted.get(&key) else {
-            route::remove(&self.handle, key).await?;
+            route::remove(&self.handle, &self.setup.numbers, key).await?;
             self.objects.release(key);
             return Ok(());
         };
         match path.target {
             Target::NextHop { via, ifindex } => {
                 let id = self.object(path, via, ifindex);
-                let id = id.map_err(|error| error.within(&route::setting(key)))?;
+                let id =
+                    id.map_err(|error| error.within(&route::setting(&self.setup.numbers, key)))?;
                 if self.objects.of_route(key) != Some(id) {
                     route::set(&self.handle, &self.setup, key, Way::Object(id), source).await?;
                     self.objects.assign(key, id);

@@ -17,46 +17,30 @@
 
 use mesh_proto::Mark;
 
-use super::NewFlows;
 use super::nat::{TABLE, base_chain, chain};
-
-/// The bits of packet and conntrack marks that are ours: those that mwan3 (0x3f00), pbr and Tailscale
-/// (0xff0000), and wg-quick (0xca6c) leave.
-pub(super) const MARK_MASK: u32 = 0x0f00_0000;
-
-/// All but ours.
-const OTHERS: u32 = !MARK_MASK;
+use super::{NewFlows, Numbers};
 
 /// The chain that is made anew when another gateway is used.
 const NEW_FLOWS: &str = "new_flows";
-
-/// A mark where packets have it.
-pub(super) const fn bits(mark: Mark) -> u32 {
-    (mark.number() as u32) << MARK_MASK.trailing_zeros()
-}
-
-/// The mark that a packet with these bits has.
-pub(super) fn of_bits(bits: u32) -> Option<Mark> {
-    Mark::all().find(|mark| self::bits(*mark) == bits)
-}
 
 /// The chains for local hosts at interfaces `lan`.
 ///
 /// No map of marks to rules: on kernels before 6.18 a packet that is under way when the rules are
 /// replaced would find nothing in the old one, and its flow be led astray.
-pub(super) fn chains(lan: &str, new_flows: NewFlows) -> String {
-    let marks = Mark::all().map(bits);
+pub(super) fn chains(numbers: &Numbers, lan: &str, new_flows: NewFlows) -> String {
+    let mask = numbers.mark_mask();
+    let marks = Mark::all().map(|mark| numbers.mark(mark));
     // Almost every packet ends with the second rule.
-    let begin = format!("ct mark & {MARK_MASK:#x} == 0 ct state new goto {NEW_FLOWS}");
-    let unmarked = format!("meta mark 0 meta mark set ct mark & {MARK_MASK:#x} return");
+    let begin = format!("ct mark & {mask:#x} == 0 ct state new goto {NEW_FLOWS}");
+    let unmarked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
     let marked_by_others = marks.map(|mark| {
-        let add = carry(mark);
-        format!("ct mark & {MARK_MASK:#x} == {mark:#x} {add} return")
+        let add = carry(numbers, mark);
+        format!("ct mark & {mask:#x} == {mark:#x} {add} return")
     });
     let known = [begin, unmarked].into_iter().chain(marked_by_others);
     let local = format!("iifname {lan} goto known_flows");
     [
-        chain(NEW_FLOWS, &give(new_flows)),
+        chain(NEW_FLOWS, &give(numbers, new_flows)),
         chain("known_flows", &known.collect::<Vec<_>>()),
         base_chain("flows", "filter", "prerouting", -150, &[local]),
     ]
@@ -64,8 +48,8 @@ pub(super) fn chains(lan: &str, new_flows: NewFlows) -> String {
 }
 
 /// The commands that give new flows another mark.
-pub(super) fn change(new_flows: NewFlows) -> String {
-    let rules = give(new_flows).into_iter();
+pub(super) fn change(numbers: &Numbers, new_flows: NewFlows) -> String {
+    let rules = give(numbers, new_flows).into_iter();
     let add = rules.map(|rule| format!("add rule inet {TABLE} {NEW_FLOWS} {rule}\n"));
     format!(
         "flush chain inet {TABLE} {NEW_FLOWS}\n{}",
@@ -73,18 +57,20 @@ pub(super) fn change(new_flows: NewFlows) -> String {
     )
 }
 
-fn carry(mark: u32) -> String {
-    format!("meta mark set meta mark & {OTHERS:#x} | {mark:#x}")
+fn carry(numbers: &Numbers, mark: u32) -> String {
+    let others = !numbers.mark_mask();
+    format!("meta mark set meta mark & {others:#x} | {mark:#x}")
 }
 
-fn give(new_flows: NewFlows) -> Vec<String> {
+fn give(numbers: &Numbers, new_flows: NewFlows) -> Vec<String> {
     let families = [("ipv4", new_flows.ipv4), ("ipv6", new_flows.ipv6)];
     let marks = families
         .into_iter()
-        .filter_map(|(name, mark)| Some((name, bits(mark?))));
+        .filter_map(|(name, mark)| Some((name, numbers.mark(mark?))));
     let rule = |(name, mark)| {
-        let keep = format!("ct mark set ct mark & {OTHERS:#x} | {mark:#x}");
-        format!("meta nfproto {name} {keep} {}", carry(mark))
+        let others = !numbers.mark_mask();
+        let keep = format!("ct mark set ct mark & {others:#x} | {mark:#x}");
+        format!("meta nfproto {name} {keep} {}", carry(numbers, mark))
     };
     marks.map(rule).collect()
 }

@@ -64,6 +64,7 @@ mod netlink;
 mod nexthop;
 mod nfnetlink;
 mod nft;
+mod numbers;
 mod program;
 pub mod radio;
 mod raw;
@@ -80,25 +81,13 @@ pub use counters::{CounterSample, Counters, Flow, Neighbor};
 pub use link::Link;
 pub use monitor::{DefaultRoute, Family};
 pub use netlink::KernelError;
+pub use numbers::Numbers;
 use radio::{RadioReport, RadioSettings, Station};
-pub(crate) use route::number as table_number;
 pub use sysctl::SysctlError;
 
 /// The protocol number our routes and rules carry (`rtm_protocol`, `FRA_PROTOCOL`): of the range
 /// that `/etc/iproute2/rt_protos` leaves to everybody.
 pub const ROUTE_PROTOCOL: u8 = 155;
-
-/// The routing table of [`mesh_proto::Table::Mesh`].
-pub const MESH_TABLE: u32 = 5525;
-
-/// The routing table of [`mesh_proto::Table::Tunnel`].
-pub const TUNNEL_TABLE: u32 = 5526;
-
-/// The routing table of the uplink in use.
-pub const UPLINK_TABLE: u32 = 5527;
-
-/// The first of the routing tables of [`mesh_proto::Table::Marked`], plus the number of the mark.
-pub const MARKED_TABLES: u32 = 5530;
 
 /// The tunnel device; it also holds the node's mesh addresses.
 pub const TUNNEL_DEVICE: &str = "meshd0";
@@ -129,6 +118,8 @@ pub struct Setup {
     pub nft: PathBuf,
     /// Where files of other programs go, which are gone after a reboot. It need not exist.
     pub runtime: PathBuf,
+    /// What is ours of the kernel's numbers.
+    pub numbers: Numbers,
 }
 
 impl Setup {
@@ -139,6 +130,7 @@ impl Setup {
             id,
             nft: PathBuf::from("nft"),
             runtime: PathBuf::from("/run/meshd"),
+            numbers: Numbers::default(),
         }
     }
 

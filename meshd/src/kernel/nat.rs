@@ -5,9 +5,8 @@
 //!
 //! | chain | hook, priority | what it does |
 //! |---|---|---|
-//! | `untracked_in`, `untracked_out` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
+//! | `arriving`, `beginning` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
 //! | `flows` and those it sends to | prerouting, -150 | each flow stays with its gateway, see [`marks`](super::marks) |
-//! | `clamp` | forward, -150 | TCP connections through the tunnel learn its MTU |
 //! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
 //! | `from_mesh` | | other nodes, routed local networks, and answers |
@@ -16,8 +15,10 @@
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
-//! | `count_in`, `count_on`, `count_out` | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
-//! | `traffic_in`, `traffic_out` | prerouting, postrouting, 300 | tells of neighbors that carry traffic, once a second |
+//! | `received`, `passed_on`, `sent` | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
+//! | `tell_received`, `tell_sent` | | tell of neighbors that carry traffic, once a second |
+//!
+//! A relay's packets pass three chains of the kernel's hooks: each costs, also if nothing matches.
 //!
 //! Packets that come from or go to none of our interfaces pass untouched.
 //!
@@ -122,16 +123,9 @@ pub(super) async fn set_gateways(
     nft::apply(&setup.nft, &gateway_elements(gateways)).await
 }
 
-/// Gives new flows other marks.
-pub(super) async fn set_new_flows(
-    setup: &Setup,
-    base: &Base,
-    new_flows: NewFlows,
-) -> Result<(), KernelError> {
-    if base.lan.is_empty() {
-        return Ok(());
-    }
-    nft::apply(&setup.nft, &marks::change(new_flows)).await
+/// Gives new flows other marks. There must be local networks, or nothing is marked.
+pub(super) async fn set_new_flows(setup: &Setup, new_flows: NewFlows) -> Result<(), KernelError> {
+    nft::apply(&setup.nft, &marks::change(&setup.numbers, new_flows)).await
 }
 
 /// Removes the table, if it is there.
@@ -164,14 +158,13 @@ fn table(
     let names = Names::new(base);
     let translate = translate(setup, base, &names);
     let chains = [
+        tell_traffic(),
         untracked(setup, base, &names),
-        clamp(),
-        flows(new_flows, &names),
+        flows(setup, new_flows, &names),
         input(setup, base, &names),
         forward(setup, base, attached, &names),
         translate.clone().unwrap_or_default(),
         count(&names),
-        tell_traffic(&names),
     ];
     let sets = sets();
     let rules = chains.concat();
@@ -291,25 +284,23 @@ fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
     let coming = packets
         .clone()
         .map(|it| format!("iifname {mesh} {it} notrack"));
-    let coming = [passing, coming].concat();
+    let heard = format!("iifname {mesh} jump tell_received");
+    let coming = [vec![heard], passing.to_vec(), coming.to_vec()].concat();
     let going = packets.map(|it| format!("oifname {mesh} {it} notrack"));
-    base_chain("untracked_in", "filter", "prerouting", -300, &coming)
-        + &base_chain("untracked_out", "filter", "output", -300, &going)
+    base_chain("arriving", "filter", "prerouting", -300, &coming)
+        + &base_chain("beginning", "filter", "output", -300, &going)
 }
 
-fn clamp() -> String {
-    // The kernel looks at the way back too, and never raises the value (net/netfilter/nft_rt.c,
-    // nft_exthdr.c).
-    let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
-    let coming = format!("iifname \"{TUNNEL_DEVICE}\" {clamp}");
-    let going = format!("oifname \"{TUNNEL_DEVICE}\" {clamp}");
-    base_chain("clamp", "filter", "forward", -150, &[coming, going])
-}
+/// TCP connections through the tunnel learn its MTU. The kernel looks at the way back too, and never
+/// raises the value (net/netfilter/nft_rt.c, nft_exthdr.c).
+const CLAMP: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
 /// Only with a local network: elsewhere it would have every connection tracked.
-fn flows(new_flows: NewFlows, names: &Names) -> String {
+fn flows(setup: &Setup, new_flows: NewFlows, names: &Names) -> String {
     let lan = names.lan.as_ref();
-    lan.map_or_else(String::new, |lan| marks::chains(lan, new_flows))
+    lan.map_or_else(String::new, |lan| {
+        marks::chains(&setup.numbers, lan, new_flows)
+    })
 }
 
 /// Whatever is sent to the tunnel's port ends in our device, which believes everything. Addresses of
@@ -362,7 +353,7 @@ fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names
         from_mesh(base, names),
         from_tunnel(names),
         to_internet(attached, names),
-        chain("from_lan", &[into_a_tunnel]),
+        chain("from_lan", &[into_a_tunnel, clamp_into_tunnel()]),
         from_uplink(names),
     ]
     .concat()
@@ -383,9 +374,8 @@ fn from_mesh(base: &Base, names: &Names) -> String {
 fn from_tunnel(names: &Names) -> String {
     let uplink = names.uplink.iter();
     let to_internet = uplink.map(|uplink| format!("oifname {uplink} goto to_internet"));
-    let rules = to_internet
-        .chain(answers_to_lan(names))
-        .chain([DROP.to_owned()]);
+    let rules = [CLAMP.to_owned()].into_iter().chain(to_internet);
+    let rules = rules.chain(answers_to_lan(names)).chain([DROP.to_owned()]);
     chain("from_tunnel", &rules.collect::<Vec<_>>())
 }
 
@@ -425,11 +415,16 @@ fn from_uplink(names: &Names) -> String {
         return String::new();
     }
     let rules = [
+        clamp_into_tunnel(),
         format!("{IS_ANSWER} accept"),
         "ct status dnat accept".to_owned(),
         format!("oifname {} {DROP}", names.inside),
     ];
     chain("from_uplink", &rules)
+}
+
+fn clamp_into_tunnel() -> String {
+    format!("oifname \"{TUNNEL_DEVICE}\" {CLAMP}")
 }
 
 /// Where there is nothing to translate there must be no such chain: an empty one has the kernel
@@ -488,7 +483,8 @@ fn count(names: &Names) -> String {
     );
     /// After all filters.
     const PRIORITY: i32 = 250;
-    let both = [coming.clone(), going.clone()];
+    let told = format!("oifname {} jump tell_sent", names.mesh);
+    let both = [coming.clone(), going.clone(), told.clone()];
     let (mut received, mut sent) = (Vec::new(), Vec::new());
     for flow in Flow::ALL {
         let (rules, key) = match flow.is_received() {
@@ -509,38 +505,30 @@ fn count(names: &Names) -> String {
     [
         chain("count_received", &received),
         chain("count_sent", &sent),
-        base_chain("count_in", "filter", "input", PRIORITY, &[coming]),
-        base_chain("count_on", "filter", "forward", PRIORITY, &both),
-        base_chain("count_out", "filter", "output", PRIORITY, &[going]),
+        base_chain("received", "filter", "input", PRIORITY, &[coming]),
+        base_chain("passed_on", "filter", "forward", PRIORITY, &both),
+        base_chain("sent", "filter", "output", PRIORITY, &[going, told]),
     ]
     .concat()
 }
 
 /// Tells whom packets come from and go to, but for what neighbors say to each other: the routing
 /// protocol, neighbor discovery. Once for each neighbor, until its set has forgotten it.
-fn tell_traffic(names: &Names) -> String {
-    /// Where it disturbs nobody: nothing is decided by it.
-    const PRIORITY: i32 = 300;
-    let rules = |at: &str, key: &str, set: &str| {
+fn tell_traffic() -> String {
+    let rules = |key: &str, set: &str| {
         [
             // Almost every packet ends here.
             format!("{key} @{set} return"),
-            format!("{at} ip6 saddr fe80::/10 return"),
-            format!("{at} ip6 daddr ff00::/8 return"),
+            "ip6 saddr fe80::/10 return".to_owned(),
+            "ip6 daddr ff00::/8 return".to_owned(),
             format!(
-                "{at} add @{set} {{ {key} }} log group {} queue-threshold 1",
+                "add @{set} {{ {key} }} log group {} queue-threshold 1",
                 traffic::GROUP
             ),
         ]
     };
-    let coming = rules(
-        &format!("iifname {}", names.mesh),
-        SENDER,
-        traffic::RECEIVED,
-    );
-    let going = rules(&format!("oifname {}", names.mesh), RECEIVER, traffic::SENT);
-    base_chain("traffic_in", "filter", "prerouting", PRIORITY, &coming)
-        + &base_chain("traffic_out", "filter", "postrouting", PRIORITY, &going)
+    chain("tell_received", &rules(SENDER, traffic::RECEIVED))
+        + &chain("tell_sent", &rules(RECEIVER, traffic::SENT))
 }
 
 /// The prefixes of a local network whose hosts keep their addresses in the mesh.

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, Mark, OriginatorId, Table, Target};
+use mesh_proto::{IfIndex, OriginatorId, Table, Target};
 use nix::errno::Errno;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
@@ -27,7 +27,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::netlink::{KernelError, ask, dump};
 use super::nexthop::ObjectId;
-use super::{MARKED_TABLES, MESH_TABLE, ROUTE_PROTOCOL, Setup, TUNNEL_TABLE, TUNNEL_VNI};
+use super::{Numbers, ROUTE_PROTOCOL, Setup, TUNNEL_VNI};
 
 /// The metric of all our routes: the kernel's own default for IPv6, spelled out for both families.
 const METRIC: u32 = 1024;
@@ -77,20 +77,31 @@ pub(super) async fn list(
     objects: &BTreeMap<ObjectId, Target>,
 ) -> Result<Found, KernelError> {
     let mut found = Found::default();
-    for table in tables() {
-        for family in FAMILIES {
-            for message in dump_table(handle, family, number(table)).await? {
-                if message.header.protocol != RouteProtocol::from(ROUTE_PROTOCOL) {
-                    continue;
-                }
-                match parse(&message, table, setup, objects) {
-                    Some(route) => found.routes.push(route),
-                    None => found.unknown.push(message),
-                }
+    for family in FAMILIES {
+        for message in dump_ours(handle, family).await? {
+            let Some(table) = setup.numbers.table_at(table_of(&message)) else {
+                continue;
+            };
+            match parse(&message, table, setup, objects) {
+                Some(route) => found.routes.push(route),
+                None => found.unknown.push(message),
             }
         }
     }
     Ok(found)
+}
+
+/// Lists what has our protocol number, in whatever table.
+async fn dump_ours(
+    handle: &Handle,
+    family: AddressFamily,
+) -> Result<Vec<RouteMessage>, KernelError> {
+    let mut filter = RouteMessage::default();
+    filter.header.address_family = family;
+    filter.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    let mut messages = dump("list routes", handle.route().get(filter).execute()).await?;
+    messages.retain(|message| message.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL));
+    Ok(messages)
 }
 
 /// Lists what is in one table, whoever put it there.
@@ -114,8 +125,8 @@ pub(super) async fn dump_table(
 }
 
 /// What a route under our protocol number in our tables is found by.
-pub(super) fn key_of(message: &RouteMessage) -> Option<RouteKey> {
-    let table = tables().find(|&table| number(table) == table_of(message))?;
+pub(super) fn key_of(numbers: &Numbers, message: &RouteMessage) -> Option<RouteKey> {
+    let table = numbers.table_at(table_of(message))?;
     let is_ours = message.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL);
     Some((table, prefix(message)?)).filter(|_| is_ours)
 }
@@ -172,21 +183,22 @@ pub(super) async fn set(
 ) -> Result<(), KernelError> {
     let message = emit(setup, key, way, source);
     let request = handle.route().add(message).replace().execute();
-    ask(|| setting(key), request).await
+    ask(|| setting(&setup.numbers, key), request).await
 }
 
 /// What is done when a route is set, for errors.
-pub(super) fn setting(key: RouteKey) -> String {
-    format!("set route {}", describe(key))
+pub(super) fn setting(numbers: &Numbers, key: RouteKey) -> String {
+    format!("set route {}", describe(numbers, key))
 }
 
 /// Removes a route, if it is there.
-pub(super) async fn remove(handle: &Handle, key: RouteKey) -> Result<(), KernelError> {
-    match delete(handle, header(key), || {
-        format!("remove route {}", describe(key))
-    })
-    .await
-    {
+pub(super) async fn remove(
+    handle: &Handle,
+    numbers: &Numbers,
+    key: RouteKey,
+) -> Result<(), KernelError> {
+    let action = || format!("remove route {}", describe(numbers, key));
+    match delete(handle, header(numbers, key), action).await {
         Err(error) if error.is_errno(&[Errno::ESRCH]) => Ok(()),
         result => result,
     }
@@ -211,26 +223,11 @@ pub(super) async fn delete(
     ask(action, handle.route().del(message).execute()).await
 }
 
-fn describe((table, prefix): RouteKey) -> String {
-    format!("{prefix} in table {}", number(table))
+fn describe(numbers: &Numbers, (table, prefix): RouteKey) -> String {
+    format!("{prefix} in table {}", numbers.table(table))
 }
 
-/// All tables of routes.
-fn tables() -> impl Iterator<Item = Table> {
-    let marked = Mark::all().map(Table::Marked);
-    [Table::Mesh, Table::Tunnel].into_iter().chain(marked)
-}
-
-/// What the kernel calls a table of routes.
-pub(crate) const fn number(table: Table) -> u32 {
-    match table {
-        Table::Mesh => MESH_TABLE,
-        Table::Tunnel => TUNNEL_TABLE,
-        Table::Marked(mark) => MARKED_TABLES + mark.number() as u32,
-    }
-}
-
-fn header((table, prefix): RouteKey) -> RouteMessage {
+fn header(numbers: &Numbers, (table, prefix): RouteKey) -> RouteMessage {
     let message = match prefix {
         IpNet::V4(prefix) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(prefix.network(), prefix.prefix_len())
@@ -246,13 +243,13 @@ fn header((table, prefix): RouteKey) -> RouteMessage {
     message.header.kind = RouteType::Unicast;
     message
         .attributes
-        .push(RouteAttribute::Table(number(table)));
+        .push(RouteAttribute::Table(numbers.table(table)));
     message.attributes.push(RouteAttribute::Priority(METRIC));
     message
 }
 
 fn emit(setup: &Setup, key: RouteKey, way: Way, source: IpAddr) -> RouteMessage {
-    let mut message = header(key);
+    let mut message = header(&setup.numbers, key);
     message.attributes.extend(match way {
         Way::Object(id) => vec![RouteAttribute::NhId(id.number())],
         Way::Tunnel { peer, device } => through_tunnel(setup, key, peer, device),

@@ -1,5 +1,7 @@
 //! Routing rules: which table is asked, in which order.
 //!
+//! With the numbers that are ours unless the operator wants others:
+//!
 //! | priority | rule | why |
 //! |---|---|---|
 //! | 31000 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
@@ -19,17 +21,14 @@
 
 use std::collections::BTreeSet;
 
-use mesh_proto::Mark;
+use mesh_proto::{Mark, Table};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion};
 
-use super::marks::{self, MARK_MASK};
 use super::netlink::{KernelError, ask, dump};
-use super::{
-    Base, Family, MARKED_TABLES, MESH_TABLE, ROUTE_PROTOCOL, TUNNEL_TABLE, UPLINK_TABLE, Uplink,
-};
+use super::{Base, Family, Numbers, ROUTE_PROTOCOL, Uplink};
 
 /// What rules without a table have.
 const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
@@ -75,6 +74,7 @@ impl Rule {
 /// removes them. Adds before it removes.
 pub(super) async fn reconcile(
     handle: &Handle,
+    numbers: &Numbers,
     base: Option<&Base>,
     marks: &BTreeSet<Mark>,
 ) -> Result<(), KernelError> {
@@ -82,20 +82,21 @@ pub(super) async fn reconcile(
         (Family::V4, IpVersion::V4, AddressFamily::Inet),
         (Family::V6, IpVersion::V6, AddressFamily::Inet6),
     ] {
-        let wanted = base.map(|base| wanted(base, marks, of)).unwrap_or_default();
+        let wanted = base.map(|base| wanted(numbers, base, marks, of));
+        let wanted = wanted.unwrap_or_default();
         let mut present = BTreeSet::new();
         let mut surplus = Vec::new();
         for message in dump("list rules", handle.rule().get(version).execute()).await? {
             if !is_ours(&message) {
                 continue;
             }
-            match parse(&message).filter(|rule| wanted.contains(rule)) {
+            match parse(numbers, &message).filter(|rule| wanted.contains(rule)) {
                 Some(rule) if present.insert(rule.clone()) => {}
                 _ => surplus.push(message),
             }
         }
         for rule in wanted.difference(&present) {
-            add(handle, family, rule).await?;
+            add(handle, numbers, family, rule).await?;
         }
         for message in surplus {
             let request = handle.rule().del(message).execute();
@@ -105,37 +106,44 @@ pub(super) async fn reconcile(
     Ok(())
 }
 
-fn wanted(base: &Base, marks: &BTreeSet<Mark>, family: Family) -> BTreeSet<Rule> {
+fn wanted(
+    numbers: &Numbers,
+    base: &Base,
+    marks: &BTreeSet<Mark>,
+    family: Family,
+) -> BTreeSet<Rule> {
+    let first = numbers.rules;
+    let tunnel = numbers.table(Table::Tunnel);
     let main = Rule {
         suppress_prefix_len: Some(0),
-        ..Rule::new(31000, MAIN_TABLE)
+        ..Rule::new(first, MAIN_TABLE)
     };
     let uplinks = base.uplinks.names().into_iter();
-    let uplinks = uplinks.map(|uplink| Rule::from_interface(31050, TUNNEL_TABLE, uplink));
+    let uplinks = uplinks.map(|uplink| Rule::from_interface(first + 50, tunnel, uplink));
     let lans = base
         .lan
         .iter()
-        .map(|lan| Rule::from_interface(31200, TUNNEL_TABLE, &lan.interface));
+        .map(|lan| Rule::from_interface(first + 200, tunnel, &lan.interface));
     let always = [
         main,
-        Rule::new(31100, MESH_TABLE),
-        Rule::new(32800, TUNNEL_TABLE),
+        Rule::new(first + 100, numbers.table(Table::Mesh)),
+        Rule::new(numbers.last_rule, tunnel),
     ];
     let marked = marks.iter().map(|&mark| Rule {
         mark: Some(mark),
-        ..Rule::new(31150, MARKED_TABLES + u32::from(mark.number()))
+        ..Rule::new(first + 150, numbers.table(Table::Marked(mark)))
     });
     let all = always.into_iter().chain(uplinks).chain(lans).chain(marked);
     let mut rules: BTreeSet<Rule> = all.collect();
     match base.uplinks.of(family) {
         Uplink::Over(_) => {
-            rules.insert(Rule::new(31300, UPLINK_TABLE));
+            rules.insert(Rule::new(first + 300, numbers.uplink_table()));
         }
         Uplink::Dead => {
-            rules.insert(Rule::new(31250, TUNNEL_TABLE));
+            rules.insert(Rule::new(first + 250, tunnel));
             rules.extend(base.lan.iter().map(|lan| Rule {
                 unreachable: true,
-                ..Rule::from_interface(31260, NO_TABLE, &lan.interface)
+                ..Rule::from_interface(first + 260, NO_TABLE, &lan.interface)
             }));
         }
         Uplink::None => {}
@@ -143,13 +151,18 @@ fn wanted(base: &Base, marks: &BTreeSet<Mark>, family: Family) -> BTreeSet<Rule>
     rules
 }
 
-async fn add(handle: &Handle, family: AddressFamily, rule: &Rule) -> Result<(), KernelError> {
+async fn add(
+    handle: &Handle,
+    numbers: &Numbers,
+    family: AddressFamily,
+    rule: &Rule,
+) -> Result<(), KernelError> {
     let mut request = handle.rule().add();
-    *request.message_mut() = emit(family, rule);
+    *request.message_mut() = emit(numbers, family, rule);
     ask(|| format!("add routing rule {rule:?}"), request.execute()).await
 }
 
-fn emit(family: AddressFamily, rule: &Rule) -> RuleMessage {
+fn emit(numbers: &Numbers, family: AddressFamily, rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = family;
     message.header.action = match rule.unreachable {
@@ -170,8 +183,8 @@ fn emit(family: AddressFamily, rule: &Rule) -> RuleMessage {
     );
     let mark = |mark| {
         [
-            RuleAttribute::FwMark(marks::bits(mark)),
-            RuleAttribute::FwMask(MARK_MASK),
+            RuleAttribute::FwMark(numbers.mark(mark)),
+            RuleAttribute::FwMask(numbers.mark_mask()),
         ]
     };
     message
@@ -190,7 +203,7 @@ pub(super) fn is_ours(message: &RuleMessage) -> bool {
 }
 
 /// Reads a rule back; none if it has anything that ours do not have.
-fn parse(message: &RuleMessage) -> Option<Rule> {
+fn parse(numbers: &Numbers, message: &RuleMessage) -> Option<Rule> {
     let mut rule = Rule::new(0, u32::from(message.header.table));
     for attribute in &message.attributes {
         match attribute {
@@ -200,8 +213,8 @@ fn parse(message: &RuleMessage) -> Option<Rule> {
             // The kernel reports -1 where nothing is suppressed.
             RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::Protocol(_) => {}
             RuleAttribute::SuppressPrefixLen(length) => rule.suppress_prefix_len = Some(*length),
-            RuleAttribute::FwMark(bits) => rule.mark = Some(marks::of_bits(*bits)?),
-            RuleAttribute::FwMask(MARK_MASK) => {}
+            RuleAttribute::FwMark(bits) => rule.mark = Some(numbers.mark_of(*bits)?),
+            RuleAttribute::FwMask(mask) if *mask == numbers.mark_mask() => {}
             // Attributes newer than the rtnetlink crate report defaults.
             RuleAttribute::Other(_) => {}
             _ => return None,

@@ -22,8 +22,8 @@ use super::nfnetlink::Nfnetlink;
 use super::radio::{Radios, Station};
 use super::traffic::{News, Traffic};
 use super::{
-    Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICE, UPLINK_TABLE,
-    Warning, address, counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
+    Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICE, Warning,
+    address, counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
 };
 use crate::alarm::Alarm;
 
@@ -399,8 +399,9 @@ impl Task {
         if let RouteNetlinkMessage::DelRule(message) = message {
             rule::is_ours(message)
         } else if let RouteNetlinkMessage::DelRoute(message) = message {
-            route::table_of(message) == UPLINK_TABLE
-                || route::key_of(message).is_some_and(|key| self.fib.wants(key))
+            let numbers = &self.setup.numbers;
+            route::table_of(message) == numbers.uplink_table()
+                || route::key_of(numbers, message).is_some_and(|key| self.fib.wants(key))
         } else if let RouteNetlinkMessage::DelLink(message) = message {
             is_tunnel(message.header.index)
         } else if let RouteNetlinkMessage::DelAddress(message) = message {
@@ -494,7 +495,8 @@ impl Task {
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
         self.lead_to_uplinks(base).await?;
-        rule::reconcile(&self.handle, Some(base), &self.fib.marks()).await?;
+        let numbers = &self.setup.numbers;
+        rule::reconcile(&self.handle, numbers, Some(base), &self.fib.marks()).await?;
         Ok(warnings)
     }
 
@@ -504,7 +506,7 @@ impl Task {
             Some(link.ifindex)
         };
         let uplinks = [Family::V4, Family::V6].map(|family| (family, interface(family)));
-        uplink::reconcile(&self.handle, uplinks).await
+        uplink::reconcile(&self.handle, &self.setup.numbers, uplinks).await
     }
 
     /// The networks attached to interfaces that lead out.
@@ -566,9 +568,11 @@ impl Task {
             // Perhaps the kernel is not as we believe.
             self.mend_soon();
         }
+        let numbers = &self.setup.numbers;
         if self.fib.marks() != marks
             && let Some(base) = &self.base
-            && let Err(error) = rule::reconcile(&self.handle, Some(base), &self.fib.marks()).await
+            && let Err(error) =
+                rule::reconcile(&self.handle, numbers, Some(base), &self.fib.marks()).await
         {
             tracing::warn!(%error);
             self.mend_soon();
@@ -587,10 +591,18 @@ impl Task {
 
     async fn set_new_flows(&mut self, new_flows: NewFlows) -> Result<(), KernelError> {
         self.new_flows = new_flows;
-        match &self.base {
-            Some(base) => nat::set_new_flows(&self.setup, base, new_flows).await,
-            None => Ok(()),
+        let Some(base) = self.base.clone().filter(|base| !base.lan.is_empty()) else {
+            // They go into the table when it is made, if there are local hosts.
+            return Ok(());
+        };
+        let before = self.nfnetlink.generation()?;
+        let changed = nat::set_new_flows(&self.setup, new_flows).await;
+        self.skip_own_changes();
+        changed?;
+        if self.nfnetlink.generation()? != before.wrapping_add(1) {
+            self.make_table(&base).await?;
         }
+        Ok(())
     }
 
     async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
@@ -620,11 +632,12 @@ impl Task {
     /// last.
     async fn remove_everything(&mut self) -> Vec<Warning> {
         let mut warnings: Vec<Warning> = Vec::new();
-        let rules = rule::reconcile(&self.handle, None, &BTreeSet::new()).await;
+        let numbers = &self.setup.numbers;
+        let rules = rule::reconcile(&self.handle, numbers, None, &BTreeSet::new()).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
         let no_uplinks = [Family::V4, Family::V6].map(|family| (family, None));
-        let uplink = uplink::reconcile(&self.handle, no_uplinks).await;
+        let uplink = uplink::reconcile(&self.handle, &self.setup.numbers, no_uplinks).await;
         warnings.extend(uplink.err().map(Warning::Kernel));
         let radios = self.radios.remove_everything(&self.handle).await;
         warnings.extend(radios.err().map(Warning::Kernel));

@@ -19,20 +19,21 @@ use rtnetlink::packet_route::route::{
 use super::monitor::is_default;
 use super::netlink::{KernelError, ask};
 use super::route::{delete, dump_table, interface_of, metric_of, prefix, table_of};
-use super::{Family, ROUTE_PROTOCOL, UPLINK_TABLE};
+use super::{Family, Numbers, ROUTE_PROTOCOL};
 
 /// Makes the table what belongs to the interface of each family, or empties it.
 pub(super) async fn reconcile(
     handle: &Handle,
+    numbers: &Numbers,
     uplinks: [(Family, Option<IfIndex>); 2],
 ) -> Result<(), KernelError> {
     for (family, uplink) in uplinks {
         let family = address_family(family);
         let wanted = match uplink {
-            Some(uplink) => missing_in_main(handle, family, uplink).await?,
+            Some(uplink) => missing_in_main(handle, numbers, family, uplink).await?,
             None => None,
         };
-        let mut present = dump_table(handle, family, UPLINK_TABLE).await?;
+        let mut present = dump_table(handle, family, numbers.uplink_table()).await?;
         present.retain(|route| route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL));
         let is_same = |route: &RouteMessage| {
             wanted
@@ -66,6 +67,7 @@ const fn address_family(family: Family) -> AddressFamily {
 /// The best default route over an interface, if the main table itself does not lead there.
 async fn missing_in_main(
     handle: &Handle,
+    numbers: &Numbers,
     family: AddressFamily,
     uplink: IfIndex,
 ) -> Result<Option<RouteMessage>, KernelError> {
@@ -82,7 +84,7 @@ async fn missing_in_main(
         .iter()
         .filter(is_over_it)
         .min_by_key(|it| metric_of(it));
-    Ok(best_over_it.map(copy))
+    Ok(best_over_it.map(|route| copy(numbers, route)))
 }
 
 /// The networks that are attached to interfaces, as far as the main table tells: hosts there are
@@ -117,7 +119,7 @@ pub(super) fn is_attached(route: &RouteMessage) -> bool {
         && !route.attributes.iter().any(by_router)
 }
 
-fn copy(route: &RouteMessage) -> RouteMessage {
+fn copy(numbers: &Numbers, route: &RouteMessage) -> RouteMessage {
     let mut copy = RouteMessage::default();
     copy.header.address_family = route.header.address_family;
     copy.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
@@ -125,7 +127,8 @@ fn copy(route: &RouteMessage) -> RouteMessage {
     copy.header.kind = route.header.kind;
     copy.header.flags = route.header.flags & RouteFlags::Onlink;
     copy.attributes = way(route);
-    copy.attributes.push(RouteAttribute::Table(UPLINK_TABLE));
+    copy.attributes
+        .push(RouteAttribute::Table(numbers.uplink_table()));
     copy
 }
 

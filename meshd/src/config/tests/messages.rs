@@ -16,8 +16,8 @@ const CREDIT: &str = "64KiB to 1GiB, in bytes or with KiB, MiB or GiB, such as 8
 const PRICE: &str = "a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
 const PREFIX: &str = "a private, unique local or global unicast prefix, from /8 (IPv6: /16) on, \
     without host bits, such as 10.1.2.0/24 or fd12::/64";
-const ROOT: &str =
-    "network, network_key, name, identity, state, control, mesh, lan, uplink, gateways, sharing";
+const ROOT: &str = "network, network_key, name, identity, state, control, mesh, lan, uplink, \
+    gateways, sharing, numbers";
 const GATEWAY: &str = "a node's name of at most 32 bytes, or 8 to 20 of the first digits of its id";
 const NODE_ONCE: &str = "a node that is named once";
 const YAML: &str = "YAML as in the example configuration";
@@ -753,4 +753,28 @@ fn a_password_is_in_no_message() {
     ));
     let shown = format!("{config:?}");
     assert!(!shown.contains("horse"), "{shown}");
+}
+
+#[test]
+fn numbers_of_the_kernels_own_are_refused() {
+    const TABLES: &str =
+        "a number from 1 to 4294967274, with none of 253, 254 and 255 among it and the 20 after it";
+    const RULES: &str = "a number from 1 to 32465";
+    const LAST: &str = "a number from 32768 to 4294967295";
+    const BIT: &str = "a number from 0 to 28";
+    let fault = |key: &str, value: &str| format!("3: numbers.{key}: is \"{value}\"");
+    for (key, allowed, values) in [
+        ("tables", TABLES, ["0", "240", "4294967275"]),
+        ("rules", RULES, ["0", "32466", "-1"]),
+        ("last_rule", LAST, ["32767", "4294967296", "x"]),
+        ("mark_bit", BIT, ["29", "-1", "0x1"]),
+    ] {
+        for value in values {
+            let text = format!("numbers: {{{key}: {value}}}\n");
+            assert_messages(&[(&text, &fault(key, value), allowed)]);
+        }
+    }
+    let most = "numbers: {tables: 4294967274, rules: 32465, last_rule: 4294967295, mark_bit: 28}";
+    let numbers = *parse(&format!("{MINIMAL}{most}")).unwrap().numbers();
+    assert_eq!((numbers.tables, numbers.mark_bit), (4_294_967_274, 28));
 }
