@@ -27,6 +27,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             || Topology::line(2),
             stranded,
         ),
+        in_lab(
+            "family_that_an_own_uplink_lost_goes_through_others",
+            || Topology::line(2),
+            half,
+        ),
     ]
 }
 
@@ -102,14 +107,14 @@ fn stranded(lab: &mut Lab) -> Result<()> {
         lab.node("r1")?.line()?.clone(),
         lab.node("r2")?.line()?.clone(),
     );
-    wait_from(&phone, &own)?;
+    wait_from(&phone, &own, &own)?;
     let over_own = [HOST_V4, HOST_V6].map(|host| Transfer::start(&phone, host));
     let over_own: Vec<Transfer> = over_own.into_iter().collect::<Result<_>>()?;
     over_own
         .iter()
         .try_for_each(|it| it.wait_for_bytes(BYTES))?;
     lab.internet_mut()?.trouble(&own, Some(Trouble::Silent))?;
-    wait_from(&phone, &others)?;
+    wait_from(&phone, &others, &others)?;
     // A connection that can't go on is told, or its user would wait until the phone gives up.
     for transfer in over_own {
         let why = transfer.wait_end()?;
@@ -117,25 +122,49 @@ fn stranded(lab: &mut Lab) -> Result<()> {
     }
     let kept = [HOST_V4, HOST_V6].map(|host| Transfer::start(&phone, host));
     let kept: Vec<Transfer> = kept.into_iter().collect::<Result<_>>()?;
+    let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
+    pinger.wait_answers(20, PATIENCE)?;
     lab.internet_mut()?.trouble(&own, None)?;
-    wait_from(&phone, &own)?;
-    for transfer in kept {
+    wait_from(&phone, &own, &own)?;
+    for transfer in &kept {
         transfer.wait_for_bytes(transfer.bytes() + BYTES)?;
-        let report = transfer.stop();
-        ensure!(
-            report.ended.is_none() && report.longest_stall <= STALL,
-            "{report:?}"
-        );
+    }
+    // Nor does one that has to leave its gateway take the address along that it had there.
+    lab.power_off("r2")?;
+    for transfer in kept {
+        let why = transfer.wait_end()?;
+        ensure!(why.contains("reset"), "{why}");
+    }
+    pinger.wait_answers(20, PATIENCE)
+}
+
+/// An own uplink that carries one family, with a neighbor whose carries both.
+fn half(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r1")?;
+    lab.add_uplink("r2")?;
+    lab.start_all()?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let (own, others) = (
+        lab.node("r1")?.line()?.clone(),
+        lab.node("r2")?.line()?.clone(),
+    );
+    wait_from(&phone, &own, &own)?;
+    for (trouble, v4, v6) in [
+        (Trouble::NoIpv4, &others, &own),
+        (Trouble::NoIpv6, &own, &others),
+    ] {
+        lab.internet_mut()?.trouble(&own, Some(trouble))?;
+        wait_from(&phone, v4, v6)?;
+        lab.internet_mut()?.trouble(&own, None)?;
+        wait_from(&phone, &own, &own)?;
     }
     Ok(())
 }
 
-/// Waits until new connections come from this line.
-fn wait_from(phone: &Namespace, line: &Line) -> Result<()> {
-    for (host, outside) in [
-        (HOST_V4, IpAddr::V4(line.v4)),
-        (HOST_V6, IpAddr::V6(line.v6)),
-    ] {
+/// Waits until new connections come from these lines.
+fn wait_from(phone: &Namespace, v4: &Line, v6: &Line) -> Result<()> {
+    for (host, outside) in [(HOST_V4, IpAddr::V4(v4.v4)), (HOST_V6, IpAddr::V6(v6.v6))] {
         wait_for("new connections over a line", RECOVERY, || {
             let page = fetch(phone, web_at(host), "/", FETCH)?;
             ensure!(
@@ -153,7 +182,8 @@ fn wait_from(phone: &Namespace, line: &Line) -> Result<()> {
 fn select(lab: &Lab, phone: &Namespace, gateway: &str) -> Result<()> {
     lab.node("r1")?
         .ctl_text(&format!("gateways select {gateway}"))?;
-    wait_from(phone, lab.node(gateway)?.line()?)
+    let line = lab.node(gateway)?.line()?;
+    wait_from(phone, line, line)
 }
 
 fn all_go_on(transfers: &[(&str, Transfer)]) -> Result<()> {

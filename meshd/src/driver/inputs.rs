@@ -203,12 +203,15 @@ impl Driver {
         let named = self.config.uplink().interface().names().iter();
         let named = named.map(|name| name.as_str().to_owned());
         let leading = lines.iter().map(|line| line.interface.clone());
+        // What has led out may do so again, and nobody is to come in there meanwhile.
+        let is_there = |name: &&String| self.links.values().any(|link| link.name == **name);
+        let once = self.ways.outside.iter().filter(is_there).cloned();
         Ways {
             uplinks: kernel::Uplinks {
                 ipv4: way(Family::V4),
                 ipv6: way(Family::V6),
             },
-            outside: leading.chain(named).collect(),
+            outside: leading.chain(named).chain(once).collect(),
         }
     }
 

@@ -438,36 +438,39 @@ fn translate(setup: &Setup, base: &Base, names: &Names) -> Option<String> {
 }
 
 /// What does not keep its own address gets one of ours. Mesh interfaces have no IPv4 address, and
-/// only link-local ones of IPv6, so it must be given.
-fn lan_to_mesh(setup: &Setup, base: &Base, names: &Names, lan: &Lan) -> [String; 2] {
-    let (from, to) = (&lan.interface, &names.mesh_and_tunnel);
-    let ours = [
-        ("ip", base.mesh_ipv4.to_string()),
-        ("ip6", setup.mesh_ipv6().to_string()),
-    ];
-    ours.map(|(of, address)| {
+/// only link-local ones of IPv6, so it must be given there. The tunnel has both; and a flow that is
+/// masqueraded begins anew when its way leads elsewhere, instead of taking the address along.
+fn lan_to_mesh(setup: &Setup, base: &Base, names: &Names, lan: &Lan) -> [String; 4] {
+    let (from, mesh) = (&lan.interface, &names.mesh);
+    let others = |of: &str| {
         let kept = routed_prefixes(lan).iter().filter(|it| family(it) == of);
-        let others: String = kept
-            .map(|it| format!("{of} saddr != {} ", it.trunc()))
-            .collect();
-        format!("iifname \"{from}\" oifname {to} {others}snat {of} to {address}")
-    })
+        let others = kept.map(|it| format!("{of} saddr != {} ", it.trunc()));
+        others.collect::<String>()
+    };
+    let (others4, others6) = (others("ip"), others("ip6"));
+    let (own4, own6) = (base.mesh_ipv4, setup.mesh_ipv6());
+    let into_tunnel = format!("iifname \"{from}\" oifname \"{TUNNEL_DEVICE}\"");
+    [
+        format!("{into_tunnel} meta nfproto ipv4 {others4}masquerade"),
+        format!("{into_tunnel} meta nfproto ipv6 {others6}masquerade"),
+        format!("iifname \"{from}\" oifname {mesh} {others4}snat ip to {own4}"),
+        format!("iifname \"{from}\" oifname {mesh} {others6}snat ip6 to {own6}"),
+    ]
 }
 
 fn to_uplink(names: &Names) -> Vec<String> {
-    let Some(uplink) = &names.uplink else {
-        return Vec::new();
-    };
-    let mut rules = vec![format!(
-        "iifname \"{TUNNEL_DEVICE}\" oifname {uplink} masquerade"
-    )];
+    let from_tunnel = names
+        .uplink
+        .iter()
+        .map(|uplink| format!("iifname \"{TUNNEL_DEVICE}\" oifname {uplink} masquerade"));
     // Local networks with global addresses keep them: they are reached directly (RFC 4193 has the
-    // range of those that are not).
-    if let Some(lan) = &names.lan {
-        let private = ["meta nfproto ipv4", "ip6 saddr fc00::/7"];
-        rules.extend(private.map(|it| format!("iifname {lan} oifname {uplink} {it} masquerade")));
-    }
-    rules
+    // range of those that are not). Also over what is not known to work: the main table leads there.
+    let private = ["meta nfproto ipv4", "ip6 saddr fc00::/7"];
+    let lan = names.lan.iter().zip(&names.outside);
+    let from_lan = lan.flat_map(|(lan, outside)| {
+        private.map(|it| format!("iifname {lan} oifname {outside} {it} masquerade"))
+    });
+    from_tunnel.chain(from_lan).collect()
 }
 
 /// Counts tunnel packets to (`up`) and from (`down`) gateways, where they come from a neighbor

@@ -1,7 +1,7 @@
 //! Netlink requests that rtnetlink does not know, through neli.
 //!
-//! The kernel answers these on the spot, within microseconds for each object, so they are made
-//! without giving way to other tasks. Sockets stay open and have one buffer each: some are asked
+//! The kernel answers these on the spot, so they are made without giving way to other tasks: within
+//! microseconds for each object, but where a radio's driver has to ask its firmware. Sockets stay open and have one buffer each: some are asked
 //! twice a second while traffic flows.
 
 use std::io::{self, Cursor};

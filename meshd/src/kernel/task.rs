@@ -34,6 +34,9 @@ const DEFAULT_MESH_MTU: u32 = 1500;
 /// then seen together, as when an interface goes down with all its routes.
 pub(super) const SETTLING: Duration = Duration::from_millis(50);
 
+/// What could not be put back is tried again after this time.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// How often to make the table of nftables anew while others change something there as well.
 const TABLE_TRIES: usize = 3;
 
@@ -58,6 +61,8 @@ pub(super) struct Task {
     base: Option<Base>,
     /// Networks attached to uplinks, as the table was made for.
     attached: BTreeSet<IpNet>,
+    /// The table could not be made.
+    is_table_due: bool,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     new_flows: NewFlows,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
@@ -92,6 +97,7 @@ impl Task {
             look_at: None,
             base: None,
             attached: BTreeSet::new(),
+            is_table_due: false,
             gateways: None,
             new_flows: NewFlows::default(),
             taken_up: BTreeSet::new(),
@@ -329,6 +335,7 @@ impl Task {
             };
             if let Err(error) = outcome {
                 tracing::warn!(%error);
+                self.mend_at.get_or_insert(Instant::now() + RETRY);
             }
         }
         let mesh = self.base.as_ref().map(|base| &base.mesh);
@@ -422,9 +429,16 @@ impl Task {
         let Some(base) = self.base.clone() else {
             return;
         };
-        match self.establish(&base).await {
+        let outcome = match self.is_table_due {
+            true => self.configure(base).await,
+            false => self.establish(&base).await,
+        };
+        match outcome {
             Ok(warnings) => log_all(warnings),
-            Err(error) => tracing::warn!(%error),
+            Err(error) => {
+                tracing::warn!(%error);
+                self.mend_at.get_or_insert(Instant::now() + RETRY);
+            }
         }
     }
 }
@@ -447,8 +461,11 @@ impl Task {
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
         self.counters.forget();
-        self.attached = self.attached(&base).await?;
-        let mut warnings: Vec<Warning> = self.make_table(&base).await?.into_iter().collect();
+        let attached = self.attached(&base).await?;
+        let made = self.make_table(&base, &attached).await;
+        self.is_table_due = made.is_err();
+        let mut warnings: Vec<Warning> = made?.into_iter().collect();
+        self.attached = attached;
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
         warnings.extend(self.set_up_mesh(&base).await?);
@@ -459,12 +476,16 @@ impl Task {
 
     /// Makes the table of nftables, again if others changed something there at the same time: it may
     /// have been our table.
-    async fn make_table(&mut self, base: &Base) -> Result<Option<Warning>, KernelError> {
+    async fn make_table(
+        &mut self,
+        base: &Base,
+        attached: &BTreeSet<IpNet>,
+    ) -> Result<Option<Warning>, KernelError> {
         let mut warning = None;
         for _ in 0..TABLE_TRIES {
             let before = self.nfnetlink.generation()?;
             let (gateways, new_flows) = (self.gateways.as_ref(), self.new_flows);
-            let (setup, attached, nfnetlink) = (&self.setup, &self.attached, &mut self.nfnetlink);
+            let (setup, nfnetlink) = (&self.setup, &mut self.nfnetlink);
             let made = nat::apply(setup, base, attached, gateways, new_flows, nfnetlink).await;
             self.skip_own_changes();
             warning = made?.or(warning);
@@ -600,7 +621,8 @@ impl Task {
         self.skip_own_changes();
         changed?;
         if self.nfnetlink.generation()? != before.wrapping_add(1) {
-            self.make_table(&base).await?;
+            let attached = self.attached.clone();
+            self.make_table(&base, &attached).await?;
         }
         Ok(())
     }

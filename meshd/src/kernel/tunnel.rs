@@ -1,7 +1,7 @@
 //! The tunnel device: VXLAN whose ends are named by the routes into it.
 //!
 //! `external` (collect metadata) means that one device serves every peer: a route's encapsulation
-//! says where the packet goes. WireGuard takes this room where the kernel has it.
+//! says where the packet goes.
 
 #![expect(
     clippy::wildcard_enum_match_arm,

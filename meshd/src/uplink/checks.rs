@@ -1,4 +1,4 @@
-//! What the answers of targets say about an uplink: a pure function of what was heard.
+//! What the answers of targets say about an uplink: it depends on what was heard and nothing else.
 //!
 //! While it works, one target after the other is asked. If one does not answer, all are asked at
 //! once, and that decides. One that failed has to work several times in a row before it counts
@@ -232,12 +232,18 @@ impl Checks {
             }
         }
         let before = self.health.clone();
+        if self.health == Health::Works {
+            let since = *self.works_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= FORGIVENESS {
+                self.to_pass = Past::NONE.to_pass;
+            }
+        }
         match (&self.plan, &self.health) {
             (Plan::One(_), _) => self.judge_one(outcomes, grown),
-            (Plan::All, Health::Works) => self.judge_all(now, outcomes, grown, meanwhile),
+            (Plan::All, Health::Works) => self.judge_all(outcomes, grown, meanwhile),
             (Plan::All, Health::Unknown) => match self.verdict(outcomes) {
                 Ok(()) => self.pass(now, grown),
-                Err(fault) => self.fail(now, fault),
+                Err(fault) => self.fail(fault),
             },
             (Plan::All, Health::Fails(_)) => self.judge_failed(now, outcomes, grown),
         }
@@ -253,13 +259,7 @@ impl Checks {
         }
     }
 
-    fn judge_all(
-        &mut self,
-        now: Instant,
-        outcomes: &[(usize, Outcome)],
-        grown: u64,
-        meanwhile: u64,
-    ) {
+    fn judge_all(&mut self, outcomes: &[(usize, Outcome)], grown: u64, meanwhile: u64) {
         match self.verdict(outcomes) {
             Ok(()) => self.go_on(grown),
             Err(Fault::Silent) if self.doubt.is_none() && meanwhile > FULL_BYTES => {
@@ -271,7 +271,7 @@ impl Checks {
                 self.doubt = Some(Fault::NoDns);
                 self.pause = DOUBT_INTERVAL;
             }
-            Err(fault) => self.fail(now, fault),
+            Err(fault) => self.fail(fault),
         }
     }
 
@@ -335,13 +335,9 @@ impl Checks {
         }
     }
 
-    fn fail(&mut self, now: Instant, fault: Fault) {
-        let worked = self.works_since.take();
-        let worked = worked.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.to_pass = match worked >= FORGIVENESS {
-            true => RECOVERY.0,
-            false => (self.to_pass * 2).clamp(RECOVERY.0, RECOVERY.1),
-        };
+    fn fail(&mut self, fault: Fault) {
+        self.works_since = None;
+        self.to_pass = (self.to_pass * 2).clamp(RECOVERY.0, RECOVERY.1);
         self.health = Health::Fails(fault);
         self.doubt = None;
         self.passed = 0;

@@ -246,23 +246,25 @@ fn targets_for(family: Family, targets: &[Target]) -> Vec<Target> {
 
 async fn keep_asking(line: Line, targets: Vec<Target>, past: Past, news: mpsc::Sender<News>) {
     let mut checks = Checks::new(targets, received_bytes(&line), past);
-    let mut told = Vec::new();
+    let mut told = (checks.past(), Vec::new());
     loop {
         tokio::time::sleep(checks.pause()).await;
         let is_whole = *checks.plan() == Plan::All;
         checks.ask(received_bytes(&line));
         let outcomes = carry_out(&line, &checks).await;
-        let changed = checks.judge(Instant::now(), &outcomes, received_bytes(&line));
+        checks.judge(Instant::now(), &outcomes, received_bytes(&line));
         // One question alone may have been lost.
         let resolvers = match is_whole && !checks.is_in_doubt() {
             true => checks.resolvers(),
-            false => told.clone(),
+            false => told.1.clone(),
         };
-        if changed.is_some() || resolvers != told {
-            told.clone_from(&resolvers);
+        let now = (checks.past(), resolvers);
+        if now != told {
+            told.clone_from(&now);
+            let (past, resolvers) = now;
             let it = Found::Line {
                 line: line.clone(),
-                past: checks.past(),
+                past,
                 resolvers,
             };
             if news.send(News(it)).await.is_err() {

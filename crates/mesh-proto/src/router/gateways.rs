@@ -9,7 +9,7 @@ use super::{Event, Router};
 use crate::gateway_policy::{Allowed, Policy, Refusal};
 use crate::gateway_selection::{Candidate, Family, Selection, select};
 use crate::rib::RouteKey;
-use crate::{Mark, OriginatorId, Table, Target};
+use crate::{GatewayOffer, Mark, OriginatorId, Table, Target};
 
 /// The gateways in use.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Router {
             .map(|id| self.config.network.mesh_ipv6(id))
     }
 
-    /// Whether we offer an uplink ourselves, and so use no other.
+    /// Whether we offer an uplink ourselves.
     pub(super) fn is_gateway(&self) -> bool {
         self.records.own().record().gateway.is_some()
     }
@@ -77,9 +77,13 @@ impl Router {
     /// Selects the gateways anew, and does what follows from a change.
     pub(super) fn select_gateways(&mut self, now: Instant) {
         let before = self.gateways_in_use.selection;
-        let after = match self.is_gateway() {
-            true => Selection::default(),
-            false => select(&self.gateway_candidates().collect::<Vec<_>>(), before),
+        let best = select(&self.gateway_candidates().collect::<Vec<_>>(), before);
+        // What our own uplink carries needs no other.
+        let own = self.records.own().record().gateway.as_ref();
+        let has = |family| own.is_some_and(|own| carries(own, family));
+        let after = Selection {
+            ipv4: best.ipv4.filter(|_| !has(Family::Ipv4)),
+            ipv6: best.ipv6.filter(|_| !has(Family::Ipv6)),
         };
         for id in after.ids() {
             self.marks.of_used(id);
@@ -139,6 +143,13 @@ impl Router {
             Some((key, selection.of(family)?))
         });
         of_new.chain(self.gateways_in_use.of_flows.iter().copied())
+    }
+}
+
+const fn carries(offer: &GatewayOffer, family: Family) -> bool {
+    match family {
+        Family::Ipv4 => offer.ipv4,
+        Family::Ipv6 => offer.ipv6,
     }
 }
 

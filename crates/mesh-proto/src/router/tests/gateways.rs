@@ -175,6 +175,19 @@ fn each_family_goes_through_a_gateway_that_carries_it() {
 }
 
 #[test]
+fn a_gateway_uses_others_for_what_it_does_not_carry() {
+    let mut net = Net::line(2);
+    announce(&mut net, 0, carrying(true, false));
+    announce(&mut net, 1, carrying(true, true));
+    assert_eq!(default_routes(&net, 0), [None, Some(1)]);
+    assert_eq!(default_routes(&net, 1), [None, None]);
+    announce(&mut net, 0, carrying(true, true));
+    assert_eq!(default_routes(&net, 0), [None, None]);
+    announce(&mut net, 0, carrying(false, true));
+    assert_eq!(default_routes(&net, 0), [Some(1), None]);
+}
+
+#[test]
 fn the_policy_is_followed_at_once() {
     let mut net = Net::line(3);
     let named = |name: &str| Announcement {
