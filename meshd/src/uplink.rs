@@ -19,12 +19,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use mesh_proto::GatewayOffer;
-use mesh_proto::IfIndex;
 use mesh_proto::record::Tunnels;
+use mesh_proto::{Family, GatewayOffer, IfIndex};
 
 use crate::config::{Config, UplinkInterface};
-use crate::kernel::{DefaultRoute, Family, Link};
+use crate::kernel::{DefaultRoute, Link};
 pub use checks::{Fault, Health};
 pub use meter::Bps;
 pub use target::{Page, Target};
@@ -44,10 +43,7 @@ impl Line {
     fn other_family(&self) -> Self {
         Self {
             interface: self.interface.clone(),
-            family: match self.family {
-                Family::V4 => Family::V6,
-                Family::V6 => Family::V4,
-            },
+            family: self.family.other(),
         }
     }
 }
@@ -70,9 +66,9 @@ impl Uplink {
             let lines = lines.iter().filter(move |line| line.family == family);
             lines.filter(|line| works(line)).map(|it| &it.interface)
         };
-        let ipv4 = of(Family::V4).next();
-        let same = of(Family::V6).find(|it| Some(*it) == ipv4);
-        let ipv6 = same.or_else(|| of(Family::V6).next());
+        let ipv4 = of(Family::Ipv4).next();
+        let same = of(Family::Ipv6).find(|it| Some(*it) == ipv4);
+        let ipv6 = same.or_else(|| of(Family::Ipv6).next());
         (ipv4.is_some() || ipv6.is_some()).then(|| Self {
             ipv4: ipv4.cloned(),
             ipv6: ipv6.cloned(),
@@ -82,8 +78,8 @@ impl Uplink {
     /// The interface that carries a family.
     pub const fn carries(&self, family: Family) -> Option<&String> {
         match family {
-            Family::V4 => self.ipv4.as_ref(),
-            Family::V6 => self.ipv6.as_ref(),
+            Family::Ipv4 => self.ipv4.as_ref(),
+            Family::Ipv6 => self.ipv6.as_ref(),
         }
     }
 
@@ -165,8 +161,8 @@ impl DefaultRoutes {
     /// Takes note of the routes of one family, best first.
     pub fn handle_change(&mut self, family: Family, routes: Vec<DefaultRoute>) {
         match family {
-            Family::V4 => self.ipv4 = routes,
-            Family::V6 => self.ipv6 = routes,
+            Family::Ipv4 => self.ipv4 = routes,
+            Family::Ipv6 => self.ipv6 = routes,
         }
     }
 
@@ -179,7 +175,7 @@ impl DefaultRoutes {
             let link = links.get(&route.ifindex)?;
             (link.carrier && !inner.contains(link.name.as_str())).then_some(link.name.as_str())
         };
-        let families = [(Family::V4, &self.ipv4), (Family::V6, &self.ipv6)];
+        let families = [(Family::Ipv4, &self.ipv4), (Family::Ipv6, &self.ipv6)];
         let all = families.map(|(_, routes)| routes.iter().filter_map(usable));
         let mut names: Vec<&str> = match config.uplink().interface() {
             UplinkInterface::Off => Vec::new(),
@@ -201,7 +197,8 @@ impl DefaultRoutes {
     }
 }
 
-fn inner_interfaces(config: &Config) -> BTreeSet<&str> {
+/// The interfaces of the mesh and of local networks.
+pub(crate) fn inner_interfaces(config: &Config) -> BTreeSet<&str> {
     let mesh = config.mesh().iter().map(|mesh| mesh.interface().as_str());
     mesh.chain(config.lan().iter().map(|lan| lan.interface().as_str()))
         .collect()
@@ -250,8 +247,8 @@ mod tests {
                 .collect()
         };
         let mut routes = DefaultRoutes::default();
-        routes.handle_change(Family::V4, over(ipv4));
-        routes.handle_change(Family::V6, over(ipv6));
+        routes.handle_change(Family::Ipv4, over(ipv4));
+        routes.handle_change(Family::Ipv6, over(ipv6));
         routes
     }
 

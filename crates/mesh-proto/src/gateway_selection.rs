@@ -1,25 +1,11 @@
 //! Which gateways are used, one for each address family, and why: pure functions of what is known.
 
 use crate::gateway_policy::{Refusal, Standing};
-use crate::{Metric, OriginatorId};
+use crate::{Family, Metric, OriginatorId};
 
 /// How much better, in percent, another gateway must be before new flows go through it. They stay
 /// with it for as long as they last, so more is asked than of a route.
 pub const SWITCH_GAIN_PERCENT: u32 = 25;
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    Ipv4,
-    /// IPv6.
-    Ipv6,
-}
-
-impl Family {
-    /// Both, in the order in which gateways are selected for them.
-    pub const BOTH: [Self; 2] = [Self::Ipv4, Self::Ipv6];
-}
 
 /// A node that offers an uplink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@
 //! ordered, so the same input and seed give the same output. A route is used only while it is
 //! feasible. Receipts and other applications ride as opaque payloads; the core knows none.
 
+mod family;
 pub mod gateway_policy;
 pub mod gateway_selection;
 pub mod hash_chain;
@@ -33,6 +34,7 @@ pub mod router;
 pub mod seqno;
 pub mod wire;
 
+pub use family::Family;
 pub use identity::{IfIndex, Network, NodeId, OriginatorId};
 pub use metric::Metric;
 pub use record::{GatewayOffer, NodeRecord, SignedRecord};

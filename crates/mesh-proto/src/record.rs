@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::Family;
 use crate::hash_chain::{ChainValue, Link};
 use crate::identity::{MESH_IPV4_RANGE, Network, NodeId, OriginatorId};
 use crate::seqno::SeqNo;
@@ -195,6 +196,14 @@ impl NodeRecord {
 impl GatewayOffer {
     const IPV4: u8 = 1;
     const IPV6: u8 = 2;
+
+    /// Whether the uplink carries a family.
+    pub const fn carries(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.ipv4,
+            Family::Ipv6 => self.ipv6,
+        }
+    }
 
     fn emit(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.down_bps.to_be_bytes());

@@ -2,7 +2,7 @@
 
 use control_api::{Family, Gateway, GatewayChoice, Gateways, SCHEMA};
 use mesh_proto::gateway_policy::{Allowed, Class, Refusal};
-use mesh_proto::gateway_selection::{self as selection, SWITCH_GAIN_PERCENT, Verdict};
+use mesh_proto::gateway_selection::{SWITCH_GAIN_PERCENT, Verdict};
 use mesh_proto::router::GatewayView;
 use mesh_proto::{Metric, NodeRecord, OriginatorId, SignedRecord};
 
@@ -42,7 +42,7 @@ impl View<'_> {
     fn gateway(&self, view: &GatewayView) -> Option<Gateway> {
         let mut gateway = describe_offer(view.id, self.router.record(view.id)?)?;
         let in_use = self.router.gateways_in_use();
-        let families = selection::Family::BOTH.into_iter();
+        let families = mesh_proto::Family::BOTH.into_iter();
         let used_for = families.filter(|family| in_use.of(*family) == Some(view.id));
         gateway.used_for = used_for.map(family).collect();
         gateway.selected = !gateway.used_for.is_empty();
@@ -145,10 +145,10 @@ fn describe_offer(id: OriginatorId, signed: &SignedRecord) -> Option<Gateway> {
     })
 }
 
-const fn family(family: selection::Family) -> Family {
+const fn family(family: mesh_proto::Family) -> Family {
     match family {
-        selection::Family::Ipv4 => Family::Ipv4,
-        selection::Family::Ipv6 => Family::Ipv6,
+        mesh_proto::Family::Ipv4 => Family::Ipv4,
+        mesh_proto::Family::Ipv6 => Family::Ipv6,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use control_api::{Answer, Method};
-use mesh_proto::{IfIndex, Route, RouteChange};
+use mesh_proto::{Family, IfIndex, Route, RouteChange};
 use receipts::{Party, Role};
 use tracing::{debug, error, info, warn};
 
@@ -12,9 +12,9 @@ use super::{Driver, SETTLING_LIMIT, Ways, announcement};
 use crate::config::{LanMode, MeshInterface};
 use crate::control::{Question, View};
 use crate::kernel::{
-    self, Base, Counters, Family, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
+    self, Base, Counters, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
 };
-use crate::uplink::{Bps, Fault, Health, Line, Shared, Uplink};
+use crate::uplink::{Bps, Fault, Health, Line, Shared, Uplink, inner_interfaces};
 
 impl Driver {
     pub(super) fn handle_kernel_event(&mut self, now: Instant, event: KernelEvent) {
@@ -32,7 +32,7 @@ impl Driver {
                 self.default_routes.handle_change(family, routes);
                 // The first report has both families, this one last. Before it, half of what a
                 // predecessor shared would be withdrawn for a moment.
-                if self.settled || family == Family::V6 {
+                if self.settled || family == Family::Ipv6 {
                     self.update_uplink(now);
                     self.settle(now);
                 }
@@ -93,13 +93,8 @@ impl Driver {
     }
 
     fn is_configured(&self, name: &str) -> bool {
-        let mesh = self
-            .config
-            .mesh()
-            .iter()
-            .map(|mesh| mesh.interface().as_str());
-        let lan = self.config.lan().iter().map(|lan| lan.interface().as_str());
-        mesh.chain(lan).any(|configured| configured == name)
+        let mut uplinks = self.config.uplink().interface().names().iter();
+        inner_interfaces(&self.config).contains(name) || uplinks.any(|it| it.as_str() == name)
     }
 
     /// Takes a mesh interface into use when it is ready, and out of use when it is not.
@@ -143,7 +138,8 @@ impl Driver {
         let lines = self.default_routes.lines(&self.config, &self.links);
         let targets = self.config.uplink().check();
         self.watcher.watch(now, lines.iter().cloned(), targets);
-        let ways = self.ways(now, &lines);
+        let working = Uplink::choose(&lines, |line| self.works(now, line));
+        let ways = self.ways(&lines, working.as_ref());
         let resolvers = |uplink: &Uplink| match self.watcher.resolvers(uplink) {
             found if found.is_empty() && self.trusts_predecessor(now) => {
                 self.left_resolvers.clone()
@@ -154,7 +150,7 @@ impl Driver {
             down: it.down_bps(),
             up: it.up_bps(),
         });
-        let shared = Uplink::choose(&lines, |line| self.works(now, line)).map(|uplink| Shared {
+        let shared = working.map(|uplink| Shared {
             resolvers: resolvers(&uplink),
             bandwidth: self.watcher.bandwidth(&uplink, stated),
             uplink,
@@ -182,15 +178,14 @@ impl Driver {
         }
     }
 
-    /// What the kernel should do with these lines.
-    fn ways(&self, now: Instant, lines: &[Line]) -> Ways {
+    /// What the kernel should do with these lines, of which some work.
+    fn ways(&self, lines: &[Line], working: Option<&Uplink>) -> Ways {
         let is_captive =
             |line: &Line| matches!(self.watcher.health(line), Health::Fails(Fault::Captive(_)));
-        let working = Uplink::choose(lines, |line| self.works(now, line));
         // Somebody has to visit the portal, and can only do so from here.
         let is_last = working.is_none() && self.router.gateway().is_none();
         let portal = || Uplink::choose(lines, is_captive).filter(|_| is_last);
-        let used = working.or_else(portal);
+        let used = working.cloned().or_else(portal);
         let fails = |line: &Line| matches!(self.watcher.health(line), Health::Fails(_));
         let way = |family| {
             let mut of_it = lines.iter().filter(|line| line.family == family).peekable();
@@ -204,12 +199,16 @@ impl Driver {
         let named = named.map(|name| name.as_str().to_owned());
         let leading = lines.iter().map(|line| line.interface.clone());
         // What has led out may do so again, and nobody is to come in there meanwhile.
-        let is_there = |name: &&String| self.links.values().any(|link| link.name == **name);
-        let once = self.ways.outside.iter().filter(is_there).cloned();
+        let inner = inner_interfaces(&self.config);
+        let outer = self.links.values().map(|link| &link.name);
+        let outer = outer.filter(|name| !inner.contains(name.as_str()));
+        let once = outer
+            .filter(|name| self.ways.outside.contains(*name))
+            .cloned();
         Ways {
             uplinks: kernel::Uplinks {
-                ipv4: way(Family::V4),
-                ipv6: way(Family::V6),
+                ipv4: way(Family::Ipv4),
+                ipv6: way(Family::Ipv6),
             },
             outside: leading.chain(named).chain(once).collect(),
         }

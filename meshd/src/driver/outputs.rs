@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use mesh_proto::gateway_selection::Family;
 use mesh_proto::router::{Event, Transmit};
-use mesh_proto::{NodeId, Output};
+use mesh_proto::{Family, NodeId, OriginatorId, Output};
 use receipts::Party;
 use receipts::log::Record;
 use tracing::{debug, error, info, trace, warn};
@@ -114,20 +113,20 @@ impl Driver {
                 from,
                 channel: RECEIPTS_CHANNEL,
                 bytes,
-            } => {
-                let Some(node) = self.router.record(from).map(|record| record.node()) else {
-                    return;
-                };
-                if let Err(error) =
-                    self.ledger
-                        .handle_message(now, Party::new(*node.as_bytes()), &bytes)
-                {
-                    debug!(node = %from, %error, "receipt message dropped");
-                }
-            }
+            } => self.handle_receipt_message(now, from, &bytes),
             Event::Payload { from, channel, .. } => {
                 debug!(node = %from, channel, "payload of an unknown application dropped");
             }
+        }
+    }
+
+    fn handle_receipt_message(&mut self, now: Instant, from: OriginatorId, bytes: &[u8]) {
+        let Some(record) = self.router.record(from) else {
+            return;
+        };
+        let party = Party::new(*record.node().as_bytes());
+        if let Err(error) = self.ledger.handle_message(now, party, bytes) {
+            debug!(node = %from, %error, "receipt message dropped");
         }
     }
 

@@ -17,10 +17,10 @@
 
 use mesh_proto::Mark;
 
-use super::nat::{TABLE, base_chain, chain};
+use super::nat::{base_chain, chain};
 use super::{NewFlows, Numbers};
 
-/// The chain that is made anew when another gateway is used.
+/// The chain for flows that begin.
 const NEW_FLOWS: &str = "new_flows";
 
 /// The chains for local hosts at interfaces `lan`.
@@ -45,16 +45,6 @@ pub(super) fn chains(numbers: &Numbers, lan: &str, new_flows: NewFlows) -> Strin
         base_chain("flows", "filter", "prerouting", -150, &[local]),
     ]
     .concat()
-}
-
-/// The commands that give new flows another mark.
-pub(super) fn change(numbers: &Numbers, new_flows: NewFlows) -> String {
-    let rules = give(numbers, new_flows).into_iter();
-    let add = rules.map(|rule| format!("add rule inet {TABLE} {NEW_FLOWS} {rule}\n"));
-    format!(
-        "flush chain inet {TABLE} {NEW_FLOWS}\n{}",
-        add.collect::<String>()
-    )
 }
 
 fn carry(numbers: &Numbers, mark: u32) -> String {

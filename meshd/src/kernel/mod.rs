@@ -48,7 +48,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv6Net};
-use mesh_proto::{IfIndex, Mark, OriginatorId, Route, RouteChange};
+use mesh_proto::{Family, IfIndex, Mark, OriginatorId, Route, RouteChange};
 use tokio::sync::mpsc;
 
 mod address;
@@ -79,7 +79,7 @@ mod uplink;
 
 pub use counters::{CounterSample, Counters, Flow, Neighbor};
 pub use link::Link;
-pub use monitor::{DefaultRoute, Family};
+pub use monitor::DefaultRoute;
 pub use netlink::KernelError;
 pub use numbers::Numbers;
 use radio::{RadioReport, RadioSettings, Station};
@@ -206,8 +206,8 @@ impl Uplinks {
 
     pub(super) const fn of(&self, family: Family) -> &Uplink {
         match family {
-            Family::V4 => &self.ipv4,
-            Family::V6 => &self.ipv6,
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
         }
     }
 

@@ -2,11 +2,10 @@
 //! what changed, and nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
 use std::net::Ipv6Addr;
 
-use mesh_proto::IfIndex;
+use mesh_proto::{Family, IfIndex};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::neighbour::NeighbourMessage;
 use rtnetlink::packet_route::route::{RouteHeader, RouteMessage, RouteProtocol, RouteType};
@@ -17,24 +16,6 @@ use super::link::{self, Link};
 use super::netlink::KernelError;
 use super::speed::Speeds;
 use super::{KernelEvent, ROUTE_PROTOCOL, neighbor, route, uplink};
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
-    }
-}
 
 /// A default route of the main table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,8 +148,8 @@ impl Monitor {
     ) -> Result<Vec<KernelEvent>, KernelError> {
         let mut events = Vec::new();
         for (family, number) in [
-            (Family::V4, AddressFamily::Inet),
-            (Family::V6, AddressFamily::Inet6),
+            (Family::Ipv4, AddressFamily::Inet),
+            (Family::Ipv6, AddressFamily::Inet6),
         ] {
             let table = u32::from(RouteHeader::RT_TABLE_MAIN);
             let messages = route::dump_table(handle, number, table).await?;

@@ -123,11 +123,6 @@ pub(super) async fn set_gateways(
     nft::apply(&setup.nft, &gateway_elements(gateways)).await
 }
 
-/// Gives new flows other marks. There must be local networks, or nothing is marked.
-pub(super) async fn set_new_flows(setup: &Setup, new_flows: NewFlows) -> Result<(), KernelError> {
-    nft::apply(&setup.nft, &marks::change(&setup.numbers, new_flows)).await
-}
-
 /// Removes the table, if it is there.
 pub(super) async fn remove(setup: &Setup) -> Result<(), KernelError> {
     nft::apply(&setup.nft, &delete()).await

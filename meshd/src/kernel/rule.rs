@@ -21,14 +21,14 @@
 
 use std::collections::BTreeSet;
 
-use mesh_proto::{Mark, Table};
+use mesh_proto::{Family, Mark, Table};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion};
 
 use super::netlink::{KernelError, ask, dump};
-use super::{Base, Family, Numbers, ROUTE_PROTOCOL, Uplink};
+use super::{Base, Numbers, ROUTE_PROTOCOL, Uplink};
 
 /// What rules without a table have.
 const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
@@ -79,8 +79,8 @@ pub(super) async fn reconcile(
     marks: &BTreeSet<Mark>,
 ) -> Result<(), KernelError> {
     for (of, version, family) in [
-        (Family::V4, IpVersion::V4, AddressFamily::Inet),
-        (Family::V6, IpVersion::V6, AddressFamily::Inet6),
+        (Family::Ipv4, IpVersion::V4, AddressFamily::Inet),
+        (Family::Ipv6, IpVersion::V6, AddressFamily::Inet6),
     ] {
         let wanted = base.map(|base| wanted(numbers, base, marks, of));
         let wanted = wanted.unwrap_or_default();

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use ipnet::IpNet;
-use mesh_proto::{IfIndex, RouteChange, Target};
+use mesh_proto::{Family, IfIndex, RouteChange, Target};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
 
 use super::fib::Fib;
 use super::link::Link;
-use super::monitor::{Family, Monitor};
+use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
@@ -335,7 +335,6 @@ impl Task {
             };
             if let Err(error) = outcome {
                 tracing::warn!(%error);
-                self.mend_at.get_or_insert(Instant::now() + RETRY);
             }
         }
         let mesh = self.base.as_ref().map(|base| &base.mesh);
@@ -435,6 +434,8 @@ impl Task {
         };
         match outcome {
             Ok(warnings) => log_all(warnings),
+            // It was said when it failed first.
+            Err(error) if self.is_table_due => tracing::debug!(%error),
             Err(error) => {
                 tracing::warn!(%error);
                 self.mend_at.get_or_insert(Instant::now() + RETRY);
@@ -462,9 +463,8 @@ impl Task {
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
         self.counters.forget();
         let attached = self.attached(&base).await?;
-        let made = self.make_table(&base, &attached).await;
-        self.is_table_due = made.is_err();
-        let mut warnings: Vec<Warning> = made?.into_iter().collect();
+        let made = self.make_table(&base, &attached).await?;
+        let mut warnings: Vec<Warning> = made.into_iter().collect();
         self.attached = attached;
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
@@ -474,9 +474,22 @@ impl Task {
         Ok(warnings)
     }
 
-    /// Makes the table of nftables, again if others changed something there at the same time: it may
-    /// have been our table.
+    /// Makes the table of nftables, or has it tried again soon.
     async fn make_table(
+        &mut self,
+        base: &Base,
+        attached: &BTreeSet<IpNet>,
+    ) -> Result<Option<Warning>, KernelError> {
+        let made = self.try_table(base, attached).await;
+        self.is_table_due = made.is_err();
+        if self.is_table_due {
+            self.mend_at.get_or_insert(Instant::now() + RETRY);
+        }
+        made
+    }
+
+    /// Makes the table, again if others changed nftables at the same time: it may have been ours.
+    async fn try_table(
         &mut self,
         base: &Base,
         attached: &BTreeSet<IpNet>,
@@ -526,7 +539,7 @@ impl Task {
             let link = self.monitor.link(base.uplinks.of(family).name()?)?;
             Some(link.ifindex)
         };
-        let uplinks = [Family::V4, Family::V6].map(|family| (family, interface(family)));
+        let uplinks = Family::BOTH.map(|family| (family, interface(family)));
         uplink::reconcile(&self.handle, &self.setup.numbers, uplinks).await
     }
 
@@ -616,15 +629,8 @@ impl Task {
             // They go into the table when it is made, if there are local hosts.
             return Ok(());
         };
-        let before = self.nfnetlink.generation()?;
-        let changed = nat::set_new_flows(&self.setup, new_flows).await;
-        self.skip_own_changes();
-        changed?;
-        if self.nfnetlink.generation()? != before.wrapping_add(1) {
-            let attached = self.attached.clone();
-            self.make_table(&base, &attached).await?;
-        }
-        Ok(())
+        let attached = self.attached.clone();
+        self.make_table(&base, &attached).await.map(drop)
     }
 
     async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
@@ -658,7 +664,7 @@ impl Task {
         let rules = rule::reconcile(&self.handle, numbers, None, &BTreeSet::new()).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
-        let no_uplinks = [Family::V4, Family::V6].map(|family| (family, None));
+        let no_uplinks = Family::BOTH.map(|family| (family, None));
         let uplink = uplink::reconcile(&self.handle, &self.setup.numbers, no_uplinks).await;
         warnings.extend(uplink.err().map(Warning::Kernel));
         let radios = self.radios.remove_everything(&self.handle).await;

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use mesh_proto::IfIndex;
+use mesh_proto::{Family, IfIndex};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
@@ -19,7 +19,7 @@ use rtnetlink::packet_route::route::{
 use super::monitor::is_default;
 use super::netlink::{KernelError, ask};
 use super::route::{delete, dump_table, interface_of, metric_of, prefix, table_of};
-use super::{Family, Numbers, ROUTE_PROTOCOL};
+use super::{Numbers, ROUTE_PROTOCOL};
 
 /// Makes the table what belongs to the interface of each family, or empties it.
 pub(super) async fn reconcile(
@@ -59,8 +59,8 @@ pub(super) async fn reconcile(
 
 const fn address_family(family: Family) -> AddressFamily {
     match family {
-        Family::V4 => AddressFamily::Inet,
-        Family::V6 => AddressFamily::Inet6,
+        Family::Ipv4 => AddressFamily::Inet,
+        Family::Ipv6 => AddressFamily::Inet6,
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use mesh_proto::Family;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,9 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use super::Line;
 use super::checks::Outcome;
 use super::target::{Page, Target};
-use super::{Family, Line};
 
 /// After so long a datagram is sent again.
 const REPEAT: Duration = Duration::from_millis(500);
@@ -160,8 +161,8 @@ async fn resolve(line: &Line, resolver: SocketAddr, name: &str) -> io::Result<Ve
     let id = getrandom::u32().map_err(io::Error::other)?.to_be_bytes();
     let id = u16::from_be_bytes([id[0], id[1]]);
     let kind = match line.family {
-        Family::V4 => TYPE::A,
-        Family::V6 => TYPE::AAAA,
+        Family::Ipv4 => TYPE::A,
+        Family::Ipv6 => TYPE::AAAA,
     };
     let name = Name::new(name).map_err(|_| nonsense("a bad name"))?;
     let mut query = Packet::new_query(id);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::kernel::Family;
+use mesh_proto::Family;
 
 /// Where resolvers listen.
 pub(super) const DNS_PORT: u16 = 53;
@@ -89,8 +89,8 @@ impl Target {
             Self::Http(page) => page.host.parse().ok(),
         };
         address.map(|address| match address {
-            IpAddr::V4(_) => Family::V4,
-            IpAddr::V6(_) => Family::V6,
+            IpAddr::V4(_) => Family::Ipv4,
+            IpAddr::V6(_) => Family::Ipv6,
         })
     }
 }
@@ -180,7 +180,7 @@ mod tests {
     fn defaults_can_be_read_and_ask_in_both_families() {
         let defaults = Target::defaults();
         assert_eq!(defaults.len(), DEFAULTS.len());
-        for family in [Family::V4, Family::V6] {
+        for family in [Family::Ipv4, Family::Ipv6] {
             let of_it = defaults
                 .iter()
                 .filter(|target| target.family() == Some(family));

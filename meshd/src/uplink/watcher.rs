@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use mesh_proto::Family;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -13,7 +14,7 @@ use super::ask::ask;
 use super::checks::{Checks, FORGIVENESS, Health, Outcome, Past, Plan};
 use super::meter::{self, Bps, Counters, Meter, Reading};
 use super::target::Target;
-use super::{Family, Line, Uplink};
+use super::{Line, Uplink};
 
 /// News that wait to be taken up.
 const CAPACITY: usize = 8;
@@ -220,7 +221,7 @@ impl Watcher {
             let interface = uplink.carries(family)?.clone();
             self.lines.get(&Line { interface, family })
         };
-        let lines = [Family::V4, Family::V6].into_iter().filter_map(of);
+        let lines = Family::BOTH.into_iter().filter_map(of);
         lines
             .flat_map(|watched| watched.resolvers.iter().copied())
             .collect()

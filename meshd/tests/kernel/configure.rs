@@ -1,6 +1,7 @@
 //! Configuring: device, addresses, rules, sysctls, and what may be in the way.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use meshd::kernel::{KernelError, KernelRequest, Uplinks, Warning};
 use nix::mount::{MsFlags, mount};
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         ("sysctls_are_written_only_if_wrong", sysctls),
         ("a_missing_nft_is_named", missing_nft),
+        ("what_nft_refuses_once_is_tried_again", refusing_nft),
     ]
 }
 
@@ -323,4 +325,44 @@ fn missing_nft() {
         before,
         "nothing was changed before it failed"
     );
+}
+
+/// A network that is attached to the uplink while `nft` does not work.
+fn refusing_nft() {
+    let (node, other) = node();
+    node.connect("wan0", &other, "wan0");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (program, fault) = (directory.path().join("nft"), directory.path().join("fault"));
+    // A fault that is there grows with each try.
+    let script = format!(
+        "#!/bin/sh\nif [ -e {0} ]; then echo tried >> {0}; exit 1; fi\nexec nft \"$@\"\n",
+        fault.display()
+    );
+    fs::write(&program, script).expect("a script");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("a program");
+    let mut port = Port::start(
+        &node,
+        meshd::kernel::Setup {
+            nft: program,
+            ..setup(1)
+        },
+    );
+    let mut base = base(1);
+    base.uplinks = Uplinks::over("wan0");
+    port.configure(&base);
+    let hidden = |network: &str| {
+        let chain = node.run("nft list chain inet meshd to_internet");
+        chain.contains(network)
+    };
+    fs::write(&fault, "").expect("a file");
+    node.run("ip addr add 203.0.113.1/24 dev wan0");
+    eventually("the first try", || {
+        let tries = fs::read_to_string(&fault).expect("the file");
+        (!tries.is_empty()).then_some(())
+    });
+    assert!(!hidden("203.0.113.0/24"), "nft works");
+    fs::remove_file(&fault).expect("the file");
+    eventually("the network to be hidden", || {
+        hidden("203.0.113.0/24").then_some(())
+    });
 }

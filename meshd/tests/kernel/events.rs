@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use meshd::kernel::{DefaultRoute, Family, KernelEvent, Link};
+use mesh_proto::Family;
+use meshd::kernel::{DefaultRoute, KernelEvent, Link};
 
 use crate::Test;
 use crate::lab::{Port, base, eventually, node, setup};
@@ -112,20 +113,20 @@ fn default_routes() {
     let mut port = Port::start(&node, setup(1));
     let mut next = |family| default_routes_of(&mut port, family);
     let route = |name: &str, metric: u32| (name.to_owned(), metric);
-    assert_eq!(next(Family::V4), []);
-    assert_eq!(next(Family::V6), []);
+    assert_eq!(next(Family::Ipv4), []);
+    assert_eq!(next(Family::Ipv6), []);
     node.run("ip route add default via 192.0.2.2 metric 100");
-    assert_eq!(next(Family::V4), [route("wan0", 100)]);
+    assert_eq!(next(Family::Ipv4), [route("wan0", 100)]);
     node.run("ip route add default via 198.51.100.2 metric 50");
-    assert_eq!(next(Family::V4), [route("wan1", 50), route("wan0", 100)]);
+    assert_eq!(next(Family::Ipv4), [route("wan1", 50), route("wan0", 100)]);
     node.run("ip -6 route add default via fe80::1 dev wan0");
-    assert_eq!(next(Family::V6), [route("wan0", 1024)]);
+    assert_eq!(next(Family::Ipv6), [route("wan0", 1024)]);
     // The kernel removes IPv4 routes of an interface without saying so.
     node.run("ip link set wan1 down");
-    assert_eq!(next(Family::V4), [route("wan0", 100)]);
+    assert_eq!(next(Family::Ipv4), [route("wan0", 100)]);
     node.run("ip link del wan0");
-    assert_eq!(next(Family::V4), []);
-    assert_eq!(next(Family::V6), []);
+    assert_eq!(next(Family::Ipv4), []);
+    assert_eq!(next(Family::Ipv6), []);
     // Not in the main table, not a way out, ours, or into the mesh: none of these counts.
     port.configure(&base(1));
     node.run(
@@ -137,9 +138,12 @@ fn default_routes() {
          ip -6 route add unreachable default metric 9
          ip -6 route add default via fe80::1 dev wan1 metric 500",
     );
-    assert_eq!(default_routes_of(&mut port, Family::V4), [route("wan1", 6)]);
     assert_eq!(
-        default_routes_of(&mut port, Family::V6),
+        default_routes_of(&mut port, Family::Ipv4),
+        [route("wan1", 6)]
+    );
+    assert_eq!(
+        default_routes_of(&mut port, Family::Ipv6),
         [route("wan1", 500)]
     );
 }

@@ -7,9 +7,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Event, Router};
 use crate::gateway_policy::{Allowed, Policy, Refusal};
-use crate::gateway_selection::{Candidate, Family, Selection, select};
+use crate::gateway_selection::{Candidate, Selection, select};
 use crate::rib::RouteKey;
-use crate::{GatewayOffer, Mark, OriginatorId, Table, Target};
+use crate::{Family, Mark, OriginatorId, Table, Target};
 
 /// The gateways in use.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Router {
         let best = select(&self.gateway_candidates().collect::<Vec<_>>(), before);
         // What our own uplink carries needs no other.
         let own = self.records.own().record().gateway.as_ref();
-        let has = |family| own.is_some_and(|own| carries(own, family));
+        let has = |family| own.is_some_and(|own| own.carries(family));
         let after = Selection {
             ipv4: best.ipv4.filter(|_| !has(Family::Ipv4)),
             ipv6: best.ipv6.filter(|_| !has(Family::Ipv6)),
@@ -143,13 +143,6 @@ impl Router {
             Some((key, selection.of(family)?))
         });
         of_new.chain(self.gateways_in_use.of_flows.iter().copied())
-    }
-}
-
-const fn carries(offer: &GatewayOffer, family: Family) -> bool {
-    match family {
-        Family::Ipv4 => offer.ipv4,
-        Family::Ipv6 => offer.ipv6,
     }
 }
 
