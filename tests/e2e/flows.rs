@@ -1,14 +1,13 @@
 //! Flows through gateways that are left.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use mesh_tests::harness::{in_lab, note};
-use mesh_tests::http::fetch;
-use mesh_tests::internet::{HOST_V4, HOST_V6, Line, Trouble, echo_at, web_at};
+use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at};
 use mesh_tests::lab::Lab;
+use mesh_tests::mesh::wait_comes_from;
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::Pinger;
 use mesh_tests::topology::Topology;
@@ -38,7 +37,6 @@ pub(crate) fn tests() -> Vec<Trial> {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an uplink that failed may take to be trusted again.
 const RECOVERY: Duration = Duration::from_secs(60);
-const FETCH: Duration = Duration::from_secs(5);
 /// Far more than a switch takes, far less than a connection that was lost and came back.
 const STALL: Duration = Duration::from_millis(500);
 /// How much comes in a second or two.
@@ -107,14 +105,14 @@ fn stranded(lab: &mut Lab) -> Result<()> {
         lab.node("r1")?.line()?.clone(),
         lab.node("r2")?.line()?.clone(),
     );
-    wait_from(&phone, &own, &own)?;
+    wait_comes_from(&phone, &own, &own, RECOVERY)?;
     let over_own = [HOST_V4, HOST_V6].map(|host| Transfer::start(&phone, host));
     let over_own: Vec<Transfer> = over_own.into_iter().collect::<Result<_>>()?;
     over_own
         .iter()
         .try_for_each(|it| it.wait_for_bytes(BYTES))?;
     lab.internet_mut()?.trouble(&own, Some(Trouble::Silent))?;
-    wait_from(&phone, &others, &others)?;
+    wait_comes_from(&phone, &others, &others, RECOVERY)?;
     // A connection that can't go on is told, or its user would wait until the phone gives up.
     for transfer in over_own {
         let why = transfer.wait_end()?;
@@ -125,7 +123,7 @@ fn stranded(lab: &mut Lab) -> Result<()> {
     let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
     pinger.wait_answers(20, PATIENCE)?;
     lab.internet_mut()?.trouble(&own, None)?;
-    wait_from(&phone, &own, &own)?;
+    wait_comes_from(&phone, &own, &own, RECOVERY)?;
     for transfer in &kept {
         transfer.wait_for_bytes(transfer.bytes() + BYTES)?;
     }
@@ -149,31 +147,15 @@ fn half(lab: &mut Lab) -> Result<()> {
         lab.node("r1")?.line()?.clone(),
         lab.node("r2")?.line()?.clone(),
     );
-    wait_from(&phone, &own, &own)?;
+    wait_comes_from(&phone, &own, &own, RECOVERY)?;
     for (trouble, v4, v6) in [
         (Trouble::NoIpv4, &others, &own),
         (Trouble::NoIpv6, &own, &others),
     ] {
         lab.internet_mut()?.trouble(&own, Some(trouble))?;
-        wait_from(&phone, v4, v6)?;
+        wait_comes_from(&phone, v4, v6, RECOVERY)?;
         lab.internet_mut()?.trouble(&own, None)?;
-        wait_from(&phone, &own, &own)?;
-    }
-    Ok(())
-}
-
-/// Waits until new connections come from these lines.
-fn wait_from(phone: &Namespace, v4: &Line, v6: &Line) -> Result<()> {
-    for (host, outside) in [(HOST_V4, IpAddr::V4(v4.v4)), (HOST_V6, IpAddr::V6(v6.v6))] {
-        wait_for("new connections over a line", RECOVERY, || {
-            let page = fetch(phone, web_at(host), "/", FETCH)?;
-            ensure!(
-                page.client == outside,
-                "from {}, not {outside}",
-                page.client
-            );
-            Ok(())
-        })?;
+        wait_comes_from(&phone, &own, &own, RECOVERY)?;
     }
     Ok(())
 }
@@ -183,7 +165,7 @@ fn select(lab: &Lab, phone: &Namespace, gateway: &str) -> Result<()> {
     lab.node("r1")?
         .ctl_text(&format!("gateways select {gateway}"))?;
     let line = lab.node(gateway)?.line()?;
-    wait_from(phone, line, line)
+    wait_comes_from(phone, line, line, RECOVERY)
 }
 
 fn all_go_on(transfers: &[(&str, Transfer)]) -> Result<()> {

@@ -1,6 +1,5 @@
 //! Which gateways are used: by policy, by hand, and for each address family.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,9 +8,9 @@ use libtest_mimic::Trial;
 use mesh_tests::daemon;
 use mesh_tests::harness::in_lab;
 use mesh_tests::http::fetch;
-use mesh_tests::internet::{HOST_V4, HOST_V6, web_at};
+use mesh_tests::internet::{HOST_V4, web_at};
 use mesh_tests::lab::Lab;
-use mesh_tests::mesh::wait_online_through;
+use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 
@@ -152,25 +151,18 @@ fn by_hand(lab: &Lab) -> Result<()> {
 
 fn families(lab: &mut Lab) -> Result<()> {
     village(lab, "r1")?;
-    let lines = [
+    let (l1, l3) = (
         lab.node("r1")?.line()?.clone(),
         lab.node("r3")?.line()?.clone(),
-    ];
-    let from = |lab: &Lab, host, outside: IpAddr| {
-        wait_for(&format!("a page from {outside}"), PATIENCE, || {
-            let page = fetch(lab.node("r2")?.phone()?, web_at(host), "/", FETCH)?;
-            ensure!(page.client == outside, "from {}", page.client);
-            Ok(())
-        })
-    };
-    from(lab, HOST_V4, lines[0].v4.into())?;
-    from(lab, HOST_V6, lines[0].v6.into())?;
+    );
+    let phone = lab.node("r2")?.phone()?.clone();
+    let from = |v4, v6| wait_comes_from(&phone, v4, v6, PATIENCE);
+    from(&l1, &l1)?;
 
     let r1 = lab.node("r1")?.namespace().clone();
     let lost = r1.ip("-6 route show default dev wan0")?;
     r1.ip("-6 route del default dev wan0")?;
-    from(lab, HOST_V6, lines[1].v6.into())?;
-    from(lab, HOST_V4, lines[0].v4.into())?;
+    from(&l1, &l3)?;
     let internet = lab.node("r2")?.status()?.internet;
     let via = |node: Option<control_api::NodeRef>| node.and_then(|node| node.name);
     ensure!(via(internet.via).as_deref() == Some("r1"));
@@ -182,10 +174,9 @@ fn families(lab: &mut Lab) -> Result<()> {
     let via_provider = lost.split_whitespace().skip_while(|it| *it != "via").nth(1);
     let via_provider = via_provider.with_context(|| lost.clone())?;
     r1.ip(&format!("-6 route add default via {via_provider} dev wan0"))?;
-    from(lab, HOST_V6, lines[0].v6.into())?;
+    from(&l1, &l1)?;
     r1.ip("-4 route del default dev wan0")?;
-    from(lab, HOST_V4, lines[1].v4.into())?;
-    from(lab, HOST_V6, lines[1].v6.into())
+    from(&l3, &l3)
 }
 
 fn prefixes(lab: &mut Lab) -> Result<()> {

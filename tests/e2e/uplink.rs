@@ -14,7 +14,7 @@ use mesh_tests::harness::{in_lab, note};
 use mesh_tests::http::{Server, fetch};
 use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
 use mesh_tests::lab::{Lab, Node};
-use mesh_tests::mesh::wait_online_through;
+use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::{EchoServer, Pinger, reachable};
 use mesh_tests::topology::Topology;
@@ -195,27 +195,10 @@ fn second(lab: &mut Lab) -> Result<()> {
     ] {
         lab.internet_mut()?.trouble(&first, troubles.0)?;
         lab.internet_mut()?.trouble(&second, troubles.1)?;
-        for (host, outside) in [
-            (HOST_V4, IpAddr::V4(line_v4.v4)),
-            (HOST_V6, IpAddr::V6(line_v6.v6)),
-        ] {
-            wait_for("a page", PATIENCE, || {
-                let page = fetch(&phone, web_at(host), "/", FETCH)?;
-                ensure!(
-                    page.client == outside,
-                    "from {}, not {outside}",
-                    page.client
-                );
-                Ok(())
-            })?;
-        }
+        wait_comes_from(&phone, line_v4, line_v6, PATIENCE)?;
     }
     lab.internet_mut()?.trouble(&first, None)?;
-    wait_for("the first line again", RECOVERY, || {
-        let page = fetch(&phone, web_at(HOST_V4), "/", FETCH)?;
-        ensure!(page.client == IpAddr::V4(first.v4), "from {}", page.client);
-        Ok(())
-    })
+    wait_comes_from(&phone, &first, &first, RECOVERY)
 }
 
 /// What a router hands on to its dnsmasq: the resolvers that answer at the gateway, and names.
@@ -261,15 +244,7 @@ fn names(lab: &mut Lab) -> Result<()> {
     }
     // They are known all the time while a daemon is replaced, here or there.
     for router in ["r2", "r1"] {
-        lab.node_mut(router)?.take_daemon()?.hand_over()?;
-        lab.start(router)?;
-        let mut seen = BTreeSet::new();
-        wait_for("the successor's own word", PATIENCE, || {
-            seen.insert(read("resolv.conf")?);
-            let status = lab.node(router)?.status()?;
-            ensure!(status.internet.online && status.uptime_s > 3, "{status:?}");
-            Ok(())
-        })?;
+        let seen = seen_through_handover(lab, router, || read("resolv.conf"))?;
         ensure!(seen.iter().eq([all]), "{router}: {seen:?}");
     }
     // Those of one that does not work any more are of no use.
@@ -288,6 +263,25 @@ fn names(lab: &mut Lab) -> Result<()> {
         "files are left"
     );
     Ok(())
+}
+
+/// Everything that is read while the daemon of a router is replaced, and until the successor goes by
+/// what it found out itself.
+fn seen_through_handover(
+    lab: &mut Lab,
+    router: &str,
+    read: impl Fn() -> Result<String>,
+) -> Result<BTreeSet<String>> {
+    lab.node_mut(router)?.take_daemon()?.hand_over()?;
+    lab.start(router)?;
+    let mut seen = BTreeSet::new();
+    wait_for("the successor's own word", PATIENCE, || {
+        seen.insert(read()?);
+        let status = lab.node(router)?.status()?;
+        ensure!(status.internet.online && status.uptime_s > 3, "{status:?}");
+        Ok(())
+    })?;
+    Ok(seen)
 }
 
 /// The gateway's local network, its own services, and what is private behind its provider.

@@ -8,7 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use control_api::{Originators, Status};
 
+use crate::http::fetch;
+use crate::internet::{HOST_V4, HOST_V6, Line, web_at};
 use crate::lab::Lab;
+use crate::namespace::Namespace;
 use crate::probe::reachable;
 use crate::wait::wait_for;
 
@@ -143,6 +146,27 @@ pub fn wait_online_through(
         );
         Ok(status)
     })
+}
+
+/// Waits until new connections from `phone` reach the Internet over these lines, IPv4 over the first
+/// and IPv6 over the second.
+///
+/// # Errors
+/// They do not; the text says over which instead.
+pub fn wait_comes_from(phone: &Namespace, v4: &Line, v6: &Line, bound: Duration) -> Result<()> {
+    const FETCH: Duration = Duration::from_secs(5);
+    for (host, outside) in [(HOST_V4, IpAddr::V4(v4.v4)), (HOST_V6, IpAddr::V6(v6.v6))] {
+        wait_for("new connections over a line", bound, || {
+            let page = fetch(phone, web_at(host), "/", FETCH)?;
+            ensure!(
+                page.client == outside,
+                "from {}, not {outside}",
+                page.client
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// The routers from one to another, both included, as each says where it sends packets.
