@@ -86,19 +86,36 @@ fn village(lab: &mut Lab, gateway: &str) -> Result<()> {
     wait_online_through(lab, "r1", gateway, PATIENCE).map(drop)
 }
 
-/// Uplinks of Ethernet, of PPPoE, and of the smallest packets that IPv6 allows.
+/// Uplinks of Ethernet, of PPPoE, and of the smallest packets that IPv6 allows, of a provider that tells
+/// nobody when a packet is too large (RFC 2923 §2.1).
 fn narrow(lab: &mut Lab) -> Result<()> {
     const BYTES: usize = 10_000_000;
+    const BLACK_HOLE: &str = "table inet black_hole { chain output {
+        type filter hook output priority 0
+        icmp type destination-unreachable drop
+        icmpv6 type packet-too-big drop
+    }\n}";
+    lab.add_phone("r3")?;
     village(lab, "r3")?;
-    let phone = lab.node("r1")?.phone()?.clone();
+    lab.internet()?.provider().nft(BLACK_HOLE)?;
+    let phones = [
+        lab.node("r1")?.phone()?.clone(),
+        lab.node("r3")?.phone()?.clone(),
+    ];
     let line = lab.node("r3")?.line()?.clone();
     for mtu in [1500, 1492, 1280] {
         lab.internet()?.set_mtu(&line, mtu)?;
         lab.node("r3")?
             .namespace()
             .ip(&format!("link set wan0 mtu {mtu}"))?;
-        for host in [HOST_V4, HOST_V6] {
-            let page = fetch(&phone, web_at(host), &format!("/bytes/{BYTES}"), PATIENCE);
+        for (phone, host) in phones.iter().flat_map(|it| [(it, HOST_V4), (it, HOST_V6)]) {
+            // What was learnt from the others is not known to everybody.
+            for family in ["-4", "-6"] {
+                lab.internet()?
+                    .host()
+                    .ip(&format!("{family} route flush cache"))?;
+            }
+            let page = fetch(phone, web_at(host), &format!("/bytes/{BYTES}"), PATIENCE);
             let page = page.with_context(|| format!("through {mtu} bytes"))?;
             ensure!(page.body.len() == BYTES, "{} bytes came", page.body.len());
         }

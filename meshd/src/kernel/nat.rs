@@ -286,7 +286,8 @@ fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
         + &base_chain("beginning", "filter", "output", -300, &going)
 }
 
-/// TCP connections through the tunnel learn its MTU. The kernel looks at the way back too, and never
+/// TCP connections through the tunnel and over uplinks learn the smallest MTU on this node, in case
+/// nobody tells them where a packet is too large. The kernel looks at the way back too, and never
 /// raises the value (net/netfilter/nft_rt.c, nft_exthdr.c).
 const CLAMP: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
@@ -348,7 +349,7 @@ fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names
         from_mesh(base, names),
         from_tunnel(names),
         to_internet(attached, names),
-        chain("from_lan", &[into_a_tunnel, clamp_into_tunnel()]),
+        chain("from_lan", &[into_a_tunnel, CLAMP.to_owned()]),
         from_uplink(names),
     ]
     .concat()
@@ -410,16 +411,12 @@ fn from_uplink(names: &Names) -> String {
         return String::new();
     }
     let rules = [
-        clamp_into_tunnel(),
+        CLAMP.to_owned(),
         format!("{IS_ANSWER} accept"),
         "ct status dnat accept".to_owned(),
         format!("oifname {} {DROP}", names.inside),
     ];
     chain("from_uplink", &rules)
-}
-
-fn clamp_into_tunnel() -> String {
-    format!("oifname \"{TUNNEL_DEVICE}\" {CLAMP}")
 }
 
 /// Where there is nothing to translate there must be no such chain: an empty one has the kernel
