@@ -1,6 +1,6 @@
 //! Values as people read them.
 
-use control_api::{AttoSmt, NodeRef, OriginatorId, Quality};
+use control_api::{AttoSmt, NodeRef, OriginatorId, Quality, TunnelKind};
 
 /// The longest name in a table; the first line of `status` fits 80 columns with it.
 const NAME_CHARS: usize = 20;
@@ -51,6 +51,14 @@ pub(crate) fn name(name: Option<&str>) -> String {
         UNKNOWN.to_owned()
     } else {
         shown
+    }
+}
+
+/// What a tunnel is called.
+pub(crate) const fn tunnel(kind: TunnelKind) -> &'static str {
+    match kind {
+        TunnelKind::Vxlan => "vxlan",
+        TunnelKind::Wireguard => "wireguard",
     }
 }
 

@@ -48,7 +48,7 @@ use crate::kernel::radio::RadioSettings;
 use crate::uplink::Target;
 pub use error::ConfigError;
 pub use lan::{Lan, LanMode};
-pub use values::{Bandwidth, InterfaceName, NetworkName, NodeName, UplinkInterface};
+pub use values::{Bandwidth, InterfaceName, NetworkName, NodeName, TunnelChoice, UplinkInterface};
 
 /// Where meshd looks for its configuration unless told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/meshd/meshd.yaml";
@@ -76,6 +76,7 @@ const ROOT_KEYS: &[&str] = &[
     "uplink",
     "gateways",
     "sharing",
+    "tunnel",
     "numbers",
 ];
 const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
@@ -110,6 +111,7 @@ struct Settings {
     uplink: Uplink,
     gateways: Policy,
     sharing: Sharing,
+    tunnel: TunnelChoice,
     numbers: Numbers,
 }
 
@@ -210,6 +212,7 @@ impl Config {
             ("identity", old.identity != new.identity),
             ("state", old.state != new.state),
             ("control", old.control != new.control),
+            ("tunnel", old.tunnel != new.tunnel),
             ("numbers", old.numbers != new.numbers),
         ]
         .into_iter()
@@ -225,6 +228,7 @@ impl Config {
         new.identity.clone_from(&old.identity);
         new.state.clone_from(&old.state);
         new.control.clone_from(&old.control);
+        new.tunnel = old.tunnel;
         new.numbers = old.numbers;
     }
 
@@ -283,6 +287,11 @@ impl Config {
         self.settings.sharing
     }
 
+    /// How traffic to gateways, and as a gateway, is wrapped.
+    pub const fn tunnel(&self) -> TunnelChoice {
+        self.settings.tunnel
+    }
+
     /// What is ours of the kernel's numbers.
     pub const fn numbers(&self) -> &Numbers {
         &self.settings.numbers
@@ -310,6 +319,7 @@ impl Settings {
             uplink: Uplink::read(&fields)?,
             gateways: gateways::read(&fields)?,
             sharing: Sharing::read(&fields)?,
+            tunnel: fields.optional("tunnel")?.unwrap_or_default(),
             numbers: numbers::read(&fields)?,
         };
         settings.check_roles()?;

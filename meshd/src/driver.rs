@@ -36,18 +36,20 @@ use ed25519_dalek::SigningKey;
 use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{Announcement, Start};
-use mesh_proto::{IfIndex, Network, NodeId, OriginatorId, RouteChange, Router, RouterConfig};
+use mesh_proto::{
+    IfIndex, Network, NodeId, OriginatorId, RouteChange, Router, RouterConfig, Tunnels,
+};
 use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::alarm::Alarm;
-use crate::config::Config;
+use crate::config::{Config, TunnelChoice};
 use crate::control::ControlSocket;
 use crate::identity;
 use crate::instance::Instance;
-use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup};
+use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup, WireguardSecret};
 use crate::names::NameFiles;
 use crate::store::Store;
 use crate::udp::{Datagram, Received, Sockets};
@@ -220,22 +222,17 @@ impl Driver {
         (store, state): (Store, State),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = network(&config)?;
-        let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
-        let mut setup = Setup::new(network.prefix(), id);
-        setup.numbers = *config.numbers();
-        if let Some(directory) = config.control().parent() {
-            setup.runtime = directory.to_owned();
-        }
+        let tunnels = tunnels(config.tunnel(), kernel::has_wireguard)?;
+        let setup = setup(&config, &network, tunnels, &key);
         let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
         let start = what_was_left(&mut events).await?;
         let warm = matches!(start, Start::Warm(_));
         let now = Instant::now();
-        let router_config = RouterConfig::new(
-            network,
-            start,
-            store.begin_epoch()?,
-            getrandom::u64().context("randomness")?,
-        );
+        let seed = getrandom::u64().context("randomness")?;
+        let router_config = RouterConfig {
+            tunnels,
+            ..RouterConfig::new(network, start, store.begin_epoch()?, seed)
+        };
         let announcement = announcement(&config, None);
         let terms = ledger_config(&config, state.header().network);
         let ledger = Ledger::new(terms, key.clone(), state).context("receipt log")?;
@@ -496,6 +493,33 @@ fn network(config: &Config) -> Result<Network> {
     })
 }
 
+/// What the kernel port is told of this node.
+fn setup(config: &Config, network: &Network, tunnels: Tunnels, key: &SigningKey) -> Setup {
+    let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
+    let mut setup = Setup::new(network.prefix(), id);
+    setup.numbers = *config.numbers();
+    setup.vxlan = tunnels.contains(Tunnels::VXLAN);
+    if tunnels.contains(Tunnels::WIREGUARD) {
+        setup.wireguard = WireguardSecret::of(key);
+    }
+    if let Some(directory) = config.control().parent() {
+        setup.runtime = directory.to_owned();
+    }
+    setup
+}
+
+/// The tunnels that the operator wants and the kernel has.
+fn tunnels(choice: TunnelChoice, has_wireguard: fn() -> bool) -> Result<Tunnels> {
+    match choice {
+        TunnelChoice::Auto if has_wireguard() => Ok(Tunnels::VXLAN.union(Tunnels::WIREGUARD)),
+        TunnelChoice::Auto | TunnelChoice::Vxlan => Ok(Tunnels::VXLAN),
+        TunnelChoice::Wireguard if has_wireguard() => Ok(Tunnels::WIREGUARD),
+        TunnelChoice::Wireguard => {
+            bail!("`tunnel: wireguard` is configured, but this kernel has no WireGuard")
+        }
+    }
+}
+
 /// What the mesh is told about this node.
 fn announcement(config: &Config, shared: Option<&Shared>) -> Announcement {
     let price = config.sharing().price();
@@ -517,5 +541,27 @@ fn ledger_config(config: &Config, network: NetworkId) -> LedgerConfig {
         price: Price::new(sharing.price()),
         credit_bytes: sharing.credit_bytes(),
         ..LedgerConfig::new(network)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnels_are_those_that_are_wanted_and_possible() {
+        let (vxlan, wireguard) = (Tunnels::VXLAN, Tunnels::WIREGUARD);
+        for (choice, with, without) in [
+            (
+                TunnelChoice::Auto,
+                Some(vxlan.union(wireguard)),
+                Some(vxlan),
+            ),
+            (TunnelChoice::Vxlan, Some(vxlan), Some(vxlan)),
+            (TunnelChoice::Wireguard, Some(wireguard), None),
+        ] {
+            assert_eq!(tunnels(choice, || true).ok(), with, "{choice:?}");
+            assert_eq!(tunnels(choice, || false).ok(), without, "{choice:?}");
+        }
     }
 }

@@ -19,7 +19,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use mesh_proto::record::Tunnels;
 use mesh_proto::{Family, GatewayOffer, IfIndex};
 
 use crate::config::{Config, UplinkInterface};
@@ -144,7 +143,6 @@ impl Shared {
             price,
             ipv4: self.uplink.ipv4.is_some(),
             ipv6: self.uplink.ipv6.is_some(),
-            tunnels: Tunnels::VXLAN,
             dns: self.resolvers.clone(),
         }
     }

@@ -43,6 +43,8 @@ pub struct Config {
     pub gateways: Option<String>,
     /// `sharing`, in YAML.
     pub sharing: Option<String>,
+    /// `tunnel`.
+    pub tunnel: Option<String>,
     /// `numbers`, in YAML.
     pub numbers: Option<String>,
 }
@@ -59,6 +61,7 @@ impl Config {
             uplink: None,
             gateways: None,
             sharing: None,
+            tunnel: None,
             numbers: None,
         }
     }
@@ -81,6 +84,7 @@ impl Config {
             ("uplink", &self.uplink),
             ("gateways", &self.gateways),
             ("sharing", &self.sharing),
+            ("tunnel", &self.tunnel),
             ("numbers", &self.numbers),
         ];
         for (key, value) in optional {

@@ -36,7 +36,7 @@ pub use results::{
     Account, Accounts, Answer, Counters, Doctor, Encryption, Family, Finding, Gateway,
     GatewayChoice, GatewayChoiceError, Gateways, Interface, InterfaceRole, Interfaces, Internet,
     Neighbor, Neighbors, NodeRef, Originator, Originators, Radio, ReceiptsChunk, Reloaded, Role,
-    Route, RouteTo, Routes, Severity, Station, Status,
+    Route, RouteTo, Routes, Severity, Station, Status, TunnelKind,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

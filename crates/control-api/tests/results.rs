@@ -10,6 +10,7 @@ use control_api::{
     GatewayChoice, Gateways, HexBytes, Interface, InterfaceRole, Interfaces, Internet, Neighbor,
     Neighbors, NodeId, NodeRef, Originator, OriginatorId, Originators, Quality, Radio, ReceiptHash,
     ReceiptsChunk, Reloaded, Role, Route, RouteTo, Routes, SCHEMA, Severity, Station, Status,
+    TunnelKind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -448,7 +449,7 @@ fn routes() {
             via: "fe80::22".parse().unwrap(),
             node: node(0x22, "router-2"),
         },
-        interface: "mesh0".into(),
+        interface: Some("mesh0".into()),
         metric_us: Some(4960),
     };
     let default = Route {
@@ -457,8 +458,9 @@ fn routes() {
         to: RouteTo::Tunnel {
             remote: "fd3c:9a12:77e0:5555:5555:5555:5555:5555".parse().unwrap(),
             node: node(0x55, "router-5"),
+            tunnel: TunnelKind::Wireguard,
         },
-        interface: "meshd0".into(),
+        interface: None,
         metric_us: None,
         ..host.clone()
     };
@@ -487,6 +489,7 @@ fn gateways() {
         bandwidth_up_bps: Some(5_000_000),
         price_atto_per_mib: AttoSmt::new(1_500_000_000_000_000),
         families: vec![Family::Ipv4],
+        tunnel: Some(TunnelKind::Wireguard),
         dns: vec!["9.9.9.9".parse().unwrap(), "2620:fe::fe".parse().unwrap()],
     };
     let for_ipv6 = Gateway {
@@ -503,6 +506,7 @@ fn gateways() {
         bandwidth_up_bps: Some(2_000_000),
         price_atto_per_mib: AttoSmt::default(),
         families: vec![Family::Ipv4, Family::Ipv6],
+        tunnel: Some(TunnelKind::Vxlan),
         dns: vec![],
     };
     let other = Gateway {
@@ -519,6 +523,7 @@ fn gateways() {
         bandwidth_up_bps: None,
         price_atto_per_mib: AttoSmt::default(),
         families: vec![Family::Ipv4],
+        tunnel: None,
         dns: vec![],
     };
 

@@ -371,7 +371,7 @@ fn route(table: u32, prefix: &str, owner: u8, name: &str) -> Route {
             via: "fe80::1".parse().unwrap(),
             node,
         },
-        interface: "mesh0".into(),
+        interface: Some("mesh0".into()),
         metric_us: Some(1000),
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::record::{MAX_NAME_LEN, Tunnels};
+use crate::record::MAX_NAME_LEN;
 use crate::{GatewayOffer, Metric, OriginatorId};
 
 /// So many digits are taken for the beginning of an id. Nodes with shorter or longer names of
@@ -108,7 +108,7 @@ pub enum Class {
 pub enum Refusal {
     /// No route leads to it, or nothing goes through its uplink.
     Unreachable,
-    /// It ends no tunnel of a kind that we know.
+    /// It ends no tunnel of a kind that we can end.
     NoTunnel,
     /// It is one of [`Policy::never`].
     Never,
@@ -134,9 +134,6 @@ impl Policy {
         let time = path.plus(uplink_cost(offer));
         if !time.is_finite() {
             return Err(Refusal::Unreachable);
-        }
-        if !offer.tunnels.contains(Tunnels::VXLAN) {
-            return Err(Refusal::NoTunnel);
         }
         if is_among(&self.never) {
             return Err(Refusal::Never);
@@ -209,7 +206,6 @@ mod tests {
             price,
             ipv4: true,
             ipv6: true,
-            tunnels: Tunnels::VXLAN,
             dns: Vec::new(),
         }
     }
@@ -266,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_out_of_reach_or_knows_no_tunnel_of_ours_cannot_be_used() {
+    fn who_is_out_of_reach_cannot_be_used() {
         let policy = Policy::default();
         let judge = |offer, path| policy.judge(ID, "mill", &offer, path);
         assert_eq!(judge(offer(0), Metric::INFINITE), Err(Refusal::Unreachable));
@@ -275,11 +271,6 @@ mod tests {
             ..offer(0)
         };
         assert_eq!(judge(nothing, PATH), Err(Refusal::Unreachable));
-        let stranger = GatewayOffer {
-            tunnels: Tunnels::WIREGUARD,
-            ..offer(0)
-        };
-        assert_eq!(judge(stranger, PATH), Err(Refusal::NoTunnel));
     }
 
     #[test]

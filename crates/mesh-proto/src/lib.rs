@@ -13,6 +13,7 @@
 //! | [`record`] | the signed record in which a node says who it is and what it offers |
 //! | [`route_selection`], [`gateway_selection`] | pure functions: which route, which gateway |
 //! | [`gateway_policy`] | what an operator thinks of gateways, and what each costs |
+//! | [`tunnel`] | kinds of tunnel, and which one is between two nodes |
 //! | [`rib`] | who claims which prefix, and the difference to what the kernel has |
 //! | [`router`] | the state machine that ties them together |
 //!
@@ -32,6 +33,7 @@ pub mod rib;
 pub mod route_selection;
 pub mod router;
 pub mod seqno;
+pub mod tunnel;
 pub mod wire;
 
 pub use family::Family;
@@ -41,3 +43,4 @@ pub use record::{GatewayOffer, NodeRecord, SignedRecord};
 pub use rib::{Mark, Path, Route, RouteChange, Table, Target};
 pub use router::{Event, Output, Router, RouterConfig};
 pub use seqno::SeqNo;
+pub use tunnel::{Tunnel, Tunnels, WireguardKey};

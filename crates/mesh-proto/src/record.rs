@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! key (32) | epoch (4) | instance (8) | seq (4) | anchor seqno (4) | anchor value (12) |
-//! ipv4 (4) | name length (1) | name | prefix count (1) | prefixes |
+//! ipv4 (4) | tunnels (1) | name length (1) | name | prefix count (1) | prefixes |
 //! flags (1) | gateway offer if bit 0 | signature (64)
 //! prefix:        family 4 or 6 (1) | length (1) | address (4 or 16)
-//! gateway offer: down bit/s (8) | up bit/s (8) | price (8) | families (1) | tunnels (1) |
+//! gateway offer: down bit/s (8) | up bit/s (8) | price (8) | families (1) |
 //!                DNS count (1) | DNS servers (16 each, IPv4 mapped)
 //! ```
 //! The signature (Ed25519, RFC 8032) covers a domain tag, the network's id, and everything
@@ -19,12 +19,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::Family;
 use crate::hash_chain::{ChainValue, Link};
 use crate::identity::{MESH_IPV4_RANGE, Network, NodeId, OriginatorId};
 use crate::seqno::SeqNo;
 use crate::wire::ParseError;
 use crate::wire::reader::Reader;
+use crate::{Family, Tunnels};
 
 /// The most bytes a name has.
 pub const MAX_NAME_LEN: usize = 32;
@@ -33,7 +33,7 @@ pub const MAX_PREFIXES: usize = 16;
 /// The most DNS servers a gateway names.
 pub const MAX_DNS: usize = 4;
 
-const DOMAIN: &[u8] = b"meshd node record v2";
+const DOMAIN: &[u8] = b"meshd node record v3";
 const SIGNATURE_LEN: usize = 64;
 
 /// A share of an uplink, offered to the mesh.
@@ -49,32 +49,8 @@ pub struct GatewayOffer {
     pub ipv4: bool,
     /// Whether the uplink carries IPv6.
     pub ipv6: bool,
-    /// Which tunnels end here.
-    pub tunnels: Tunnels,
     /// The uplink's DNS servers, at most [`MAX_DNS`].
     pub dns: Vec<IpAddr>,
-}
-
-/// The kinds of tunnel a gateway terminates; unknown bits are kept for nodes that know them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tunnels(u8);
-
-impl Tunnels {
-    /// VXLAN (RFC 7348) over IPv6, without encryption.
-    pub const VXLAN: Self = Self(1);
-    /// WireGuard, with keys that follow from the node's.
-    pub const WIREGUARD: Self = Self(2);
-
-    /// Whether all kinds of `other` are among these.
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// These and those.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
 /// What a node says about itself.
@@ -92,6 +68,8 @@ pub struct NodeRecord {
     pub anchor: Link,
     /// Its IPv4 mesh address.
     pub ipv4: Ipv4Addr,
+    /// Which tunnels it can end.
+    pub tunnels: Tunnels,
     /// Prefixes behind it that the mesh may reach, at most [`MAX_PREFIXES`].
     pub prefixes: Vec<IpNet>,
     /// Its uplink, if it has one that works.
@@ -111,6 +89,7 @@ impl NodeRecord {
                 value: ChainValue::default(),
             },
             ipv4: MESH_IPV4_RANGE.network(),
+            tunnels: Tunnels::VXLAN,
             prefixes: Vec::new(),
             gateway: None,
         }
@@ -145,6 +124,7 @@ impl NodeRecord {
         out.extend_from_slice(&self.anchor.seqno.value().to_be_bytes());
         out.extend_from_slice(&self.anchor.value.0);
         out.extend_from_slice(&self.ipv4.octets());
+        out.push(self.tunnels.bits());
         push_len(self.name.len(), out);
         out.extend_from_slice(self.name.as_bytes());
         push_len(self.prefixes.len(), out);
@@ -170,6 +150,7 @@ impl NodeRecord {
         if !MESH_IPV4_RANGE.contains(&ipv4) {
             return Err(ParseError::Malformed);
         }
+        let tunnels = Tunnels::from_bits(reader.u8()?);
         let name = parse_name(reader)?;
         let prefixes = parse_list(reader, MAX_PREFIXES, parse_prefix)?;
         let gateway = match reader.u8()? {
@@ -186,6 +167,7 @@ impl NodeRecord {
                 seq,
                 anchor,
                 ipv4,
+                tunnels,
                 prefixes,
                 gateway,
             },
@@ -212,7 +194,6 @@ impl GatewayOffer {
         let ipv4 = if self.ipv4 { Self::IPV4 } else { 0 };
         let ipv6 = if self.ipv6 { Self::IPV6 } else { 0 };
         out.push(ipv4 | ipv6);
-        out.push(self.tunnels.0);
         push_len(self.dns.len(), out);
         for server in &self.dns {
             let mapped = match server {
@@ -231,7 +212,6 @@ impl GatewayOffer {
         if families == 0 || families > (Self::IPV4 | Self::IPV6) {
             return Err(ParseError::Malformed);
         }
-        let tunnels = Tunnels(reader.u8()?);
         let dns = parse_list(reader, MAX_DNS, |reader| {
             let address = Ipv6Addr::from(reader.array::<16>()?);
             Ok(address
@@ -245,7 +225,6 @@ impl GatewayOffer {
             price,
             ipv4,
             ipv6,
-            tunnels,
             dns,
         })
     }
@@ -423,6 +402,7 @@ mod tests {
                 value: ChainValue([6; ChainValue::LEN]),
             },
             ipv4: Ipv4Addr::new(100, 64, 1, 2),
+            tunnels: Tunnels::from_bits(0x83),
             prefixes: vec!["10.1.2.0/24".parse().unwrap(), "fd12::/64".parse().unwrap()],
             gateway: Some(GatewayOffer {
                 down_bps: 20_000_000,
@@ -430,7 +410,6 @@ mod tests {
                 price: 7,
                 ipv4: true,
                 ipv6: false,
-                tunnels: Tunnels::VXLAN,
                 dns: vec![
                     "192.0.2.1".parse().unwrap(),
                     "2001:db8::53".parse().unwrap(),

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use ipnet::IpNet;
 
-use crate::{IfIndex, OriginatorId};
+use crate::{IfIndex, OriginatorId, Tunnel};
 
 /// The tables of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,8 @@ pub enum Target {
     Tunnel {
         /// The other end of the tunnel.
         peer: OriginatorId,
+        /// Which tunnel it is.
+        tunnel: Tunnel,
     },
 }
 

@@ -51,9 +51,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::gateway_policy::Policy;
+use crate::rib::Rib;
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{Sender, Tlv};
-use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, rib::Rib};
+use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, Tunnels};
 use book::{Book, Said};
 use budget::Budget;
 use caution::Caution;
@@ -108,16 +109,19 @@ pub struct RouterConfig {
     pub epoch: u32,
     /// Seed of all jitter, and what tells this start from others.
     pub seed: u64,
+    /// The tunnels it can end.
+    pub tunnels: Tunnels,
 }
 
 impl RouterConfig {
-    /// A router of `network`.
+    /// A router of `network` with tunnels of VXLAN.
     pub const fn new(network: Network, start: Start, epoch: u32, seed: u64) -> Self {
         Self {
             network,
             start,
             epoch,
             seed,
+            tunnels: Tunnels::VXLAN,
         }
     }
 }
@@ -303,7 +307,12 @@ impl Router {
     ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let network = config.network.clone();
-        let records = Records::new(network, key, announcement, config.epoch, rng.next_u64());
+        let records = Records::new(
+            (network, config.tunnels),
+            key,
+            announcement,
+            (config.epoch, rng.next_u64()),
+        );
         let mut rib = Rib::default();
         let mut marks = Marks::default();
         if let Start::Warm(routes) = &config.start {

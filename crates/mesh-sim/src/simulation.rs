@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use mesh_proto::{Network, OriginatorId, Route, Router, Table, Target};
+use mesh_proto::{Network, OriginatorId, Route, Router, Table, Target, Tunnel};
 use rand_chacha::ChaCha8Rng;
 
 use crate::flows::Flows;
@@ -248,7 +248,10 @@ impl Simulation {
         });
         let tunnels = self.node(index).tunnels.iter();
         let tunnels = tunnels.map(|(key, peer)| {
-            let target = Target::Tunnel { peer: *peer };
+            let target = Target::Tunnel {
+                peer: *peer,
+                tunnel: Tunnel::Vxlan,
+            };
             Route::new(*key, target.into())
         });
         let mut routes: Vec<_> = mesh.chain(tunnels).collect();

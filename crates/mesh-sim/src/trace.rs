@@ -57,7 +57,7 @@ impl Trace {
                 self.address(via.to_bits());
                 self.mix(ifindex.0.into());
             }
-            Some(Target::Tunnel { peer }) => {
+            Some(Target::Tunnel { peer, .. }) => {
                 let bytes = peer.as_bytes();
                 bytes.iter().for_each(|byte| self.mix((*byte).into()));
             }

@@ -16,9 +16,8 @@ use common::{mesh, run_until_routed, secs};
 use ipnet::IpNet;
 use mesh_proto::gateway_policy::uplink_cost;
 use mesh_proto::gateway_selection::SWITCH_GAIN_PERCENT;
-use mesh_proto::record::Tunnels;
 use mesh_proto::router::Announcement;
-use mesh_proto::{GatewayOffer, Table, Target};
+use mesh_proto::{GatewayOffer, Table, Target, Tunnel};
 use mesh_sim::report::routed_cost;
 use mesh_sim::scenario::Inheritance;
 use mesh_sim::{Action, NodeIndex, Simulation, Step, oracle};
@@ -30,7 +29,6 @@ fn offer(down_bps: u64) -> GatewayOffer {
         price: 0,
         ipv4: true,
         ipv6: true,
-        tunnels: Tunnels::VXLAN,
         dns: Vec::new(),
     }
 }
@@ -96,7 +94,8 @@ fn every_node_chooses_the_best_gateway() {
             let route = route.filter(|r| (r.table, r.prefix) == (Table::Tunnel, default));
             let peer = grid.node(choice.unwrap()).id();
             let targets: Vec<_> = route.map(|r| r.target).collect();
-            assert_eq!(targets, [Target::Tunnel { peer }], "{context}");
+            let tunnel = Tunnel::Vxlan;
+            assert_eq!(targets, [Target::Tunnel { peer, tunnel }], "{context}");
         }
         assert_eq!(chosen(&grid, FAST.0), None, "a gateway uses no other");
     }

@@ -10,7 +10,7 @@ use crate::output::{Column, Output, left, right, table};
 /// The longest reason in a table.
 const REASON_CHARS: usize = 50;
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     left("USED"),
     left("NAME"),
     left("ID"),
@@ -18,6 +18,7 @@ const COLUMNS: [Column; 9] = [
     right("HOPS"),
     left("DOWN/UP"),
     left("CARRIES"),
+    left("TUNNEL"),
     right("SMT/MiB"),
     left("REASON"),
 ];
@@ -60,6 +61,7 @@ fn row(gateway: &Gateway) -> [String; COLUMNS.len()] {
         format::or_dash(gateway.hops, |hops| hops.to_string()),
         bandwidth,
         names(&gateway.families),
+        format::or_dash(gateway.tunnel, |kind| format::tunnel(kind).to_owned()),
         format::smt(gateway.price_atto_per_mib),
         format::cut(&gateway.reason, REASON_CHARS),
     ]

@@ -31,14 +31,16 @@ fn text(result: &Routes) -> String {
 fn row(route: &Route) -> [String; COLUMNS.len()] {
     let next = match &route.to {
         RouteTo::Neighbor { node, .. } => format::node(node),
-        RouteTo::Tunnel { node, .. } => format!("tunnel to {}", format::node(node)),
+        RouteTo::Tunnel { node, tunnel, .. } => {
+            format!("{} to {}", format::tunnel(*tunnel), format::node(node))
+        }
     };
     [
         route.table.to_string(),
         route.prefix.to_string(),
         format::node(&route.owner),
         next,
-        format::name(Some(&route.interface)),
+        format::name(route.interface.as_deref()),
         format::or_dash(route.metric_us, format::metric),
     ]
 }

@@ -6,7 +6,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::net::if_::if_nameindex;
 use nix::unistd::{AccessFlags, faccessat};
 
-use crate::kernel::TUNNEL_DEVICE;
+use crate::kernel::TUNNEL_DEVICES;
 
 use super::error::one_line;
 use super::path::{Fault, Path};
@@ -107,7 +107,7 @@ fn check_interface(path: Path, name: &InterfaceName, existing: &[String]) -> Res
     let others: Vec<&str> = existing
         .iter()
         .map(String::as_str)
-        .filter(|name| !["lo", TUNNEL_DEVICE].contains(name))
+        .filter(|name| *name != "lo" && !TUNNEL_DEVICES.contains(name))
         .collect();
     let allowed = match others.is_empty() {
         true => "an existing network interface (there is none)".to_owned(),

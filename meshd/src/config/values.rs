@@ -56,6 +56,18 @@ pub(super) enum ModeWord {
 /// Whether something is done.
 pub(super) struct Switch(pub(super) bool);
 
+/// How packets to gateways, and as a gateway to nodes, are wrapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TunnelChoice {
+    /// In WireGuard where both ends have it, else in VXLAN.
+    #[default]
+    Auto,
+    /// In WireGuard only.
+    Wireguard,
+    /// In VXLAN only.
+    Vxlan,
+}
+
 /// Price in atto-SMT per MiB.
 pub(super) struct Price(pub(super) u64);
 
@@ -306,6 +318,19 @@ impl Value for Switch {
             // YAML 1.1 takes the words for bools, so tools that write YAML make these of them.
             "on" | "true" | "yes" => Ok(Self(true)),
             "off" | "false" | "no" => Ok(Self(false)),
+            _ => Err(format!("is {}", quoted(text))),
+        }
+    }
+}
+
+impl Value for TunnelChoice {
+    const ALLOWED: &'static str = "auto, wireguard or vxlan";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "wireguard" => Ok(Self::Wireguard),
+            "vxlan" => Ok(Self::Vxlan),
             _ => Err(format!("is {}", quoted(text))),
         }
     }

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use control_api::{
     Account, Accounts, Answer, AttoSmt, Counters, ErrorCode, Internet, Method, Neighbor, Neighbors,
     NodeRef, Originator, Originators, Quality, Role, Route, RouteTo, Routes, RpcError, SCHEMA,
-    Status,
+    Status, TunnelKind,
 };
 use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
-use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Target};
+use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Target, Tunnel};
 use receipts::{AccountView, Ledger};
 
 use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
 use crate::driver::radios::Radios;
+use crate::kernel::Link;
 use crate::kernel::radio::Problem;
-use crate::kernel::{Link, TUNNEL_DEVICE};
 use crate::uplink::{Uplink, Watcher};
 use crate::usage::Usage;
 
@@ -282,20 +282,21 @@ impl View<'_> {
                 (
                     owner,
                     RouteTo::Neighbor { via, node },
-                    self.interface(ifindex),
+                    Some(self.interface(ifindex)),
                 )
             }
-            Target::Tunnel { peer } => {
+            Target::Tunnel { peer, tunnel } => {
                 let remote = self.router.network().mesh_ipv6(peer);
                 let to = RouteTo::Tunnel {
                     remote,
                     node: self.node_ref(peer),
+                    tunnel: tunnel_kind(tunnel),
                 };
-                (self.node_ref(peer), to, TUNNEL_DEVICE.to_owned())
+                (self.node_ref(peer), to, None)
             }
         };
         let destination = match route.target {
-            Target::Tunnel { peer } => Some(peer),
+            Target::Tunnel { peer, .. } => Some(peer),
             Target::NextHop { .. } => claimant,
         };
         let metric = destination.and_then(|id| self.router.originator(id));
@@ -438,4 +439,11 @@ fn saturating(bytes: u128) -> u64 {
 
 fn count(items: impl Iterator) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+pub(super) const fn tunnel_kind(tunnel: Tunnel) -> TunnelKind {
+    match tunnel {
+        Tunnel::Vxlan => TunnelKind::Vxlan,
+        Tunnel::Wireguard(_) => TunnelKind::Wireguard,
+    }
 }

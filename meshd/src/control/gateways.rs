@@ -7,7 +7,7 @@ use mesh_proto::router::GatewayView;
 use mesh_proto::{Metric, NodeRecord, OriginatorId, SignedRecord};
 
 use super::View;
-use super::answers::{node_id, originator_id};
+use super::answers::{node_id, originator_id, tunnel_kind};
 
 impl View<'_> {
     pub(super) fn gateways(&self) -> Gateways {
@@ -49,6 +49,7 @@ impl View<'_> {
         gateway.reason = self.reason(view, &gateway.used_for);
         gateway.metric_us = view.path.as_us().into();
         gateway.cost_us = view.standing.map(|it| it.cost.as_us().into());
+        gateway.tunnel = view.tunnel.map(tunnel_kind);
         let path = self.router.originator(view.id);
         gateway.hops = path.and_then(|path| path.hops).map(u32::from);
         Some(gateway)
@@ -141,6 +142,7 @@ fn describe_offer(id: OriginatorId, signed: &SignedRecord) -> Option<Gateway> {
         bandwidth_up_bps: Some(offer.up_bps),
         price_atto_per_mib: offer.price.into(),
         families: ipv4.into_iter().chain(ipv6).collect(),
+        tunnel: None,
         dns: offer.dns.clone(),
     })
 }

@@ -11,14 +11,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, Mark, OriginatorId, Path, Route, RouteChange, Table, Target};
+use mesh_proto::{IfIndex, Mark, OriginatorId, Path, Route, RouteChange, Table, Target, Tunnel};
 use nix::errno::Errno;
 use rtnetlink::Handle;
 
 use super::netlink::KernelError;
 use super::nexthop::{Nexthops, ObjectId};
 use super::route::{self, Found, Present, Way};
-use super::{Setup, Warning, tunnel};
+use super::tunnel::Tunnels;
+use super::{Setup, Warning};
 use objects::Objects;
 
 mod objects;
@@ -44,8 +45,7 @@ pub(super) struct Fib {
     handle: Handle,
     setup: Setup,
     nexthops: Nexthops,
-    /// The tunnel device, once it is there.
-    pub(super) tunnel: Option<IfIndex>,
+    pub(super) tunnels: Tunnels,
     mesh_ipv4: Option<Ipv4Addr>,
     wanted: BTreeMap<RouteKey, Wanted>,
     objects: Objects,
@@ -54,10 +54,10 @@ pub(super) struct Fib {
 impl Fib {
     pub(super) fn new(handle: Handle, setup: Setup) -> io::Result<Self> {
         Ok(Self {
+            tunnels: Tunnels::open(handle.clone(), setup.clone())?,
             handle,
             setup,
             nexthops: Nexthops::open()?,
-            tunnel: None,
             mesh_ipv4: None,
             wanted: BTreeMap::new(),
             objects: Objects::default(),
@@ -79,6 +79,8 @@ impl Fib {
         };
         let routes = found.routes.into_iter();
         self.wanted = routes.map(|(key, it)| (key, wanted(it))).collect();
+        let peers = self.tunnels.peers();
+        self.forget_peers(peers).await;
         let adopted = self.wanted.iter();
         Ok(adopted.map(|(&key, it)| Route::new(key, it.path)).collect())
     }
@@ -129,7 +131,7 @@ impl Fib {
             match self.note(change) {
                 Ok(old) => {
                     keys.push(key);
-                    former.extend(old.and_then(|old| peer(old.path.target)));
+                    former.extend(old.and_then(|old| tunnel(old.path.target)));
                 }
                 Err(error) => failed.push((change, error)),
             }
@@ -203,7 +205,13 @@ impl Fib {
     /// Reads what the kernel has.
     async fn read(&mut self) -> Result<Found, KernelError> {
         let objects = self.nexthops.list()?;
-        let found = route::list(&self.handle, &self.setup, &objects).await?;
+        self.tunnels.find().await?;
+        let ends = route::Ends {
+            setup: &self.setup,
+            objects: &objects,
+            tunnels: &self.tunnels,
+        };
+        let found = route::list(&self.handle, ends).await?;
         let routes = found.routes.iter();
         let referring = routes.filter_map(|(key, present)| Some((*key, present.object?)));
         self.objects.found(objects, referring);
@@ -283,13 +291,11 @@ impl Fib {
                     self.objects.assign(key, id);
                 }
             }
-            Target::Tunnel { peer } => {
-                if let Some(device) = self.tunnel {
-                    tunnel::add_peer(&self.handle, device, peer).await?;
-                }
-                // Without the device the kernel refuses, which is the error to report.
-                let device = self.tunnel.unwrap_or(IfIndex(0));
-                let way = Way::Tunnel { peer, device };
+            Target::Tunnel { peer, tunnel } => {
+                let (_, prefix) = key;
+                let way = self.tunnels.way(peer, tunnel, prefix).await;
+                let way =
+                    way.map_err(|error| error.within(&route::setting(&self.setup.numbers, key)))?;
                 route::set(&self.handle, &self.setup, key, way, source).await?;
                 self.objects.release(key);
             }
@@ -332,15 +338,14 @@ impl Fib {
         }
     }
 
-    /// Removes the tunnel peers of former routes, unless others lead to them.
-    async fn forget_peers(&self, former: Vec<OriginatorId>) {
-        let Some(device) = self.tunnel else { return };
-        for former in former {
-            let mut wanted = self.wanted.values();
-            if wanted.any(|wanted| peer(wanted.path.target) == Some(former)) {
-                continue;
-            }
-            if let Err(error) = tunnel::remove_peer(&self.handle, device, former).await {
+    /// Leaves of the tunnels that former routes led into what other routes need.
+    async fn forget_peers(&mut self, former: Vec<(OriginatorId, Tunnel)>) {
+        for (peer, tunnel) in former.into_iter().collect::<BTreeSet<_>>() {
+            let target = Target::Tunnel { peer, tunnel };
+            let wanted = self.wanted.iter();
+            let through = wanted.filter(|(_, wanted)| wanted.path.target == target);
+            let prefixes = through.map(|((_, prefix), _)| *prefix).collect();
+            if let Err(error) = self.tunnels.keep(peer, tunnel, &prefixes).await {
                 tracing::warn!(%error);
             }
         }
@@ -363,9 +368,9 @@ const fn key_of(change: RouteChange) -> RouteKey {
     }
 }
 
-const fn peer(target: Target) -> Option<OriginatorId> {
+const fn tunnel(target: Target) -> Option<(OriginatorId, Tunnel)> {
     match target {
-        Target::Tunnel { peer } => Some(peer),
+        Target::Tunnel { peer, tunnel } => Some((peer, tunnel)),
         Target::NextHop { .. } => None,
     }
 }

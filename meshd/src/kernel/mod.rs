@@ -12,7 +12,7 @@
 //! | `fib`, `nexthop` | the routes there should be, and the next hop objects that they share |
 //! | `neighbor` | whose Ethernet address is whose, and who does not answer |
 //! | `speed` | how fast wires are, from ethtool |
-//! | `tunnel` | the VXLAN device `meshd0` and its permanent neighbors |
+//! | `tunnel` | our ends of tunnels, and who is at the others: VXLAN over rtnetlink, WireGuard over neli |
 //! | `uplink` | the default routes over the uplink in use |
 //! | `sysctl` | what must be set under `/proc/sys/net`, written only if it is wrong |
 //! | `radio` | radios and whom they hear, over nl80211 |
@@ -84,22 +84,30 @@ pub use netlink::KernelError;
 pub use numbers::Numbers;
 use radio::{RadioReport, RadioSettings, Station};
 pub use sysctl::SysctlError;
+pub use tunnel::WireguardSecret;
 
 /// The protocol number our routes and rules carry (`rtm_protocol`, `FRA_PROTOCOL`): of the range
 /// that `/etc/iproute2/rt_protos` leaves to everybody.
 pub const ROUTE_PROTOCOL: u8 = 155;
 
-/// The tunnel device; it also holds the node's mesh addresses.
-pub const TUNNEL_DEVICE: &str = "meshd0";
+/// Our ends of tunnels: VXLAN's, and those of WireGuard as far as they are needed.
+pub const TUNNEL_DEVICES: [&str; 18] = [
+    "meshd0", "meshd1", "meshd2", "meshd3", "meshd4", "meshd5", "meshd6", "meshd7", "meshd8",
+    "meshd9", "meshd10", "meshd11", "meshd12", "meshd13", "meshd14", "meshd15", "meshd16",
+    "meshd17",
+];
 
-/// The UDP port the tunnel is received at.
+/// The end of VXLAN, which is always there; it also holds the node's mesh addresses.
+pub const TUNNEL_DEVICE: &str = TUNNEL_DEVICES[0];
+
+/// The UDP port that VXLAN is received at; the other ends have the next ones, in their order.
 pub const TUNNEL_PORT: u16 = 5526;
 
 /// The VXLAN network identifier of the tunnel.
 pub const TUNNEL_VNI: u32 = 7;
 
-/// What the tunnel adds to a packet: outer IPv6 (40), UDP (8), VXLAN (8), inner Ethernet (14).
-pub const TUNNEL_OVERHEAD: u32 = 70;
+/// The most that a tunnel adds to a packet, in bytes: WireGuard's headers and its code.
+pub const TUNNEL_OVERHEAD: u32 = 80;
 
 /// Requests that may wait for the task: more than a driver has in flight at a time.
 const REQUEST_CAPACITY: usize = 64;
@@ -120,10 +128,14 @@ pub struct Setup {
     pub runtime: PathBuf,
     /// What is ours of the kernel's numbers.
     pub numbers: Numbers,
+    /// Whether tunnels of VXLAN end here.
+    pub vxlan: bool,
+    /// The secret of WireGuard's ends, if there are any.
+    pub wireguard: Option<WireguardSecret>,
 }
 
 impl Setup {
-    /// A node of a mesh, with `nft` and files where they usually are.
+    /// A node of a mesh, with `nft` and files where they usually are, and tunnels of VXLAN.
     pub fn new(mesh_prefix: Ipv6Net, id: OriginatorId) -> Self {
         Self {
             mesh_prefix,
@@ -131,6 +143,8 @@ impl Setup {
             nft: PathBuf::from("nft"),
             runtime: PathBuf::from("/run/meshd"),
             numbers: Numbers::default(),
+            vxlan: true,
+            wireguard: None,
         }
     }
 
@@ -392,6 +406,12 @@ pub enum Warning {
     /// Something of ours could not be removed or changed.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+}
+
+/// Whether the kernel has WireGuard, in the network namespace of the calling thread. Its module is
+/// loaded if there is one.
+pub fn has_wireguard() -> bool {
+    tunnel::has_wireguard()
 }
 
 /// Starts the netlink task in the network namespace of the calling thread, which must run a tokio

@@ -36,7 +36,7 @@ use super::counters::{self, Flow};
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
 use super::{
-    Base, Lan, LanMode, NewFlows, Setup, TUNNEL_DEVICE, TUNNEL_PORT, Warning, marks, nft, traffic,
+    Base, Lan, LanMode, NewFlows, Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, marks, nft, traffic,
 };
 use crate::udp;
 
@@ -208,8 +208,9 @@ fn neighbor_set(name: &str, address: &str, spec: &str) -> String {
 /// come again with another index.
 struct Names {
     mesh: String,
-    /// The mesh interfaces and the tunnel: where local networks are translated.
-    mesh_and_tunnel: String,
+    tunnels: String,
+    /// The mesh interfaces and the tunnels: where local networks are translated.
+    mesh_and_tunnels: String,
     /// `None` if there is no local network.
     lan: Option<String>,
     uplink: Option<String>,
@@ -230,10 +231,11 @@ impl Names {
             let names: Vec<&str> = names.into_iter().collect();
             (!names.is_empty()).then(|| set_of(&names))
         };
-        let mesh_and_tunnel = [mesh.as_slice(), &[TUNNEL_DEVICE]].concat();
+        let mesh_and_tunnels = [mesh.as_slice(), &TUNNEL_DEVICES].concat();
         Self {
-            inside: set_of(&[mesh_and_tunnel.as_slice(), &lan].concat()),
-            mesh_and_tunnel: set_of(&mesh_and_tunnel),
+            inside: set_of(&[mesh_and_tunnels.as_slice(), &lan].concat()),
+            mesh_and_tunnels: set_of(&mesh_and_tunnels),
+            tunnels: set_of(&TUNNEL_DEVICES),
             mesh: set_of(&mesh),
             lan: (!lan.is_empty()).then(|| set_of(&lan)),
             uplink: some(uplinks),
@@ -273,7 +275,10 @@ fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
     let v6 = (prefix.to_string(), setup.mesh_ipv6().to_string());
     let passing = [between("ip6", &v6.0, &v6.1), between("ip", &v4.0, &v4.1)];
     let packets = [
-        format!("ip6 saddr {prefix} ip6 daddr {prefix} udp dport {TUNNEL_PORT}"),
+        format!(
+            "ip6 saddr {prefix} ip6 daddr {prefix} udp dport {}",
+            tunnel_ports()
+        ),
         format!("ip6 saddr fe80::/10 udp dport {}", udp::PORT),
     ];
     let coming = packets
@@ -299,13 +304,18 @@ fn flows(setup: &Setup, new_flows: NewFlows, names: &Names) -> String {
     })
 }
 
-/// Whatever is sent to the tunnel's port ends in our device, which believes everything. Addresses of
-/// other interfaces are for those who are attached there: the mesh has its own to this node.
+/// Whatever is sent to VXLAN's port ends in our device, which believes everything, and nobody outside
+/// the mesh has a tunnel here. Addresses of other interfaces are for those who are attached there: the mesh has its own to this node.
 fn input(setup: &Setup, base: &Base, names: &Names) -> String {
     let (mesh, prefix, own) = (&names.mesh, setup.mesh_prefix, setup.mesh_ipv6());
-    let to_the_tunnel = [
-        format!("udp dport {TUNNEL_PORT} iifname {mesh} ip6 saddr {prefix} ip6 daddr {own} accept"),
-        format!("udp dport {TUNNEL_PORT} {DROP}"),
+    let ports = tunnel_ports();
+    let vxlan = format!("udp dport {TUNNEL_PORT} {DROP}");
+    let to_tunnels = [
+        (!setup.vxlan).then_some(vxlan),
+        Some(format!(
+            "udp dport {ports} iifname {mesh} ip6 saddr {prefix} ip6 daddr {own} accept"
+        )),
+        Some(format!("udp dport {ports} {DROP}")),
     ];
     let own4 = base.mesh_ipv4;
     let neighbors = ["fe80::/10", "ff00::/8"].map(|range| format!("ip6 daddr {range}"));
@@ -315,11 +325,12 @@ fn input(setup: &Setup, base: &Base, names: &Names) -> String {
     let from_mesh = reached.map(|it| format!("iifname {mesh} {it} accept"));
     let others = [
         format!("iifname {mesh} {DROP}"),
-        format!("iifname \"{TUNNEL_DEVICE}\" ip6 daddr != {own} {DROP}"),
-        format!("iifname \"{TUNNEL_DEVICE}\" ip daddr != {own4} {DROP}"),
+        format!("iifname {} ip6 daddr != {own} {DROP}", names.tunnels),
+        format!("iifname {} ip daddr != {own4} {DROP}", names.tunnels),
     ];
-    let rules: Vec<String> = to_the_tunnel
+    let rules: Vec<String> = to_tunnels
         .into_iter()
+        .flatten()
         .chain(from_mesh)
         .chain(others)
         .collect();
@@ -329,7 +340,7 @@ fn input(setup: &Setup, base: &Base, names: &Names) -> String {
 fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names) -> String {
     let sources = [
         (Some(&names.mesh), "from_mesh"),
-        (Some(&set_of(&[TUNNEL_DEVICE])), "from_tunnel"),
+        (Some(&names.tunnels), "from_tunnel"),
         (names.lan.as_ref(), "from_lan"),
         (names.outside.as_ref(), "from_uplink"),
     ];
@@ -337,12 +348,13 @@ fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names
         .into_iter()
         .filter_map(|(from, chain)| Some(format!("iifname {} goto {chain}", from?)));
     // Only our own local networks may use the mesh.
-    let others = format!("oifname {} {DROP}", names.mesh_and_tunnel);
+    let others = format!("oifname {} {DROP}", names.mesh_and_tunnels);
     let rules: Vec<String> = jumps.chain([others]).collect();
     // A local host must not speak to other nodes' tunnels: it would appear there as this node.
     let into_a_tunnel = format!(
-        "ip6 daddr {} udp dport {TUNNEL_PORT} {DROP}",
-        setup.mesh_prefix
+        "ip6 daddr {} udp dport {} {DROP}",
+        setup.mesh_prefix,
+        tunnel_ports()
     );
     [
         base_chain("forward", "filter", "forward", 0, &rules),
@@ -430,7 +442,7 @@ fn translate(setup: &Setup, base: &Base, names: &Names) -> Option<String> {
 }
 
 /// What does not keep its own address gets one of ours. Mesh interfaces have no IPv4 address, and
-/// only link-local ones of IPv6, so it must be given there. The tunnel has both; and a flow that is
+/// only link-local ones of IPv6, so it must be given there. Tunnels have both; and a flow that is
 /// masqueraded begins anew when its way leads elsewhere, instead of taking the address along.
 fn lan_to_mesh(setup: &Setup, base: &Base, names: &Names, lan: &Lan) -> [String; 4] {
     let (from, mesh) = (&lan.interface, &names.mesh);
@@ -441,7 +453,7 @@ fn lan_to_mesh(setup: &Setup, base: &Base, names: &Names, lan: &Lan) -> [String;
     };
     let (others4, others6) = (others("ip"), others("ip6"));
     let (own4, own6) = (base.mesh_ipv4, setup.mesh_ipv6());
-    let into_tunnel = format!("iifname \"{from}\" oifname \"{TUNNEL_DEVICE}\"");
+    let into_tunnel = format!("iifname \"{from}\" oifname {}", names.tunnels);
     [
         format!("{into_tunnel} meta nfproto ipv4 {others4}masquerade"),
         format!("{into_tunnel} meta nfproto ipv6 {others6}masquerade"),
@@ -454,7 +466,7 @@ fn to_uplink(names: &Names) -> Vec<String> {
     let from_tunnel = names
         .uplink
         .iter()
-        .map(|uplink| format!("iifname \"{TUNNEL_DEVICE}\" oifname {uplink} masquerade"));
+        .map(|uplink| format!("iifname {} oifname {uplink} masquerade", names.tunnels));
     // Local networks with global addresses keep them: they are reached directly (RFC 4193 has the
     // range of those that are not). Also over what is not known to work: the main table leads there.
     let private = ["meta nfproto ipv4", "ip6 saddr fc00::/7"];
@@ -468,14 +480,9 @@ fn to_uplink(names: &Names) -> Vec<String> {
 /// Counts tunnel packets to (`up`) and from (`down`) gateways, where they come from a neighbor
 /// and where they are sent to one: at both ends of a hop the same packets.
 fn count(names: &Names) -> String {
-    let coming = format!(
-        "iifname {} udp dport {TUNNEL_PORT} jump count_received",
-        names.mesh
-    );
-    let going = format!(
-        "oifname {} udp dport {TUNNEL_PORT} jump count_sent",
-        names.mesh
-    );
+    let (mesh, ports) = (&names.mesh, tunnel_ports());
+    let coming = format!("iifname {mesh} udp dport {ports} jump count_received");
+    let going = format!("oifname {mesh} udp dport {ports} jump count_sent");
     /// After all filters.
     const PRIORITY: i32 = 250;
     let told = format!("oifname {} jump tell_sent", names.mesh);
@@ -524,6 +531,12 @@ fn tell_traffic() -> String {
     };
     chain("tell_received", &rules(SENDER, traffic::RECEIVED))
         + &chain("tell_sent", &rules(RECEIVER, traffic::SENT))
+}
+
+/// The ports of all ends of tunnels, in one comparison.
+fn tunnel_ports() -> String {
+    let last = usize::from(TUNNEL_PORT) + TUNNEL_DEVICES.len() - 1;
+    format!("{TUNNEL_PORT}-{last}")
 }
 
 /// The prefixes of a local network whose hosts keep their addresses in the mesh.

@@ -44,6 +44,9 @@ pub enum KernelError {
     /// Every id we may give to a next hop object is in use.
     #[error("there is no id left for another next hop object")]
     NoNexthopId,
+    /// Every tunnel device we may make is in use.
+    #[error("there is no device left for another tunnel")]
+    NoTunnelDevice,
     /// A request came before the first `Configure`.
     #[error("nothing is configured yet")]
     NotConfigured,

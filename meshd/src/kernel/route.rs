@@ -1,5 +1,5 @@
 //! Routes: to neighbors in one table of ours, by reference to next hop objects, which serve both
-//! families; tunnels in the other.
+//! families; into tunnels in the others.
 //!
 //! Replacing is one message, so there is no moment without a route. It works because all our
 //! routes are alike in what the kernel matches them by, metric and type of service, and no prefix
@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, OriginatorId, Table, Target};
+use mesh_proto::{IfIndex, OriginatorId, Table, Target, Tunnel};
 use nix::errno::Errno;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
@@ -27,6 +27,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::netlink::{KernelError, ask, dump};
 use super::nexthop::ObjectId;
+use super::tunnel::Tunnels;
 use super::{Numbers, ROUTE_PROTOCOL, Setup, TUNNEL_VNI};
 
 /// The metric of all our routes: the kernel's own default for IPv6, spelled out for both families.
@@ -52,13 +53,15 @@ pub(super) struct Present {
 pub(super) enum Way {
     /// By reference to a next hop object.
     Object(ObjectId),
-    /// Through the tunnel device, encapsulated.
-    Tunnel {
+    /// Through the device of VXLAN, encapsulated.
+    Vxlan {
         /// The other end.
         peer: OriginatorId,
         /// The device.
         device: IfIndex,
     },
+    /// Into a device that knows whom packets are for.
+    Device(IfIndex),
 }
 
 /// What a dump found in our tables under our protocol number.
@@ -70,19 +73,24 @@ pub(super) struct Found {
     pub(super) unknown: Vec<RouteMessage>,
 }
 
-/// Lists our routes. `objects` is where our next hop objects lead.
-pub(super) async fn list(
-    handle: &Handle,
-    setup: &Setup,
-    objects: &BTreeMap<ObjectId, Target>,
-) -> Result<Found, KernelError> {
+/// What is known of where routes lead.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<'a> {
+    pub(super) setup: &'a Setup,
+    /// Where our next hop objects lead.
+    pub(super) objects: &'a BTreeMap<ObjectId, Target>,
+    pub(super) tunnels: &'a Tunnels,
+}
+
+/// Lists our routes.
+pub(super) async fn list(handle: &Handle, ends: Ends<'_>) -> Result<Found, KernelError> {
     let mut found = Found::default();
     for family in FAMILIES {
         for message in dump_ours(handle, family).await? {
-            let Some(table) = setup.numbers.table_at(table_of(&message)) else {
+            let Some(table) = ends.setup.numbers.table_at(table_of(&message)) else {
                 continue;
             };
-            match parse(&message, table, setup, objects) {
+            match parse(&message, table, ends) {
                 Some(route) => found.routes.push(route),
                 None => found.unknown.push(message),
             }
@@ -252,7 +260,8 @@ fn emit(setup: &Setup, key: RouteKey, way: Way, source: IpAddr) -> RouteMessage 
     let mut message = header(&setup.numbers, key);
     message.attributes.extend(match way {
         Way::Object(id) => vec![RouteAttribute::NhId(id.number())],
-        Way::Tunnel { peer, device } => through_tunnel(setup, key, peer, device),
+        Way::Vxlan { peer, device } => through_vxlan(setup, key, peer, device),
+        Way::Device(device) => vec![RouteAttribute::Oif(device.0)],
     });
     message
         .attributes
@@ -263,7 +272,7 @@ fn emit(setup: &Setup, key: RouteKey, way: Way, source: IpAddr) -> RouteMessage 
     message
 }
 
-fn through_tunnel(
+fn through_vxlan(
     setup: &Setup,
     (_, prefix): RouteKey,
     peer: OriginatorId,
@@ -293,12 +302,7 @@ fn encap(setup: &Setup, peer: OriginatorId) -> Vec<RouteLwTunnelEncap> {
 }
 
 /// Reads a route of ours back; none if we would not have set it like this.
-fn parse(
-    message: &RouteMessage,
-    table: Table,
-    setup: &Setup,
-    objects: &BTreeMap<ObjectId, Target>,
-) -> Option<(RouteKey, Present)> {
+fn parse(message: &RouteMessage, table: Table, ends: Ends<'_>) -> Option<(RouteKey, Present)> {
     let usual = message.header.kind == RouteType::Unicast
         && message.header.tos == 0
         && metric_of(message) == METRIC;
@@ -317,22 +321,27 @@ fn parse(
     let (target, object) = match reference {
         Some(number) => {
             let object = ObjectId::of_route(number)?;
-            (*objects.get(&object)?, Some(object))
+            (*ends.objects.get(&object)?, Some(object))
         }
-        None => (own_target(message, setup)?, None),
+        None => (own_target(message, prefix, ends)?, None),
     };
     let present = Present {
         target,
         source,
         object,
     };
-    let source_is_ours = source.is_ipv4() || source == IpAddr::V6(setup.mesh_ipv6());
+    let source_is_ours = source.is_ipv4() || source == IpAddr::V6(ends.setup.mesh_ipv6());
     source_is_ours.then_some(((table, prefix), present))
 }
 
 /// Where a route leads that refers to no object.
-fn own_target(message: &RouteMessage, setup: &Setup) -> Option<Target> {
+fn own_target(message: &RouteMessage, prefix: IpNet, ends: Ends<'_>) -> Option<Target> {
     let ifindex = interface_of(message)?;
+    if let Some((peer, key)) = ends.tunnels.peer_behind(ifindex, prefix) {
+        let tunnel = Tunnel::Wireguard(key);
+        return Some(Target::Tunnel { peer, tunnel });
+    }
+    let setup = ends.setup;
     let via = find(message, |attribute| match attribute {
         RouteAttribute::Via(RouteVia::Inet6(via))
         | RouteAttribute::Gateway(RouteAddress::Inet6(via)) => Some(*via),
@@ -343,7 +352,8 @@ fn own_target(message: &RouteMessage, setup: &Setup) -> Option<Target> {
     };
     let peer = setup.node_at(to)?;
     let ours = from == setup.mesh_ipv6() && via == peer.tunnel_next_hop();
-    ours.then_some(Target::Tunnel { peer })
+    let tunnel = Tunnel::Vxlan;
+    ours.then_some(Target::Tunnel { peer, tunnel })
 }
 
 /// What a route leads to.

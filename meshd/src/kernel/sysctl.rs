@@ -106,14 +106,27 @@ pub(super) fn configure(base: &Base) -> Vec<Warning> {
     results.push(Sysctl::of_interface("ipv6", "all", "forwarding").set("1"));
     let ours = base.mesh.iter().map(String::as_str).chain([TUNNEL_DEVICE]);
     for interface in ours.filter(|name| has_interface(name)) {
-        results.push(Sysctl::of_interface("ipv6", interface, "disable_ipv6").set("0"));
-        results.push(loosen_reverse_path_filter(interface));
+        results.extend(open(interface));
     }
-    results
-        .into_iter()
-        .filter_map(Result::err)
-        .map(Warning::Sysctl)
-        .collect()
+    warnings(results)
+}
+
+/// The same for a tunnel that is new.
+pub(super) fn open_tunnel(interface: &str) -> Vec<Warning> {
+    warnings(open(interface))
+}
+
+/// Lets an interface of the mesh carry what comes.
+fn open(interface: &str) -> [Result<(), SysctlError>; 2] {
+    [
+        Sysctl::of_interface("ipv6", interface, "disable_ipv6").set("0"),
+        loosen_reverse_path_filter(interface),
+    ]
+}
+
+fn warnings(results: impl IntoIterator<Item = Result<(), SysctlError>>) -> Vec<Warning> {
+    let errors = results.into_iter().filter_map(Result::err);
+    errors.map(Warning::Sysctl).collect()
 }
 
 /// A router ignores advertisements unless told not to.

@@ -22,12 +22,12 @@ use super::nfnetlink::Nfnetlink;
 use super::radio::{Radios, Station};
 use super::traffic::{News, Traffic};
 use super::{
-    Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICE, Warning,
-    address, counters, link, nat, netlink, route, rule, sysctl, tunnel, uplink,
+    Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICES, Warning,
+    address, counters, link, nat, netlink, route, rule, sysctl, uplink,
 };
 use crate::alarm::Alarm;
 
-/// What the tunnel is sized for as long as there is no mesh interface (Ethernet's MTU).
+/// What tunnels are sized for as long as there is no mesh interface (Ethernet's MTU).
 const DEFAULT_MESH_MTU: u32 = 1500;
 
 /// Time from the first sign that something must be put back to doing so: what changes together is
@@ -338,8 +338,9 @@ impl Task {
             }
         }
         let mesh = self.base.as_ref().map(|base| &base.mesh);
-        let is_mesh =
-            |name: &str| name == TUNNEL_DEVICE || mesh.is_some_and(|mesh| mesh.contains(name));
+        let is_mesh = |name: &str| {
+            TUNNEL_DEVICES.contains(&name) || mesh.is_some_and(|mesh| mesh.contains(name))
+        };
         match self
             .monitor
             .read_default_routes(&self.handle, is_mesh)
@@ -401,7 +402,7 @@ impl Task {
 
     /// Whether something is gone that we put there.
     fn is_loss(&self, message: &RouteNetlinkMessage) -> bool {
-        let is_tunnel = |index: u32| self.fib.tunnel == Some(IfIndex(index));
+        let is_tunnel = |index: u32| self.fib.tunnels.has(IfIndex(index));
         if let RouteNetlinkMessage::DelRule(message) = message {
             rule::is_ours(message)
         } else if let RouteNetlinkMessage::DelRoute(message) = message {
@@ -519,12 +520,12 @@ impl Task {
 
     /// Makes tunnel, sysctls, addresses, routes and rules what they should be.
     async fn establish(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
-        let mtu = self.tunnel_mtu(base);
-        let device = tunnel::ensure(&self.handle, &self.setup, mtu).await?;
-        self.fib.tunnel = Some(device);
+        let mtu = self.mesh_mtu(base);
+        let device = self.fib.tunnels.ensure(mtu).await?;
         let mut warnings = sysctl::configure(base);
         let wanted = self.own_addresses(base);
         let surplus = address::add_missing(&self.handle, device, &wanted).await?;
+        warnings.extend(self.fib.tunnels.ensure_wireguard(mtu, &wanted).await?);
         warnings.extend(self.restore_routes().await.into_iter().map(Warning::Kernel));
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
@@ -572,9 +573,10 @@ impl Task {
             .collect())
     }
 
-    fn tunnel_mtu(&self, base: &Base) -> u32 {
+    /// The MTU that every mesh interface has.
+    fn mesh_mtu(&self, base: &Base) -> u32 {
         let links = base.mesh.iter().filter_map(|name| self.monitor.link(name));
-        tunnel::mtu(links.map(|link| link.mtu).min().unwrap_or(DEFAULT_MESH_MTU))
+        links.map(|link| link.mtu).min().unwrap_or(DEFAULT_MESH_MTU)
     }
 
     fn own_addresses(&self, base: &Base) -> BTreeSet<IpAddr> {
@@ -669,8 +671,8 @@ impl Task {
         warnings.extend(uplink.err().map(Warning::Kernel));
         let radios = self.radios.remove_everything(&self.handle).await;
         warnings.extend(radios.err().map(Warning::Kernel));
-        let tunnel = tunnel::remove(&self.handle).await;
-        warnings.extend(tunnel.err().map(Warning::Kernel));
+        let tunnels = self.fib.tunnels.remove_everything().await;
+        warnings.extend(tunnels.err().map(Warning::Kernel));
         let table = nat::remove(&self.setup).await;
         warnings.extend(table.err().map(Warning::Kernel));
         warnings

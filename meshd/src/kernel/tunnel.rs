@@ -1,203 +1,144 @@
-//! The tunnel device: VXLAN whose ends are named by the routes into it.
+//! Tunnels: our ends of them, and who is at the others.
 //!
-//! `external` (collect metadata) means that one device serves every peer: a route's encapsulation
-//! says where the packet goes.
+//! | device | UDP port | what it is |
+//! |---|---|---|
+//! | `meshd0` | 5526 | VXLAN, to everybody: routes into it name the other end. It also holds the node's mesh addresses |
+//! | `meshd1` | 5527 | WireGuard, a gateway's end: a peer for each node, with the prefixes of that node |
+//! | `meshd2` to `meshd17` | 5528 to 5543 | WireGuard, the ends of a node that uses gateways: one gateway each, with every address |
+//!
+//! A device of WireGuard gives a packet to the peer whose prefix its destination is in, so only one
+//! peer can have the whole Internet; flows that began through several gateways need as many devices.
+//! What a peer sends must come from its prefixes, or the kernel drops it.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "netlink attributes are an open set"
-)]
-
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use mesh_proto::{IfIndex, OriginatorId};
-use nix::errno::Errno;
-use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
-};
-use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
+use ipnet::IpNet;
+use mesh_proto::{IfIndex, OriginatorId, Tunnel, WireguardKey};
+use rtnetlink::Handle;
 
-use super::link::{self, Link};
-use super::netlink::{KernelError, ask};
-use super::{Setup, TUNNEL_DEVICE, TUNNEL_OVERHEAD, TUNNEL_PORT};
+use super::netlink::KernelError;
+use super::route::Way;
+use super::{Setup, Warning};
+use wireguard::Wireguard;
+
+mod vxlan;
+mod wireguard;
+
+pub use wireguard::WireguardSecret;
+pub(super) use wireguard::is_there as has_wireguard;
 
 /// No IPv6 network has a smaller MTU (RFC 8200 §5).
 const MIN_MTU: u32 = 1280;
 
-/// Segments in a packet that is handed to the device. Large packets would leave it whole, to be cut
-/// up only by the driver of the mesh interface: each counted once here, with one header, and as
-/// many at the other end of the hop, where a receipt is written for it.
-const SEGMENTS: u32 = 1;
-
-/// What distinguishes our device from other VXLAN devices. UDP checksums are left out on the
-/// way out, which the kernel does for encapsulating routes without the `csum` flag, so they must
-/// not be demanded on the way in (RFC 6935 allows it for tunnels: what is inside has its own).
-const PARAMETERS: [InfoVxlan; 4] = [
-    InfoVxlan::CollectMetadata(true),
-    InfoVxlan::Port(TUNNEL_PORT),
-    InfoVxlan::Learning(false),
-    InfoVxlan::UDPZeroCsumRX(true),
-];
-
-/// The MTU of the tunnel over mesh interfaces of this MTU.
-pub(super) fn mtu(mesh_mtu: u32) -> u32 {
-    mesh_mtu.saturating_sub(TUNNEL_OVERHEAD).max(MIN_MTU)
+/// Our ends of tunnels.
+pub(super) struct Tunnels {
+    handle: Handle,
+    setup: Setup,
+    vxlan: Option<IfIndex>,
+    wireguard: Wireguard,
 }
 
-/// Creates the device, or adopts it; a device with other parameters is replaced. Returns its
-/// index.
-pub(super) async fn ensure(
-    handle: &Handle,
-    setup: &Setup,
-    mtu: u32,
-) -> Result<IfIndex, KernelError> {
-    let present = match find(handle).await? {
-        Some(message) if has_parameters(&message) => message,
-        old => {
-            if let Some(old) = old {
-                remove_device(handle, old.header.index).await?;
+impl Tunnels {
+    pub(super) fn open(handle: Handle, setup: Setup) -> std::io::Result<Self> {
+        Ok(Self {
+            wireguard: Wireguard::open(handle.clone(), setup.clone())?,
+            handle,
+            setup,
+            vxlan: None,
+        })
+    }
+
+    /// Reads what there is of WireGuard.
+    pub(super) async fn find(&mut self) -> Result<(), KernelError> {
+        self.wireguard.find().await
+    }
+
+    /// Makes the ends there are what they should be over mesh interfaces of this MTU, with the
+    /// node's addresses; and that of VXLAN if it is not there.
+    pub(super) async fn ensure(&mut self, mesh_mtu: u32) -> Result<IfIndex, KernelError> {
+        let mtu = less(mesh_mtu, vxlan::OVERHEAD);
+        let device = vxlan::ensure(&self.handle, &self.setup, mtu).await?;
+        self.vxlan = Some(device);
+        Ok(device)
+    }
+
+    /// The same for those of WireGuard.
+    pub(super) async fn ensure_wireguard(
+        &mut self,
+        mesh_mtu: u32,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<Vec<Warning>, KernelError> {
+        let mtu = less(mesh_mtu, wireguard::OVERHEAD);
+        self.wireguard.ensure(mtu, addresses).await
+    }
+
+    /// Whether this is a device of ours.
+    pub(super) fn has(&self, ifindex: IfIndex) -> bool {
+        self.vxlan == Some(ifindex) || self.wireguard.has(ifindex)
+    }
+
+    /// Who gets packets to a prefix that a route leads into this device.
+    pub(super) fn peer_behind(
+        &self,
+        device: IfIndex,
+        prefix: IpNet,
+    ) -> Option<(OriginatorId, WireguardKey)> {
+        self.wireguard.peer_behind(device, prefix)
+    }
+
+    /// The way that packets to a prefix take into the tunnel to `peer`, which is made.
+    pub(super) async fn way(
+        &mut self,
+        peer: OriginatorId,
+        tunnel: Tunnel,
+        prefix: IpNet,
+    ) -> Result<Way, KernelError> {
+        match tunnel {
+            Tunnel::Vxlan => {
+                let device = self.vxlan.ok_or(KernelError::NotConfigured)?;
+                vxlan::add_peer(&self.handle, device, peer).await?;
+                Ok(Way::Vxlan { peer, device })
             }
-            create(handle, setup, mtu).await?;
-            find(handle).await?.ok_or_else(|| KernelError::Unexpected {
-                action: format!("create {TUNNEL_DEVICE}"),
-                detail: "it is not there".to_owned(),
-            })?
+            Tunnel::Wireguard(key) => {
+                let device = self.wireguard.reach(peer, key, prefix).await?;
+                Ok(Way::Device(device))
+            }
         }
-    };
-    let ifindex = IfIndex(present.header.index);
-    if !is_set(&present, setup, mtu) {
-        adjust(handle, setup, ifindex, mtu).await?;
     }
-    Ok(ifindex)
-}
 
-/// Whether the device has what can be changed while it is in use.
-fn is_set(message: &LinkMessage, setup: &Setup, mtu: u32) -> bool {
-    let has_segments = message
-        .attributes
-        .contains(&LinkAttribute::GsoMaxSegs(SEGMENTS));
-    Link::from_message(message).is_some_and(|link| {
-        link.up && link.mtu == mtu && link.mac == Some(setup.id.tunnel_mac()) && has_segments
-    })
-}
+    /// Leaves of the tunnel to `peer` what packets to these prefixes need.
+    pub(super) async fn keep(
+        &mut self,
+        peer: OriginatorId,
+        tunnel: Tunnel,
+        prefixes: &BTreeSet<IpNet>,
+    ) -> Result<(), KernelError> {
+        match (tunnel, self.vxlan) {
+            (Tunnel::Vxlan, Some(device)) if prefixes.is_empty() => {
+                vxlan::remove_peer(&self.handle, device, peer).await
+            }
+            (Tunnel::Vxlan, _) => Ok(()),
+            (Tunnel::Wireguard(key), _) => self.wireguard.keep(key, prefixes).await,
+        }
+    }
 
-/// Removes the device, and with it its addresses, routes and neighbors.
-pub(super) async fn remove(handle: &Handle) -> Result<(), KernelError> {
-    match find(handle).await? {
-        Some(message) => remove_device(handle, message.header.index).await,
-        None => Ok(()),
+    /// Everybody who is at the other end of WireGuard.
+    pub(super) fn peers(&self) -> Vec<(OriginatorId, Tunnel)> {
+        let peers = self.wireguard.peers();
+        peers
+            .map(|(peer, key)| (peer, Tunnel::Wireguard(key)))
+            .collect()
+    }
+
+    /// Removes all devices, and with them addresses, routes and peers.
+    pub(super) async fn remove_everything(&mut self) -> Result<(), KernelError> {
+        let removed = self.wireguard.remove_everything().await;
+        vxlan::remove(&self.handle).await.and(removed)
     }
 }
 
-/// The device, if there is one.
-async fn find(handle: &Handle) -> Result<Option<LinkMessage>, KernelError> {
-    let found = link::list(handle).await?.into_iter().find(|message| {
-        message
-            .attributes
-            .contains(&LinkAttribute::IfName(TUNNEL_DEVICE.to_owned()))
-    });
-    if found
-        .as_ref()
-        .is_some_and(|message| vxlan_data(message).is_none())
-    {
-        return Err(KernelError::ForeignDevice {
-            name: TUNNEL_DEVICE.to_owned(),
-        });
-    }
-    Ok(found)
-}
-
-fn vxlan_data(message: &LinkMessage) -> Option<Vec<InfoVxlan>> {
-    let info = link::find(message, |attribute| match attribute {
-        LinkAttribute::LinkInfo(info) => Some(info.clone()),
-        _ => None,
-    })?;
-    info.into_iter().find_map(|part| match part {
-        LinkInfo::Data(InfoData::Vxlan(data)) => Some(data),
-        _ => None,
-    })
-}
-
-fn has_parameters(message: &LinkMessage) -> bool {
-    let data = vxlan_data(message).unwrap_or_default();
-    PARAMETERS.iter().all(|parameter| data.contains(parameter))
-}
-
-async fn create(handle: &Handle, setup: &Setup, mtu: u32) -> Result<(), KernelError> {
-    let message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Vxlan)
-        .name(TUNNEL_DEVICE)
-        .address(setup.id.tunnel_mac().to_vec())
-        .mtu(mtu)
-        .append_extra_attribute(LinkAttribute::GsoMaxSegs(SEGMENTS))
-        .up()
-        .set_info_data(InfoData::Vxlan(PARAMETERS.to_vec()))
-        .build();
-    ask(
-        || format!("create {TUNNEL_DEVICE}"),
-        handle.link().add(message).execute(),
-    )
-    .await
-}
-
-async fn adjust(
-    handle: &Handle,
-    setup: &Setup,
-    ifindex: IfIndex,
-    mtu: u32,
-) -> Result<(), KernelError> {
-    let message = LinkUnspec::new_with_index(ifindex.0)
-        .address(setup.id.tunnel_mac().to_vec())
-        .mtu(mtu)
-        .append_extra_attribute(LinkAttribute::GsoMaxSegs(SEGMENTS))
-        .up()
-        .build();
-    ask(
-        || format!("set up {TUNNEL_DEVICE}"),
-        handle.link().change(message).execute(),
-    )
-    .await
-}
-
-async fn remove_device(handle: &Handle, index: u32) -> Result<(), KernelError> {
-    ask(
-        || format!("remove {TUNNEL_DEVICE}"),
-        handle.link().del(index).execute(),
-    )
-    .await
-}
-
-/// Tells the device the Ethernet address of a peer, which nobody inside the tunnel could ask for.
-pub(super) async fn add_peer(
-    handle: &Handle,
-    device: IfIndex,
-    peer: OriginatorId,
-) -> Result<(), KernelError> {
-    let request = handle
-        .neighbours()
-        .add(device.0, IpAddr::V6(peer.tunnel_next_hop()))
-        .link_layer_address(&peer.tunnel_mac())
-        .replace();
-    ask(|| format!("add tunnel peer {peer}"), request.execute()).await
-}
-
-/// Forgets a peer.
-pub(super) async fn remove_peer(
-    handle: &Handle,
-    device: IfIndex,
-    peer: OriginatorId,
-) -> Result<(), KernelError> {
-    let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet6;
-    message.header.ifindex = device.0;
-    let next_hop = NeighbourAddress::Inet6(peer.tunnel_next_hop());
-    message
-        .attributes
-        .push(NeighbourAttribute::Destination(next_hop));
-    let request = handle.neighbours().del(message).execute();
-    match ask(|| format!("remove tunnel peer {peer}"), request).await {
-        Err(error) if error.is_errno(&[Errno::ENOENT, Errno::ENODEV]) => Ok(()),
-        result => result,
-    }
+/// The MTU of a tunnel over mesh interfaces of this MTU.
+fn less(mesh_mtu: u32, overhead: u32) -> u32 {
+    mesh_mtu.saturating_sub(overhead).max(MIN_MTU)
 }

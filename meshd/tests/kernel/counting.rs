@@ -11,7 +11,7 @@ use meshd::kernel::{Base, CounterSample, Flow, KernelEvent, Neighbor, Uplinks};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
 use crate::Test;
-use crate::lab::{Namespace, Port, base, eventually, id, masqueraded, mesh_ipv4, routed, setup};
+use crate::lab::{Namespace, Port, base, eventually, masqueraded, mesh_ipv4, routed, setup, vxlan};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -122,7 +122,7 @@ impl Chain {
                 route(Table::Mesh, &format!("{}/32", mesh_ipv4(peer)), target),
             ]);
         }
-        let to_gateway = Target::Tunnel { peer: id(3) };
+        let to_gateway = vxlan(3);
         for node in [0, 1] {
             self.ports[node].set(&[
                 route(Table::Tunnel, "0.0.0.0/0", to_gateway),
@@ -130,7 +130,7 @@ impl Chain {
             ]);
         }
         for peer in [1, 2] {
-            let target = Target::Tunnel { peer: id(peer) };
+            let target = vxlan(peer);
             self.ports[2].set(&[
                 route(
                     Table::Tunnel,

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mesh_proto::{IfIndex, Network, OriginatorId, Route, RouteChange};
+use mesh_proto::{IfIndex, Network, OriginatorId, Route, RouteChange, Target, Tunnel};
 use meshd::kernel::{
     self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, Setup, Uplinks, Warning,
 };
@@ -387,6 +387,14 @@ impl Drop for Port {
 /// The node with this number.
 pub(crate) fn id(number: u8) -> OriginatorId {
     OriginatorId::from_bytes([number, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+}
+
+/// The way into a tunnel of VXLAN to a node.
+pub(crate) fn vxlan(peer: u8) -> Target {
+    Target::Tunnel {
+        peer: id(peer),
+        tunnel: Tunnel::Vxlan,
+    }
 }
 
 pub(crate) fn setup(number: u8) -> Setup {

@@ -6,7 +6,7 @@ use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
 use meshd::kernel::{Base, Uplinks};
 
 use crate::Test;
-use crate::lab::{Namespace, Port, base, id, masqueraded, node, setup};
+use crate::lab::{Namespace, Port, base, masqueraded, node, setup, vxlan};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -49,7 +49,7 @@ fn routes(mesh0: IfIndex) -> Vec<Route> {
         via: text.parse().expect("an address"),
         ifindex: mesh0,
     };
-    let tunnel = Target::Tunnel { peer: id(2) };
+    let tunnel = vxlan(2);
     [
         (Table::Mesh, "100.64.0.2/32", via("fe80::2")),
         (Table::Mesh, "10.9.0.0/16", via("fe80::2")),
@@ -57,11 +57,7 @@ fn routes(mesh0: IfIndex) -> Vec<Route> {
         (Table::Mesh, "fd13::/64", via("fe80::3")),
         (Table::Tunnel, "0.0.0.0/0", tunnel),
         (Table::Tunnel, "::/0", tunnel),
-        (
-            Table::Tunnel,
-            "100.64.0.3/32",
-            Target::Tunnel { peer: id(3) },
-        ),
+        (Table::Tunnel, "100.64.0.3/32", vxlan(3)),
     ]
     .map(|(table, prefix, target)| Route {
         table,

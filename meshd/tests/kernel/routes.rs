@@ -4,7 +4,7 @@ use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
 use serde_json::Value;
 
 use crate::Test;
-use crate::lab::{Namespace, Port, base, eventually, id, mesh_ipv4, node, setup};
+use crate::lab::{Namespace, Port, base, eventually, id, mesh_ipv4, node, setup, vxlan};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -37,7 +37,7 @@ fn tunnel(prefix: &str, peer: u8) -> Route {
     Route {
         table: Table::Tunnel,
         prefix: prefix.parse().expect("a prefix"),
-        target: Target::Tunnel { peer: id(peer) },
+        target: vxlan(peer),
         backup: None,
     }
 }

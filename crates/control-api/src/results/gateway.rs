@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttoSmt, NodeId, OriginatorId};
+use crate::{AttoSmt, NodeId, OriginatorId, TunnelKind};
 
 /// Every gateway that is known, this node included when it is one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +108,9 @@ pub struct Gateway {
     pub price_atto_per_mib: AttoSmt,
     /// The address families it carries.
     pub families: Vec<Family>,
+    /// The tunnel to it; `null` when there is none that both know, or it is this node itself.
+    #[serde(default)]
+    pub tunnel: Option<TunnelKind>,
     /// The DNS servers it recommends.
     pub dns: Vec<IpAddr>,
 }

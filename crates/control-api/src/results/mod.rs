@@ -25,7 +25,7 @@ pub use neighbor::{Neighbor, Neighbors};
 pub use originator::{Originator, Originators};
 pub use receipts::{Account, Accounts, ReceiptsChunk, Role};
 pub use reload::Reloaded;
-pub use route::{Route, RouteTo, Routes};
+pub use route::{Route, RouteTo, Routes, TunnelKind};
 pub use status::{Counters, Internet, Status};
 
 use crate::OriginatorId;

@@ -28,8 +28,8 @@ pub struct Route {
     pub owner: NodeRef,
     /// Where packets go next.
     pub to: RouteTo,
-    /// The interface they leave by.
-    pub interface: String,
+    /// The mesh interface they leave by; `null` for those into a tunnel.
+    pub interface: Option<String>,
     /// The path's metric: airtime in µs per 1500 bytes, added up; `null` for a route taken over
     /// from a predecessor whose owner has not been heard yet.
     pub metric_us: Option<u64>,
@@ -52,5 +52,17 @@ pub enum RouteTo {
         remote: Ipv6Addr,
         /// The node there.
         node: NodeRef,
+        /// Which tunnel it is.
+        tunnel: TunnelKind,
     },
+}
+
+/// A kind of tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelKind {
+    /// VXLAN, which everybody on the way can read and forge.
+    Vxlan,
+    /// WireGuard, encrypted from end to end.
+    Wireguard,
 }

@@ -17,8 +17,8 @@ pub(super) struct SelectedGateways {
     pub(super) selection: Selection,
     /// Since when the main one is used, or none is.
     pub(super) since: Instant,
-    /// The routes of flows that began through one, now or earlier.
-    of_flows: Vec<(RouteKey, OriginatorId)>,
+    /// The default routes: each family's, and those of flows that began through one, now or earlier.
+    pub(super) routes: Vec<(RouteKey, Target)>,
 }
 
 impl SelectedGateways {
@@ -30,7 +30,7 @@ impl SelectedGateways {
                 ipv6: None,
             },
             since: now,
-            of_flows: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
@@ -65,11 +65,13 @@ impl Router {
             let record = self.records.get(id)?.record();
             let offer = record.gateway.as_ref()?;
             let path = self.distance(id);
+            let judge = |_| self.gateway_policy.judge(id, &record.name, offer, path);
+            let tunnel = self.records.tunnel_to(id).ok_or(Refusal::NoTunnel);
             Some(Candidate {
                 id,
                 ipv4: offer.ipv4,
                 ipv6: offer.ipv6,
-                standing: self.gateway_policy.judge(id, &record.name, offer, path),
+                standing: tunnel.and_then(judge),
             })
         })
     }
@@ -88,12 +90,12 @@ impl Router {
         for id in after.ids() {
             self.marks.of_used(id);
         }
-        let of_flows = self.routes_of_flows();
-        if before == after && of_flows == self.gateways_in_use.of_flows {
+        let routes = self.default_routes(after);
+        if before == after && routes == self.gateways_in_use.routes {
             return;
         }
         self.gateways_in_use.selection = after;
-        self.gateways_in_use.of_flows = of_flows;
+        self.gateways_in_use.routes = routes;
         // Their ways were idle until now.
         let new = after.ids().filter(|id| before.ids().all(|it| it != *id));
         self.moved.extend(new);
@@ -109,7 +111,7 @@ impl Router {
     pub fn mark(&self, family: Family) -> Option<Mark> {
         let path = self.rib.path((Table::Tunnel, default_prefix(family)))?;
         match path.target {
-            Target::Tunnel { peer } => self.marks.of(peer),
+            Target::Tunnel { peer, .. } => self.marks.of(peer),
             Target::NextHop { .. } => None,
         }
     }
@@ -117,7 +119,7 @@ impl Router {
     /// The routes of flows that go on through the gateway they began with. One that is not the best any
     /// longer, or not the one that is asked for, still serves those it has: there is a reason to leave
     /// it, but none to break them.
-    fn routes_of_flows(&self) -> Vec<(RouteKey, OriginatorId)> {
+    fn gateways_of_flows(&self) -> impl Iterator<Item = (RouteKey, OriginatorId)> {
         let goes_on = |candidate: &Candidate| match candidate.standing {
             Ok(_) => true,
             Err(Refusal::NotAllowed) => self.gateway_policy.allowed != Allowed::Nobody,
@@ -132,17 +134,23 @@ impl Router {
             carried.map(move |family| (key(family), candidate.id))
         };
         let candidates = self.gateway_candidates().filter(goes_on);
-        candidates.filter_map(marked).flat_map(routes).collect()
+        candidates.filter_map(marked).flat_map(routes)
     }
 
-    /// The default routes: each family's, and those of flows.
-    pub(super) fn default_routes(&self) -> impl Iterator<Item = (RouteKey, OriginatorId)> {
-        let selection = self.gateways_in_use.selection;
-        let of_new = Family::BOTH.into_iter().filter_map(move |family| {
+    fn default_routes(&self, selection: Selection) -> Vec<(RouteKey, Target)> {
+        let of_new = Family::BOTH.into_iter().filter_map(|family| {
             let key = (Table::Tunnel, default_prefix(family));
             Some((key, selection.of(family)?))
         });
-        of_new.chain(self.gateways_in_use.of_flows.iter().copied())
+        let all = of_new.chain(self.gateways_of_flows());
+        all.filter_map(|(key, peer)| Some((key, self.tunnel_target(peer)?)))
+            .collect()
+    }
+
+    /// The way into the tunnel to another node.
+    pub(super) fn tunnel_target(&self, peer: OriginatorId) -> Option<Target> {
+        let tunnel = self.records.tunnel_to(peer)?;
+        Some(Target::Tunnel { peer, tunnel })
     }
 }
 

@@ -18,7 +18,8 @@ impl Marks {
     pub(super) fn adopted(routes: &[Route]) -> Self {
         let mut marks = Self::default();
         for route in routes {
-            if let (Table::Marked(mark), Target::Tunnel { peer }) = (route.table, route.target) {
+            if let (Table::Marked(mark), Target::Tunnel { peer, .. }) = (route.table, route.target)
+            {
                 marks.gateways.insert(mark, peer);
                 marks.touch(mark);
             }
@@ -56,6 +57,7 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tunnel;
 
     fn gateway(byte: u8) -> OriginatorId {
         OriginatorId::from_bytes([byte; 10])
@@ -85,7 +87,11 @@ mod tests {
         let mark = Mark::all().next().unwrap();
         let peer = gateway(7);
         let key = (Table::Marked(mark), "0.0.0.0/0".parse().unwrap());
-        let mut marks = Marks::adopted(&[Route::new(key, Target::Tunnel { peer }.into())]);
+        let target = Target::Tunnel {
+            peer,
+            tunnel: Tunnel::Vxlan,
+        };
+        let mut marks = Marks::adopted(&[Route::new(key, target.into())]);
         assert_eq!(marks.of(peer), Some(mark));
         assert_ne!(marks.of_used(gateway(1)), Some(mark));
     }

@@ -12,7 +12,7 @@ use super::{Announcement, Event, MAX_ORIGINATORS, Router};
 use crate::hash_chain::{Chain, Disproof, Link, Proven};
 use crate::identity::MacKey;
 use crate::wire::{KeyKind, RecordRequest, Tlv};
-use crate::{IfIndex, Network, NodeRecord, OriginatorId, SeqNo, SignedRecord};
+use crate::{IfIndex, Network, NodeRecord, OriginatorId, SeqNo, SignedRecord, Tunnel, Tunnels};
 
 /// A request for a record is repeated after this long.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
@@ -45,12 +45,15 @@ struct Wanted {
 struct Known {
     signed: SignedRecord,
     proven: Proven,
+    /// The tunnel to it.
+    tunnel: Option<Tunnel>,
 }
 
 /// All records we have, and the secrets that belong to our own.
 #[derive(Debug)]
 pub(super) struct Records {
     network: Network,
+    tunnels: Tunnels,
     key: SigningKey,
     instance: u64,
     own: SignedRecord,
@@ -66,16 +69,16 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn new(
-        network: Network,
+        (network, tunnels): (Network, Tunnels),
         key: SigningKey,
         announcement: Announcement,
-        epoch: u32,
-        instance: u64,
+        (epoch, instance): (u32, u64),
     ) -> Self {
         let own = NodeRecord::new("").sign(&network, &key);
         let mut records = Self {
             chain: Chain::new(own.originator(), SeqNo::new(0), &[0; 32]),
             network,
+            tunnels,
             key,
             instance,
             own,
@@ -129,6 +132,11 @@ impl Records {
         } else {
             self.others.get(&id).map(|known| &known.signed)
         }
+    }
+
+    /// The tunnel to another node, if there is a kind that both can end.
+    pub(super) fn tunnel_to(&self, id: OriginatorId) -> Option<Tunnel> {
+        self.others.get(&id).and_then(|known| known.tunnel)
     }
 
     pub(super) fn seq(&self, id: OriginatorId) -> Option<SeqNo> {
@@ -229,6 +237,7 @@ impl Records {
             seq,
             anchor: self.chain.anchor(),
             ipv4: self.own.node().mesh_ipv4(self.ipv4_moves),
+            tunnels: self.tunnels,
             prefixes,
             gateway,
         };
@@ -259,8 +268,12 @@ impl Records {
         let anchor = signed.record().anchor;
         let proven = self.others.get(&id).map(|known| known.proven);
         let proven = proven.filter(|proven| proven.anchor() == anchor);
-        let proven = proven.unwrap_or(Proven::new(anchor));
-        self.others.insert(id, Known { signed, proven });
+        let known = Known {
+            proven: proven.unwrap_or(Proven::new(anchor)),
+            tunnel: self.tunnels.between(signed.record().tunnels, signed.node()),
+            signed,
+        };
+        self.others.insert(id, known);
         let wanted = self.wanted.get(&id);
         if wanted.is_some_and(|wanted| !wanted.seq.is_newer_than(seq)) {
             self.wanted.remove(&id);
@@ -421,6 +434,7 @@ impl Router {
         }
         let before = self.records.get(id);
         let offer_before = before.and_then(|signed| signed.record().gateway.clone());
+        let tunnel_before = self.records.tunnel_to(id);
         let offer = signed.record().gateway.clone();
         self.records.insert(signed.clone());
         self.event(Event::NodeChanged(id));
@@ -434,7 +448,7 @@ impl Router {
         if offer_before.is_some() != offer.is_some() {
             self.event(Event::GatewaysChanged);
         }
-        if offer_before != offer {
+        if offer_before != offer || tunnel_before != self.records.tunnel_to(id) {
             self.select_gateways(now);
         }
         Ok(())

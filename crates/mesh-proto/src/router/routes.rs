@@ -333,8 +333,10 @@ impl Router {
         claims.extend(prefixes.iter().map(|it| ((Table::Mesh, *it), path)));
         if self.is_gateway() {
             // Answers from the Internet go back through the tunnel that the packets came by.
-            let tunnel = Some(Path::from(Target::Tunnel { peer: id }));
-            claims.extend(prefixes.iter().map(|it| ((Table::Tunnel, *it), tunnel)));
+            if let Some(tunnel) = self.tunnel_target(id) {
+                let path = Some(Path::from(tunnel));
+                claims.extend(prefixes.iter().map(|it| ((Table::Tunnel, *it), path)));
+            }
         }
         claims
     }
@@ -368,9 +370,8 @@ impl Router {
         for prefix in &own.prefixes {
             claims.insert((Table::Mesh, *prefix), None);
         }
-        for (key, peer) in self.default_routes() {
-            let path = Path::from(Target::Tunnel { peer });
-            claims.insert(key, Some(path));
+        for &(key, target) in &self.gateways_in_use.routes {
+            claims.insert(key, Some(Path::from(target)));
         }
         self.rib.set_claims(self.id, claims);
     }

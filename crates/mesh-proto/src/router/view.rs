@@ -12,7 +12,7 @@ use super::{Interface, Router};
 use crate::gateway_policy::Standing;
 use crate::gateway_selection::{Candidate, Selection, Verdict, explain};
 use crate::route_selection::FeasibilityDistance;
-use crate::{IfIndex, Metric, Network, OriginatorId, Route, SeqNo, SignedRecord, Table};
+use crate::{IfIndex, Metric, Network, OriginatorId, Route, SeqNo, SignedRecord, Table, Tunnel};
 
 /// A link to a neighbor.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub struct GatewayView {
     pub id: OriginatorId,
     /// The distance to it.
     pub path: Metric,
+    /// The tunnel to it, if there is a kind that both know.
+    pub tunnel: Option<Tunnel>,
     /// Where it stands with our policy, if it can be used.
     pub standing: Option<Standing>,
     /// Why it is used or not.
@@ -166,6 +168,7 @@ impl Router {
         let views = all.iter().map(|candidate| GatewayView {
             id: candidate.id,
             path: self.distance(candidate.id),
+            tunnel: self.records.tunnel_to(candidate.id),
             standing: candidate.standing.ok(),
             verdict: explain(candidate, &all, selected),
         });

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use mesh_proto::GatewayOffer;
-use mesh_proto::record::Tunnels;
 use mesh_proto::router::Announcement;
 use rand_chacha::ChaCha8Rng;
 
@@ -348,7 +347,6 @@ pub(super) fn offering(down_bps: u64) -> Announcement {
         price: 0,
         ipv4: true,
         ipv6: true,
-        tunnels: Tunnels::VXLAN,
         dns: Vec::new(),
     };
     Announcement {

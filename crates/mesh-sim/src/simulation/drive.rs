@@ -127,7 +127,7 @@ impl Simulation {
             Table::Tunnel | Table::Marked(_) => {
                 let tunnels = &mut self.node_mut(index).tunnels;
                 let had = match target {
-                    Some(Target::Tunnel { peer }) => tunnels.insert((table, prefix), peer),
+                    Some(Target::Tunnel { peer, .. }) => tunnels.insert((table, prefix), peer),
                     Some(Target::NextHop { .. }) | None => tunnels.remove(&(table, prefix)),
                 };
                 self.faults.refused_changes += u64::from(target.is_none() && had.is_none());

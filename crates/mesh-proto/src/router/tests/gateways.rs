@@ -5,9 +5,8 @@ use ipnet::IpNet;
 use super::net::{Net, host, ms, network};
 use crate::gateway_policy::{Allowed, Policy, Refusal};
 use crate::gateway_selection::Verdict;
-use crate::record::Tunnels;
 use crate::router::{Announcement, Event};
-use crate::{GatewayOffer, RouteChange, Table, Target};
+use crate::{GatewayOffer, OriginatorId, RouteChange, Table, Target, Tunnel, Tunnels};
 
 fn offer(down_bps: u64) -> Announcement {
     Announcement {
@@ -17,7 +16,6 @@ fn offer(down_bps: u64) -> Announcement {
             price: 0,
             ipv4: true,
             ipv6: false,
-            tunnels: Tunnels::VXLAN,
             dns: Vec::new(),
         }),
         ..Announcement::default()
@@ -34,8 +32,16 @@ fn default_routes(net: &Net, node: usize) -> [Option<usize>; 2] {
     ["0.0.0.0/0", "::/0"].map(|prefix| {
         let prefix: IpNet = prefix.parse().unwrap();
         let target = net.fibs[node].get(&(Table::Tunnel, prefix))?;
-        (0..net.routers.len()).find(|to| *target == Target::Tunnel { peer: net.id(*to) })
+        (0..net.routers.len()).find(|to| *target == vxlan(net.id(*to)))
     })
+}
+
+/// The way into a tunnel of VXLAN.
+fn vxlan(peer: OriginatorId) -> Target {
+    Target::Tunnel {
+        peer,
+        tunnel: Tunnel::Vxlan,
+    }
 }
 
 /// The same offer for other families.
@@ -64,7 +70,7 @@ fn the_gateway_in_reach_is_used_until_it_withdraws() {
     announce(&mut net, 2, offer(20_000_000));
     let peer = net.id(2);
     assert_eq!(net.routers[0].gateway().map(|(id, _)| id), Some(peer));
-    assert_eq!(default_route(&net, 0), Some(Target::Tunnel { peer }));
+    assert_eq!(default_route(&net, 0), Some(vxlan(peer)));
     let changed = Event::GatewayChanged {
         from: None,
         to: Some(peer),
@@ -88,7 +94,7 @@ fn a_gateway_has_the_way_back_to_every_node() {
     for node in 0..2 {
         let peer = net.id(node);
         let back = net.fibs[2].get(&(Table::Tunnel, host(peer)));
-        assert_eq!(back, Some(&Target::Tunnel { peer }));
+        assert_eq!(back, Some(&vxlan(peer)));
     }
     assert_eq!(default_route(&net, 2), None, "it has an uplink of its own");
     announce(&mut net, 2, Announcement::default());
@@ -96,6 +102,42 @@ fn a_gateway_has_the_way_back_to_every_node() {
         .keys()
         .filter(|(table, _)| *table == Table::Tunnel);
     assert_eq!(tunnels.count(), 0);
+}
+
+#[test]
+fn both_ends_use_the_best_tunnel_that_both_know() {
+    let (vxlan, wireguard) = (Tunnels::VXLAN, Tunnels::WIREGUARD);
+    let both = vxlan.union(wireguard);
+    for (client, gateway, expected) in [
+        (both, both, Some("wireguard")),
+        (vxlan, both, Some("vxlan")),
+        (both, vxlan, Some("vxlan")),
+        (wireguard, vxlan, None),
+    ] {
+        let mut net = Net::line(3);
+        announce(&mut net, 2, offer(20_000_000));
+        for (node, tunnels) in [(0, client), (2, gateway)] {
+            net.tunnels[node] = tunnels;
+            net.restart(node, true);
+        }
+        announce(&mut net, 2, offer(20_000_000));
+        // Until what was adopted and is not confirmed is gone.
+        net.run(ms(12_000));
+        let target = |node: usize, key| match net.fibs[node].get(&key) {
+            Some(Target::Tunnel { peer, tunnel }) => Some((*peer, tunnel.name())),
+            _ => None,
+        };
+        let there = (Table::Tunnel, "0.0.0.0/0".parse().unwrap());
+        let there = target(0, there);
+        let back = target(2, (Table::Tunnel, host(net.id(0))));
+        assert_eq!(there, expected.map(|it| (net.id(2), it)), "{expected:?}");
+        assert_eq!(back, expected.map(|it| (net.id(0), it)), "{expected:?}");
+        if expected.is_none() {
+            let verdicts = net.routers[0].gateways().into_iter();
+            let verdict = verdicts.map(|it| it.verdict).next_back();
+            assert_eq!(verdict, Some(Verdict::Refused(Refusal::NoTunnel)));
+        }
+    }
 }
 
 #[test]

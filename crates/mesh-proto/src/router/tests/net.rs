@@ -15,7 +15,8 @@ use crate::router::neighbor::LinkId;
 use crate::router::{Announcement, DropReason, Event, Output, Start, Transmit};
 use crate::wire::{KeyKind, Ogm, PacketBuilder, Sealed, Sender, Tlv, Update};
 use crate::{
-    IfIndex, Network, NodeId, OriginatorId, Route, RouteChange, Router, RouterConfig, Table, Target,
+    IfIndex, Network, NodeId, OriginatorId, Route, RouteChange, Router, RouterConfig, Table,
+    Target, Tunnels,
 };
 
 pub(super) const INTERFACE: IfIndex = IfIndex(1);
@@ -84,6 +85,8 @@ pub(super) struct Net {
     pub(super) sent: Vec<(usize, Tlv)>,
     /// Every packet that was received.
     pub(super) tape: Vec<InFlight>,
+    /// The tunnels that each router can end from its next start on.
+    pub(super) tunnels: Vec<Tunnels>,
     network: Network,
     /// The routers' keys.
     keys: Vec<SigningKey>,
@@ -115,6 +118,7 @@ impl Net {
             changes: vec![Vec::new(); n],
             sent: Vec::new(),
             tape: Vec::new(),
+            tunnels: vec![Tunnels::VXLAN; n],
             network: network(),
             keys,
             pair_keys: BTreeMap::new(),
@@ -153,7 +157,10 @@ impl Net {
     fn router(&mut self, node: usize, start: Start, epoch: u32) -> Router {
         // Different in every life, also in one that does not know how many there were.
         let seed = u64::from(self.epoch) << 32 | u64::from(epoch);
-        let config = RouterConfig::new(self.network.clone(), start, epoch, seed);
+        let config = RouterConfig {
+            tunnels: self.tunnels[node],
+            ..RouterConfig::new(self.network.clone(), start, epoch, seed)
+        };
         let key = self.keys[node].clone();
         let mut router = Router::new(config, key, Announcement::default(), self.now);
         router.handle_interface_up(self.now, INTERFACE, address(node), 1500);

@@ -1,0 +1,417 @@
+//! Our ends of WireGuard, with keys that follow from the nodes' own.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | this file | which devices there are, and who has which prefix at each |
+//! | `messages` | what is said to the kernel and what it says |
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddrV6};
+
+use ed25519_dalek::SigningKey;
+use ipnet::IpNet;
+use mesh_proto::{IfIndex, NodeId, OriginatorId, WireguardKey, identity};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
+use zeroize::Zeroizing;
+
+use crate::kernel::genl::Genl;
+use crate::kernel::link::{self, Link};
+use crate::kernel::netlink::{KernelError, ask};
+use crate::kernel::{Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, address, sysctl};
+use messages::{Change, Peer};
+
+mod messages;
+
+/// What WireGuard adds to a packet: outer IPv6 (40), UDP (8), a header (16) and a code that
+/// authenticates it (16).
+pub(in crate::kernel) const OVERHEAD: u32 = 80;
+
+/// So many are kept of those that nothing is sent to any longer.
+const MAX_IDLE: usize = 64;
+
+/// The number of a gateway's end; those of nodes that use gateways are above.
+const GATEWAY_END: usize = 1;
+
+/// Whether the kernel has WireGuard, in the network namespace of the calling thread. Its module is
+/// loaded if there is one.
+pub(in crate::kernel) fn is_there() -> bool {
+    Genl::open(messages::FAMILY).is_ok_and(|mut genl| genl.is_there())
+}
+
+/// The secret of our ends of WireGuard. Shown nowhere.
+#[derive(Clone)]
+pub struct WireguardSecret {
+    secret: Zeroizing<[u8; WireguardKey::LEN]>,
+    public: WireguardKey,
+}
+
+impl WireguardSecret {
+    /// That of the node with this key; `None` for a key that no node has.
+    pub fn of(key: &SigningKey) -> Option<Self> {
+        let node = NodeId::from_bytes(key.verifying_key().to_bytes());
+        Some(Self {
+            secret: identity::wireguard_secret(key),
+            public: node.wireguard_key()?,
+        })
+    }
+}
+
+impl fmt::Debug for WireguardSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireguardSecret(…)")
+    }
+}
+
+/// Our devices of WireGuard.
+pub(in crate::kernel) struct Wireguard {
+    handle: Handle,
+    setup: Setup,
+    genl: Genl,
+    /// By their numbers.
+    ends: BTreeMap<usize, End>,
+    /// Those at the other end that nothing is sent to any longer, the first one for longest.
+    idle: VecDeque<(usize, WireguardKey)>,
+    mtu: u32,
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// A device, and who is at the other end.
+struct End {
+    ifindex: IfIndex,
+    peers: BTreeMap<WireguardKey, Known>,
+}
+
+/// Somebody at the other end of a device.
+struct Known {
+    id: OriginatorId,
+    allowed: BTreeSet<IpNet>,
+}
+
+impl Wireguard {
+    pub(super) fn open(handle: Handle, setup: Setup) -> io::Result<Self> {
+        Ok(Self {
+            genl: Genl::open(messages::FAMILY)?,
+            handle,
+            setup,
+            ends: BTreeMap::new(),
+            idle: VecDeque::new(),
+            mtu: super::MIN_MTU,
+            addresses: BTreeSet::new(),
+        })
+    }
+
+    /// Reads what there is. A device that has not our key is removed.
+    pub(super) async fn find(&mut self) -> Result<(), KernelError> {
+        self.ends.clear();
+        for message in link::list(&self.handle).await? {
+            let Some(number) = number_of(&message) else {
+                continue;
+            };
+            let ifindex = IfIndex(message.header.index);
+            match self.read(number, ifindex)? {
+                Some(end) => drop(self.ends.insert(number, end)),
+                None => self.remove_device(ifindex).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, number: usize, ifindex: IfIndex) -> Result<Option<End>, KernelError> {
+        let Some(secret) = &self.setup.wireguard else {
+            return Ok(None);
+        };
+        let device = messages::get(&mut self.genl, ifindex)?;
+        if device.key != Some(secret.public) {
+            return Ok(None);
+        }
+        if device.port != port(number) {
+            messages::set(&mut self.genl, ifindex, secret, port(number))?;
+        }
+        let mut peers = BTreeMap::new();
+        for (key, peer) in device.peers {
+            match self.id_of(number, &peer) {
+                Some(id) => drop(peers.insert(
+                    key,
+                    Known {
+                        id,
+                        allowed: peer.allowed,
+                    },
+                )),
+                // Nobody we know, or one that lost its addresses.
+                None => messages::set_peer(&mut self.genl, ifindex, key, &peer, Change::Remove)?,
+            }
+        }
+        Ok(Some(End { ifindex, peers }))
+    }
+
+    /// Which node a peer is: the gateway that packets are sent to, or the node whose address it has.
+    fn id_of(&self, number: usize, peer: &Peer) -> Option<OriginatorId> {
+        if number != GATEWAY_END {
+            return self.setup.node_at(*peer.endpoint?.ip());
+        }
+        let mut nodes = peer.allowed.iter().filter_map(|prefix| match prefix {
+            IpNet::V6(prefix) if prefix.prefix_len() == 128 => self.setup.node_at(prefix.addr()),
+            IpNet::V6(_) | IpNet::V4(_) => None,
+        });
+        nodes.next()
+    }
+
+    /// Makes the ends there are what they should be, now and those to come.
+    pub(super) async fn ensure(
+        &mut self,
+        mtu: u32,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<Vec<Warning>, KernelError> {
+        self.mtu = mtu;
+        self.addresses.clone_from(addresses);
+        let mut warnings = Vec::new();
+        let links = link::list(&self.handle).await?;
+        let links: Vec<Link> = links.iter().filter_map(Link::from_message).collect();
+        for end in self.ends.values() {
+            let Some(link) = links.iter().find(|link| link.ifindex == end.ifindex) else {
+                continue;
+            };
+            if !link.up || link.mtu != mtu {
+                self.switch_on(link.ifindex).await?;
+            }
+            let surplus = address::add_missing(&self.handle, end.ifindex, addresses).await?;
+            address::remove(&self.handle, surplus).await?;
+            warnings.extend(sysctl::open_tunnel(&link.name));
+        }
+        Ok(warnings)
+    }
+
+    pub(super) fn has(&self, ifindex: IfIndex) -> bool {
+        self.ends.values().any(|end| end.ifindex == ifindex)
+    }
+
+    pub(super) fn peer_behind(
+        &self,
+        device: IfIndex,
+        prefix: IpNet,
+    ) -> Option<(OriginatorId, WireguardKey)> {
+        let end = self.ends.values().find(|end| end.ifindex == device)?;
+        let mut peers = end.peers.iter();
+        let (key, known) = peers.find(|(_, known)| known.allowed.contains(&prefix))?;
+        Some((known.id, *key))
+    }
+
+    pub(super) fn peers(&self) -> impl Iterator<Item = (OriginatorId, WireguardKey)> {
+        let peers = self.ends.values().flat_map(|end| &end.peers);
+        peers.map(|(key, known)| (known.id, *key))
+    }
+
+    /// Gives packets to a prefix to this peer, at an end that is made if it is not there.
+    pub(super) async fn reach(
+        &mut self,
+        id: OriginatorId,
+        key: WireguardKey,
+        prefix: IpNet,
+    ) -> Result<IfIndex, KernelError> {
+        let number = match self.end_for(key, prefix) {
+            Some(number) => number,
+            None => self.create_for(prefix).await?,
+        };
+        self.idle.retain(|it| *it != (number, key));
+        let Self {
+            ends, genl, setup, ..
+        } = self;
+        let end = ends.get_mut(&number).ok_or(KernelError::NotConfigured)?;
+        let known = end.peers.get(&key);
+        if known.is_some_and(|known| known.allowed.contains(&prefix)) {
+            return Ok(end.ifindex);
+        }
+        let gateway = SocketAddrV6::new(setup.mesh_address_of(id), port(GATEWAY_END), 0, 0);
+        let peer = Peer {
+            // A gateway learns from a node's first packet where it is.
+            endpoint: (number != GATEWAY_END).then_some(gateway),
+            allowed: BTreeSet::from([prefix]),
+        };
+        messages::set_peer(genl, end.ifindex, key, &peer, Change::Add)?;
+        for known in end.peers.values_mut() {
+            known.allowed.remove(&prefix);
+        }
+        let allowed = BTreeSet::new();
+        let known = end.peers.entry(key).or_insert(Known { id, allowed });
+        known.allowed.insert(prefix);
+        Ok(end.ifindex)
+    }
+
+    /// The end that packets to a prefix leave by on their way to this peer, if it is there.
+    fn end_for(&self, key: WireguardKey, prefix: IpNet) -> Option<usize> {
+        if !is_default(prefix) {
+            return self.ends.contains_key(&GATEWAY_END).then_some(GATEWAY_END);
+        }
+        let mut ends = self.ends.range(GATEWAY_END + 1..);
+        let found = ends.find(|(_, end)| end.peers.contains_key(&key))?;
+        Some(*found.0)
+    }
+
+    /// Leaves a peer these prefixes of those it has. One that needs none of them any longer is kept for
+    /// a while, with what it has: a route may be gone for a moment only, and with the peer its session
+    /// would be gone, which the other end notices late.
+    pub(super) async fn keep(
+        &mut self,
+        key: WireguardKey,
+        prefixes: &BTreeSet<IpNet>,
+    ) -> Result<(), KernelError> {
+        for (&number, end) in &mut self.ends {
+            let Some(known) = end.peers.get_mut(&key) else {
+                continue;
+            };
+            let kept: BTreeSet<IpNet> = known.allowed.intersection(prefixes).copied().collect();
+            if kept.is_empty() {
+                self.idle.retain(|it| *it != (number, key));
+                self.idle.push_back((number, key));
+            } else if kept != known.allowed {
+                let peer = Peer {
+                    endpoint: None,
+                    allowed: kept.clone(),
+                };
+                let genl = &mut self.genl;
+                messages::set_peer(genl, end.ifindex, key, &peer, Change::Replace)?;
+                known.allowed = kept;
+            }
+        }
+        while self.idle.len() > MAX_IDLE {
+            self.forget_idle(|_| true).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the peer of those ends that nothing was sent to for longest, and its end if nobody else
+    /// is there. Returns whether there was one.
+    async fn forget_idle(&mut self, of: impl Fn(usize) -> bool) -> Result<bool, KernelError> {
+        let mut idle = self.idle.iter();
+        let Some(place) = idle.position(|(number, _)| of(*number)) else {
+            return Ok(false);
+        };
+        let Some((number, key)) = self.idle.remove(place) else {
+            return Ok(false);
+        };
+        let Some(end) = self.ends.get_mut(&number) else {
+            return Ok(true);
+        };
+        end.peers.remove(&key);
+        let ifindex = end.ifindex;
+        if end.peers.is_empty() {
+            self.ends.remove(&number);
+            self.remove_device(ifindex).await?;
+        } else {
+            let nothing = Peer::default();
+            messages::set_peer(&mut self.genl, ifindex, key, &nothing, Change::Remove)?;
+        }
+        Ok(true)
+    }
+
+    /// Makes an end for packets to a prefix. Returns its number.
+    async fn create_for(&mut self, prefix: IpNet) -> Result<usize, KernelError> {
+        let numbers = match is_default(prefix) {
+            true => GATEWAY_END + 1..TUNNEL_DEVICES.len(),
+            false => GATEWAY_END..GATEWAY_END + 1,
+        };
+        loop {
+            for number in numbers.clone() {
+                if self.ends.contains_key(&number) {
+                    continue;
+                }
+                match self.create(number).await {
+                    // Somebody else's.
+                    Err(error) if error.is_errno(&[Errno::EEXIST]) => {}
+                    result => return result.map(|()| number),
+                }
+            }
+            if !self.forget_idle(|number| numbers.contains(&number)).await? {
+                return Err(KernelError::NoTunnelDevice);
+            }
+        }
+    }
+
+    async fn create(&mut self, number: usize) -> Result<(), KernelError> {
+        let name = device(number);
+        let message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Wireguard)
+            .name(name)
+            .mtu(self.mtu)
+            .build();
+        let request = self.handle.link().add(message).execute();
+        ask(|| format!("create {name}"), request).await?;
+        let index = if_nametoindex(name).map_err(|errno| KernelError::Refused {
+            action: format!("find {name}"),
+            source: errno.into(),
+        })?;
+        let ifindex = IfIndex(index);
+        let made = self.set_up(number, ifindex).await;
+        if made.is_err() {
+            self.remove_device(ifindex).await?;
+        }
+        made
+    }
+
+    async fn set_up(&mut self, number: usize, ifindex: IfIndex) -> Result<(), KernelError> {
+        let secret = self.setup.wireguard.as_ref();
+        let secret = secret.ok_or(KernelError::NotConfigured)?;
+        messages::set(&mut self.genl, ifindex, secret, port(number))?;
+        for warning in sysctl::open_tunnel(device(number)) {
+            tracing::warn!("{warning}");
+        }
+        self.switch_on(ifindex).await?;
+        address::add_missing(&self.handle, ifindex, &self.addresses).await?;
+        let peers = BTreeMap::new();
+        self.ends.insert(number, End { ifindex, peers });
+        Ok(())
+    }
+
+    async fn switch_on(&self, ifindex: IfIndex) -> Result<(), KernelError> {
+        let message = LinkUnspec::new_with_index(ifindex.0).mtu(self.mtu).up();
+        let request = self.handle.link().change(message.build()).execute();
+        ask(|| format!("switch on device {ifindex}"), request).await
+    }
+
+    async fn remove_device(&self, ifindex: IfIndex) -> Result<(), KernelError> {
+        let request = self.handle.link().del(ifindex.0).execute();
+        match ask(|| format!("remove device {ifindex}"), request).await {
+            Err(error) if error.is_errno(&[Errno::ENODEV]) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Removes all devices that have our names.
+    pub(super) async fn remove_everything(&mut self) -> Result<(), KernelError> {
+        self.ends.clear();
+        for message in link::list(&self.handle).await? {
+            if number_of(&message).is_some() {
+                self.remove_device(IfIndex(message.header.index)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_default(prefix: IpNet) -> bool {
+    prefix.prefix_len() == 0
+}
+
+/// The UDP port of an end.
+fn port(number: usize) -> u16 {
+    u16::try_from(number).map_or(0, |number| TUNNEL_PORT + number)
+}
+
+/// The name of an end.
+fn device(number: usize) -> &'static str {
+    TUNNEL_DEVICES.get(number).copied().unwrap_or_default()
+}
+
+/// Which end a device is, if it is one of WireGuard.
+fn number_of(message: &LinkMessage) -> Option<usize> {
+    let kind = LinkInfo::Kind(InfoKind::Wireguard);
+    let is_wireguard = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::LinkInfo(info) if info.contains(&kind));
+    let name = Link::from_message(message)?.name;
+    let number = TUNNEL_DEVICES.iter().position(|device| *device == name)?;
+    let found = message.attributes.iter().any(is_wireguard);
+    found.then_some(number)
+}
