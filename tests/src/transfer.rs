@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a blocked thread looks whether it is still wanted.
 const CHECK: Duration = Duration::from_millis(50);
 
-/// Sends a block every [`INTERVAL`] to everybody who connects.
+/// Sends a block to everybody who connects, again and again.
 #[derive(Debug)]
 pub struct Source {
     stopped: Arc<AtomicBool>,
@@ -30,11 +30,19 @@ pub struct Source {
 }
 
 impl Source {
-    /// Listens at all addresses of a namespace.
+    /// Listens at all addresses of a namespace, and sends a block every 10 ms.
     ///
     /// # Errors
     /// The port is taken.
     pub fn start(namespace: &Namespace) -> Result<Self> {
+        Self::every(namespace, INTERVAL)
+    }
+
+    /// The same with blocks at another interval.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn every(namespace: &Namespace, interval: Duration) -> Result<Self> {
         let listener = namespace.within(|| {
             let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT));
             listener.with_context(|| format!("open TCP port {PORT}"))
@@ -54,7 +62,7 @@ impl Source {
                     Ok(_) => true,
                     Err(error) => error.kind() == ErrorKind::WouldBlock,
                 });
-                thread::sleep(INTERVAL);
+                thread::sleep(interval);
             }
         });
         Ok(Self {
@@ -130,7 +138,8 @@ impl Transfer {
     pub fn wait_for_bytes(&self, enough: u64) -> Result<()> {
         wait_for("a transfer to go on", PATIENCE, || {
             let bytes = self.bytes();
-            ensure!(bytes >= enough, "{bytes} of {enough} bytes");
+            let ended = self.ended();
+            ensure!(bytes >= enough, "{bytes} of {enough} bytes, {ended:?}");
             Ok(())
         })
     }
@@ -141,10 +150,14 @@ impl Transfer {
     /// It goes on.
     pub fn wait_end(&self) -> Result<String> {
         wait_for("a transfer to end", PATIENCE, || {
-            let report = self.shared.report.lock();
-            let report = report.unwrap_or_else(PoisonError::into_inner);
-            report.ended.clone().context("it goes on")
+            self.ended().context("it goes on")
         })
+    }
+
+    fn ended(&self) -> Option<String> {
+        let report = self.shared.report.lock();
+        let report = report.unwrap_or_else(PoisonError::into_inner);
+        report.ended.clone()
     }
 
     /// Ends it, and tells how it went.

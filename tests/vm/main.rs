@@ -1,8 +1,10 @@
-//! Tests in a virtual machine: of the laboratory in there, and of what meshd expects from radios.
+//! Tests in a virtual machine: of the laboratory in there, of what meshd expects from radios, and of
+//! tunnels that not every kernel has.
 
 mod kernel;
 mod machine;
 mod radio;
+mod tunnels;
 mod village;
 
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
             machine::tests(),
             kernel::tests(),
             radio::tests(),
+            tunnels::tests(),
             village::tests(),
         ]
         .into_iter()

@@ -1,0 +1,325 @@
+//! Tunnels of WireGuard, which the kernel in here has: villages with them, beside others that know
+//! less.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use control_api::{Gateways, RouteTo, Routes, TunnelKind};
+use libtest_mimic::Trial;
+use mesh_tests::harness::{in_lab, note};
+use mesh_tests::http::fetch;
+use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
+use mesh_tests::lab::{Lab, Node};
+use mesh_tests::mesh::{wait_comes_from, wait_online_through};
+use mesh_tests::namespace::Namespace;
+use mesh_tests::probe::Pinger;
+use mesh_tests::topology::Topology;
+use mesh_tests::transfer::{Source, Transfer};
+use mesh_tests::wait::wait_for;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        in_lab(
+            "wireguard_is_used_where_both_ends_have_it",
+            || Topology::line(3),
+            mixed,
+        ),
+        in_lab(
+            "wireguard_drops_a_forged_source",
+            || Topology::line(2),
+            forged,
+        ),
+        in_lab(
+            "wireguard_keeps_flows_over_switches_and_ends",
+            || Topology::grid(2, 2),
+            switched,
+        ),
+    ]
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const FETCH: Duration = Duration::from_secs(5);
+/// Far less than a connection that was lost and came back; an emulated processor that has others beside
+/// it stands still for a second by itself.
+const STALL: Duration = Duration::from_secs(5);
+/// Between two blocks of a transfer: more is more than an emulated processor wraps in time.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How much comes in a moment.
+const BYTES: u64 = 10_000;
+/// A gateway's end of WireGuard, and the first of a node that uses one.
+const ENDS: [&str; 2] = ["meshd1", "meshd2"];
+
+/// A phone behind r1 that goes online through r3.
+fn village(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    let last = lab.nodes().count();
+    let gateway = format!("r{last}");
+    lab.add_uplink(&gateway)?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", &gateway, PATIENCE)?;
+    online(lab, &gateway)
+}
+
+fn online(lab: &Lab, gateway: &str) -> Result<()> {
+    let line = lab.node(gateway)?.line()?;
+    wait_comes_from(lab.node("r1")?.phone()?, line, line, PATIENCE)
+}
+
+/// Which tunnel r1 has to the gateway, and the gateway back.
+fn tunnels(lab: &Lab) -> Result<(Option<TunnelKind>, Vec<TunnelKind>)> {
+    let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
+    let there = answer.gateways.first().context("no gateway")?.tunnel;
+    let answer: Routes = lab.node("r3")?.ctl("routes")?;
+    let back = answer
+        .routes
+        .into_iter()
+        .filter_map(|route| match route.to {
+            RouteTo::Tunnel { node, tunnel, .. } => {
+                (node.name.as_deref() == Some("r1")).then_some(tunnel)
+            }
+            RouteTo::Neighbor { .. } => None,
+        });
+    Ok((there, back.collect()))
+}
+
+fn mixed(lab: &mut Lab) -> Result<()> {
+    village(lab)?;
+    let both = |kind| (Some(kind), vec![kind, kind]);
+    ensure!(tunnels(lab)? == both(TunnelKind::Wireguard));
+    encrypted(lab)?;
+    put_back(lab)?;
+    restart(lab, "r1", "vxlan")?;
+    online(lab, "r3")?;
+    wait_for("tunnels of VXLAN", PATIENCE, || {
+        let found = tunnels(lab)?;
+        ensure!(found == both(TunnelKind::Vxlan), "{found:?}");
+        Ok(())
+    })?;
+    // The gateway has it for r2.
+    let left = ends(lab.node("r1")?)?;
+    ensure!(left.is_empty(), "r1 keeps {left}");
+    restart(lab, "r3", "wireguard")?;
+    wait_for("the reason", PATIENCE, || {
+        let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
+        let gateway = answer.gateways.first().context("no gateway")?;
+        ensure!(gateway.reason == "no tunnel that both know", "{gateway:?}");
+        Ok(())
+    })?;
+    restart(lab, "r1", "wireguard")?;
+    wait_online_through(lab, "r1", "r3", PATIENCE)?;
+    online(lab, "r3")?;
+    for router in ["r1", "r3"] {
+        lab.node_mut(router)?.take_daemon()?.terminate()?;
+        ensure!(
+            ends(lab.node(router)?)?.is_empty(),
+            "{router} leaves an end"
+        );
+    }
+    Ok(())
+}
+
+fn restart(lab: &mut Lab, router: &str, tunnel: &str) -> Result<()> {
+    let node = lab.node_mut(router)?;
+    node.config.tunnel = Some(tunnel.to_owned());
+    node.take_daemon()?.terminate()?;
+    lab.start(router)
+}
+
+/// The devices of WireGuard a router has.
+fn ends(node: &Node) -> Result<String> {
+    node.namespace().ip("-o link show type wireguard")
+}
+
+/// The relay sees what the phone says in no packet, and who is there.
+fn encrypted(lab: &Lab) -> Result<()> {
+    let relay = lab.node("r2")?.namespace();
+    let watch = "table inet watch { chain passing { type filter hook forward priority 1000;\n\
+                 udp dport 5526-5543 counter comment \"wrapped\"\n\
+                 counter comment \"all\"\n}\n}";
+    relay.nft(watch)?;
+    fetch(lab.node("r1")?.phone()?, web_at(HOST_V4), "/", FETCH)?;
+    let listing = relay.run("nft", "list table inet watch")?;
+    let count = |comment: &str| -> Result<u64> {
+        let line = listing.lines().find(|line| line.contains(comment));
+        let mut words = line.context("no rule")?.split(' ');
+        words.find(|word| *word == "packets");
+        Ok(words.next().context("no counter")?.parse()?)
+    };
+    let (wrapped, all) = (count("wrapped")?, count("all")?);
+    ensure!(wrapped > 0 && wrapped == all, "{listing}");
+    relay.nft("delete table inet watch")
+}
+
+/// Others remove the devices.
+fn put_back(lab: &Lab) -> Result<()> {
+    for (router, device) in [("r1", ENDS[1]), ("r3", ENDS[0])] {
+        lab.node(router)?
+            .namespace()
+            .ip(&format!("link del {device}"))?;
+        online(lab, "r3")?;
+    }
+    Ok(())
+}
+
+/// A router that sends through its tunnel in another's name.
+fn forged(lab: &mut Lab) -> Result<()> {
+    village(lab)?;
+    let gateway = lab.node("r2")?.namespace().clone();
+    let forged = ["100.64.200.1", "fd00:dead::1"];
+    let arriving = "table inet watch { chain arriving { type filter hook prerouting priority -400;\n\
+                    iifname \"meshd*\" ip saddr 100.64.200.1 counter comment \"forged\"\n\
+                    iifname \"meshd*\" ip6 saddr fd00:dead::1 counter comment \"forged\"\n\
+                    iifname \"meshd*\" ip daddr 203.0.113.99 counter comment \"own\"\n}\n}";
+    gateway.nft(arriving)?;
+    let router = lab.node("r1")?.namespace().clone();
+    let device = ENDS[1];
+    for (source, length) in forged.into_iter().zip([32, 128]) {
+        router.ip(&format!("addr add {source}/{length} dev lo"))?;
+    }
+    router.ip(&format!(
+        "route add 203.0.113.99 dev {device} src {}",
+        forged[0]
+    ))?;
+    router.ip(&format!(
+        "route add 2001:db8:f::99 dev {device} src {}",
+        forged[1]
+    ))?;
+    let listing = || gateway.run("nft", "list table inet watch");
+    let send = |to: &str| send(&router, to);
+    send("203.0.113.99")?;
+    send("2001:db8:f::99")?;
+    // With the address that is its own, packets arrive: those before must have had their time.
+    let own = lab.node("r1")?.status()?.mesh_ipv4;
+    router.ip(&format!(
+        "route replace 203.0.113.99 dev {device} src {own}"
+    ))?;
+    let text = wait_for("packets in its own name", PATIENCE, || {
+        send("203.0.113.99")?;
+        let text = listing()?;
+        let own = text.lines().find(|line| line.contains("own"));
+        ensure!(
+            own.is_some_and(|line| !line.contains("packets 0 ")),
+            "{text}"
+        );
+        Ok(text)
+    })?;
+    let forged: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("forged"))
+        .collect();
+    ensure!(forged.len() == 2, "{text}");
+    ensure!(
+        forged.iter().all(|line| line.contains("packets 0 ")),
+        "{text}"
+    );
+    Ok(())
+}
+
+/// A few datagrams.
+fn send(from: &Namespace, to: &str) -> Result<()> {
+    let to: IpAddr = to.parse()?;
+    from.within(|| {
+        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = std::net::UdpSocket::bind(any)?;
+        for _ in 0..10 {
+            socket.send_to(b"who is there", (to, 9))?;
+        }
+        Ok(())
+    })
+}
+
+/// Three gateways, of which one after the other is used, and ends in another way.
+fn switched(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    for gateway in ["r2", "r3", "r4"] {
+        lab.add_uplink(gateway)?;
+    }
+    lab.start_all()?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let _source = Source::every(lab.internet()?.host(), INTERVAL)?;
+    select(lab, "r2")?;
+    let begin = |host| Transfer::start(&phone, host);
+    let hosts = [HOST_V4, HOST_V6].into_iter().cycle().take(4);
+    let transfers: Vec<Transfer> = hosts.map(begin).collect::<Result<_>>()?;
+    all_go_on(&transfers)?;
+    select(lab, "r3")?;
+    all_go_on(&transfers)?;
+    let two = ends(lab.node("r1")?)?;
+    ensure!(
+        two.lines().count() >= 2,
+        "not an end for each gateway: {two}"
+    );
+    let mut longest = Duration::ZERO;
+    for transfer in transfers {
+        let report = transfer.stop();
+        ensure!(report.ended.is_none(), "{report:?}");
+        longest = longest.max(report.longest_stall);
+    }
+    note(&format!(
+        "longest stall of 4 transfers {} ms",
+        longest.as_millis()
+    ));
+    ensure!(longest <= STALL, "a stall of {longest:?}");
+    handed_over(lab)?;
+    kills(lab)
+}
+
+/// Successors at both ends take what is there.
+fn handed_over(lab: &mut Lab) -> Result<()> {
+    for router in ["r1", "r2"] {
+        let before = ends(lab.node(router)?)?;
+        lab.node_mut(router)?.take_daemon()?.hand_over()?;
+        lab.start(router)?;
+        select(lab, "r2")?;
+        let after = ends(lab.node(router)?)?;
+        ensure!(before == after, "{router} had {before}, and has {after}");
+    }
+    Ok(())
+}
+
+fn select(lab: &Lab, gateway: &str) -> Result<()> {
+    lab.node("r1")?
+        .ctl_text(&format!("gateways select {gateway}"))?;
+    online(lab, gateway)
+}
+
+fn all_go_on(transfers: &[Transfer]) -> Result<()> {
+    let enough: Vec<u64> = transfers.iter().map(|it| it.bytes() + BYTES).collect();
+    let mut all = transfers.iter().zip(enough);
+    all.try_for_each(|(transfer, enough)| transfer.wait_for_bytes(enough))
+}
+
+/// Gateways that end in one way after the other, until one is left.
+fn kills(lab: &mut Lab) -> Result<()> {
+    let phone = lab.node("r1")?.phone()?.clone();
+    lab.node("r1")?.ctl_text("gateways select auto")?;
+    for ends_silently in [true, false] {
+        let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(50))?;
+        pinger.wait_answers(20, PATIENCE)?;
+        let used = used(lab)?;
+        let since = Instant::now();
+        if ends_silently {
+            let line = lab.node(&used)?.line()?.clone();
+            lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
+        } else {
+            lab.power_off(&used)?;
+        }
+        wait_for("another gateway", PATIENCE, || {
+            let now = self::used(lab)?;
+            ensure!(now != used, "still {now}");
+            Ok(())
+        })?;
+        let left = since.elapsed().as_secs_f64();
+        pinger.wait_answers(20, PATIENCE)?;
+        let how = if ends_silently { "silence" } else { "power" };
+        note(&format!("{how}: left after {left:.1} s; {}", pinger.stop()));
+    }
+    Ok(())
+}
+
+/// The gateway that r1 uses.
+fn used(lab: &Lab) -> Result<String> {
+    let via = lab.node("r1")?.status()?.internet.via;
+    via.and_then(|via| via.name).context("no gateway")
+}
