@@ -35,6 +35,7 @@ use anyhow::{Context as _, Result, bail};
 use ed25519_dalek::SigningKey;
 use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
+use mesh_proto::record::USUAL_MTU;
 use mesh_proto::router::{Announcement, Start};
 use mesh_proto::{
     IfIndex, Network, NodeId, OriginatorId, RouteChange, Router, RouterConfig, Tunnels,
@@ -100,6 +101,8 @@ pub(crate) struct Driver {
     new_flows: NewFlows,
     /// Prefixes of ours that others announce too, as far as it was logged.
     logged_conflicts: BTreeSet<(IpNet, OriginatorId)>,
+    /// What tunnels are sized for.
+    mesh_mtu: u16,
     radios: Radios,
     names: NameFiles,
     /// When to write them again, if there is reason to.
@@ -295,6 +298,7 @@ impl Driver {
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
             logged_conflicts: BTreeSet::new(),
+            mesh_mtu: USUAL_MTU,
             radios: Radios::default(),
             names,
             names_due: Some(now + until_names),

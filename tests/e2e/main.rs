@@ -6,6 +6,7 @@ mod gateways;
 mod hostile;
 mod internet;
 mod mesh;
+mod mtu;
 mod restart;
 mod tidy;
 mod uplink;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     harness::main(|| {
         [
             mesh::tests(),
+            mtu::tests(),
             internet::tests(),
             uplink::tests(),
             flows::tests(),

@@ -7,9 +7,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use control_api::{Doctor, Gateways, Severity};
+use control_api::{Gateways, Severity};
 use libtest_mimic::Trial;
-use mesh_tests::daemon;
 use mesh_tests::harness::{in_lab, note};
 use mesh_tests::http::{Server, fetch};
 use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
@@ -108,11 +107,8 @@ fn gateway_of(lab: &Lab, router: &str) -> Result<String> {
     })
 }
 
-/// What the doctor says, whose exit status says whether that is an error.
 fn has_finding(node: &Node, words: &str) -> Result<()> {
-    let arguments = format!("--socket {} --json doctor", node.files().socket().display());
-    let finished = daemon::run("meshctl", &arguments)?;
-    let doctor: Doctor = serde_json::from_str(&finished.out).with_context(|| finished.err)?;
+    let doctor = node.doctor()?;
     let mut findings = doctor.findings.iter();
     let found = findings.any(|finding| {
         let is_it = finding.severity == Severity::Error && finding.problem.contains(words);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use control_api::Status;
+use control_api::{Doctor, Status};
 use serde::de::DeserializeOwned;
 
 use crate::air::{Air, Loss};
@@ -145,6 +145,19 @@ impl Node {
     /// As for [`Self::ctl`].
     pub fn status(&self) -> Result<Status> {
         self.ctl("status")
+    }
+
+    /// `meshctl doctor`, whose exit status says whether there are errors.
+    ///
+    /// # Errors
+    /// meshctl printed something else; the text holds it.
+    pub fn doctor(&self) -> Result<Doctor> {
+        let socket = self.files.socket();
+        let finished = daemon::run(
+            "meshctl",
+            &format!("--socket {} --json doctor", socket.display()),
+        )?;
+        serde_json::from_str(&finished.out).with_context(|| finished.err)
     }
 
     /// Asks the daemon through `meshctl`, for people.

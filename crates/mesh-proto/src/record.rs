@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! key (32) | epoch (4) | instance (8) | seq (4) | anchor seqno (4) | anchor value (12) |
-//! ipv4 (4) | tunnels (1) | name length (1) | name | prefix count (1) | prefixes |
+//! ipv4 (4) | tunnels (1) | MTU (2) | name length (1) | name | prefix count (1) | prefixes |
 //! flags (1) | gateway offer if bit 0 | signature (64)
 //! prefix:        family 4 or 6 (1) | length (1) | address (4 or 16)
 //! gateway offer: down bit/s (8) | up bit/s (8) | price (8) | families (1) |
@@ -28,6 +28,10 @@ use crate::{Family, Tunnels};
 
 /// The most bytes a name has.
 pub const MAX_NAME_LEN: usize = 32;
+/// The MTU of Ethernet, in bytes.
+pub const USUAL_MTU: u16 = 1500;
+/// The least that IPv6 asks of a link (RFC 8200 §5), in bytes.
+pub const MIN_MTU: u16 = 1280;
 /// The most prefixes one node announces.
 pub const MAX_PREFIXES: usize = 16;
 /// The most DNS servers a gateway names.
@@ -70,6 +74,8 @@ pub struct NodeRecord {
     pub ipv4: Ipv4Addr,
     /// Which tunnels it can end.
     pub tunnels: Tunnels,
+    /// The smallest MTU of its mesh interfaces, in bytes.
+    pub mtu: u16,
     /// Prefixes behind it that the mesh may reach, at most [`MAX_PREFIXES`].
     pub prefixes: Vec<IpNet>,
     /// Its uplink, if it has one that works.
@@ -90,6 +96,7 @@ impl NodeRecord {
             },
             ipv4: MESH_IPV4_RANGE.network(),
             tunnels: Tunnels::VXLAN,
+            mtu: USUAL_MTU,
             prefixes: Vec::new(),
             gateway: None,
         }
@@ -125,6 +132,7 @@ impl NodeRecord {
         out.extend_from_slice(&self.anchor.value.0);
         out.extend_from_slice(&self.ipv4.octets());
         out.push(self.tunnels.bits());
+        out.extend_from_slice(&self.mtu.to_be_bytes());
         push_len(self.name.len(), out);
         out.extend_from_slice(self.name.as_bytes());
         push_len(self.prefixes.len(), out);
@@ -151,6 +159,7 @@ impl NodeRecord {
             return Err(ParseError::Malformed);
         }
         let tunnels = Tunnels::from_bits(reader.u8()?);
+        let mtu = reader.u16()?;
         let name = parse_name(reader)?;
         let prefixes = parse_list(reader, MAX_PREFIXES, parse_prefix)?;
         let gateway = match reader.u8()? {
@@ -168,6 +177,7 @@ impl NodeRecord {
                 anchor,
                 ipv4,
                 tunnels,
+                mtu,
                 prefixes,
                 gateway,
             },
@@ -403,6 +413,7 @@ mod tests {
             },
             ipv4: Ipv4Addr::new(100, 64, 1, 2),
             tunnels: Tunnels::from_bits(0x83),
+            mtu: 1400,
             prefixes: vec!["10.1.2.0/24".parse().unwrap(), "fd12::/64".parse().unwrap()],
             gateway: Some(GatewayOffer {
                 down_bps: 20_000_000,

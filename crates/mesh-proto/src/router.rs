@@ -51,6 +51,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::gateway_policy::Policy;
+use crate::record::MIN_MTU;
 use crate::rib::Rib;
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{Sender, Tlv};
@@ -213,6 +214,7 @@ pub struct StationReport {
 #[derive(Debug)]
 struct Interface {
     address: Ipv6Addr,
+    mtu: u16,
     max_packet_len: usize,
     /// What the medium promises to everybody on it, bit/s.
     speed: Option<u64>,
@@ -385,17 +387,19 @@ impl Router {
     ) {
         /// IPv6 and UDP headers.
         const HEADERS: usize = 40 + 8;
-        let mtu = usize::try_from(mtu.max(1280)).unwrap_or(1280);
-        let max_packet_len = mtu - HEADERS;
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX).max(MIN_MTU);
+        let max_packet_len = usize::from(mtu) - HEADERS;
         self.own_addresses.insert(link_local);
         self.interfaces
             .entry(ifindex)
             .and_modify(|interface| {
                 interface.address = link_local;
+                interface.mtu = mtu;
                 interface.max_packet_len = max_packet_len;
             })
             .or_insert(Interface {
                 address: link_local,
+                mtu,
                 max_packet_len,
                 speed: None,
                 hello_seqno: 0,
@@ -406,6 +410,7 @@ impl Router {
                 reports_due: 0,
             });
         self.caution.begin(now);
+        self.announce_mtu(now);
     }
 
     /// What the medium of an interface promises to everybody on it, bit/s: the speed of a wire.
@@ -580,6 +585,22 @@ impl Router {
         self.settle_all_claims();
         self.select_gateways(now);
         self.announce_moved_traffic(now);
+    }
+
+    /// The largest packet that every link of the mesh takes, as far as its nodes are known, in bytes:
+    /// at least what IPv6 asks of a link.
+    pub fn mesh_mtu(&self) -> u16 {
+        self.records.smallest_mtu()
+    }
+
+    /// Tells the mesh about the smallest MTU of our interfaces.
+    fn announce_mtu(&mut self, now: Instant) {
+        let smallest = self.interfaces.values().map(|it| it.mtu).min();
+        if smallest.is_some_and(|mtu| self.records.set_mtu(mtu)) {
+            self.pending_records.insert(self.id);
+            self.pending_ogms.insert(self.id);
+            self.flush_by(now);
+        }
     }
 
     fn event(&mut self, event: Event) {

@@ -22,6 +22,7 @@ impl View<'_> {
                 None => self.examine_link(name, &mut findings),
             }
         }
+        self.examine_neighbors(&mut findings);
         self.examine_country(&mut findings);
         for state in &self.radios.report.interfaces {
             examine_kind(state, &mut findings);
@@ -88,6 +89,24 @@ impl View<'_> {
                 link.mtu
             );
             findings.push(error(name, problem, format!("ip link set {name} mtu 1500")));
+        }
+    }
+
+    /// Those that answer, but not to packets as large as the interface takes.
+    fn examine_neighbors(&self, findings: &mut Vec<Finding>) {
+        for neighbor in self.router.neighbors(self.now).filter(|it| it.narrow) {
+            let link = self.links.get(&neighbor.link.ifindex);
+            let (Some(link), node) = (link, self.node_ref(neighbor.link.neighbor)) else {
+                continue;
+            };
+            let who = node.name.unwrap_or_else(|| node.originator_id.to_string());
+            let problem = format!(
+                "packets of {} bytes, its MTU, do not get to {who} and back: the link is not used",
+                link.mtu
+            );
+            let advice = "give the interface the same MTU at all nodes of the link, and whatever \
+                          is between them at least that";
+            findings.push(error(&link.name, problem, advice));
         }
     }
 

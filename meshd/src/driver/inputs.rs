@@ -131,6 +131,7 @@ impl Driver {
             .handle_interface_up(now, ifindex, *link_local, link.mtu);
         let bps = link.speed_mbps.map(|mbps| u64::from(mbps) * 1_000_000);
         self.router.handle_speed(now, ifindex, bps);
+        self.follow_mesh_mtu();
     }
 
     /// Chooses the uplink anew.
@@ -269,8 +270,17 @@ impl Driver {
             uplinks: self.ways.uplinks.clone(),
             outside: self.ways.outside.clone(),
             mesh_ipv4,
+            mesh_mtu: self.router.mesh_mtu(),
         };
+        self.mesh_mtu = base.mesh_mtu;
         self.kernel.request(KernelRequest::Configure(base));
+    }
+
+    /// Sizes tunnels anew if the narrowest link of the mesh is another than before.
+    pub(super) fn follow_mesh_mtu(&mut self) {
+        if self.router.mesh_mtu() != self.mesh_mtu {
+            self.configure_kernel();
+        }
     }
 
     fn handle_configured(&mut self, warnings: &[Warning]) {

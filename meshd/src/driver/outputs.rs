@@ -78,6 +78,7 @@ impl Driver {
             Event::NodeChanged(id) => {
                 debug!(node = %id, "node says something else about itself");
                 self.rename_soon(now);
+                self.follow_mesh_mtu();
             }
             Event::GatewayChanged { from, to } => {
                 self.names_due = Some(now);

@@ -185,6 +185,9 @@ pub struct Base {
     pub outside: BTreeSet<String>,
     /// The node's own IPv4 mesh address.
     pub mesh_ipv4: Ipv4Addr,
+    /// The largest packet that every link of the mesh takes, as far as is known: what tunnels are sized
+    /// for, unless one of the mesh interfaces takes less.
+    pub mesh_mtu: u16,
 }
 
 /// The ways to the Internet, one for each family.

@@ -27,9 +27,6 @@ use super::{
 };
 use crate::alarm::Alarm;
 
-/// What tunnels are sized for as long as there is no mesh interface (Ethernet's MTU).
-const DEFAULT_MESH_MTU: u32 = 1500;
-
 /// Time from the first sign that something must be put back to doing so: what changes together is
 /// then seen together, as when an interface goes down with all its routes.
 pub(super) const SETTLING: Duration = Duration::from_millis(50);
@@ -573,10 +570,12 @@ impl Task {
             .collect())
     }
 
-    /// The MTU that every mesh interface has.
+    /// The largest packet that every link of the mesh takes.
     fn mesh_mtu(&self, base: &Base) -> u32 {
         let links = base.mesh.iter().filter_map(|name| self.monitor.link(name));
-        links.map(|link| link.mtu).min().unwrap_or(DEFAULT_MESH_MTU)
+        links
+            .map(|link| link.mtu)
+            .fold(base.mesh_mtu.into(), u32::min)
     }
 
     fn own_addresses(&self, base: &Base) -> BTreeSet<IpAddr> {

@@ -45,6 +45,7 @@ fn from_nothing() {
     let mut base = base(1);
     base.lan = vec![masqueraded("lan0")];
     base.uplinks = Uplinks::over("wan0");
+    base.mesh_mtu = 1700;
     let warnings = port.configure(&base);
 
     let missing: Vec<String> = warnings.iter().map(ToString::to_string).collect();

@@ -414,6 +414,7 @@ pub(crate) fn base(number: u8) -> Base {
         uplinks: Uplinks::default(),
         outside: BTreeSet::new(),
         mesh_ipv4: mesh_ipv4(number),
+        mesh_mtu: 1500,
     }
 }
 

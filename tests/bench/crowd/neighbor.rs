@@ -252,6 +252,7 @@ impl Neighbor {
                 let answer = ProbeAnswer {
                     nonce: probe.nonce,
                     quality: PERFECT,
+                    padding: probe.padding,
                 };
                 self.say(&Whom::Router, &[Tlv::ProbeAnswer(answer)])?;
             }

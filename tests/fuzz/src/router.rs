@@ -326,6 +326,7 @@ impl World {
                         let answer = ProbeAnswer {
                             nonce: probe.nonce,
                             quality: 255,
+                            padding: probe.padding,
                         };
                         self.say(peer, KeyKind::Pair, &[Tlv::ProbeAnswer(answer)]);
                     }

@@ -1,7 +1,8 @@
 //! Whether a neighbor is there: probes and their answers.
 //!
 //! A link is used only after an answer came back: it proves that unicasts pass in both
-//! directions, that the neighbor holds its key, and that it speaks now, not in a recording.
+//! directions, as long as packets may be, that the neighbor holds its key, and that it speaks now, not
+//! in a recording.
 //! After that it costs nothing until traffic flows over it; then something must be heard in
 //! every [`PROBE_INTERVAL`]. Whatever is heard counts, so of two neighbors that watch each other
 //! one probes and the other listens. A link without traffic is probed when there is a doubt, until
@@ -52,6 +53,8 @@ pub(super) enum Watch {
         nonce: u32,
         /// Whether traffic is the reason.
         traffic: bool,
+        /// Whether it is as long as packets may be.
+        long: bool,
     },
     /// The neighbor does not answer: give it up.
     Lost,
@@ -61,6 +64,10 @@ pub(super) enum Watch {
 #[derive(Debug)]
 pub(super) struct Liveness {
     confirmed: bool,
+    /// Of the last short probe before that.
+    short: Option<u32>,
+    /// Short probes were answered, and no long one.
+    narrow: bool,
     /// Until when traffic is assumed to flow.
     watched_until: Option<Instant>,
     /// Until when the neighbor's probes let us assume so.
@@ -82,6 +89,8 @@ impl Liveness {
     pub(super) const fn new(now: Instant, nonce: u32) -> Self {
         Self {
             confirmed: false,
+            short: None,
+            narrow: false,
             watched_until: None,
             along_until: None,
             doubted: false,
@@ -96,6 +105,12 @@ impl Liveness {
 
     pub(super) const fn is_confirmed(&self) -> bool {
         self.confirmed
+    }
+
+    /// Whether the neighbor answers, but packets as long as they may be do not get there and back: the
+    /// link is not used.
+    pub(super) const fn is_narrow(&self) -> bool {
+        self.narrow && !self.confirmed
     }
 
     /// Whether the neighbor has to give signs of life. One that was asked has to answer, also if
@@ -165,8 +180,12 @@ impl Liveness {
         }
     }
 
-    /// An answer came. Returns whether it is one to a probe of ours.
+    /// An answer came. Returns whether it is one to a probe of ours that confirms the link.
     pub(super) fn confirm(&mut self, nonce: u32) -> bool {
+        if !self.confirmed && self.short == Some(nonce) {
+            self.narrow = true;
+            return false;
+        }
         let age = self.nonce.wrapping_sub(nonce);
         let ours = self.sent > 0 && age < NONCES.min(self.sent);
         self.confirmed |= ours;
@@ -204,9 +223,15 @@ impl Liveness {
         self.next = now + wait;
         self.sent = self.sent.saturating_add(1);
         self.nonce = self.nonce.wrapping_add(1);
+        // Who answers only every third one while a link is new does not get the long ones.
+        let long = !self.confirmed && !self.sent.is_multiple_of(3);
+        if !long && !self.confirmed {
+            self.short = Some(self.nonce);
+        }
         Watch::Probe {
             nonce: self.nonce,
             traffic: self.carries(now),
+            long,
         }
     }
 
@@ -232,14 +257,18 @@ mod tests {
         Instant::now()
     }
 
-    fn probe(nonce: u32, traffic: bool) -> Watch {
-        Watch::Probe { nonce, traffic }
+    const fn probe(nonce: u32, long: bool) -> Watch {
+        Watch::Probe {
+            nonce,
+            traffic: false,
+            long,
+        }
     }
 
     /// A confirmed link.
     fn confirmed(now: Instant) -> Liveness {
         let mut link = Liveness::new(now, 100);
-        assert_eq!(link.watch(now, 0), probe(101, false));
+        assert_eq!(link.watch(now, 0), probe(101, true));
         assert!(link.confirm(101));
         link.hear(now, Duration::ZERO);
         link
@@ -261,9 +290,21 @@ mod tests {
         let now = start();
         let mut link = Liveness::new(now, u32::MAX);
         assert!(!link.confirm(u32::MAX), "none was sent");
-        assert_eq!(link.watch(now, 0), probe(0, false));
+        assert_eq!(link.watch(now, 0), probe(0, true));
         assert!(!link.confirm(1) && !link.confirm(u32::MAX) && !link.is_confirmed());
         assert!(link.confirm(0) && link.is_confirmed());
+    }
+
+    #[test]
+    fn short_answers_alone_do_not_confirm() {
+        let mut now = start();
+        let mut link = Liveness::new(now, 0);
+        for (nonce, long) in [(1, true), (2, true), (3, false), (4, true)] {
+            assert_eq!(link.watch(now, 0), probe(nonce, long));
+            now = link.deadline().unwrap();
+        }
+        assert!(!link.confirm(3) && link.is_narrow() && !link.is_confirmed());
+        assert!(link.confirm(4) && !link.is_narrow());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::neighbor::LinkId;
 use super::{Announcement, Event, MAX_ORIGINATORS, Router};
 use crate::hash_chain::{Chain, Disproof, Link, Proven};
 use crate::identity::MacKey;
+use crate::record::{MIN_MTU, USUAL_MTU};
 use crate::wire::{KeyKind, RecordRequest, Tlv};
 use crate::{IfIndex, Network, NodeRecord, OriginatorId, SeqNo, SignedRecord, Tunnel, Tunnels};
 
@@ -54,6 +55,8 @@ struct Known {
 pub(super) struct Records {
     network: Network,
     tunnels: Tunnels,
+    /// The smallest MTU of our interfaces.
+    mtu: u16,
     key: SigningKey,
     instance: u64,
     own: SignedRecord,
@@ -79,6 +82,7 @@ impl Records {
             chain: Chain::new(own.originator(), SeqNo::new(0), &[0; 32]),
             network,
             tunnels,
+            mtu: USUAL_MTU,
             key,
             instance,
             own,
@@ -205,6 +209,23 @@ impl Records {
         self.own.record().ipv4
     }
 
+    /// Notes the smallest MTU of our interfaces. Returns whether it differs from before.
+    pub(super) fn set_mtu(&mut self, mtu: u16) -> bool {
+        let differs = self.mtu != mtu;
+        self.mtu = mtu;
+        if differs {
+            self.sign_again();
+        }
+        differs
+    }
+
+    /// The smallest MTU of anybody's interfaces.
+    pub(super) fn smallest_mtu(&self) -> u16 {
+        let others = self.others.values();
+        let others = others.map(|known| known.signed.record().mtu);
+        others.fold(self.mtu, u16::min).max(MIN_MTU)
+    }
+
     pub(super) fn announcement(&self) -> Announcement {
         let NodeRecord {
             name,
@@ -238,6 +259,7 @@ impl Records {
             anchor: self.chain.anchor(),
             ipv4: self.own.node().mesh_ipv4(self.ipv4_moves),
             tunnels: self.tunnels,
+            mtu: self.mtu,
             prefixes,
             gateway,
         };

@@ -310,9 +310,23 @@ impl Router {
         match neighbor.watch(now) {
             Watch::Wait => {}
             Watch::Lost => self.lose_neighbor(now, link),
-            Watch::Probe { nonce, traffic } => {
+            Watch::Probe {
+                nonce,
+                traffic,
+                long,
+            } => {
                 self.counters.sent_probes += 1;
-                let mut tlvs = vec![Tlv::Probe(Probe { nonce, traffic })];
+                let max_len = self.max_packet_len(link.ifindex);
+                let padding = if long {
+                    Probe::full_padding(max_len)
+                } else {
+                    0
+                };
+                let mut tlvs = vec![Tlv::Probe(Probe {
+                    nonce,
+                    traffic,
+                    padding,
+                })];
                 if !confirmed {
                     // Who has not heard us yet would not answer.
                     let hello: Hello = self.last_hello(link.ifindex);
@@ -324,12 +338,14 @@ impl Router {
     }
 
     pub(super) fn answer_probe(&mut self, now: Instant, link: LinkId, probe: Probe) {
+        let room = Probe::full_padding(self.max_packet_len(link.ifindex));
         let Some(neighbor) = self.neighbors.get_mut(&link) else {
             return;
         };
         let answer = ProbeAnswer {
             nonce: probe.nonce,
             quality: neighbor.rx_quality(now),
+            padding: probe.padding.min(room),
         };
         if probe.traffic {
             neighbor.liveness.carry_along(now);

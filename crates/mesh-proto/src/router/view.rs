@@ -29,6 +29,8 @@ pub struct NeighborView {
     pub cost: Metric,
     /// Whether it has to give signs of life: traffic flows to it or from it, or somebody misses it.
     pub watched: bool,
+    /// Whether it answers, but packets as long as the interface's MTU allows do not get there and back.
+    pub narrow: bool,
     /// When it was last heard.
     pub last_heard: Instant,
     /// Since when it is heard.
@@ -125,6 +127,7 @@ impl Router {
                 tx_quality: neighbor.tx_quality(now),
                 cost: neighbor.cost(),
                 watched: neighbor.liveness.is_watched(now),
+                narrow: neighbor.liveness.is_narrow(),
                 last_heard: neighbor.last_heard,
                 since: neighbor.since,
             })

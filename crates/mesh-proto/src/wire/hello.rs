@@ -28,6 +28,9 @@ impl Hello {
     /// goes unnoticed for; each hello wakes everybody in reach.
     pub const LONGEST: Duration = Duration::from_secs(4);
 
+    /// Length in bytes.
+    pub(super) const LEN: usize = 8;
+
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let seqno = reader.u16()?;
         let interval_ms = reader.u16()?;

@@ -28,8 +28,13 @@ fn unicast_parts(id: OriginatorId) -> Vec<Tlv> {
         Tlv::Probe(Probe {
             nonce,
             traffic: true,
+            padding: 0,
         }),
-        Tlv::ProbeAnswer(ProbeAnswer { nonce, quality: 1 }),
+        Tlv::ProbeAnswer(ProbeAnswer {
+            nonce,
+            quality: 1,
+            padding: 0,
+        }),
         Tlv::SyncRequest(SyncRequest { since: 0 }),
         Tlv::Reminder(Reminder {
             entries: Vec::new(),

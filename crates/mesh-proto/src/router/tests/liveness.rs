@@ -42,6 +42,51 @@ fn on_a_link_of_much_loss_it_takes_longer() {
     }
 }
 
+/// Whether it fills a packet.
+fn is_long(tlv: &Tlv) -> bool {
+    if let Tlv::Probe(probe) = tlv {
+        probe.padding > 0
+    } else if let Tlv::ProbeAnswer(answer) = tlv {
+        answer.padding > 0
+    } else {
+        false
+    }
+}
+
+#[test]
+fn a_link_that_loses_long_packets_is_seen_and_not_used() {
+    for loser in 0..2 {
+        let mut net = Net::new(2);
+        net.lose(move |from, _, tlvs| from == loser && tlvs.iter().any(is_long));
+        net.link(0, 1);
+        net.run(ms(10_000));
+        assert_eq!(net.next_hop(0, 1), None);
+        for node in 0..2 {
+            let neighbor = net.routers[node].neighbors(net.now).next().unwrap();
+            assert!(
+                neighbor.narrow && !neighbor.cost.is_finite(),
+                "{neighbor:?}"
+            );
+        }
+        net.lose(|_, _, _| false);
+        net.run(ms(4_000));
+        assert_eq!(net.next_hop(0, 1), Some(1));
+        let neighbor = net.routers[0].neighbors(net.now).next().unwrap();
+        assert!(!neighbor.narrow, "{neighbor:?}");
+    }
+}
+
+#[test]
+fn a_long_probe_fills_a_packet() {
+    let mut net = Net::line(2);
+    net.restart(1, false);
+    net.tape.clear();
+    net.run(ms(5_000));
+    let longest = net.tape.iter().map(|it| it.bytes.len()).max();
+    // Without the headers of IPv6 and UDP.
+    assert_eq!(longest, Some(1500 - 40 - 8));
+}
+
 #[test]
 fn an_idle_link_is_not_probed() {
     let mut net = Net::line(3);

@@ -2,11 +2,11 @@
 
 use ipnet::IpNet;
 
-use super::net::{Net, host, key, ms, network};
+use super::net::{INTERFACE, Net, address, host, key, ms, network};
 use crate::hash_chain::{ChainValue, Link};
 use crate::router::{Announcement, DropReason, Event};
 use crate::wire::{Binding, KeyKind, Ogm, OgmIndex, Tlv};
-use crate::{Metric, Network, NodeRecord, SeqNo, Table};
+use crate::{Metric, Network, NodeRecord, Router, SeqNo, Table};
 
 fn named(name: &str, prefix: &str) -> Announcement {
     Announcement {
@@ -170,4 +170,17 @@ fn of_two_nodes_with_one_ipv4_address_the_lower_id_stays() {
     assert_eq!(net.routers[lower].record(net.id(lower)), Some(&before));
     let own = IpNet::from(std::net::IpAddr::V4(before.record().ipv4));
     assert_eq!(net.fibs[lower].get(&(Table::Mesh, own)), None);
+}
+
+#[test]
+fn everybody_knows_the_smallest_mtu_of_the_mesh() {
+    let mut net = Net::line(3);
+    let all = |net: &Net| net.routers.iter().map(Router::mesh_mtu).collect::<Vec<_>>();
+    assert_eq!(all(&net), [1500; 3]);
+    for (mtu, expected) in [(1400, 1400), (100, 1280), (9000, 1500)] {
+        net.routers[2].handle_interface_up(net.now, INTERFACE, address(2), mtu);
+        net.drain(2);
+        net.run(ms(5_000));
+        assert_eq!(all(&net), [expected; 3]);
+    }
 }

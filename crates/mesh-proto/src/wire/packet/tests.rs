@@ -103,10 +103,12 @@ fn one_of_each() -> Vec<Tlv> {
         Tlv::Probe(Probe {
             nonce: 0xfeed_f00d,
             traffic: true,
+            padding: 0,
         }),
         Tlv::ProbeAnswer(ProbeAnswer {
             nonce: 0xfeed_f00d,
             quality: 200,
+            padding: 3,
         }),
         Tlv::SeqnoRequest(SeqnoRequest {
             originator: id(4),
@@ -323,7 +325,7 @@ fn values_that_cannot_be_are_refused() {
         ("more records than one asks for", part(5, &[4; 650])),
         ("a payload beyond its limit", part(6, &[4; 1026])),
         ("a sync request and something", part(8, &[0; 5])),
-        ("a probe answer and something", part(11, &[0; 6])),
+        ("padding that is something", part(11, &[0, 0, 0, 0, 0, 1])),
         ("a seqno request and something", part(12, &[0; 16])),
     ] {
         assert_eq!(parse_part(&bytes), Err(ParseError::Malformed), "{what}");
