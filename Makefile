@@ -29,7 +29,7 @@ test: deps check deny lab-test vm-test ## everything: check, licences, namespace
 # For example BENCH="--quick", or BENCH="--only cut,cold --topologies grid:3x3"; --help explains.
 BENCH ?=
 
-bench: ## beside babeld and batmand: outages, starts, costs; into docs/bench (40 minutes, installs both)
+bench: ## beside babeld and batmand: outages, starts, costs; into docs/bench (more than an hour, installs both)
 	@tests/deps.sh bench
 	@$(CARGO) build $(LOCKED) --release -p meshd -p meshctl -p mesh-tests --bins
 	@$(CARGO) run --quiet $(LOCKED) --release -p mesh-tests --bin mesh-bench -- --out docs/bench $(BENCH)

@@ -210,13 +210,11 @@ impl Bed {
         let namespace = self.lab.node(router)?.namespace();
         let script = match self.kind {
             Kind::Meshd => {
-                "ip link del meshd0 2>/dev/null
+                "ip link del meshd0 2>/dev/null; ip nexthop flush 2>/dev/null
                  for f in -4 -6; do
-                   for t in 5525 5526; do ip $f route flush table $t; done
-                   ip $f rule | sed -n 's/^\\(31000\\|31050\\|31100\\|31200\\|32800\\):.*/\\1/p' |
-                     while read p; do ip $f rule del priority $p; done
+                   ip $f route flush table all proto 155; ip $f rule flush protocol 155
                  done 2>/dev/null
-                 ip nexthop flush 2>/dev/null; nft delete table inet meshd 2>/dev/null; true"
+                 nft delete table inet meshd 2>/dev/null; true"
             }
             Kind::Babeld | Kind::BabeldWireless | Kind::BabeldFast => {
                 "ip -6 route flush proto babel; ip -4 route flush proto babel; true"

@@ -11,6 +11,10 @@
 //! | `idle` | bytes, processor time and memory when nothing happens |
 //! | `crowd` | memory, processor time and instructions of a meshd that knows a thousand nodes |
 //! | `radio` | 802.11 radios in a virtual machine, batman-adv included |
+//! | `throughput` | what the whole way of a phone's packets carries, and what it costs |
+//! | `uplinks` | gateways that fail in every way there is |
+//! | `clients` | 10,000 flows, and what they cost daemons |
+//! | `iperf` | TCP |
 //! | `change` | many links that change, and a lossy village in which none does |
 //! | `watch` | probes, tables and counters while something happens |
 //! | `graph` | who is linked with whom; seeded choices |
@@ -26,15 +30,19 @@
 mod bed;
 mod broken;
 mod change;
+mod clients;
 mod crowd;
 mod graph;
 mod idle;
+mod iperf;
 mod kind;
 mod plan;
 mod plot;
 mod radio;
 mod report;
 mod start;
+mod throughput;
+mod uplinks;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -51,6 +59,7 @@ use mesh_tests::{sandbox, vm};
 
 use crate::kind::Kind;
 use crate::report::{Recorder, Report};
+use crate::throughput::Tunnel;
 
 /// Measures meshd, babeld and batmand side by side in network namespaces.
 ///
@@ -89,6 +98,9 @@ struct Cli {
     /// Decides which links are cut and so on; another one every time unless given.
     #[arg(long)]
     seed: Option<u64>,
+    /// What the tunnels are made of whose throughput is measured.
+    #[arg(long, value_delimiter = ',', default_values = ["vxlan"])]
+    tunnels: Vec<Tunnel>,
     /// Where bench.json and the drawings go.
     #[arg(long, default_value = "tests/out/bench")]
     out: PathBuf,
@@ -123,6 +135,12 @@ enum Measure {
     Idle,
     /// A thousand originators in one meshd: memory, processor time and instructions per OGM.
     Crowd,
+    /// TCP from a phone over five routers to the Internet, beside routes made by hand.
+    Throughput,
+    /// The gateway in use of three loses power, carrier, its line, resolvers, or meets a portal.
+    Uplinks,
+    /// 64 hosts with 10,000 flows behind one router.
+    Clients,
     /// Half of the links change.
     Reshuffle,
     /// Ten minutes at 30 % loss, when `--long` is given or it is asked for.
@@ -208,6 +226,8 @@ fn plan(cli: &Cli, kinds: Vec<Kind>, seed: u64) -> plan::Plan {
         }
         if cli.quick {
             measures.remove(&Measure::Reshuffle);
+            measures.remove(&Measure::Throughput);
+            measures.remove(&Measure::Uplinks);
         }
     }
     let mut topologies = cli.topologies.clone();
@@ -223,6 +243,7 @@ fn plan(cli: &Cli, kinds: Vec<Kind>, seed: u64) -> plan::Plan {
         measures,
         topologies,
         losses: cli.loss.clone(),
+        tunnels: cli.tunnels.clone(),
         rounds: cli.rounds.unwrap_or(if cli.quick { 2 } else { 10 }),
         starts: cli.starts.unwrap_or(if cli.quick { 1 } else { 10 }),
         settle: std::time::Duration::from_secs(cli.settle.unwrap_or(if cli.quick {

@@ -17,7 +17,8 @@ use crate::bed::Bed;
 use crate::graph::Dice;
 use crate::kind::Kind;
 use crate::report::{Figure, Load, Recorder};
-use crate::{broken, change, crowd, idle, start};
+use crate::throughput::Tunnel;
+use crate::{broken, change, clients, crowd, idle, start, throughput, uplinks};
 
 /// A village of more routers than this is big: only some loss at a time, peers started less often.
 const BIG: usize = 25;
@@ -35,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) measures: BTreeSet<Measure>,
     pub(crate) topologies: Vec<Topology>,
     pub(crate) losses: Vec<u32>,
+    pub(crate) tunnels: Vec<Tunnel>,
     pub(crate) rounds: usize,
     pub(crate) starts: usize,
     pub(crate) settle: Duration,
@@ -102,11 +104,8 @@ pub(crate) fn run(plan: &Plan, recorder: &Recorder) -> Result<()> {
         let few = few.join();
         few.unwrap_or_else(|_| Err(anyhow!("a measure panicked")))
     })?;
-    if plan.wants(Measure::Crowd) && plan.kinds.contains(&Kind::Meshd) {
-        let mut beds = [Bed::new(Kind::Meshd, &Topology::line(2), 0)?];
-        side_by_side(recorder, "crowd", &mut beds, |bed| {
-            crowd::measure(bed, recorder, plan.rounds)
-        })?;
+    if plan.kinds.contains(&Kind::Meshd) {
+        ours_alone(plan, recorder)?;
     }
     if plan.wants(Measure::Reshuffle) {
         let mut beds = build(plan, recorder, &Topology::grid(5, 10), &[0])?;
@@ -118,6 +117,35 @@ pub(crate) fn run(plan: &Plan, recorder: &Recorder) -> Result<()> {
         let mut beds = build(plan, recorder, &Topology::grid(3, 3), &[CALM_LOSS])?;
         side_by_side(recorder, "calm", &mut beds, |bed| {
             change::calm(bed, recorder, CALM)
+        })?;
+    }
+    Ok(())
+}
+
+/// What only meshd does, or only routes made by hand beside it. One after the other: all of it is about
+/// what processors do.
+fn ours_alone(plan: &Plan, recorder: &Recorder) -> Result<()> {
+    if plan.wants(Measure::Crowd) {
+        let mut beds = [Bed::new(Kind::Meshd, &Topology::line(2), 0)?];
+        side_by_side(recorder, "crowd", &mut beds, |bed| {
+            crowd::measure(bed, recorder, plan.rounds)
+        })?;
+    }
+    if plan.wants(Measure::Throughput) {
+        let load = Load::now();
+        throughput::measure(recorder, &plan.tunnels, plan.rounds)?;
+        recorder.busy("throughput", load)?;
+    }
+    if plan.wants(Measure::Uplinks) {
+        let mut beds = [uplinks::with_three_gateways()?];
+        side_by_side(recorder, "uplinks", &mut beds, |bed| {
+            uplinks::measure(bed, recorder, plan.rounds)
+        })?;
+    }
+    if plan.wants(Measure::Clients) {
+        let mut beds = [clients::village()?];
+        side_by_side(recorder, "clients", &mut beds, |bed| {
+            clients::measure(bed, recorder)
         })?;
     }
     Ok(())

@@ -20,6 +20,7 @@ use mesh_tests::probe::{PORT, Pinger, reachable};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 
+use crate::iperf::{self, Direction, Ends};
 use crate::kind::{Kind, Peer, Role};
 use crate::report::{Figure, Recorder};
 
@@ -39,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(10);
 /// How long an idle village is looked at.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long a transfer takes, in seconds.
-const TRANSFER: u32 = 5;
+/// How long a transfer takes.
+const TRANSFER: Duration = Duration::from_secs(5);
 /// How many transfers there are over each distance.
 const TRANSFERS: usize = 3;
 
@@ -196,7 +197,7 @@ impl Village {
                 namespace.ip(&format!(
                     "-6 route add {}/128 via {} dev {MESH}",
                     self.address(other)?,
-                    link_local(next)?
+                    next.link_local(MESH)?
                 ))?;
             }
         }
@@ -300,13 +301,6 @@ fn batman_adv(number: u8, namespace: &Namespace, algorithm: &str) -> Result<IpAd
     Ok(IpAddr::V4(address))
 }
 
-fn link_local(namespace: &Namespace) -> Result<String> {
-    let text = namespace.ip(&format!("-6 -o addr show dev {MESH} scope link"))?;
-    let mut words = text.split_whitespace().skip_while(|word| *word != "inet6");
-    let address = words.nth(1).and_then(|word| word.split('/').next());
-    Ok(address.context("no link-local address")?.to_owned())
-}
-
 /// A circle of four has two ways from r1 to r3. The one in use falls silent.
 fn cuts(village: &mut Village, rounds: usize) -> Result<Figure> {
     let target = SocketAddr::new(village.address("r3")?, PORT);
@@ -388,21 +382,13 @@ fn transfers(village: &Village) -> Result<Vec<Figure>> {
 }
 
 fn transfer(village: &Village, client: &str) -> Result<f64> {
-    let server = "--server --one-off --daemon --pidfile /run/iperf3.pid";
-    village.namespace("r5")?.run("iperf3", server)?;
-    let target = village.address("r5")?;
-    let client = village.namespace(client)?;
-    mbps(&client.run(
-        "iperf3",
-        &format!("--json --time {TRANSFER} --client {target}"),
-    )?)
-}
-
-fn mbps(text: &str) -> Result<f64> {
-    let value: serde_json::Value = serde_json::from_str(text).context("what iperf3 says")?;
-    let bps = value.pointer("/end/sum_received/bits_per_second");
-    let bps = bps.and_then(serde_json::Value::as_f64);
-    Ok(bps.with_context(|| format!("no figure in {text}"))? / 1e6)
+    let ends = Ends {
+        client: village.namespace(client)?,
+        server: village.namespace("r5")?,
+        address: village.address("r5")?,
+        most_mbps: None,
+    };
+    Ok(iperf::transfer(&ends, Direction::Up, TRANSFER)?.mbps)
 }
 
 /// Each daemon's transfers as a part of what routes made by hand carry.

@@ -342,8 +342,18 @@ fn machine() -> String {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     idle: u64,
+    softirq: u64,
     stolen: u64,
     total: u64,
+}
+
+/// Processor time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// Of soft interrupts.
+    pub(crate) softirq: Duration,
+    /// Of everybody, these included.
+    pub(crate) all: Duration,
 }
 
 impl Load {
@@ -354,8 +364,25 @@ impl Load {
         let ticks: Vec<u64> = words.filter_map(|word| word.parse().ok()).take(8).collect();
         Self {
             idle: ticks.iter().skip(3).take(2).sum(),
+            softirq: ticks.iter().skip(6).take(1).sum(),
             stolen: ticks.iter().skip(7).sum(),
             total: ticks.iter().sum(),
+        }
+    }
+
+    /// What was spent since.
+    pub(crate) fn spent(self) -> Spent {
+        /// `USER_HZ` of every architecture that Linux runs on today.
+        const TICK: Duration = Duration::from_millis(10);
+        let now = Self::now();
+        let time = |now: u64, before: u64| {
+            let ticks = now.saturating_sub(before);
+            TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+        };
+        let used = |load: Self| load.total.saturating_sub(load.idle + load.stolen);
+        Spent {
+            softirq: time(now.softirq, self.softirq),
+            all: time(used(now), used(self)),
         }
     }
 

@@ -304,7 +304,7 @@ fn private(lab: &mut Lab) -> Result<()> {
     );
     // With a route that nobody announced, from next door.
     let mac = "mesh0";
-    let via = link_local(&gateway)?;
+    let via = gateway.link_local(mac)?;
     for to in [line.v4.to_string(), BEHIND[0].to_owned()] {
         r1.namespace().ip(&format!(
             "route add {to} via inet6 {via} dev {mac} table 77"
@@ -329,11 +329,4 @@ fn private(lab: &mut Lab) -> Result<()> {
     let mesh = lab.node("r2")?.status()?.mesh_ipv6;
     ensure!(refusal(r1.namespace(), SocketAddr::new(mesh.into(), 22)).is_none());
     Ok(())
-}
-
-fn link_local(namespace: &Namespace) -> Result<String> {
-    let text = namespace.ip("-6 -o addr show dev mesh0 scope link")?;
-    let mut words = text.split_whitespace().skip_while(|word| *word != "inet6");
-    let address = words.nth(1).and_then(|word| word.split('/').next());
-    Ok(address.context("no link-local address")?.to_owned())
 }

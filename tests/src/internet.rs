@@ -5,11 +5,11 @@
 //! mesh or a home, so whatever comes back through it was translated by the gateway.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::http::Server;
 use crate::namespace::Namespace;
@@ -94,6 +94,16 @@ pub struct Line {
     pub v4: Ipv4Addr,
     /// The same for IPv6.
     pub v6: Ipv6Addr,
+}
+
+impl Line {
+    /// The provider's router, by which everything is reached.
+    #[must_use]
+    pub fn routers(&self) -> [IpAddr; 2] {
+        let v4 = Ipv4Addr::from_bits(self.v4.to_bits() - 1);
+        let v6 = Ipv6Addr::from_bits(self.v6.to_bits() - 1);
+        [v4.into(), v6.into()]
+    }
 }
 
 impl Internet {
@@ -296,6 +306,27 @@ impl Drop for Resolver {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Asks a public resolver for a name, from inside `namespace`.
+///
+/// # Errors
+/// No answer within `patience`.
+pub fn resolve(namespace: &Namespace, patience: Duration) -> Result<()> {
+    /// The address of `example.com`, please; recursion desired (RFC 1035 §4.1).
+    const QUESTION: &[u8] = b"\x6d\x73\x01\x00\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01";
+    const RESOLVER: (Ipv4Addr, u16) = (Ipv4Addr::new(9, 9, 9, 9), 53);
+    namespace.within(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("open UDP")?;
+        socket.set_read_timeout(Some(patience))?;
+        socket.connect(RESOLVER)?;
+        socket.send(QUESTION)?;
+        let mut answer = [0; 512];
+        let length = socket.recv(&mut answer).context("no answer")?;
+        let is_it = answer.get(..length.min(2)) == QUESTION.get(..2);
+        ensure!(is_it, "another answer");
+        Ok(())
+    })
 }
 
 /// Where the host's web server listens.

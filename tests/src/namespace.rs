@@ -1,6 +1,7 @@
 //! One network namespace: a machine as far as the kernel's network code is concerned.
 
 use std::fs::{self, File};
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -200,6 +201,18 @@ impl Namespace {
             .nth(1)
             .with_context(|| format!("no address in {text}"));
         address.map(str::to_owned)
+    }
+
+    /// An interface's link-local address, as routes name a neighbor.
+    ///
+    /// # Errors
+    /// There is no such interface, or it has none yet.
+    pub fn link_local(&self, interface: &str) -> Result<Ipv6Addr> {
+        let text = self.ip(&format!("-6 -o addr show dev {interface} scope link"))?;
+        let mut words = text.split_whitespace().skip_while(|word| *word != "inet6");
+        let address = words.nth(1).and_then(|word| word.split('/').next());
+        let address = address.with_context(|| format!("{interface} has no link-local address"))?;
+        address.parse().context("an address")
     }
 
     /// Whether an interface has its carrier.

@@ -1,0 +1,73 @@
+//! TCP with iperf3.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mesh_tests::namespace::Namespace;
+use mesh_tests::wait::wait_for;
+use serde_json::Value;
+
+/// How long a server may take to begin.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who sends, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Up,
+    Down,
+}
+
+/// Between whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends<'a> {
+    pub(crate) client: &'a Namespace,
+    pub(crate) server: &'a Namespace,
+    /// The server's.
+    pub(crate) address: IpAddr,
+    /// How fast it may get, if not as fast as it can.
+    pub(crate) most_mbps: Option<u32>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transferred {
+    pub(crate) mbps: f64,
+    /// Payload that was received.
+    pub(crate) bytes: f64,
+}
+
+/// One connection for so long.
+pub(crate) fn transfer(
+    ends: &Ends<'_>,
+    direction: Direction,
+    time: Duration,
+) -> Result<Transferred> {
+    let reverse = match direction {
+        Direction::Up => "",
+        Direction::Down => "--reverse",
+    };
+    let most = ends.most_mbps.map(|mbps| format!("--bitrate {mbps}M"));
+    let most = most.unwrap_or_default();
+    let (seconds, address) = (time.as_secs(), ends.address);
+    let options = format!("--json --time {seconds} {reverse} {most} --client {address}");
+    let server = "--server --one-off --daemon --pidfile /run/iperf3.pid";
+    // It goes into the background before it listens, and ends with the first that fails.
+    wait_for("a transfer", time + PATIENCE, || {
+        ends.server.run("iperf3", server)?;
+        read(&ends.client.run("iperf3", &options)?)
+    })
+}
+
+fn read(text: &str) -> Result<Transferred> {
+    let value: Value = serde_json::from_str(text).context("what iperf3 says")?;
+    let of_all = |name: &str| {
+        let figure = value.pointer(&format!("/end/sum_received/{name}"));
+        let figure = figure.and_then(Value::as_f64);
+        figure.with_context(|| format!("no {name} in {text}"))
+    };
+    Ok(Transferred {
+        mbps: of_all("bits_per_second")? / 1e6,
+        bytes: of_all("bytes")?,
+    })
+}
