@@ -10,6 +10,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Line;
@@ -219,10 +220,15 @@ async fn get(line: &Line, page: &Page, resolvers: &[SocketAddr]) -> io::Result<O
     }
 }
 
+/// Asks all resolvers at once: with one that is dead before it, a page would have no time left.
 async fn find(line: &Line, name: &str, resolvers: &[SocketAddr]) -> io::Result<IpAddr> {
-    for resolver in resolvers {
-        let addresses = timeout(2 * REPEAT, resolve(line, *resolver, name)).await;
-        if let Ok(Ok(addresses)) = addresses
+    let mut asking = JoinSet::new();
+    for resolver in resolvers.iter().copied() {
+        let (line, name) = (line.clone(), name.to_owned());
+        asking.spawn(async move { resolve(&line, resolver, &name).await });
+    }
+    while let Some(answer) = asking.join_next().await {
+        if let Ok(Ok(addresses)) = answer
             && let Some(address) = addresses.first()
         {
             return Ok(*address);
@@ -328,6 +334,41 @@ mod tests {
         assert!(read_head(&page(), b"HTTP/1.1 503 Busy\r\n\r\n").is_err());
         assert!(read_head(&page(), b"HTTP/1.1 403 Forbidden\r\n\r\n").is_err());
         assert!(read_head(&page(), b"SSH-2.0-x\r\n").is_err());
+    }
+
+    /// Over the loopback interface, which is all there is where there are no namespaces.
+    fn here() -> Line {
+        Line {
+            interface: "lo".to_owned(),
+            family: Family::Ipv4,
+        }
+    }
+
+    /// Answers one question: this name is at [`V4`].
+    async fn answer_once(socket: UdpSocket) -> io::Result<()> {
+        let mut buffer = [0; DATAGRAM_BYTES];
+        let (length, from) = socket.recv_from(&mut buffer).await?;
+        let query = Packet::parse(&buffer[..length]).map_err(io::Error::other)?;
+        let mut reply = Packet::new_reply(query.id());
+        let name = query.questions[0].qname.clone();
+        let data = RData::A(Ipv4Addr::LOCALHOST.into());
+        let record = simple_dns::ResourceRecord::new(name, CLASS::IN, 60, data);
+        reply.answers.push(record);
+        let reply = reply.build_bytes_vec().map_err(io::Error::other)?;
+        socket.send_to(&reply, from).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_name_is_found_beside_resolvers_that_are_dead() {
+        let open = || UdpSocket::bind(SocketAddr::new(V4, 0));
+        let (dead, alive) = (open().await.unwrap(), open().await.unwrap());
+        let resolvers = [&dead, &dead, &alive].map(|it| it.local_addr().unwrap());
+        let answering = tokio::spawn(answer_once(alive));
+        let (line, begin) = (here(), std::time::Instant::now());
+        let found = find(&line, "example.com", &resolvers);
+        assert_eq!(found.await.unwrap(), V4);
+        assert!(begin.elapsed() < REPEAT, "{:?}", begin.elapsed());
+        answering.await.unwrap().unwrap();
     }
 
     #[test]
