@@ -132,7 +132,7 @@ fn copy(numbers: &Numbers, route: &RouteMessage) -> RouteMessage {
     copy
 }
 
-/// What says where a route leads.
+/// What says where a route leads, and what may be sent there: the MTU that a provider told, say.
 fn way(route: &RouteMessage) -> Vec<RouteAttribute> {
     let leads = |attribute: &&RouteAttribute| {
         matches!(
@@ -141,6 +141,7 @@ fn way(route: &RouteMessage) -> Vec<RouteAttribute> {
                 | RouteAttribute::Gateway(_)
                 | RouteAttribute::Via(_)
                 | RouteAttribute::PrefSource(_)
+                | RouteAttribute::Metrics(_)
         )
     };
     let mut way: Vec<RouteAttribute> = route.attributes.iter().filter(leads).cloned().collect();

@@ -1,6 +1,7 @@
 //! Routes: set, replaced, removed, refused, restored.
 
 use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
+use meshd::kernel::Uplinks;
 use serde_json::Value;
 
 use crate::Test;
@@ -18,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("routes_lost_with_an_interface_come_back_with_it", restored),
         ("what_others_remove_of_ours_is_put_back", put_back),
         ("routes_follow_a_new_mesh_address", new_mesh_address),
+        ("an_uplink_route_is_copied_with_its_mtu", copied),
     ]
 }
 
@@ -292,4 +294,32 @@ fn new_mesh_address() {
         !addresses.contains(&mesh_ipv4(1).to_string()),
         "{addresses}"
     );
+}
+
+/// The kernel prefers wan0, and wan1 is to be used.
+fn copied() {
+    let (node, other) = node();
+    for wan in ["wan0", "wan1"] {
+        node.connect(wan, &other, wan);
+    }
+    node.run(
+        "ip addr add 198.51.100.2/30 dev wan0; ip addr add 198.51.100.6/30 dev wan1
+         ip route add default via 198.51.100.1
+         ip route add default via 198.51.100.5 metric 100 mtu lock 1400 advmss 1300",
+    );
+    let mut port = Port::start(&node, setup(1));
+    let mut base = base(1);
+    base.uplinks = Uplinks::over("wan1");
+    port.configure(&base);
+    let copied = |wanted: &str| {
+        let what = format!("a default route with {wanted}");
+        eventually(&what, || {
+            let text = node.run("ip route show table 5527");
+            let is_it = text.contains("via 198.51.100.5 dev wan1") && text.contains(wanted);
+            (is_it && text.lines().count() == 1).then_some(())
+        });
+    };
+    copied("mtu lock 1400 advmss 1300");
+    node.run("ip route replace default via 198.51.100.5 metric 100 mtu 1300");
+    copied("mtu 1300");
 }
