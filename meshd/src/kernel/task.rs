@@ -373,7 +373,8 @@ impl Task {
         // One that is not there may be this one, by another name.
         let mut radios = base.radios.keys();
         let is_missing = radios.any(|name| self.monitor.link(name).is_none());
-        if is_mesh || base.uplinks.names().contains(link.name.as_str()) {
+        // One that comes late has settings of its own, and asks for its routes only once.
+        if is_mesh || base.outside.contains(&link.name) {
             self.mend_soon();
         }
         if is_mesh || is_missing {

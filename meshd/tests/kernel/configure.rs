@@ -210,6 +210,7 @@ fn later() {
     let mut port = Port::start(&node, setup(1));
     let mut base = base(1);
     base.mesh.insert("mesh1".to_owned());
+    base.outside.insert("wan0".to_owned());
     let warnings = port.configure(&base);
     assert!(matches!(&warnings[..], [Warning::NoInterface(name)] if name == "mesh1"));
     node.run("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6");
@@ -222,6 +223,10 @@ fn later() {
     eventually("sysctls of the new interface", || {
         let is_loose = value("ipv4/conf/mesh1/rp_filter") == "2";
         (is_loose && value("ipv6/conf/mesh1/disable_ipv6") == "0").then_some(())
+    });
+    node.run("ip link add wan0 type veth peer name y");
+    eventually("what leads out to listen for routers", || {
+        (value("ipv6/conf/wan0/accept_ra") == "2").then_some(())
     });
     eventually("the tunnel to fit", || {
         (node.json("ip -j link show meshd0")[0]["mtu"] == 1330).then_some(())
