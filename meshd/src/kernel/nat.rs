@@ -5,7 +5,7 @@
 //!
 //! | chain | hook, priority | what it does |
 //! |---|---|---|
-//! | `arriving`, `beginning` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
+//! | `arriving` (`coming`), `beginning` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
 //! | `flows` and those it sends to | prerouting, -150 | each flow stays with its gateway, see [`marks`](super::marks) |
 //! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
@@ -15,10 +15,11 @@
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
-//! | `received`, `passed_on`, `sent` | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
+//! | `received`, `passed_on` (`passing`), `sent` (`leaving`) | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
 //! | `tell_received`, `tell_sent` | | tell of neighbors that carry traffic, once a second |
 //!
-//! A relay's packets pass three chains of the kernel's hooks: each costs, also if nothing matches.
+//! A relay's packets pass three chains of the kernel's hooks: each costs, also if nothing matches. So does
+//! each look at the name of an interface; a chain asks once.
 //!
 //! Packets that come from or go to none of our interfaces pass untouched.
 //!
@@ -269,26 +270,28 @@ fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
     let (mesh, prefix) = (&names.mesh, setup.mesh_prefix.trunc());
     let between = |family: &str, range: &str, own: &str| {
         let range = format!("{family} saddr {range} {family} daddr {range}");
-        format!("iifname {mesh} {range} {family} daddr != {own} notrack")
+        format!("{range} {family} daddr != {own} notrack return")
     };
     let v4 = (MESH_IPV4_RANGE.to_string(), base.mesh_ipv4.to_string());
     let v6 = (prefix.to_string(), setup.mesh_ipv6().to_string());
-    let passing = [between("ip6", &v6.0, &v6.1), between("ip", &v4.0, &v4.1)];
     let packets = [
         format!(
-            "ip6 saddr {prefix} ip6 daddr {prefix} udp dport {}",
+            "ip6 saddr {prefix} ip6 daddr {prefix} udp dport {} notrack return",
             tunnel_ports()
         ),
-        format!("ip6 saddr fe80::/10 udp dport {}", udp::PORT),
+        format!("ip6 saddr fe80::/10 udp dport {} notrack return", udp::PORT),
     ];
-    let coming = packets
-        .clone()
-        .map(|it| format!("iifname {mesh} {it} notrack"));
-    let heard = format!("iifname {mesh} jump tell_received");
-    let coming = [vec![heard], passing.to_vec(), coming.to_vec()].concat();
-    let going = packets.map(|it| format!("oifname {mesh} {it} notrack"));
-    base_chain("arriving", "filter", "prerouting", -300, &coming)
-        + &base_chain("beginning", "filter", "output", -300, &going)
+    // Almost every packet of a relay ends with the second rule.
+    let heard = [
+        "jump tell_received".to_owned(),
+        between("ip6", &v6.0, &v6.1),
+    ];
+    let coming = [&heard[..], &packets, &[between("ip", &v4.0, &v4.1)]].concat();
+    let arriving = [format!("iifname {mesh} goto coming")];
+    let beginning = packets.map(|it| format!("oifname {mesh} {it}"));
+    chain("coming", &coming)
+        + &base_chain("arriving", "filter", "prerouting", -300, &arriving)
+        + &base_chain("beginning", "filter", "output", -300, &beginning)
 }
 
 /// TCP connections through the tunnel and over uplinks learn the smallest MTU on this node, in case
@@ -480,38 +483,47 @@ fn to_uplink(names: &Names) -> Vec<String> {
 /// Counts tunnel packets to (`up`) and from (`down`) gateways, where they come from a neighbor
 /// and where they are sent to one: at both ends of a hop the same packets.
 fn count(names: &Names) -> String {
-    let (mesh, ports) = (&names.mesh, tunnel_ports());
-    let coming = format!("iifname {mesh} udp dport {ports} jump count_received");
-    let going = format!("oifname {mesh} udp dport {ports} jump count_sent");
     /// After all filters.
     const PRIORITY: i32 = 250;
-    let told = format!("oifname {} jump tell_sent", names.mesh);
-    let both = [coming.clone(), going.clone(), told.clone()];
-    let (mut received, mut sent) = (Vec::new(), Vec::new());
-    for flow in Flow::ALL {
-        let (rules, key) = match flow.is_received() {
-            true => (&mut received, SENDER),
-            false => (&mut sent, RECEIVER),
-        };
-        let field = if flow.is_up() { "daddr" } else { "saddr" };
-        let gateway = format!("ip6 {field} @{GATEWAYS}");
-        let (set, total) = (flow.set_name(), counters::COUNTER);
-        rules.push(format!(
-            "{gateway} add @{set} {{ {key} }} counter name {total}"
-        ));
-        if flow.is_up() {
-            // Between two gateways it is up at both ends, and nowhere both.
-            rules.push(format!("{gateway} return"));
-        }
-    }
+    let (mesh, ports) = (&names.mesh, tunnel_ports());
+    let to_mesh = |chain| [format!("oifname {mesh} goto {chain}")];
+    let received = [format!("iifname {mesh} udp dport {ports} goto count_received")];
+    let leaving = |counting: &str| {
+        let counted = format!("udp dport {ports} jump {counting}");
+        [counted, "goto tell_sent".to_owned()]
+    };
     [
-        chain("count_received", &received),
-        chain("count_sent", &sent),
-        base_chain("received", "filter", "input", PRIORITY, &[coming]),
-        base_chain("passed_on", "filter", "forward", PRIORITY, &both),
-        base_chain("sent", "filter", "output", PRIORITY, &[going, told]),
+        counting("count_received", Flow::is_received),
+        counting("count_passing", |_| true),
+        counting("count_sent", |flow| !flow.is_received()),
+        chain("passing", &leaving("count_passing")),
+        chain("leaving", &leaving("count_sent")),
+        base_chain("received", "filter", "input", PRIORITY, &received),
+        base_chain(
+            "passed_on",
+            "filter",
+            "forward",
+            PRIORITY,
+            &to_mesh("passing"),
+        ),
+        base_chain("sent", "filter", "output", PRIORITY, &to_mesh("leaving")),
     ]
     .concat()
+}
+
+/// A chain that counts these flows. Between two gateways it is up at both ends, and nowhere both.
+fn counting(name: &str, is_counted: impl Fn(Flow) -> bool) -> String {
+    let rule = |is_up: bool| {
+        let flows = Flow::ALL.into_iter().filter(|flow| flow.is_up() == is_up);
+        let counters = flows.filter(|flow| is_counted(*flow)).map(|flow| {
+            let key = if flow.is_received() { SENDER } else { RECEIVER };
+            format!("add @{} {{ {key} }}", flow.set_name())
+        });
+        let counters = counters.collect::<Vec<_>>().join(" ");
+        let (field, total) = (if is_up { "daddr" } else { "saddr" }, counters::COUNTER);
+        format!("ip6 {field} @{GATEWAYS} {counters} counter name {total} return")
+    };
+    chain(name, &[rule(true), rule(false)])
 }
 
 /// Tells whom packets come from and go to, but for what neighbors say to each other: the routing
