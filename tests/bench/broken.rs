@@ -309,17 +309,9 @@ fn gateway_in_use(bed: &Bed, from: &Namespace, target: SocketAddr) -> Result<Str
 }
 
 fn uplink_packets(bed: &Bed) -> Result<Vec<(String, u64)>> {
-    let mut counts = Vec::new();
-    for gateway in &bed.gateways {
-        let text = bed
-            .lab
-            .node(gateway)?
-            .namespace()
-            .ip("-j -s link show dev wan0")?;
-        let answer: serde_json::Value = serde_json::from_str(&text)?;
-        let packets = answer.pointer("/0/stats64/tx/packets");
-        let packets = packets.and_then(serde_json::Value::as_u64);
-        counts.push((gateway.clone(), packets.context("no packet count")?));
-    }
-    Ok(counts)
+    let counts = bed.gateways.iter().map(|gateway| {
+        let namespace = bed.lab.node(gateway)?.namespace();
+        Ok((gateway.clone(), namespace.sent_packets("wan0")?))
+    });
+    counts.collect()
 }

@@ -27,6 +27,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             stranded,
         ),
         in_lab(
+            "flows_that_lost_their_gateway_stay_where_they_went",
+            || Topology::line(3),
+            moved,
+        ),
+        in_lab(
             "family_that_an_own_uplink_lost_goes_through_others",
             || Topology::line(2),
             half,
@@ -134,6 +139,42 @@ fn stranded(lab: &mut Lab) -> Result<()> {
         ensure!(why.contains("reset"), "{why}");
     }
     pinger.wait_answers(20, PATIENCE)
+}
+
+/// The better of two gateways fails and comes back.
+fn moved(lab: &mut Lab) -> Result<()> {
+    /// How many packets of the flow are looked at.
+    const PACKETS: usize = 100;
+    lab.add_phone("r2")?;
+    for (gateway, bandwidth) in [("r1", "100M/100M"), ("r3", "20M/20M")] {
+        lab.add_uplink(gateway)?;
+        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
+        lab.node_mut(gateway)?.config.uplink = Some(uplink);
+    }
+    lab.start_all()?;
+    let phone = lab.node("r2")?.phone()?.clone();
+    let (better, other) = (
+        lab.node("r1")?.line()?.clone(),
+        lab.node("r3")?.line()?.clone(),
+    );
+    wait_comes_from(&phone, &better, &better, PATIENCE)?;
+    let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
+    pinger.wait_answers(PACKETS, PATIENCE)?;
+    lab.internet_mut()?
+        .trouble(&better, Some(Trouble::Silent))?;
+    wait_comes_from(&phone, &other, &other, PATIENCE)?;
+    pinger.wait_answers(PACKETS, PATIENCE)?;
+    lab.internet_mut()?.trouble(&better, None)?;
+    wait_comes_from(&phone, &better, &better, RECOVERY)?;
+    let gateway = lab.node("r3")?.namespace();
+    let before = gateway.sent_packets("wan0")?;
+    pinger.wait_answers(PACKETS, PATIENCE)?;
+    let sent = gateway.sent_packets("wan0")? - before;
+    ensure!(
+        sent >= u64::try_from(PACKETS)?,
+        "the flow went back: r3 sent {sent} of {PACKETS} packets"
+    );
+    Ok(())
 }
 
 /// An own uplink that carries one family, with a neighbor whose carries both.

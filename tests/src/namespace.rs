@@ -215,6 +215,17 @@ impl Namespace {
         address.parse().context("an address")
     }
 
+    /// How many packets an interface has sent.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn sent_packets(&self, interface: &str) -> Result<u64> {
+        let text = self.ip(&format!("-j -s link show dev {interface}"))?;
+        let answer: Value = serde_json::from_str(&text).context("what ip printed")?;
+        let packets = answer.pointer("/0/stats64/tx/packets");
+        packets.and_then(Value::as_u64).context("no packet count")
+    }
+
     /// Whether an interface has its carrier.
     ///
     /// # Errors

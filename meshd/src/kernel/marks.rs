@@ -3,7 +3,8 @@
 //! Another gateway would translate the packets of a flow to another address, and the far end would not
 //! know them. So a new flow is given the mark of the gateway in use, which its conntrack entry keeps;
 //! packets of it carry the mark past a rule into a table with the default routes through that gateway.
-//! When the gateway is gone, so are these routes, and the flow goes where new ones do.
+//! When the gateway is gone, so are these routes, and the flow goes where new ones do; with its next packet
+//! it has their mark, and stays there if the gateway comes back.
 //!
 //! What goes over our own uplink has no mark. If it has to go into a tunnel instead, the kernel forgets
 //! how it was masqueraded (`nf_nat_oif_changed` in net/netfilter/nf_nat_core.c): it begins anew there, or
@@ -13,7 +14,9 @@
 //! |---|---|
 //! | `flows` | prerouting, -150: packets of local hosts, before they are routed |
 //! | `known_flows` | those of a flow with a mark get it |
-//! | `new_flows` | gives flows that begin the mark of the gateway in use |
+//! | `new_flows` | gives flows that begin, or lost their gateway, the mark of the gateway in use |
+
+use std::collections::BTreeSet;
 
 use mesh_proto::Mark;
 
@@ -23,24 +26,38 @@ use super::{NewFlows, Numbers};
 /// The chain for flows that begin.
 const NEW_FLOWS: &str = "new_flows";
 
+/// The marks that flows get and have.
+#[derive(Clone, Debug)]
+pub(super) struct Flows {
+    /// Those of the gateways in use.
+    pub(super) new: NewFlows,
+    /// Those of gateways that are gone.
+    pub(super) left: BTreeSet<Mark>,
+}
+
 /// The chains for local hosts at interfaces `lan`.
 ///
 /// No map of marks to rules: on kernels before 6.18 a packet that is under way when the rules are
 /// replaced would find nothing in the old one, and its flow be led astray.
-pub(super) fn chains(numbers: &Numbers, lan: &str, new_flows: NewFlows) -> String {
+pub(super) fn chains(numbers: &Numbers, lan: &str, flows: &Flows) -> String {
     let mask = numbers.mark_mask();
     let marks = Mark::all().map(|mark| numbers.mark(mark));
-    // Almost every packet ends with the second rule.
+    let left = flows.left.iter().map(|mark| {
+        let mark = numbers.mark(*mark);
+        format!("ct mark & {mask:#x} == {mark:#x} goto {NEW_FLOWS}")
+    });
+    // Almost every packet ends with the one after these.
     let begin = format!("ct mark & {mask:#x} == 0 ct state new goto {NEW_FLOWS}");
     let unmarked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
     let marked_by_others = marks.map(|mark| {
         let add = carry(numbers, mark);
         format!("ct mark & {mask:#x} == {mark:#x} {add} return")
     });
-    let known = [begin, unmarked].into_iter().chain(marked_by_others);
+    let known = [begin].into_iter().chain(left).chain([unmarked]);
+    let known = known.chain(marked_by_others);
     let local = format!("iifname {lan} goto known_flows");
     [
-        chain(NEW_FLOWS, &give(numbers, new_flows)),
+        chain(NEW_FLOWS, &give(numbers, flows.new)),
         chain("known_flows", &known.collect::<Vec<_>>()),
         base_chain("flows", "filter", "prerouting", -150, &[local]),
     ]

@@ -36,9 +36,7 @@ use mesh_proto::identity::MESH_IPV4_RANGE;
 use super::counters::{self, Flow};
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
-use super::{
-    Base, Lan, LanMode, NewFlows, Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, marks, nft, traffic,
-};
+use super::{Base, Lan, LanMode, Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, marks, nft, traffic};
 use crate::udp;
 
 /// The name of the table, of family `inet`.
@@ -97,14 +95,14 @@ pub(super) async fn apply(
     base: &Base,
     attached: &BTreeSet<IpNet>,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
-    new_flows: NewFlows,
+    marks: &marks::Flows,
     nfnetlink: &mut Nfnetlink,
 ) -> Result<Option<Warning>, KernelError> {
     let found = nfnetlink.sets()?;
     let had_counters = Flow::ALL
         .iter()
         .any(|flow| found.contains_key(flow.set_name()));
-    let table = table(setup, base, attached, gateways, new_flows);
+    let table = table(setup, base, attached, gateways, marks);
     let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
     let error = match nft::apply(&setup.nft, &(begin + &table)).await {
         Err(error @ KernelError::NftRefused(_)) => error,
@@ -149,14 +147,14 @@ fn table(
     base: &Base,
     attached: &BTreeSet<IpNet>,
     gateways: Option<&BTreeSet<Ipv6Addr>>,
-    new_flows: NewFlows,
+    marks: &marks::Flows,
 ) -> String {
     let names = Names::new(base);
     let translate = translate(setup, base, &names);
     let chains = [
         tell_traffic(),
         untracked(setup, base, &names),
-        flows(setup, new_flows, &names),
+        flows(setup, marks, &names),
         input(setup, base, &names),
         forward(setup, base, attached, &names),
         translate.clone().unwrap_or_default(),
@@ -300,11 +298,9 @@ fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
 const CLAMP: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
 /// Only with a local network: elsewhere it would have every connection tracked.
-fn flows(setup: &Setup, new_flows: NewFlows, names: &Names) -> String {
+fn flows(setup: &Setup, marks: &marks::Flows, names: &Names) -> String {
     let lan = names.lan.as_ref();
-    lan.map_or_else(String::new, |lan| {
-        marks::chains(&setup.numbers, lan, new_flows)
-    })
+    lan.map_or_else(String::new, |lan| marks::chains(&setup.numbers, lan, marks))
 }
 
 /// Whatever is sent to VXLAN's port ends in our device, which believes everything, and nobody outside
@@ -487,7 +483,9 @@ fn count(names: &Names) -> String {
     const PRIORITY: i32 = 250;
     let (mesh, ports) = (&names.mesh, tunnel_ports());
     let to_mesh = |chain| [format!("oifname {mesh} goto {chain}")];
-    let received = [format!("iifname {mesh} udp dport {ports} goto count_received")];
+    let received = [format!(
+        "iifname {mesh} udp dport {ports} goto count_received"
+    )];
     let leaving = |counting: &str| {
         let counted = format!("udp dport {ports} jump {counting}");
         [counted, "goto tell_sent".to_owned()]

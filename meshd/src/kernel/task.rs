@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use ipnet::IpNet;
-use mesh_proto::{Family, IfIndex, RouteChange, Target};
+use mesh_proto::{Family, IfIndex, Mark, RouteChange, Target};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use super::radio::{Radios, Station};
 use super::traffic::{News, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICES, Warning,
-    address, counters, link, nat, netlink, route, rule, sysctl, uplink,
+    address, counters, link, marks, nat, netlink, route, rule, sysctl, uplink,
 };
 use crate::alarm::Alarm;
 
@@ -62,6 +62,8 @@ pub(super) struct Task {
     is_table_due: bool,
     gateways: Option<BTreeSet<Ipv6Addr>>,
     new_flows: NewFlows,
+    /// The marks that flows may have: there were routes for them.
+    given_marks: BTreeSet<Mark>,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
     /// business.
     taken_up: BTreeSet<IfIndex>,
@@ -97,6 +99,7 @@ impl Task {
             is_table_due: false,
             gateways: None,
             new_flows: NewFlows::default(),
+            given_marks: BTreeSet::new(),
             taken_up: BTreeSet::new(),
             mend_at: None,
         })
@@ -185,6 +188,7 @@ impl Task {
     /// Takes over the routes of a predecessor.
     async fn adopt(&mut self) -> Result<(), KernelError> {
         let adopted = KernelEvent::Adopted(self.fib.adopt().await?);
+        self.given_marks = self.fib.marks();
         // If nobody listens any more, the next event will tell.
         let _ = self.report(adopted).await;
         Ok(())
@@ -496,9 +500,13 @@ impl Task {
         let mut warning = None;
         for _ in 0..TABLE_TRIES {
             let before = self.nfnetlink.generation()?;
-            let (gateways, new_flows) = (self.gateways.as_ref(), self.new_flows);
+            let flows = marks::Flows {
+                new: self.new_flows,
+                left: &self.given_marks - &self.fib.marks(),
+            };
             let (setup, nfnetlink) = (&self.setup, &mut self.nfnetlink);
-            let made = nat::apply(setup, base, attached, gateways, new_flows, nfnetlink).await;
+            let gateways = self.gateways.as_ref();
+            let made = nat::apply(setup, base, attached, gateways, &flows, nfnetlink).await;
             self.skip_own_changes();
             warning = made?.or(warning);
             // After the news of it were skipped, or something could come in between.
@@ -600,20 +608,26 @@ impl Task {
     async fn change_routes(&mut self, changes: &[RouteChange]) -> KernelEvent {
         let marks = self.fib.marks();
         let failed = self.fib.change(changes).await;
+        self.given_marks.extend(self.fib.marks());
         if !failed.is_empty() {
             // Perhaps the kernel is not as we believe.
             self.mend_soon();
         }
-        let numbers = &self.setup.numbers;
         if self.fib.marks() != marks
-            && let Some(base) = &self.base
-            && let Err(error) =
-                rule::reconcile(&self.handle, numbers, Some(base), &self.fib.marks()).await
+            && let Some(base) = self.base.clone()
+            && let Err(error) = self.follow_marks(&base).await
         {
             tracing::warn!(%error);
             self.mend_soon();
         }
         KernelEvent::RoutesApplied { failed }
+    }
+
+    /// Leads flows to the gateways of their marks, as far as they are there, and gives others a new one.
+    async fn follow_marks(&mut self, base: &Base) -> Result<(), KernelError> {
+        let (numbers, marks) = (&self.setup.numbers, self.fib.marks());
+        rule::reconcile(&self.handle, numbers, Some(base), &marks).await?;
+        self.set_new_flows(self.new_flows).await
     }
 
     async fn set_gateways(&mut self, gateways: BTreeSet<Ipv6Addr>) -> Result<(), KernelError> {
