@@ -66,9 +66,6 @@ const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
 const COUNTER_HASTE: Duration = Duration::from_millis(200);
 /// How long after the last word of traffic they are read: what was counted since is not told.
 const COUNTER_TIME: Duration = Duration::from_secs(2);
-/// How often the drivers of radios are asked whom they hear: links that carry traffic are probed,
-/// which is cheaper than asking often.
-const STATION_INTERVAL: Duration = Duration::from_secs(2);
 /// How long it may take to find out which uplink there is, and whether it works.
 const SETTLING_LIMIT: Duration = Duration::from_secs(2);
 /// How long the kernel task may take to remove everything.
@@ -394,15 +391,6 @@ impl Driver {
         if self.names_due.is_some_and(|at| now >= at) {
             self.write_names(now);
         }
-    }
-
-    /// Asks the drivers of radios whom they hear, when it is time to and there are any.
-    fn ask_radios(&mut self, now: Instant) {
-        if self.radios.due.is_none_or(|at| now < at) {
-            return;
-        }
-        self.radios.due = Some(now + STATION_INTERVAL);
-        self.kernel.request(KernelRequest::ReadStations);
     }
 
     /// Traffic flows, so bytes are counted.

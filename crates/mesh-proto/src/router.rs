@@ -16,7 +16,7 @@
 //! | `records` | our own record and those of others |
 //! | `caution` | what a start must respect of the life before it |
 //! | `neighbor`, `originator` | the tables' entries |
-//! | `link_quality`, `liveness`, `feed`, `replay` | of a neighbor: how well it is heard, whether it lives, how much of what it says arrived, what is a recording |
+//! | `link_quality`, `liveness`, `station`, `feed`, `replay` | of a neighbor: how well it is heard, whether it lives, what its radio's driver knows, how much of what it says arrived, what is a recording |
 //! | `book` | everything we said, by version |
 //! | `budget` | how much news may be sent |
 //! | `view` | the state as operators see it |
@@ -37,6 +37,7 @@ mod records;
 mod replay;
 mod requests;
 mod routes;
+mod station;
 mod sync;
 mod transmit;
 mod view;
@@ -67,6 +68,7 @@ use neighbor::Neighbor;
 use originator::Originator;
 use records::Records;
 use replay::Replays;
+pub use station::StationReport;
 use sync::Waiting;
 pub use view::{GatewayView, NeighborView, OriginatorView};
 
@@ -156,6 +158,9 @@ pub enum Event {
     NeighborUp(LinkId),
     /// A link was given up.
     NeighborDown(LinkId),
+    /// A neighbor that was asked does not answer. What its radio's driver knows of it
+    /// ([`Router::handle_station`]) is worth more now than otherwise.
+    NeighborSilent(LinkId),
     /// An originator can be reached, where before it could not.
     OriginatorUp(OriginatorId),
     /// An originator can no longer be reached.
@@ -200,15 +205,6 @@ pub enum Output {
     Route(RouteChange),
     /// Take note.
     Event(Event),
-}
-
-/// What the driver knows of a neighbor's radio (nl80211's station data).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StationReport {
-    /// What it expects to get through, bit/s; `None`, or 0, if it does not know.
-    pub expected_throughput_bps: Option<u64>,
-    /// How long it has heard no frame of it.
-    pub inactive: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -425,7 +421,7 @@ impl Router {
 
     /// What the driver knows of a neighbor, by its link-local address. A radio that is silent
     /// although it should send beacons is reason to ask; one that is heard proves nothing of the
-    /// daemon behind it.
+    /// daemon behind it. Frames that it gave up confirm a silence, and never mean one by themselves.
     pub fn handle_station(
         &mut self,
         now: Instant,
@@ -436,14 +432,22 @@ impl Router {
         let Some(link) = self.link_to(ifindex, address) else {
             return;
         };
-        // What a driver does not know, or no longer does, is what the medium promises.
-        let expected = report.expected_throughput_bps.filter(|&bps| bps > 0);
-        self.set_speed(now, link, expected.or(self.speed(ifindex)));
-        let is_silent = report.inactive.is_some_and(|time| time > BEACON_MISSED);
-        if is_silent && let Some(neighbor) = self.neighbors.get_mut(&link) {
-            neighbor.liveness.doubt(now);
+        let Some(neighbor) = self.neighbors.get_mut(&link) else {
+            return;
+        };
+        let gave_up = neighbor.station.take_in(now, report);
+        let throughput = neighbor.station.throughput_bps();
+        if let Some(inactive) = report.inactive {
+            if inactive > BEACON_MISSED {
+                neighbor.liveness.doubt(now);
+            }
+            if gave_up {
+                neighbor.liveness.confirm_silence(now, inactive);
+            }
             self.watch_neighbor(now, link);
         }
+        // What a driver does not know, or no longer does, is what the medium promises.
+        self.set_speed(now, link, throughput.or(self.speed(ifindex)));
     }
 
     /// Traffic flows to or from a neighbor: it is watched for the next seconds.

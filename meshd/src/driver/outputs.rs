@@ -67,6 +67,7 @@ impl Driver {
             Event::NeighborDown(link) => {
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor down");
             }
+            Event::NeighborSilent(_) => self.ask_radios_soon(now),
             Event::OriginatorUp(id) => {
                 debug!(node = %id, "node reachable");
                 self.rename_soon(now);

@@ -1,15 +1,19 @@
 //! What is known of radios, and what it means for routing.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mesh_proto::IfIndex;
 use mesh_proto::router::StationReport;
 
 use super::Driver;
 use crate::config::MeshInterface;
-use crate::kernel::SeenStation;
 use crate::kernel::radio::RadioReport;
+use crate::kernel::{KernelRequest, SeenStation};
+
+/// How often the drivers of radios are asked whom they hear: links that carry traffic are probed,
+/// which is cheaper than asking often.
+const STATION_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is known of the radios under mesh interfaces.
 #[derive(Debug, Default)]
@@ -33,6 +37,22 @@ impl Driver {
         radios.report = report;
     }
 
+    /// Asks the drivers of radios whom they hear, when it is time to and there are any.
+    pub(super) fn ask_radios(&mut self, now: Instant) {
+        if self.radios.due.is_none_or(|at| now < at) {
+            return;
+        }
+        self.radios.due = Some(now + STATION_INTERVAL);
+        self.kernel.request(KernelRequest::ReadStations);
+    }
+
+    /// Does so at once, as one of them may know why a neighbor does not answer.
+    pub(super) fn ask_radios_soon(&mut self, now: Instant) {
+        if let Some(due) = &mut self.radios.due {
+            *due = now;
+        }
+    }
+
     fn uses_station_data(&self, ifindex: IfIndex) -> bool {
         let name = self.name_of(ifindex);
         let mut mesh = self.config.mesh().iter();
@@ -47,9 +67,12 @@ impl Driver {
             station,
         } in &seen
         {
-            let throughput = station.expected_throughput_kbps;
+            let bps = |kbps: Option<u64>| kbps.map(|kbps| kbps.saturating_mul(1000));
             let report = StationReport {
-                expected_throughput_bps: throughput.map(|kbps| kbps.saturating_mul(1000)),
+                expected_throughput_bps: bps(station.expected_throughput_kbps),
+                tx_bitrate_bps: bps(station.tx_bitrate_kbps),
+                tx_frames: station.tx_frames,
+                tx_failed: station.tx_failed,
                 inactive: station.inactive,
             };
             if let Some(address) = address.filter(|_| self.uses_station_data(*ifindex)) {

@@ -216,8 +216,12 @@ impl World {
             }
             10 => self.interface(input.u8().ok()?),
             11 => {
+                let number = u64::from(input.u32().ok()?);
                 let report = StationReport {
-                    expected_throughput_bps: Some(input.u32().ok()?.into()),
+                    expected_throughput_bps: Some(number).filter(|it| it % 2 == 0),
+                    tx_bitrate_bps: Some(number),
+                    tx_frames: Some(number / 7),
+                    tx_failed: Some(number % 256),
                     inactive: Some(Duration::from_millis(input.u8().ok()?.into())),
                 };
                 let address = address(peer + 1);

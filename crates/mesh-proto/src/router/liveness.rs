@@ -79,6 +79,10 @@ pub(super) struct Liveness {
     nonce: u32,
     sent: u32,
     unanswered: u32,
+    /// When the first probe was sent that is not answered.
+    asked_at: Option<Instant>,
+    /// The radio's driver had no acknowledgement since then either.
+    silence_confirmed: bool,
     /// Since when the neighbor's daemon does not run.
     absent_since: Option<Instant>,
     history: History,
@@ -98,6 +102,8 @@ impl Liveness {
             nonce,
             sent: 0,
             unanswered: 0,
+            asked_at: None,
+            silence_confirmed: false,
             absent_since: None,
             history: History::new(),
         }
@@ -158,6 +164,7 @@ impl Liveness {
             self.history.note(self.unanswered - 1);
         }
         self.unanswered = 0;
+        self.silence_confirmed = false;
         self.absent_since = None;
         self.doubted = false;
         self.next = now + PROBE_INTERVAL + slack;
@@ -176,7 +183,24 @@ impl Liveness {
         let since = *self.absent_since.get_or_insert(now);
         if now < since + ABSENCE {
             self.unanswered = 0;
+            self.silence_confirmed = false;
             self.next = now + ABSENT_PROBE_INTERVAL;
+        }
+    }
+
+    /// Whether the probe just sent is the first after one that was not answered in time.
+    pub(super) const fn has_just_missed_one(&self) -> bool {
+        self.confirmed && self.unanswered == 2
+    }
+
+    /// The radio gave up frames to the neighbor, of which it has heard none for `inactive`, not
+    /// even an acknowledgement. If that goes back to before the first unanswered probe, it is not
+    /// the neighbor's daemon that was busy, and one answer less is waited for.
+    pub(super) fn confirm_silence(&mut self, now: Instant, inactive: Duration) {
+        let asked_at = self.asked_at.filter(|_| self.unanswered > 0);
+        if asked_at.is_some_and(|at| now.checked_sub(inactive).is_some_and(|heard| heard < at)) {
+            self.silence_confirmed = true;
+            self.next = self.next.min(now + PATIENCE);
         }
     }
 
@@ -207,9 +231,12 @@ impl Liveness {
             self.unanswered = 0;
             return Watch::Wait;
         }
-        let allowed = self.misses_allowed(broadcast_loss_ppm);
+        let allowed = self.misses_allowed(broadcast_loss_ppm) - u32::from(self.silence_confirmed);
         if self.unanswered >= allowed {
             return Watch::Lost;
+        }
+        if self.unanswered == 0 {
+            self.asked_at = Some(now);
         }
         self.unanswered += 1;
         let wait = match self.unanswered < allowed {
@@ -321,6 +348,61 @@ mod tests {
         let time = time_to_loss(&mut link, now, 0);
         assert!(time <= Duration::from_millis(400), "{time:?}");
         assert!(time >= Duration::from_millis(250), "{time:?}");
+    }
+
+    /// A link that carries traffic and was just heard.
+    fn busy(now: Instant) -> Liveness {
+        let mut link = confirmed(now);
+        link.carry(now);
+        link.hear(now, Duration::ZERO);
+        link
+    }
+
+    /// The same, where the driver says after the first miss that it heard something so long after us.
+    fn time_to_loss_confirmed(since: Duration) -> Duration {
+        let heard = start();
+        let mut link = busy(heard);
+        loop {
+            let now = link.deadline().unwrap();
+            link.carry(now);
+            if link.watch(now, 0) == Watch::Lost {
+                return now - heard;
+            }
+            if link.has_just_missed_one() {
+                link.confirm_silence(now, (now - heard).saturating_sub(since));
+            }
+        }
+    }
+
+    #[test]
+    fn frames_given_up_confirm_a_silence() {
+        let unconfirmed = time_to_loss_confirmed(PROBE_INTERVAL * 3 / 2);
+        assert_eq!(
+            unconfirmed,
+            PROBE_INTERVAL * 3 + PATIENCE,
+            "it was heard since"
+        );
+        let confirmed = time_to_loss_confirmed(Duration::ZERO);
+        assert_eq!(confirmed, PROBE_INTERVAL * 2 + PATIENCE);
+    }
+
+    #[test]
+    fn frames_given_up_decide_nothing_alone() {
+        let now = start();
+        let long = Duration::from_secs(9);
+        let unconfirmed = PROBE_INTERVAL * 3 + PATIENCE;
+        let mut link = busy(now);
+        link.confirm_silence(now, long);
+        let time = time_to_loss(&mut link, now, 0);
+        assert_eq!(time, unconfirmed, "before it was asked");
+
+        let mut link = busy(now);
+        let at = now + PROBE_INTERVAL;
+        assert_ne!(link.watch(at, 0), Watch::Wait);
+        link.confirm_silence(at, long);
+        link.hear(at, Duration::ZERO);
+        let time = time_to_loss(&mut link, at, 0);
+        assert_eq!(time, unconfirmed, "it has answered");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::feed::Feed;
 use super::link_quality::{HelloWindow, airtime_us, link_cost};
 use super::liveness::{Liveness, Watch};
+use super::station::Station;
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{Hello, Sender};
 use crate::{IfIndex, Metric, OriginatorId};
@@ -49,6 +50,7 @@ pub(super) struct Neighbor {
     pub(super) past: Vec<(OriginatorId, FeasibilityDistance)>,
     /// What its radio or wire promises, bit/s.
     pub(super) speed: Option<u64>,
+    pub(super) station: Station,
     /// What the link costs, infinite until it is known to work in both directions.
     cost: Metric,
     hellos: HelloWindow,
@@ -77,6 +79,7 @@ impl Neighbor {
             feed: Feed::default(),
             past: Vec::new(),
             speed: None,
+            station: Station::default(),
             cost: Metric::INFINITE,
             hellos: HelloWindow::new(now, hello),
             forgiven_until: None,

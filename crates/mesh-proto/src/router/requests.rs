@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Router;
 use super::liveness::Watch;
 use super::neighbor::LinkId;
 use super::originator::Asked;
+use super::{Event, Router};
 use crate::wire::{Hello, PathCheck, Probe, ProbeAnswer, SeqnoRequest, Suspicion, Tlv};
 use crate::{OriginatorId, SeqNo};
 
@@ -316,6 +316,9 @@ impl Router {
                 long,
             } => {
                 self.counters.sent_probes += 1;
+                if neighbor.liveness.has_just_missed_one() {
+                    self.event(Event::NeighborSilent(link));
+                }
                 let max_len = self.max_packet_len(link.ifindex);
                 let padding = if long {
                     Probe::full_padding(max_len)

@@ -214,6 +214,7 @@ impl Simulation {
             router::Event::Ipv4Moved(_) => self.node_mut(index).note_ipv4(),
             router::Event::GatewayChanged { .. } => self.uplinks_flips = u64::MAX,
             router::Event::NeighborUp(_)
+            | router::Event::NeighborSilent(_)
             | router::Event::OriginatorUp(_)
             | router::Event::OriginatorDown(_)
             | router::Event::NodeChanged(_)

@@ -10,6 +10,7 @@ const INACTIVE_TIME: u16 = 1;
 const PLINK_STATE: u16 = 6;
 const SIGNAL: u16 = 7;
 const TX_BITRATE: u16 = 8;
+const TX_PACKETS: u16 = 10;
 const TX_FAILED: u16 = 12;
 const SIGNAL_AVG: u16 = 13;
 const RX_BITRATE: u16 = 14;
@@ -63,6 +64,8 @@ pub struct Station {
     pub rx_bitrate_kbps: Option<u64>,
     /// What the driver expects to get through to it, in kbit/s; `None` where it does not know.
     pub expected_throughput_kbps: Option<u64>,
+    /// Frames that were sent to it.
+    pub tx_frames: Option<u64>,
     /// Frames to it that were given up.
     pub tx_failed: Option<u64>,
     /// The peer link with it, in 802.11s.
@@ -88,6 +91,7 @@ impl Station {
             tx_bitrate_kbps: info.nested(TX_BITRATE).and_then(bitrate_kbps),
             rx_bitrate_kbps: info.nested(RX_BITRATE).and_then(bitrate_kbps),
             expected_throughput_kbps: expected.filter(|&kbps| kbps > 0),
+            tx_frames: info.u32(TX_PACKETS).map(u64::from),
             tx_failed: info.u32(TX_FAILED).map(u64::from),
             peer_link: info.u8(PLINK_STATE).map(PeerLink),
             authorized: flags & FLAG_AUTHORIZED != 0,
@@ -122,6 +126,7 @@ mod tests {
         push(&mut info, INACTIVE_TIME, &120_u32.to_ne_bytes());
         push(&mut info, SIGNAL, &[(-49_i8).cast_unsigned()]);
         push(&mut info, TX_BITRATE, &rate);
+        push(&mut info, TX_PACKETS, &70_u32.to_ne_bytes());
         push(&mut info, TX_FAILED, &3_u32.to_ne_bytes());
         push(&mut info, EXPECTED_THROUGHPUT, &18_126_u32.to_ne_bytes());
         push(&mut info, PLINK_STATE, &[4]);
@@ -140,6 +145,7 @@ mod tests {
                 tx_bitrate_kbps: Some(54_000),
                 rx_bitrate_kbps: None,
                 expected_throughput_kbps: Some(18_126),
+                tx_frames: Some(70),
                 tx_failed: Some(3),
                 peer_link: Some(PeerLink::ESTABLISHED),
                 authorized: true,

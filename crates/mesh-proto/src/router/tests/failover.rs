@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::net::{INTERFACE, Net, address, ms};
-use crate::SeqNo;
-use crate::router::StationReport;
+use crate::router::{Event, StationReport};
 use crate::wire::{KeyKind, SeqnoRequest, Tlv};
+use crate::{Metric, SeqNo};
 
 fn is_request(tlv: &Tlv) -> bool {
     matches!(tlv, Tlv::SeqnoRequest(_))
@@ -104,7 +104,7 @@ fn set_speed(net: &mut Net, a: usize, b: usize, bps: u64) {
     for (here, there) in [(a, b), (b, a)] {
         let report = StationReport {
             expected_throughput_bps: Some(bps),
-            inactive: None,
+            ..StationReport::default()
         };
         let now = net.now;
         net.routers[here].handle_station(now, INTERFACE, address(there), report);
@@ -205,10 +205,16 @@ fn a_dead_link_on_the_new_way_costs_another_half_second() {
 
 /// What the driver of 0 says of the radio of 1.
 fn hear_radio(net: &mut Net, inactive: Duration) {
-    let report = StationReport {
-        expected_throughput_bps: None,
-        inactive: Some(inactive),
-    };
+    report_on_radio(
+        net,
+        StationReport {
+            inactive: Some(inactive),
+            ..StationReport::default()
+        },
+    );
+}
+
+fn report_on_radio(net: &mut Net, report: StationReport) {
     let now = net.now;
     net.routers[0].handle_station(now, INTERFACE, address(1), report);
     net.drain(0);
@@ -248,6 +254,78 @@ fn a_radio_without_a_daemon_is_given_up_nevertheless() {
         net.run(ms(100));
     }
     assert_eq!(net.next_hop(0, 1), None);
+}
+
+/// 1 dies while traffic flows to it. When a probe is missed, the driver says how many frames it has
+/// given up by then.
+fn time_to_loss(failed: u64) -> Duration {
+    let mut net = Net::line(2);
+    net.run(ms(30_000));
+    net.run_with_traffic(ms(3000), &[(0, 1)]);
+    let report = |inactive, failed| StationReport {
+        inactive: Some(inactive),
+        tx_failed: Some(failed),
+        ..StationReport::default()
+    };
+    report_on_radio(&mut net, report(ms(10), 7));
+    net.cut(0, 1);
+    let died = net.now;
+    let is_silent = |event: &Event| matches!(event, Event::NeighborSilent(_));
+    net.events[0].clear();
+    net.run_until(ms(400), |net| net.events[0].iter().any(is_silent));
+    let inactive = net.now - died;
+    report_on_radio(&mut net, report(inactive, failed));
+    net.run_until(ms(1000), |net| net.next_hop(0, 1).is_none());
+    net.now - died
+}
+
+#[test]
+fn frames_that_a_radio_gave_up_confirm_that_a_neighbor_is_gone() {
+    let (unconfirmed, confirmed) = (time_to_loss(7), time_to_loss(8));
+    assert!(
+        unconfirmed > confirmed + ms(70),
+        "{unconfirmed:?}, {confirmed:?}"
+    );
+}
+
+/// Others may have got the first frames of an answer, or the daemon behind the radio is busy.
+#[test]
+fn a_radio_that_gives_up_frames_is_not_gone_while_it_answers() {
+    let mut net = Net::line(2);
+    net.run(ms(30_000));
+    for failed in 0..100 {
+        report_on_radio(
+            &mut net,
+            StationReport {
+                inactive: Some(ms(1300)),
+                tx_failed: Some(failed * 50),
+                ..StationReport::default()
+            },
+        );
+        net.run(ms(200));
+    }
+    assert_eq!(net.next_hop(0, 1), Some(1));
+}
+
+/// It may say the lowest rate of all before anything was sent.
+#[test]
+fn a_rate_counts_when_there_is_traffic() {
+    let mut net = Net::line(2);
+    net.run(ms(30_000));
+    let cost = |net: &Net| net.routers[0].neighbors(net.now).next().unwrap().cost;
+    let assumed = cost(&net);
+    let report = |tx_frames, mbit: u64| StationReport {
+        tx_bitrate_bps: Some(mbit * 1_000_000),
+        tx_frames: Some(tx_frames),
+        ..StationReport::default()
+    };
+    (0..9).for_each(|round| report_on_radio(&mut net, report(round, 6)));
+    assert_eq!(cost(&net), assumed);
+    (1..4).for_each(|round| report_on_radio(&mut net, report(round * 1000, 150)));
+    // 1500 bytes at 50 Mbit/s.
+    assert_eq!(cost(&net), Metric::HOP.plus(Metric::from_us(240)));
+    (4..9).for_each(|round| report_on_radio(&mut net, report(3000 + round, 6)));
+    assert_eq!(cost(&net), Metric::HOP.plus(Metric::from_us(240)));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn ogms_of(net: &Net, node: usize, originator: OriginatorId) -> Vec<(SeqNo, Metr
 fn set_speed(net: &mut Net, node: usize, neighbor: usize, bps: u64) {
     let report = StationReport {
         expected_throughput_bps: Some(bps),
-        inactive: None,
+        ..StationReport::default()
     };
     let now = net.now;
     net.routers[node].handle_station(now, INTERFACE, address(neighbor), report);
