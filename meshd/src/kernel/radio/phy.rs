@@ -11,6 +11,11 @@ use crate::kernel::raw::Attributes;
 
 /// `enum nl80211_band_attr`.
 const BAND_FREQS: u16 = 1;
+const BAND_HT_CAPABILITIES: u16 = 4;
+const BAND_VHT_CAPABILITIES: u16 = 8;
+/// Bits of the HT capabilities (IEEE 802.11-2020 §9.4.2.55.2): 40 MHz can be done, and must not be.
+const HT_40_MHZ: u16 = 1 << 1;
+const HT_40_MHZ_INTOLERANT: u16 = 1 << 14;
 /// `enum nl80211_frequency_attr`.
 const FREQUENCY_MHZ: u16 = 1;
 const FREQUENCY_DISABLED: u16 = 2;
@@ -30,12 +35,23 @@ pub(super) struct Phy {
     pub(super) name: String,
     /// `enum nl80211_iftype`.
     iftypes: BTreeSet<u32>,
-    frequencies: BTreeMap<u32, Frequency>,
+    /// By their number (`enum nl80211_band`).
+    bands: BTreeMap<u16, Band>,
     features: u32,
     /// Whether its driver decides what is allowed, whatever country is set for the others.
     pub(super) is_self_managed: bool,
     /// For which country it is set: two letters, [`WORLD`] for the one that fits all.
     pub(super) country: String,
+}
+
+/// What a radio can in a part of the spectrum.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Band {
+    /// By their frequency in MHz.
+    frequencies: BTreeMap<u32, Frequency>,
+    /// Its HT capabilities, if it can do that.
+    ht: Option<u16>,
+    vht: bool,
 }
 
 /// What is allowed on a frequency, in the country that is set.
@@ -85,6 +101,16 @@ pub(crate) enum Unfit {
         /// What it lacks.
         frequency_mhz: u32,
     },
+    /// The radio is an older one.
+    #[error("{phy} cannot do {width} at {frequency_mhz} MHz")]
+    Width {
+        /// The radio.
+        phy: String,
+        /// What it lacks.
+        width: Width,
+        /// Where.
+        frequency_mhz: u32,
+    },
     /// Forbidden where the radio thinks it is.
     #[error("{frequency_mhz} MHz is {why} in regulatory domain {country}")]
     Forbidden {
@@ -115,6 +141,9 @@ impl Unfit {
             Self::Frequency { phy, .. } => {
                 format!("choose one of those that `iw phy {phy} info` lists")
             }
+            Self::Width { phy, .. } => {
+                format!("use a narrower `width` on all nodes; `iw phy {phy} info` says what it can")
+            }
             Self::Forbidden { country, .. } if country == WORLD => {
                 "set the country: iw reg set, and its two letters".to_owned()
             }
@@ -138,7 +167,7 @@ impl Phy {
             index,
             name: format!("phy{index}"),
             iftypes: BTreeSet::new(),
-            frequencies: BTreeMap::new(),
+            bands: BTreeMap::new(),
             features: 0,
             is_self_managed: false,
             country: String::new(),
@@ -157,12 +186,10 @@ impl Phy {
         self.features |= attributes.u32(attribute::FEATURE_FLAGS).unwrap_or_default();
         self.is_self_managed |= attributes.flag(attribute::WIPHY_SELF_MANAGED_REG);
         let bands = attributes.nested(attribute::WIPHY_BANDS).into_iter();
-        let frequencies = bands
-            .flat_map(Attributes::each)
-            .filter_map(|band| band.nested(BAND_FREQS))
-            .flat_map(Attributes::each);
-        self.frequencies
-            .extend(frequencies.filter_map(Frequency::of));
+        for (number, band) in bands.flatten() {
+            let known = self.bands.entry(number).or_default();
+            known.take_in(Attributes::of(band, 0));
+        }
     }
 
     /// Whether it is one that `choice` means.
@@ -192,15 +219,24 @@ impl Phy {
         parts.try_for_each(|part| self.check_frequency(settings.channel, part))
     }
 
-    /// Whether a part of a channel is allowed.
+    /// Whether a part of a channel is one of the radio's, and allowed.
     fn check_frequency(&self, channel: Channel, frequency_mhz: u32) -> Result<(), Unfit> {
-        let Some(frequency) = self.frequencies.get(&frequency_mhz) else {
+        let mut bands = self.bands.values();
+        let found = bands.find_map(|band| Some((band, band.frequencies.get(&frequency_mhz)?)));
+        let Some((band, frequency)) = found else {
             return Err(Unfit::Frequency {
                 phy: self.name.clone(),
                 frequency_mhz,
             });
         };
         let width = channel.width();
+        if !band.can_do(width) {
+            return Err(Unfit::Width {
+                phy: self.name.clone(),
+                width,
+                frequency_mhz,
+            });
+        }
         let decides = frequency_mhz == channel.frequency_mhz() || width == Width::Vht80;
         let why = match frequency.right {
             Right::Disabled => "forbidden",
@@ -214,6 +250,31 @@ impl Phy {
             why,
             country: self.country.clone(),
         })
+    }
+}
+
+impl Band {
+    /// Takes in one of the messages that tell of it.
+    fn take_in(&mut self, attributes: Attributes<'_>) {
+        let frequencies = attributes.nested(BAND_FREQS).into_iter();
+        let frequencies = frequencies.flat_map(Attributes::each);
+        self.frequencies
+            .extend(frequencies.filter_map(Frequency::of));
+        self.ht = self.ht.or(attributes.u16(BAND_HT_CAPABILITIES));
+        self.vht |= attributes.flag(BAND_VHT_CAPABILITIES);
+    }
+
+    /// Whether the kernel lets a radio with these capabilities use so much (`_cfg80211_chandef_usable`
+    /// in net/wireless/chan.c): what it refuses for this it refuses without a word.
+    fn can_do(&self, width: Width) -> bool {
+        match width {
+            Width::NoHt => true,
+            Width::Ht20 => self.ht.is_some(),
+            Width::Ht40Plus | Width::Ht40Minus => self
+                .ht
+                .is_some_and(|ht| ht & (HT_40_MHZ | HT_40_MHZ_INTOLERANT) == HT_40_MHZ),
+            Width::Vht80 => self.vht,
+        }
     }
 }
 
@@ -293,6 +354,11 @@ mod tests {
 
     /// A radio with 802.11s as the kernel tells of it, with these flags on some frequencies.
     fn phy(features: u32, flags: &[(u32, u16)]) -> Phy {
+        phy_with(Some(HT_40_MHZ), true, features, flags)
+    }
+
+    /// The same, with HT if it has such capabilities, and with or without VHT.
+    fn phy_with(ht: Option<u16>, vht: bool, features: u32, flags: &[(u32, u16)]) -> Phy {
         let mut frequencies = Vec::new();
         for mhz in [2412, 2432, 5180, 5200, 5220, 5240] {
             let mut frequency = Vec::new();
@@ -307,7 +373,14 @@ mod tests {
             push(&mut bytes, kind, value);
             bytes
         };
-        let bands = nested(0, &nested(BAND_FREQS, &frequencies));
+        let mut band = nested(BAND_FREQS, &frequencies);
+        if let Some(ht) = ht {
+            push(&mut band, BAND_HT_CAPABILITIES, &ht.to_ne_bytes());
+        }
+        if vht {
+            push(&mut band, BAND_VHT_CAPABILITIES, &[0; 4]);
+        }
+        let bands = nested(0, &band);
         let mut message = nested(attribute::WIPHY_BANDS, &bands);
         let mesh = u16::try_from(RadioMode::Mesh.iftype()).unwrap();
         push(
@@ -402,6 +475,35 @@ mod tests {
         ] {
             let found = phy.check(&settings(mhz, width));
             assert_eq!(found.is_ok(), allowed, "{mhz} MHz, {width}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_radio_may_be_too_old_for_a_width() {
+        use Width::{Ht20, Ht40Minus, Ht40Plus, NoHt, Vht80};
+        for (ht, vht, can) in [
+            (None, false, &[NoHt][..]),
+            (Some(0), false, &[NoHt, Ht20]),
+            (Some(HT_40_MHZ | HT_40_MHZ_INTOLERANT), false, &[NoHt, Ht20]),
+            (Some(HT_40_MHZ), false, &[NoHt, Ht20, Ht40Plus, Ht40Minus]),
+            (
+                Some(HT_40_MHZ),
+                true,
+                &[NoHt, Ht20, Ht40Plus, Ht40Minus, Vht80],
+            ),
+        ] {
+            let phy = phy_with(ht, vht, 0, &[]);
+            for (_, width) in Width::NAMES {
+                let frequency_mhz = if width == Ht40Minus { 5200 } else { 5180 };
+                let found = phy.check(&settings(frequency_mhz, width));
+                match can.contains(&width) {
+                    true => assert_eq!(found, Ok(()), "{ht:?} {width}"),
+                    false => assert!(
+                        matches!(found, Err(Unfit::Width { .. })),
+                        "{ht:?} {width}: {found:?}"
+                    ),
+                }
+            }
         }
     }
 }
