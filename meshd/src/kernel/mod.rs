@@ -23,7 +23,8 @@
 //! | `program` | where other programs are |
 //!
 //! **Architecture invariants.** One task owns the request socket and serialises what goes through
-//! it: a netlink socket serves one dump at a time and answers `EBUSY` to a second. Notifications
+//! it: a netlink socket serves one dump at a time and answers `EBUSY` to a second. Drivers of radios
+//! are asked on a thread of their own, which has sockets of its own: they may hang. Notifications
 //! come over a socket of their own, so that an overrun there never loses an answer. Everything we
 //! put into the kernel can be told from what others put there: routes, rules and next hop objects
 //! carry protocol [`ROUTE_PROTOCOL`], radio interfaces our mark, the rest sits on [`TUNNEL_DEVICE`]
@@ -40,7 +41,8 @@
 //! Every request is answered by exactly one of [`KernelEvent::Configured`],
 //! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::NewFlowsSet`], [`KernelEvent::Counters`],
 //! [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the
-//! order of the requests.
+//! order of the requests; but stations come when the drivers have told them, and only once if they
+//! were asked for again meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -4,6 +4,7 @@
 //! | room | what lives there |
 //! |---|---|
 //! | this file | [`Radios`]: makes what there should be, and keeps it so |
+//! | `port` | the thread it lives on, and the way there |
 //! | `settings`, `channel` | what there should be, as data |
 //! | `nl80211` | messages, there and back |
 //! | `mark` | which interfaces are ours |
@@ -27,6 +28,7 @@ use nix::errno::Errno;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::link::LinkMessage;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -41,6 +43,7 @@ mod interface;
 mod mark;
 mod nl80211;
 mod phy;
+mod port;
 mod settings;
 mod station;
 mod supplicant;
@@ -48,6 +51,7 @@ mod supplicant;
 pub use channel::{Channel, ChannelError, Width, number as channel_number};
 pub use interface::{InterfaceKind, WirelessInterface};
 pub(crate) use phy::WORLD;
+pub(super) use port::{News, RadioPort};
 pub use settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
 pub use station::{PeerLink, Station};
 
@@ -55,6 +59,7 @@ use attempts::Attempts;
 use mark::{Mark, Marked};
 use nl80211::{Nl80211, command};
 use phy::{Phy, Unfit};
+use port::Whereabouts;
 use supplicant::Supplicant;
 
 /// How soon what failed is tried again.
@@ -157,8 +162,10 @@ impl From<RadioError> for Problem {
 }
 
 /// The radios of this node.
-pub(super) struct Radios {
+struct Radios {
     nl80211: Nl80211,
+    handle: Handle,
+    whereabouts: watch::Sender<Whereabouts>,
     events: Option<Events>,
     /// Where wpa_supplicant's files go.
     directory: PathBuf,
@@ -193,9 +200,15 @@ enum Progress {
 
 impl Radios {
     /// Nothing is made yet; files of programs will go into `directory`.
-    pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
+    fn open(
+        directory: PathBuf,
+        handle: Handle,
+        whereabouts: watch::Sender<Whereabouts>,
+    ) -> io::Result<Self> {
         Ok(Self {
             nl80211: Nl80211::open()?,
+            handle,
+            whereabouts,
             events: None,
             directory,
             configured: BTreeSet::new(),
@@ -209,12 +222,12 @@ impl Radios {
     }
 
     /// When [`Radios::ensure`] is due again, if it is.
-    pub(super) const fn deadline(&self) -> Option<Instant> {
+    const fn deadline(&self) -> Option<Instant> {
         self.retry_at
     }
 
     /// Waits until something happens that matters to [`Radios::ensure`].
-    pub(super) async fn changed(&mut self) {
+    async fn changed(&mut self) {
         let is_encrypted = self.ours.values().any(|ours| ours.settings.key.is_some());
         // Whom to talk to is looked at where that could be without encryption.
         let matters = |message: &Message| {
@@ -227,25 +240,23 @@ impl Radios {
     }
 
     /// Makes the interfaces what they should be, as far as that can be done now.
-    pub(super) async fn ensure(
-        &mut self,
-        handle: &Handle,
-        wanted: &BTreeMap<String, RadioSettings>,
-    ) {
+    async fn ensure(&mut self, wanted: &BTreeMap<String, RadioSettings>) {
         self.retry_at = None;
         self.listen();
-        if let Err(error) = self.remove_unwanted(handle, wanted).await {
+        if let Err(error) = self.remove_unwanted(wanted).await {
             tracing::warn!(%error, "radio interface not removed");
         }
         self.problems.retain(|name, _| wanted.contains_key(name));
         self.attempts.retain(|name, _| wanted.contains_key(name));
         for (name, settings) in wanted {
-            match self.ensure_interface(handle, name, settings).await {
+            self.work_at(Some(name));
+            match self.ensure_interface(name, settings).await {
                 Ok(Progress::InOrder) => self.note(name, None),
                 Ok(Progress::Pending) => {}
                 Err(error) => self.note(name, Some(error.into())),
             }
         }
+        self.work_at(None);
         let is_encrypted = |ours: &Ours| ours.supplicant.is_some();
         let wait = if !self.problems.is_empty() {
             Some(RETRY)
@@ -256,14 +267,14 @@ impl Radios {
     }
 
     /// There may be something to do for [`Radios::ensure`].
-    pub(super) fn ensure_soon(&mut self) {
+    fn ensure_soon(&mut self) {
         let soon = Instant::now() + SETTLING;
         self.retry_at = Some(self.retry_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Removes what we made, and waits for wpa_supplicants to end.
-    pub(super) async fn remove_everything(&mut self, handle: &Handle) -> Result<(), KernelError> {
-        let outcome = self.remove_unwanted(handle, &BTreeMap::new()).await;
+    async fn remove_everything(&mut self) -> Result<(), KernelError> {
+        let outcome = self.remove_unwanted(&BTreeMap::new()).await;
         let _ = timeout(END_LIMIT, join_all(self.ending.values_mut())).await;
         self.ending.clear();
         outcome
@@ -271,7 +282,7 @@ impl Radios {
 
     /// What there is to tell about the interfaces that `is_mesh` picks by name, unless it was told
     /// already.
-    pub(super) fn news(&mut self, is_mesh: impl Fn(&str) -> bool) -> Option<RadioReport> {
+    fn news(&mut self, is_mesh: impl Fn(&str) -> bool) -> Option<RadioReport> {
         let report = match self.report(is_mesh) {
             Ok(report) => report,
             Err(error) => {
@@ -290,10 +301,11 @@ impl Radios {
     }
 
     /// Whom the reported interfaces hear.
-    pub(super) fn stations(&mut self) -> Result<Vec<(IfIndex, Station)>, KernelError> {
+    fn stations(&mut self) -> Result<Vec<(IfIndex, Station)>, KernelError> {
         let mut all = Vec::new();
         for state in &self.reported.interfaces {
             let ifindex = state.interface.ifindex;
+            self.work_at(Some(&state.interface.name));
             match self.nl80211.stations(ifindex) {
                 Ok(stations) => all.extend(stations.into_iter().map(|it| (ifindex, it))),
                 // It has gone a moment ago.
@@ -302,6 +314,11 @@ impl Radios {
             }
         }
         Ok(all)
+    }
+
+    /// What follows is about this interface, or about all.
+    fn work_at(&self, interface: Option<&str>) {
+        self.whereabouts.send_modify(|it| it.go_to(interface));
     }
 
     fn report(&mut self, is_mesh: impl Fn(&str) -> bool) -> Result<RadioReport, KernelError> {
@@ -379,7 +396,6 @@ impl Radios {
     /// Removes interfaces of ours that should not be.
     async fn remove_unwanted(
         &mut self,
-        handle: &Handle,
         wanted: &BTreeMap<String, RadioSettings>,
     ) -> Result<(), KernelError> {
         // First, for what follows may fail; and that of an interface that is gone already.
@@ -388,7 +404,8 @@ impl Radios {
             self.end_supplicant(name);
         }
         let mut outcome = Ok(());
-        for marked in mark::list(handle, &self.wireless()?).await? {
+        let wireless = self.wireless()?;
+        for marked in mark::list(&self.handle, &wireless).await? {
             if !wanted.contains_key(&marked.link.name) {
                 // One that cannot be removed keeps no other.
                 outcome = outcome.and(self.remove(&marked));
@@ -422,7 +439,6 @@ impl Radios {
 
     async fn ensure_interface(
         &mut self,
-        handle: &Handle,
         name: &str,
         settings: &RadioSettings,
     ) -> Result<Progress, RadioError> {
@@ -432,7 +448,7 @@ impl Radios {
         if !self.nl80211.is_there() {
             return Err(RadioError::NoWireless);
         }
-        let marked = match self.find(handle, name).await? {
+        let marked = match self.find(name).await? {
             Some(marked) if !self.is_as_wanted(&marked, settings) => {
                 self.remove(&marked)?;
                 return Ok(Progress::Pending);
@@ -443,9 +459,9 @@ impl Radios {
                 self.end_supplicant(name);
                 return Ok(Progress::Pending);
             }
-            None => self.create(handle, name, settings).await?,
+            None => self.create(name, settings).await?,
         };
-        let progress = self.join(handle, &marked, settings).await;
+        let progress = self.join(&marked, settings).await;
         if let Err(RadioError::NotEncrypted | RadioError::NotJoined) = &progress {
             // Better no mesh than one in which everybody can read along, or one without anybody.
             self.remove(&marked)?;
@@ -454,8 +470,8 @@ impl Radios {
     }
 
     /// An interface that should be ours, if it exists.
-    async fn find(&mut self, handle: &Handle, name: &str) -> Result<Option<Marked>, RadioError> {
-        let Some(message) = find_link(handle, name).await? else {
+    async fn find(&mut self, name: &str) -> Result<Option<Marked>, RadioError> {
+        let Some(message) = find_link(&self.handle, name).await? else {
             return Ok(None);
         };
         let marked = Marked::of(&message, &self.wireless()?);
@@ -473,16 +489,11 @@ impl Radios {
         is_same && marked.mark == Mark::of(settings) && is_there
     }
 
-    async fn create(
-        &mut self,
-        handle: &Handle,
-        name: &str,
-        settings: &RadioSettings,
-    ) -> Result<Marked, RadioError> {
+    async fn create(&mut self, name: &str, settings: &RadioSettings) -> Result<Marked, RadioError> {
         let phys = self.nl80211.phys()?;
         let phy = phy::choose(&phys, settings)?;
         self.nl80211.create(phy, name, settings.mode)?;
-        let message = find_link(handle, name).await?;
+        let message = find_link(&self.handle, name).await?;
         let link = message.as_ref().and_then(Link::from_message);
         let link = link.ok_or_else(|| RadioError::Unfit(Unfit::Missing(name.to_owned())))?;
         let marked = Marked {
@@ -491,14 +502,13 @@ impl Radios {
             wiphy: phy.index,
             frequency_mhz: None,
         };
-        marked.write(handle).await?;
+        marked.write(&self.handle).await?;
         tracing::info!(interface = name, phy = phy.name, "radio interface made");
         Ok(marked)
     }
 
     async fn join(
         &mut self,
-        handle: &Handle,
         marked: &Marked,
         settings: &RadioSettings,
     ) -> Result<Progress, RadioError> {
@@ -524,7 +534,7 @@ impl Radios {
             if ours.taken_up {
                 return Ok(Progress::InOrder);
             }
-            link::set_up(handle, link).await.map_err(or_blocked)?;
+            link::set_up(&self.handle, link).await.map_err(or_blocked)?;
         }
         ours.taken_up = true;
         if settings.key.is_some() {

@@ -1,8 +1,9 @@
 //! Netlink requests that rtnetlink does not know, through neli.
 //!
 //! The kernel answers these on the spot, so they are made without giving way to other tasks: within
-//! microseconds for each object, but where a radio's driver has to ask its firmware. Sockets stay open and have one buffer each: some are asked
-//! twice a second while traffic flows.
+//! microseconds for each object. Only where a radio's driver has to ask its firmware they take as long
+//! as that does, for which there is the radios' thread. Sockets stay open and have one buffer each: some
+//! are asked twice a second while traffic flows.
 
 use std::io::{self, Cursor};
 

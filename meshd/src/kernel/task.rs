@@ -19,7 +19,7 @@ use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
-use super::radio::{Radios, Station};
+use super::radio::{News as RadioNews, RadioPort, Station};
 use super::traffic::{News, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICES, Warning,
@@ -49,7 +49,7 @@ pub(super) struct Task {
     monitor: Monitor,
     neighbors: Neighbors,
     nfnetlink: Nfnetlink,
-    radios: Radios,
+    radios: RadioPort,
     alarm: Alarm,
     counters: counters::Reader,
     traffic: Traffic,
@@ -82,7 +82,7 @@ impl Task {
         let handle = netlink::open()?;
         Ok(Self {
             fib: Fib::new(handle.clone(), setup.clone())?,
-            radios: Radios::open(setup.runtime.join("radio"))?,
+            radios: RadioPort::open(setup.runtime.join("radio"))?,
             setup,
             handle,
             requests,
@@ -128,10 +128,10 @@ impl Task {
                     Ok(news) => self.hear(news).await,
                     Err(error) => give_up("netfilter's socket", &error),
                 },
-                () = self.radios.changed() => {
-                    self.radios.ensure_soon();
-                    Next::Continue(())
-                }
+                news = self.radios.news() => match news {
+                    Some(news) => self.hear_of_radios(news).await,
+                    None => Next::Break(()),
+                },
                 waited = self.alarm.wait_until(due) => match waited {
                     Ok(()) => self.handle_timeouts().await,
                     Err(error) => give_up("timer", &error),
@@ -162,8 +162,8 @@ impl Task {
         if self.mend_at.is_some_and(|at| now >= at) {
             self.mend().await;
         }
-        if self.radios.deadline().is_some_and(|at| now >= at) {
-            self.ensure_radios().await?;
+        if let Some(report) = self.radios.look_after(now) {
+            self.report(KernelEvent::RadiosChanged(report)).await?;
         }
         if self.look_at.is_some_and(|at| now >= at) {
             self.look_at_traffic().await
@@ -172,17 +172,24 @@ impl Task {
         }
     }
 
-    /// Makes radio interfaces what they should be, and reports what they are.
-    async fn ensure_radios(&mut self) -> Next {
-        let Some(base) = &self.base else {
-            return Next::Continue(());
+    /// Passes on what was found out about radios.
+    async fn hear_of_radios(&mut self, news: RadioNews) -> Next {
+        let event = match news {
+            RadioNews::Report(report) => KernelEvent::RadiosChanged(report),
+            RadioNews::Stations(stations) => {
+                let seen = match stations {
+                    Ok(stations) => self.resolve(stations).await,
+                    Err(error) => Err(error),
+                };
+                let request = KernelRequest::ReadStations;
+                seen.map_or_else(
+                    |error| KernelEvent::RequestFailed { request, error },
+                    KernelEvent::Stations,
+                )
+            }
+            RadioNews::Removed(_) => return Next::Continue(()),
         };
-        self.radios.ensure(&self.handle, &base.radios).await;
-        let news = self.radios.news(|name| base.mesh.contains(name));
-        match news {
-            Some(report) => self.report(KernelEvent::RadiosChanged(report)).await,
-            None => Next::Continue(()),
-        }
+        self.report(event).await
     }
 
     /// Takes over the routes of a predecessor.
@@ -224,7 +231,10 @@ impl Task {
                 .await
                 .map(|()| KernelEvent::NewFlowsSet),
             KernelRequest::ReadCounters => self.read_counters().await.map(KernelEvent::Counters),
-            KernelRequest::ReadStations => self.read_stations().await.map(KernelEvent::Stations),
+            KernelRequest::ReadStations => {
+                self.radios.read_stations();
+                return Next::Continue(());
+            }
             &KernelRequest::Shutdown { leave } => {
                 let warnings = if leave {
                     Vec::new()
@@ -240,7 +250,9 @@ impl Task {
         self.report(event).await?;
         // Which default routes are not into the mesh depends on the configuration.
         if configured {
-            self.ensure_radios().await?;
+            self.base
+                .iter()
+                .for_each(|base| self.radios.configure(base));
             self.follow_uplinks().await
         } else {
             Next::Continue(())
@@ -363,7 +375,7 @@ impl Task {
             self.fib.forget_interface(*ifindex);
             self.taken_up.remove(ifindex);
             self.neighbors.forget(*ifindex);
-            self.radios.ensure_soon();
+            self.radios.look();
         }
     }
 
@@ -382,7 +394,7 @@ impl Task {
             self.mend_soon();
         }
         if is_mesh || is_missing {
-            self.radios.ensure_soon();
+            self.radios.look();
         }
         if is_mesh
             && !is_ours_to_make
@@ -660,8 +672,11 @@ impl Task {
         Ok(counters)
     }
 
-    async fn read_stations(&mut self) -> Result<Vec<SeenStation>, KernelError> {
-        let stations = self.radios.stations()?;
+    /// Finds out who the stations are.
+    async fn resolve(
+        &mut self,
+        stations: Vec<(IfIndex, Station)>,
+    ) -> Result<Vec<SeenStation>, KernelError> {
         let macs = stations.iter().map(|(ifindex, it)| (*ifindex, it.mac));
         self.neighbors.find(&self.handle, macs.collect()).await?;
         let seen = |(ifindex, station): (IfIndex, Station)| SeenStation {
@@ -683,7 +698,7 @@ impl Task {
         let no_uplinks = Family::BOTH.map(|family| (family, None));
         let uplink = uplink::reconcile(&self.handle, &self.setup.numbers, no_uplinks).await;
         warnings.extend(uplink.err().map(Warning::Kernel));
-        let radios = self.radios.remove_everything(&self.handle).await;
+        let radios = self.radios.remove_everything().await;
         warnings.extend(radios.err().map(Warning::Kernel));
         let tunnels = self.fib.tunnels.remove_everything().await;
         warnings.extend(tunnels.err().map(Warning::Kernel));
