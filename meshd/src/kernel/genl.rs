@@ -186,6 +186,11 @@ impl Events {
         let ours = messages.filter(|(kind, _)| *kind == self.number);
         Ok(ours.map(|(_, payload)| Message { payload }).collect())
     }
+
+    /// Forgets what was told until now.
+    pub(super) fn skip(&mut self) {
+        while let Some(Ok(_)) = self.socket.receive_now() {}
+    }
 }
 
 fn request(command: u8, attributes: &[u8]) -> Payload {

@@ -56,6 +56,7 @@ pub use settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
 pub use station::{PeerLink, Station};
 
 use attempts::Attempts;
+pub(super) use mark::UNFINISHED;
 use mark::{Mark, Marked};
 use nl80211::{Nl80211, command};
 use phy::{Phy, Unfit};
@@ -405,9 +406,13 @@ impl Radios {
         }
         let mut outcome = Ok(());
         let wireless = self.wireless()?;
-        for marked in mark::list(&self.handle, &wireless).await? {
-            if !wanted.contains_key(&marked.link.name) {
-                // One that cannot be removed keeps no other.
+        for message in link::list(&self.handle).await? {
+            // One that cannot be removed keeps no other.
+            if let Some(ifindex) = mark::unfinished(&message, &wireless) {
+                outcome = outcome.and(self.nl80211.delete(ifindex));
+            } else if let Some(marked) = Marked::of(&message, &wireless)
+                && !wanted.contains_key(&marked.link.name)
+            {
                 outcome = outcome.and(self.remove(&marked));
             }
         }
@@ -492,17 +497,25 @@ impl Radios {
     async fn create(&mut self, name: &str, settings: &RadioSettings) -> Result<Marked, RadioError> {
         let phys = self.nl80211.phys()?;
         let phy = phy::choose(&phys, settings)?;
-        self.nl80211.create(phy, name, settings.mode)?;
-        let message = find_link(&self.handle, name).await?;
+        self.nl80211.create(phy, UNFINISHED, settings.mode)?;
+        let message = find_link(&self.handle, UNFINISHED).await?;
         let link = message.as_ref().and_then(Link::from_message);
         let link = link.ok_or_else(|| RadioError::Unfit(Unfit::Missing(name.to_owned())))?;
         let marked = Marked {
-            link,
+            link: Link {
+                name: name.to_owned(),
+                ..link
+            },
             mark: Mark::of(settings),
             wiphy: phy.index,
             frequency_mhz: None,
         };
-        marked.write(&self.handle).await?;
+        if let Err(error) = marked.write(&self.handle).await {
+            self.nl80211.delete(marked.link.ifindex)?;
+            // It is tried again in a while: that it came and went is no reason to do so at once.
+            self.events.iter_mut().for_each(Events::skip);
+            return Err(error.into());
+        }
         tracing::info!(interface = name, phy = phy.name, "radio interface made");
         Ok(marked)
     }

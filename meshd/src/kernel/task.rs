@@ -19,7 +19,7 @@ use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
-use super::radio::{News as RadioNews, RadioPort, Station};
+use super::radio::{News as RadioNews, RadioPort, Station, UNFINISHED};
 use super::traffic::{News, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICES, Warning,
@@ -371,11 +371,13 @@ impl Task {
     async fn follow(&mut self, event: &KernelEvent) {
         if let KernelEvent::LinkChanged(link) = event {
             self.follow_link(link).await;
-        } else if let KernelEvent::LinkRemoved { ifindex, .. } = event {
+        } else if let KernelEvent::LinkRemoved { ifindex, name } = event {
             self.fib.forget_interface(*ifindex);
             self.taken_up.remove(ifindex);
             self.neighbors.forget(*ifindex);
-            self.radios.look();
+            if name != UNFINISHED {
+                self.radios.look();
+            }
         }
     }
 
@@ -388,7 +390,8 @@ impl Task {
         let is_ours_to_make = base.radios.contains_key(&link.name);
         // One that is not there may be this one, by another name.
         let mut radios = base.radios.keys();
-        let is_missing = radios.any(|name| self.monitor.link(name).is_none());
+        let is_missing =
+            link.name != UNFINISHED && radios.any(|name| self.monitor.link(name).is_none());
         // One that comes late has settings of its own, and asks for its routes only once.
         if is_mesh || base.outside.contains(&link.name) {
             self.mend_soon();

@@ -1,17 +1,24 @@
 //! Our mark: an interface of ours carries its settings in the kernel (`ifalias`), in one line
 //! without the password.
+//!
+//! The kernel makes an interface and marks it with two requests, and the daemon may be killed between
+//! them. So an interface is made under a name that nobody else uses, and gets its own with the mark.
 
+use mesh_proto::IfIndex;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 
 use super::channel::{Channel, Width};
 use super::interface::WirelessInterface;
 use super::settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
-use crate::kernel::link::{self, Link, find};
+use crate::kernel::link::{Link, find};
 use crate::kernel::netlink::{KernelError, ask};
 
 /// What the lines begin with, and nobody's who writes for people.
 const PREFIX: &str = "meshd-radio/1 ";
+
+/// What an interface is called until it has its mark.
+pub(in super::super) const UNFINISHED: &str = "meshd-new";
 
 /// The line for some settings: an interface with another line, or none, is not what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,24 +106,18 @@ impl Marked {
     pub(super) fn of(message: &LinkMessage, wireless: &[WirelessInterface]) -> Option<Self> {
         let link = Link::from_message(message)?;
         let interface = wireless.iter().find(|it| it.ifindex == link.ifindex)?;
-        let line = find(message, |attribute| {
-            if let LinkAttribute::IfAlias(line) = attribute {
-                Some(line.clone())
-            } else {
-                None
-            }
-        })?;
         Some(Self {
             link,
-            mark: Mark::parse(&line)?,
+            mark: Mark::parse(&alias(message)?)?,
             wiphy: interface.wiphy,
             frequency_mhz: interface.frequency_mhz,
         })
     }
 
-    /// Writes the mark into the kernel.
+    /// Writes mark and name into the kernel, both at once.
     pub(super) async fn write(&self, handle: &Handle) -> Result<(), KernelError> {
         let message = LinkUnspec::new_with_index(self.link.ifindex.0)
+            .append_extra_attribute(LinkAttribute::IfName(self.link.name.clone()))
             .append_extra_attribute(LinkAttribute::IfAlias(self.mark.0.clone()))
             .build();
         let request = handle.link().change(message).execute();
@@ -124,22 +125,28 @@ impl Marked {
     }
 }
 
-/// All that are among these interfaces.
-pub(super) async fn list(
-    handle: &Handle,
-    wireless: &[WirelessInterface],
-) -> Result<Vec<Marked>, KernelError> {
-    let messages = link::list(handle).await?;
-    let marked = messages.iter();
-    Ok(marked
-        .filter_map(|message| Marked::of(message, wireless))
-        .collect())
+/// The interface that a message tells of, if it is one that we were killed over.
+pub(super) fn unfinished(message: &LinkMessage, wireless: &[WirelessInterface]) -> Option<IfIndex> {
+    let link = Link::from_message(message)?;
+    let is_wireless = wireless.iter().any(|it| it.ifindex == link.ifindex);
+    let is_untouched = !link.up && alias(message).is_none();
+    let is_it = link.name == UNFINISHED && is_wireless && is_untouched;
+    is_it.then_some(link.ifindex)
+}
+
+fn alias(message: &LinkMessage) -> Option<String> {
+    find(message, |attribute| {
+        if let LinkAttribute::IfAlias(line) = attribute {
+            Some(line.clone())
+        } else {
+            None
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use mesh_proto::IfIndex;
-    use rtnetlink::packet_route::link::LinkMessage;
+    use rtnetlink::packet_route::link::LinkFlags;
 
     use super::*;
     use crate::kernel::radio::InterfaceKind;
@@ -175,16 +182,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_interface_without_a_radio_is_never_ours() {
-        let mut message = LinkMessage::default();
-        message.header.index = 7;
-        message.attributes = vec![
-            LinkAttribute::IfName("mesh0".to_owned()),
-            LinkAttribute::Mtu(1500),
-            LinkAttribute::IfAlias(LINE.to_owned()),
-        ];
-        let wireless = |ifindex| WirelessInterface {
+    fn wireless(ifindex: u32) -> WirelessInterface {
+        WirelessInterface {
             ifindex: IfIndex(ifindex),
             name: "mesh0".to_owned(),
             wiphy: 0,
@@ -193,10 +192,41 @@ mod tests {
             frequency_mhz: Some(2412),
             width: None,
             tx_power_mbm: None,
-        };
+        }
+    }
+
+    fn message(name: &str, alias: Option<&str>) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Mtu(1500),
+        ];
+        let alias = alias.map(|line| LinkAttribute::IfAlias(line.to_owned()));
+        message.attributes.extend(alias);
+        message
+    }
+
+    #[test]
+    fn an_interface_without_a_radio_is_never_ours() {
+        let message = message("mesh0", Some(LINE));
         assert!(Marked::of(&message, &[]).is_none());
         assert!(Marked::of(&message, &[wireless(6)]).is_none());
         let marked = Marked::of(&message, &[wireless(6), wireless(7)]).unwrap();
         assert_eq!(marked.frequency_mhz, Some(2412));
+    }
+
+    #[test]
+    fn only_what_nobody_has_touched_is_unfinished() {
+        let ours = message(UNFINISHED, None);
+        assert_eq!(unfinished(&ours, &[wireless(7)]), Some(IfIndex(7)));
+        assert_eq!(unfinished(&ours, &[wireless(6)]), None, "no radio");
+        let named = message("mesh0", None);
+        assert_eq!(unfinished(&named, &[wireless(7)]), None);
+        let described = message(UNFINISHED, Some("mine"));
+        assert_eq!(unfinished(&described, &[wireless(7)]), None);
+        let mut used = ours;
+        used.header.flags = LinkFlags::Up;
+        assert_eq!(unfinished(&used, &[wireless(7)]), None);
     }
 }

@@ -205,7 +205,7 @@ impl Nl80211 {
             attribute::IFTYPE,
             &mode.iftype().to_ne_bytes(),
         );
-        let action = format!("make {name} on {}", phy.name);
+        let action = format!("make an interface on {}", phy.name);
         self.genl.change(&action, command::NEW_INTERFACE, &request)
     }
 
