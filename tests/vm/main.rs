@@ -1,9 +1,11 @@
 //! Tests in a virtual machine: of the laboratory in there, of what meshd expects from radios, and of
 //! tunnels that not every kernel has.
 
+mod hwsim;
 mod kernel;
 mod machine;
 mod radio;
+mod trouble;
 mod tunnels;
 mod village;
 
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
             radio::tests(),
             tunnels::tests(),
             village::tests(),
+            trouble::tests(),
         ]
         .into_iter()
         .flatten()
