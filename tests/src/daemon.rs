@@ -24,6 +24,8 @@ pub const NETWORK: &str = "laboratory";
 
 /// How long a start or an end may take on a machine that is busy building something else.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long meshctl waits for an answer, as it does by itself outside of the virtual machine.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is written into the configuration file. Fields that are `None` are left out, so that the
 /// daemon's own defaults are tested as well.
@@ -449,10 +451,10 @@ pub fn ctl<T: DeserializeOwned>(files: &Files, arguments: &str) -> Result<T> {
 /// # Errors
 /// As for [`ctl`].
 pub fn ctl_text(files: &Files, arguments: &str) -> Result<String> {
-    let finished = run(
-        "meshctl",
-        &format!("--socket {} {arguments}", files.socket().display()),
-    )?;
+    let seconds = patience(ANSWER_LIMIT).as_secs();
+    let socket = files.socket();
+    let options = format!("--socket {} --timeout {seconds}", socket.display());
+    let finished = run("meshctl", &format!("{options} {arguments}"))?;
     if finished.code != 0 {
         bail!(
             "meshctl {arguments} ended with {}: {}",

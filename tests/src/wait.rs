@@ -11,6 +11,10 @@ use crate::vm;
 /// cores to what is being waited for.
 const POLL: Duration = Duration::from_millis(20);
 
+/// A check that takes longer, as starting a program does in the virtual machine, is followed by a rest
+/// of the same length, up to this.
+const LONGEST_POLL: Duration = Duration::from_millis(500);
+
 /// How much longer than elsewhere things may take in the virtual machine. Its processor is 10 to
 /// 20 times slower, but most of what is waited for are timers, and those are not.
 const EMULATED: u32 = 5;
@@ -34,14 +38,16 @@ pub fn wait_for<T>(what: &str, bound: Duration, mut check: impl FnMut() -> Resul
     let bound = patience(bound);
     let start = Instant::now();
     loop {
+        let checked = Instant::now();
         let seen = match check() {
             Ok(value) => return Ok(value),
             Err(seen) => seen,
         };
+        let rest = checked.elapsed().clamp(POLL, LONGEST_POLL);
         if start.elapsed() >= bound {
             return Err(anyhow!("waited {bound:?} for {what}; last seen: {seen:#}"));
         }
-        thread::sleep(POLL);
+        thread::sleep(rest);
     }
 }
 
