@@ -278,9 +278,12 @@ fn handed_over(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// Has r1 use a gateway, as soon as it knows it.
 fn select(lab: &Lab, gateway: &str) -> Result<()> {
-    lab.node("r1")?
-        .ctl_text(&format!("gateways select {gateway}"))?;
+    wait_for("the gateway to be known", PATIENCE, || {
+        lab.node("r1")?
+            .ctl_text(&format!("gateways select {gateway}"))
+    })?;
     online(lab, gateway)
 }
 
