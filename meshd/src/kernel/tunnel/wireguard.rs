@@ -107,17 +107,18 @@ impl Wireguard {
 
     /// Reads what there is. A device that has not our key is removed.
     pub(super) async fn find(&mut self) -> Result<(), KernelError> {
-        self.ends.clear();
+        let mut ends = BTreeMap::new();
         for message in link::list(&self.handle).await? {
             let Some(number) = number_of(&message) else {
                 continue;
             };
             let ifindex = IfIndex(message.header.index);
             match self.read(number, ifindex)? {
-                Some(end) => drop(self.ends.insert(number, end)),
+                Some(end) => drop(ends.insert(number, end)),
                 None => self.remove_device(ifindex).await?,
             }
         }
+        self.ends = ends;
         Ok(())
     }
 
