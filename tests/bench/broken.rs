@@ -94,7 +94,7 @@ fn link_in_use(bed: &Bed, from: &str, to: &str, dice: &mut Dice) -> Result<(Stri
         .collect();
     dice.pick(&links)
         .cloned()
-        .context("no link of the path may be cut")
+        .with_context(|| format!("no link of the path {} may be cut", path.join(" ")))
 }
 
 /// A router between the two on the path of this moment, without whom there is another path.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{
@@ -40,10 +41,10 @@ pub enum NextHop {
     Via(IpAddr),
 }
 
-/// A question socket in one namespace.
+/// A question socket in one namespace, for one question at a time: answers do not say whose they are.
 #[derive(Debug)]
 pub struct Fib {
-    socket: OwnedFd,
+    socket: Mutex<OwnedFd>,
 }
 
 impl Fib {
@@ -61,7 +62,9 @@ impl Fib {
             )
             .context("open rtnetlink")
         })?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket: Mutex::new(socket),
+        })
     }
 
     /// Asks for the way to `destination`.
@@ -69,7 +72,8 @@ impl Fib {
     /// # Errors
     /// The kernel does not answer, or not in its own format.
     pub fn next_hop(&self, destination: IpAddr) -> Result<NextHop> {
-        let descriptor = self.socket.as_raw_fd();
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let descriptor = socket.as_raw_fd();
         send(descriptor, &request(destination), MsgFlags::empty()).context("ask for a route")?;
         let mut buffer = [0; 4096];
         let length = recv(descriptor, &mut buffer, MsgFlags::empty()).context("hear a route")?;
