@@ -88,6 +88,7 @@ fn mixed(lab: &mut Lab) -> Result<()> {
     let both = |kind| (Some(kind), vec![kind, kind]);
     ensure!(tunnels(lab)? == both(TunnelKind::Wireguard));
     encrypted(lab)?;
+    flow_outlives_its_route(lab)?;
     put_back(lab)?;
     restart(lab, "r1", "vxlan")?;
     online(lab, "r3")?;
@@ -149,6 +150,36 @@ fn encrypted(lab: &Lab) -> Result<()> {
     let (wrapped, all) = (count("wrapped")?, count("all")?);
     ensure!(wrapped > 0 && wrapped == all, "{listing}");
     relay.nft("delete table inet watch")
+}
+
+/// The gateway is out of reach for a moment, and whoever looks for a way forgets everything of it.
+fn flow_outlives_its_route(lab: &mut Lab) -> Result<()> {
+    let _source = Source::every(lab.internet()?.host(), INTERVAL)?;
+    let transfer = Transfer::start(lab.node("r1")?.phone()?, HOST_V4)?;
+    transfer.wait_for_bytes(BYTES)?;
+    let before = ends(lab.node("r1")?)?;
+    lab.air().cut("r1", "r2")?;
+    for router in ["r1", "r3"] {
+        wait_for("the tunnel to have no route", PATIENCE, || {
+            let answer: Routes = lab.node(router)?.ctl("routes")?;
+            let through = answer.routes.iter().filter(|route| match &route.to {
+                RouteTo::Tunnel { node, .. } => {
+                    router == "r1" || node.name.as_deref() == Some("r1")
+                }
+                RouteTo::Neighbor { .. } => false,
+            });
+            let left = through.count();
+            ensure!(left == 0, "{left} are left");
+            Ok(())
+        })?;
+    }
+    lab.air().heal("r1", "r2")?;
+    transfer.wait_for_bytes(transfer.bytes() + BYTES)?;
+    let ended = transfer.stop().ended;
+    ensure!(ended.is_none(), "{ended:?}");
+    let after = ends(lab.node("r1")?)?;
+    ensure!(before == after, "there was {before}, and is {after}");
+    Ok(())
 }
 
 /// Others remove the devices.
