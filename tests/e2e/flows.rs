@@ -11,7 +11,7 @@ use mesh_tests::mesh::wait_comes_from;
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::Pinger;
 use mesh_tests::topology::Topology;
-use mesh_tests::transfer::{Source, Transfer};
+use mesh_tests::transfer::{Source, Transfer, wait_all_go_on};
 use mesh_tests::wait::wait_for;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -210,8 +210,5 @@ fn select(lab: &Lab, phone: &Namespace, gateway: &str) -> Result<()> {
 }
 
 fn all_go_on(transfers: &[(&str, Transfer)]) -> Result<()> {
-    let enough = transfers.iter().map(|(_, it)| it.bytes() + BYTES);
-    let enough: Vec<u64> = enough.collect();
-    let mut all = transfers.iter().zip(enough);
-    all.try_for_each(|((_, transfer), enough)| transfer.wait_for_bytes(enough))
+    wait_all_go_on(transfers.iter().map(|(_, it)| it), BYTES)
 }

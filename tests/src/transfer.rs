@@ -182,6 +182,22 @@ impl Drop for Transfer {
     }
 }
 
+/// Waits until so many more bytes have come of each.
+///
+/// # Errors
+/// They have not.
+pub fn wait_all_go_on<'a>(
+    transfers: impl IntoIterator<Item = &'a Transfer>,
+    more: u64,
+) -> Result<()> {
+    let all: Vec<_> = transfers
+        .into_iter()
+        .map(|transfer| (transfer, transfer.bytes() + more))
+        .collect();
+    all.iter()
+        .try_for_each(|(transfer, enough)| transfer.wait_for_bytes(*enough))
+}
+
 fn receive(mut stream: TcpStream, shared: &Shared) {
     let mut report = Report::default();
     let mut last = Instant::now();

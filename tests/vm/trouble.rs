@@ -20,7 +20,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::hwsim;
-use crate::village::{PATIENCE, doctor, wait_problem};
+use crate::village::{PATIENCE, wait_problem};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -66,7 +66,7 @@ fn silent(lab: &mut Lab) -> Result<()> {
     falls_silent(lab, OUTAGE * 2)?;
     drop(hanging);
     wait_for("the driver to answer", PATIENCE, || {
-        let doctor = doctor(lab.node("r1")?)?;
+        let doctor = lab.node("r1")?.doctor()?;
         ensure!(!doctor.has_errors(), "{doctor:?}");
         Ok(())
     })
@@ -159,7 +159,7 @@ fn found_by_the_doctor(lab: &mut Lab) -> Result<()> {
 fn wait_finding(lab: &Lab, subject: &str, words: &str, wanted: bool) -> Result<()> {
     let what = format!("the doctor on {subject}: {words}: {wanted}");
     wait_for(&what, PATIENCE, || {
-        let doctor = doctor(lab.node("r1")?)?;
+        let doctor = lab.node("r1")?.doctor()?;
         let is_it = |it: &&Finding| it.subject == subject && it.problem.contains(words);
         let found = doctor.findings.iter().find(is_it);
         ensure!(found.is_some() == wanted, "{doctor:?}");

@@ -15,7 +15,7 @@ use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::Pinger;
 use mesh_tests::topology::Topology;
-use mesh_tests::transfer::{Source, Transfer};
+use mesh_tests::transfer::{Source, Transfer, wait_all_go_on};
 use mesh_tests::wait::wait_for;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -273,9 +273,9 @@ fn switched(lab: &mut Lab) -> Result<()> {
     let begin = |host| Transfer::start(&phone, host);
     let hosts = [HOST_V4, HOST_V6].into_iter().cycle().take(4);
     let transfers: Vec<Transfer> = hosts.map(begin).collect::<Result<_>>()?;
-    all_go_on(&transfers)?;
+    wait_all_go_on(&transfers, BYTES)?;
     select(lab, "r3")?;
-    all_go_on(&transfers)?;
+    wait_all_go_on(&transfers, BYTES)?;
     let two = ends(lab.node("r1")?)?;
     ensure!(
         two.lines().count() >= 2,
@@ -316,12 +316,6 @@ fn select(lab: &Lab, gateway: &str) -> Result<()> {
             .ctl_text(&format!("gateways select {gateway}"))
     })?;
     online(lab, gateway)
-}
-
-fn all_go_on(transfers: &[Transfer]) -> Result<()> {
-    let enough: Vec<u64> = transfers.iter().map(|it| it.bytes() + BYTES).collect();
-    let mut all = transfers.iter().zip(enough);
-    all.try_for_each(|(transfer, enough)| transfer.wait_for_bytes(enough))
 }
 
 /// Gateways that end in one way after the other, until one is left.

@@ -6,15 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use control_api::{Doctor, Encryption, Interfaces, Neighbors, Severity, Station};
+use control_api::{Encryption, Interfaces, Neighbors, Severity, Station};
 use libtest_mimic::Trial;
 use mesh_tests::air::Loss;
 use mesh_tests::command;
-use mesh_tests::daemon::{self, Mode, Radio};
+use mesh_tests::daemon::{Mode, Radio};
 use mesh_tests::harness::in_radio_lab;
 use mesh_tests::http::fetch;
 use mesh_tests::internet::{HOST_V4, web_at};
-use mesh_tests::lab::{Lab, MESH, Node};
+use mesh_tests::lab::{Lab, MESH};
 use mesh_tests::mesh::{path, wait_all_pairs, wait_online_through};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
@@ -118,7 +118,7 @@ fn open_mesh(lab: &mut Lab) -> Result<()> {
         ensure!(peer.name.is_some(), "{peer:?}");
     }
     for node in lab.nodes() {
-        let doctor = doctor(node)?;
+        let doctor = node.doctor()?;
         ensure!(!doctor.has_errors(), "{}: {doctor:?}", node.name());
     }
     weak(lab)?;
@@ -194,7 +194,7 @@ fn password_is_nowhere(lab: &Lab) -> Result<()> {
             "it is in the log of {}",
             node.name()
         );
-        let shown = format!("{}{:?}", node.ctl_text("interfaces")?, doctor(node)?);
+        let shown = format!("{}{:?}", node.ctl_text("interfaces")?, node.doctor()?);
         ensure!(!shown.contains(PASSWORD), "{shown}");
     }
     for process in fs::read_dir("/proc")?.flatten() {
@@ -234,17 +234,9 @@ fn radio_of(lab: &Lab, router: &str) -> Result<control_api::Radio> {
     radio.with_context(|| format!("{router} has no radio"))
 }
 
-/// What meshctl finds, whose exit status says whether that is an error.
-pub(crate) fn doctor(node: &Node) -> Result<Doctor> {
-    let socket = node.files().socket();
-    let arguments = format!("--socket {} --json doctor", socket.display());
-    let finished = daemon::run("meshctl", &arguments)?;
-    serde_json::from_str(&finished.out).with_context(|| finished.err)
-}
-
 pub(crate) fn wait_problem(lab: &Lab, router: &str, words: &[&str]) -> Result<()> {
     wait_for("the doctor to find it", HANDSHAKES, || {
-        let doctor = doctor(lab.node(router)?)?;
+        let doctor = lab.node(router)?.doctor()?;
         let found = doctor.findings.iter().find(|finding| {
             finding.severity == Severity::Error
                 && words.iter().all(|word| finding.problem.contains(word))
@@ -448,7 +440,7 @@ fn foreign(lab: &mut Lab) -> Result<()> {
     lab.start_all()?;
     wait_all_pairs(lab, PATIENCE)?;
     wait_for("the doctor to see the radios forward", PATIENCE, || {
-        let doctor = doctor(lab.node("r1")?)?;
+        let doctor = lab.node("r1")?.doctor()?;
         let mut findings = doctor.findings.iter();
         let found = findings.any(|it| it.problem.contains("forward for each other"));
         ensure!(found && !doctor.has_errors(), "{doctor:?}");
