@@ -211,7 +211,6 @@ pub enum Output {
 struct Interface {
     address: Ipv6Addr,
     mtu: u16,
-    max_packet_len: usize,
     /// What the medium promises to everybody on it, bit/s.
     speed: Option<u64>,
     hello_seqno: u16,
@@ -224,6 +223,15 @@ struct Interface {
     echoes: u8,
     /// How many of the next hellos say how neighbors are heard.
     reports_due: u8,
+}
+
+impl Interface {
+    /// The longest UDP payload that goes in one piece, in bytes.
+    fn max_packet_len(&self) -> usize {
+        /// IPv6 and UDP headers.
+        const HEADERS: usize = 40 + 8;
+        usize::from(self.mtu) - HEADERS
+    }
 }
 
 /// The routing state of one node.
@@ -381,22 +389,17 @@ impl Router {
         link_local: Ipv6Addr,
         mtu: u32,
     ) {
-        /// IPv6 and UDP headers.
-        const HEADERS: usize = 40 + 8;
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX).max(MIN_MTU);
-        let max_packet_len = usize::from(mtu) - HEADERS;
         self.own_addresses.insert(link_local);
         self.interfaces
             .entry(ifindex)
             .and_modify(|interface| {
                 interface.address = link_local;
                 interface.mtu = mtu;
-                interface.max_packet_len = max_packet_len;
             })
             .or_insert(Interface {
                 address: link_local,
                 mtu,
-                max_packet_len,
                 speed: None,
                 hello_seqno: 0,
                 next_hello: now,

@@ -8,6 +8,7 @@ use neli::consts::nl::NlmF;
 use neli::consts::socket::NlFamily;
 use neli::utils::Groups;
 use nix::errno::Errno;
+use zeroize::Zeroizing;
 
 use super::netlink::KernelError;
 use super::raw::{Attributes, EventSocket, Payload, Socket, push_string};
@@ -89,7 +90,8 @@ impl Genl {
         command: u8,
         attributes: &[u8],
     ) -> Result<(), KernelError> {
-        let request = request(command, attributes);
+        // There may be a key in it.
+        let request = Zeroizing::new(request(command, attributes));
         self.ask(|socket, number| socket.change(action, (number, NlmF::empty()), &request))
     }
 

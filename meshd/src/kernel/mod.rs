@@ -108,8 +108,8 @@ pub const TUNNEL_PORT: u16 = 5526;
 /// The VXLAN network identifier of the tunnel.
 pub const TUNNEL_VNI: u32 = 7;
 
-/// The most that a tunnel adds to a packet, in bytes: WireGuard's headers and its code.
-pub const TUNNEL_OVERHEAD: u32 = 80;
+/// The most that a tunnel adds to a packet, in bytes.
+pub const TUNNEL_OVERHEAD: u32 = tunnel::MAX_OVERHEAD;
 
 /// Requests that may wait for the task: more than a driver has in flight at a time.
 const REQUEST_CAPACITY: usize = 64;

@@ -542,7 +542,7 @@ impl Task {
     /// Makes tunnel, sysctls, addresses, routes and rules what they should be.
     async fn establish(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
         let mtu = self.mesh_mtu(base);
-        let device = self.fib.tunnels.ensure(mtu).await?;
+        let device = self.fib.tunnels.ensure_vxlan(mtu).await?;
         let mut warnings = sysctl::configure(base);
         let wanted = self.own_addresses(base);
         let surplus = address::add_missing(&self.handle, device, &wanted).await?;

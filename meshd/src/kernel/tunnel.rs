@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use mesh_proto::record::MIN_MTU;
 use mesh_proto::{IfIndex, OriginatorId, Tunnel, WireguardKey};
 use rtnetlink::Handle;
 
@@ -28,8 +29,8 @@ mod wireguard;
 pub use wireguard::WireguardSecret;
 pub(super) use wireguard::is_there as has_wireguard;
 
-/// No IPv6 network has a smaller MTU (RFC 8200 §5).
-const MIN_MTU: u32 = 1280;
+/// The most that a tunnel adds to a packet, in bytes.
+pub(super) const MAX_OVERHEAD: u32 = wireguard::OVERHEAD;
 
 /// Our ends of tunnels.
 pub(super) struct Tunnels {
@@ -54,16 +55,15 @@ impl Tunnels {
         self.wireguard.find().await
     }
 
-    /// Makes the ends there are what they should be over mesh interfaces of this MTU, with the
-    /// node's addresses; and that of VXLAN if it is not there.
-    pub(super) async fn ensure(&mut self, mesh_mtu: u32) -> Result<IfIndex, KernelError> {
+    /// Makes the end of VXLAN what it should be over mesh interfaces of this MTU. Returns its device.
+    pub(super) async fn ensure_vxlan(&mut self, mesh_mtu: u32) -> Result<IfIndex, KernelError> {
         let mtu = less(mesh_mtu, vxlan::OVERHEAD);
         let device = vxlan::ensure(&self.handle, &self.setup, mtu).await?;
         self.vxlan = Some(device);
         Ok(device)
     }
 
-    /// The same for those of WireGuard.
+    /// The same for the ends of WireGuard that there are, and those to come: with the node's addresses.
     pub(super) async fn ensure_wireguard(
         &mut self,
         mesh_mtu: u32,
@@ -140,5 +140,5 @@ impl Tunnels {
 
 /// The MTU of a tunnel over mesh interfaces of this MTU.
 fn less(mesh_mtu: u32, overhead: u32) -> u32 {
-    mesh_mtu.saturating_sub(overhead).max(MIN_MTU)
+    mesh_mtu.saturating_sub(overhead).max(MIN_MTU.into())
 }

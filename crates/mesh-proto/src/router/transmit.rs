@@ -109,11 +109,7 @@ impl Router {
             },
             _ => None,
         };
-        let Interface {
-            address,
-            max_packet_len,
-            ..
-        } = *interface;
+        let (address, max_packet_len) = (interface.address, interface.max_packet_len());
         let network = &self.config.network;
         let (sender, sent) = (self.sender, self.sent);
         let mut builder = PacketBuilder::new(network, key, sender, address, max_packet_len, sent);
@@ -239,7 +235,7 @@ impl Router {
         let mut news: Vec<_> = records.cloned().map(Box::new).map(Tlv::Record).collect();
         self.counters.sent_ogms += u64::from(self.book.version() - before);
         if self.book.version() != before {
-            let room = self.interfaces.values().map(|it| it.max_packet_len);
+            let room = self.interfaces.values().map(Interface::max_packet_len);
             news.extend(self.updates(before, room.min().unwrap_or(0)));
         }
         news
@@ -357,7 +353,7 @@ impl Router {
     pub(super) fn max_packet_len(&self, ifindex: IfIndex) -> usize {
         self.interfaces
             .get(&ifindex)
-            .map_or(0, |interface| interface.max_packet_len)
+            .map_or(0, Interface::max_packet_len)
     }
 
     pub(super) fn random(&mut self) -> u32 {

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddrV6};
 
 use ed25519_dalek::SigningKey;
 use ipnet::IpNet;
+use mesh_proto::record::MIN_MTU;
 use mesh_proto::{IfIndex, NodeId, OriginatorId, WireguardKey, identity};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -100,7 +101,7 @@ impl Wireguard {
             setup,
             ends: BTreeMap::new(),
             idle: VecDeque::new(),
-            mtu: super::MIN_MTU,
+            mtu: MIN_MTU.into(),
             addresses: BTreeSet::new(),
         })
     }
