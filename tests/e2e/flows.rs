@@ -22,6 +22,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             switched,
         ),
         in_lab(
+            "flows_that_began_before_their_mark_keep_their_gateway",
+            || Topology::line(3),
+            early,
+        ),
+        in_lab(
             "flows_end_with_their_uplink_and_stay_with_their_gateway",
             || Topology::line(2),
             stranded,
@@ -58,16 +63,16 @@ fn switched(lab: &mut Lab) -> Result<()> {
     let _source = Source::start(lab.internet()?.host())?;
     let mut transfers = Vec::new();
     for gateway in ["r2", "r3"] {
-        select(lab, &phone, gateway)?;
+        select(lab, "r1", &phone, gateway)?;
         for host in [HOST_V4, HOST_V6].into_iter().cycle().take(10) {
             transfers.push((gateway, Transfer::start(&phone, host)?));
         }
         all_go_on(&transfers)?;
     }
-    select(lab, &phone, "r4")?;
+    select(lab, "r1", &phone, "r4")?;
     let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
     pinger.wait_answers(20, PATIENCE)?;
-    select(lab, &phone, "r3")?;
+    select(lab, "r1", &phone, "r3")?;
     all_go_on(&transfers)?;
     // A successor knows what flows go where.
     lab.node_mut("r1")?.take_daemon()?.hand_over()?;
@@ -96,6 +101,28 @@ fn switched(lab: &mut Lab) -> Result<()> {
     ));
     ensure!(longest <= STALL, "a stall of {longest:?}");
     Ok(())
+}
+
+/// Flows that begin while nftables does not know yet which gateway they go through.
+fn early(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r2")?;
+    for gateway in ["r1", "r3"] {
+        lab.add_uplink(gateway)?;
+    }
+    let phone = lab.node("r2")?.phone()?.clone();
+    let _source = Source::start(lab.internet()?.host())?;
+    lab.start("r2")?;
+    let slowed = lab.node("r2")?.files().slow_nft()?;
+    lab.start("r1")?;
+    let line = lab.node("r1")?.line()?.clone();
+    wait_comes_from(&phone, &line, &line, RECOVERY)?;
+    let transfers = [HOST_V4, HOST_V6].map(|host| Transfer::start(&phone, host));
+    let transfers: Vec<Transfer> = transfers.into_iter().collect::<Result<_>>()?;
+    drop(slowed);
+    wait_all_go_on(&transfers, BYTES)?;
+    lab.start("r3")?;
+    select(lab, "r2", &phone, "r3")?;
+    wait_all_go_on(&transfers, BYTES)
 }
 
 /// An own uplink that dies, with a neighbor that has another, and comes back.
@@ -201,10 +228,12 @@ fn half(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Has `r1` use a gateway, and waits until the phone's new connections go through it.
-fn select(lab: &Lab, phone: &Namespace, gateway: &str) -> Result<()> {
-    lab.node("r1")?
-        .ctl_text(&format!("gateways select {gateway}"))?;
+/// Has a router use a gateway, and waits until its phone's new connections go through it.
+fn select(lab: &Lab, router: &str, phone: &Namespace, gateway: &str) -> Result<()> {
+    wait_for("the gateway to be known", PATIENCE, || {
+        lab.node(router)?
+            .ctl_text(&format!("gateways select {gateway}"))
+    })?;
     let line = lab.node(gateway)?.line()?;
     wait_comes_from(phone, line, line, RECOVERY)
 }

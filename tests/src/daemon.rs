@@ -1,9 +1,9 @@
 //! meshd as a router runs it: a configuration file, a process, its log, signals, meshctl.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -232,6 +232,39 @@ impl Files {
             .and_then(|mut file| file.write_all(config.to_yaml(&self.directory).as_bytes()))
             .context("write meshd.yaml")
     }
+
+    /// Has nft take two seconds longer until what this returns is dropped, as on a router that is busy.
+    ///
+    /// # Errors
+    /// The program in its place cannot be written.
+    pub fn slow_nft(&self) -> Result<Slowed> {
+        let nft = self.programs().join("nft");
+        let flag = self.directory.join("slow");
+        File::create(&flag)?;
+        fs::create_dir_all(self.programs())?;
+        let script = format!(
+            "#!/bin/sh\nPATH=${{PATH#*:}}\n[ ! -e {} ] || sleep 2\nexec nft \"$@\"\n",
+            flag.display()
+        );
+        fs::write(&nft, script)?;
+        fs::set_permissions(&nft, Permissions::from_mode(0o755))?;
+        Ok(Slowed(flag))
+    }
+
+    /// Programs that come before those of the system.
+    fn programs(&self) -> PathBuf {
+        self.directory.join("bin")
+    }
+}
+
+/// A program that is slow until this is dropped.
+#[derive(Debug)]
+pub struct Slowed(PathBuf);
+
+impl Drop for Slowed {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// A running meshd. Dropping it kills it.
@@ -263,7 +296,9 @@ impl Daemon {
             false => Command::new(meshd),
         };
         command.arg("--config").arg(files.config());
+        let path = std::env::var("PATH").context("PATH")?;
         command
+            .env("PATH", format!("{}:{path}", files.programs().display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

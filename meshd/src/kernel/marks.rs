@@ -3,10 +3,11 @@
 //! Another gateway would translate the packets of a flow to another address, and the far end would not
 //! know them. So a new flow is given the mark of the gateway in use, which its conntrack entry keeps;
 //! packets of it carry the mark past a rule into a table with the default routes through that gateway.
+//! One that began before nftables knew the gateway gets the mark with its next packet.
 //! When the gateway is gone, so are these routes, and the flow goes where new ones do; with its next packet
 //! it has their mark, and stays there if the gateway comes back.
 //!
-//! What goes over our own uplink has no mark. If it has to go into a tunnel instead, the kernel forgets
+//! What goes over our own uplink has no mark. If it has to go into a tunnel instead it gets one, and the kernel forgets
 //! how it was masqueraded (`nf_nat_oif_changed` in net/netfilter/nf_nat_core.c): it begins anew there, or
 //! is told by the far end, which does not know it.
 //!
@@ -14,7 +15,7 @@
 //! |---|---|
 //! | `flows` | prerouting, -150: packets of local hosts, before they are routed |
 //! | `known_flows` | those of a flow with a mark get it |
-//! | `new_flows` | gives flows that begin, or lost their gateway, the mark of the gateway in use |
+//! | `new_flows` | gives flows without a mark, or of a lost gateway, the mark of the gateway in use |
 
 use std::collections::BTreeSet;
 
@@ -47,7 +48,7 @@ pub(super) fn chains(numbers: &Numbers, lan: &str, flows: &Flows) -> String {
         format!("ct mark & {mask:#x} == {mark:#x} goto {NEW_FLOWS}")
     });
     // Almost every packet ends with the one after these.
-    let begin = format!("ct mark & {mask:#x} == 0 ct state new goto {NEW_FLOWS}");
+    let begin = format!("ct mark & {mask:#x} == 0 goto {NEW_FLOWS}");
     let unmarked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
     let marked_by_others = marks.map(|mark| {
         let add = carry(numbers, mark);
