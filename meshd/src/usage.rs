@@ -4,12 +4,15 @@
 //! means that counting began anew (the table was replaced, or the interface is another): then the
 //! whole new value is new.
 
+mod meter;
+
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use mesh_proto::{IfIndex, NodeId};
 
 use crate::kernel::{CounterSample, Counters, Flow, Neighbor};
+use meter::Meter;
 
 /// Bytes carried between us and one neighbor, by direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +51,7 @@ type Link = (IfIndex, Ipv6Addr);
 /// The counters as last read, and who is behind them.
 #[derive(Debug)]
 pub struct Usage {
-    last: BTreeMap<Key, u64>,
+    last: BTreeMap<Key, Meter>,
     /// The life of the kernel's counters that `last` belongs to.
     generation: Option<u64>,
     /// Whether the next reading is only taken as a base: counters that were there before us
@@ -87,7 +90,7 @@ impl Usage {
         }
         self.generation = Some(counters.generation);
         for sample in &counters.samples {
-            let Some((node, link, bytes)) = self.new_bytes(sample) else {
+            let Some((node, link, bytes)) = self.new_bytes(sample, counters.frame) else {
                 continue;
             };
             let delta = deltas.entry(node).or_default();
@@ -113,30 +116,23 @@ impl Usage {
 
     fn take_as_base(&mut self, counters: &Counters) {
         for sample in &counters.samples {
-            self.last
-                .insert((sample.flow, sample.ifindex, sample.neighbor), sample.bytes);
+            self.meter(sample).advance(sample, counters.frame);
         }
     }
 
     /// What a counter counted since it was last read, if its neighbor has a name.
-    fn new_bytes(&mut self, sample: &CounterSample) -> Option<(NodeId, Link, u64)> {
-        let CounterSample {
-            flow,
-            ifindex,
-            neighbor,
-            bytes,
-            ..
-        } = *sample;
-        let Neighbor::LinkLocal(address) = neighbor else {
+    fn new_bytes(&mut self, sample: &CounterSample, frame: u16) -> Option<(NodeId, Link, u64)> {
+        let Neighbor::LinkLocal(address) = sample.neighbor else {
             return None;
         };
-        let node = *self.nodes.get(&(ifindex, address))?;
-        let before = self
-            .last
-            .insert((flow, ifindex, neighbor), bytes)
-            .unwrap_or_default();
-        let new = bytes.checked_sub(before).unwrap_or(bytes);
-        Some((node, (ifindex, address), new))
+        let link = (sample.ifindex, address);
+        let node = *self.nodes.get(&link)?;
+        Some((node, link, self.meter(sample).advance(sample, frame)))
+    }
+
+    fn meter(&mut self, sample: &CounterSample) -> &mut Meter {
+        let key = (sample.flow, sample.ifindex, sample.neighbor);
+        self.last.entry(key).or_default()
     }
 
     /// What was carried over a link since the start, whoever pays.
@@ -151,6 +147,7 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Counted;
 
     const NODE: NodeId = NodeId::from_bytes([7; 32]);
     const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
@@ -161,14 +158,15 @@ mod tests {
             flow,
             ifindex: IfIndex(3),
             neighbor,
-            bytes,
-            packets: 1,
+            all: Counted { bytes, packets: 1 },
+            merged: [Counted::default(); 2],
         }
     }
 
     fn reading(generation: u64, samples: &[CounterSample]) -> Counters {
         Counters {
             generation,
+            frame: 1500,
             samples: samples.to_vec(),
         }
     }

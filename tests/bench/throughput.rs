@@ -150,7 +150,6 @@ fn transfer(village: &Village, course: Course) -> Result<Sample> {
         address: if course.is_ipv4 { HOST_V4 } else { HOST_V6 },
         most_mbps: None,
     };
-    village.set_tunnel()?;
     let before = Load::now();
     let transferred = iperf::transfer(&ends, course.direction, TRANSFER)?;
     let spent = before.spent();

@@ -1,13 +1,19 @@
 //! The counter sets of our nftables table: bytes carried for and by each neighbor.
+//!
+//! The kernel passes on several frames of a connection as one packet where drivers and devices let it
+//! (GRO, GSO), and counts it with the headers of one. What is longer than a frame is counted in a set of
+//! its own as well, for [`usage`](crate::usage) to tell how many it were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
-use mesh_proto::IfIndex;
+use mesh_proto::{Family, IfIndex};
 
 use super::neighbor::{MacKey, Neighbors};
 use super::netlink::KernelError;
-use super::nfnetlink::{Counted, Element, Nfnetlink};
+use super::nfnetlink::{Element, Nfnetlink};
+
+pub use super::nfnetlink::Counted;
 
 /// The counter with a name that counts whatever any of the sets counts, so that one short question
 /// tells whether they have to be read.
@@ -49,6 +55,15 @@ impl Flow {
             Self::DownTx => "down_tx",
         }
     }
+
+    /// The name of the set that counts merged frames of a family once more.
+    pub(super) fn merged_set_name(self, inside: Family) -> String {
+        let suffix = match inside {
+            Family::Ipv4 => "merged4",
+            Family::Ipv6 => "merged6",
+        };
+        format!("{}_{suffix}", self.set_name())
+    }
 }
 
 /// A neighbor as the counters know it.
@@ -69,10 +84,10 @@ pub struct CounterSample {
     pub ifindex: IfIndex,
     /// From or to which neighbor.
     pub neighbor: Neighbor,
-    /// Bytes of whole IPv6 packets, the tunnel's headers included.
-    pub bytes: u64,
-    /// Packets.
-    pub packets: u64,
+    /// All packets.
+    pub all: Counted,
+    /// Those of them that are longer than a frame, by what is inside: IPv4, IPv6.
+    pub merged: [Counted; 2],
 }
 
 /// What all counters counted.
@@ -81,6 +96,8 @@ pub struct Counters {
     /// Names the life of the counters: two readings with the same value and without a reboot
     /// between them count from the same zero. It changes when the table was made anew.
     pub generation: u64,
+    /// The longest packet that one frame holds, in bytes: the smallest MTU of the mesh.
+    pub frame: u16,
     /// One for each flow, interface and neighbor that had packets.
     pub samples: Vec<CounterSample>,
 }
@@ -91,12 +108,14 @@ pub(super) struct Reader {
     /// The last reading, with neighbors by Ethernet address where packets are received, and what
     /// all counters had counted before it.
     last: Option<(Counted, Counters)>,
+    /// As in [`Counters`].
+    frame: u16,
 }
 
 impl Reader {
-    /// The counters may be others from now on.
-    pub(super) fn forget(&mut self) {
-        self.last = None;
+    /// The counters may be others from now on, and what is longer than `frame` counts as merged.
+    pub(super) fn begin(&mut self, frame: u16) {
+        *self = Self { last: None, frame };
     }
 
     /// Reads the counters. Gives them with neighbors by Ethernet address where packets are
@@ -114,7 +133,7 @@ impl Reader {
         let counted = nfnetlink.counter(COUNTER)?;
         let (counters, is_new) = match last.filter(|(before, _)| *before == counted) {
             Some((_, counters)) => (counters, false),
-            None => (read(nfnetlink)?, true),
+            None => (read(nfnetlink, self.frame)?, true),
         };
         self.last = Some((counted, counters.clone()));
         Ok((counters, is_new))
@@ -146,47 +165,62 @@ impl Counters {
     }
 }
 
-fn read(nfnetlink: &mut Nfnetlink) -> Result<Counters, KernelError> {
+fn read(nfnetlink: &mut Nfnetlink, frame: u16) -> Result<Counters, KernelError> {
     let sets = nfnetlink.sets()?;
     let handle = |flow: Flow| sets.get(flow.set_name()).copied();
     let handles: Option<Vec<u64>> = Flow::ALL.into_iter().map(handle).collect();
     let newest_set = handles.ok_or(KernelError::TableMissing)?.into_iter().max();
-    let mut counted = BTreeMap::new();
+    let mut samples = Vec::new();
     for flow in Flow::ALL {
-        for element in nfnetlink.elements(flow.set_name())? {
-            let Some(sample) = sample(flow, &element) else {
-                continue;
-            };
-            // A set that grows while it is dumped may have an element twice.
-            let key = (flow, sample.ifindex, sample.neighbor);
-            let kept: &mut CounterSample = counted.entry(key).or_insert(sample);
-            if kept.bytes < sample.bytes {
-                *kept = sample;
+        let all = by_neighbor(flow, nfnetlink.elements(flow.set_name())?);
+        let [ipv4, ipv6] = Family::BOTH.map(|family| {
+            let elements = nfnetlink.elements(&flow.merged_set_name(family));
+            elements.map(|elements| by_neighbor(flow, elements))
+        });
+        let merged = [ipv4?, ipv6?];
+        samples.extend(all.into_iter().map(|(key, all)| {
+            CounterSample {
+                flow,
+                ifindex: key.0,
+                neighbor: key.1,
+                all,
+                merged: merged
+                    .each_ref()
+                    .map(|counts| counts.get(&key).copied().unwrap_or_default()),
             }
-        }
+        }));
     }
     // Handles count up within a table, and tables count up within a network namespace, so the
     // pair never comes again before a reboot.
     let generation = nfnetlink.table()? << 32 | newest_set.unwrap_or_default();
     Ok(Counters {
         generation,
-        samples: counted.into_values().collect(),
+        frame,
+        samples,
     })
 }
 
-fn sample(flow: Flow, element: &Element) -> Option<CounterSample> {
-    let neighbor = if flow.is_received() {
-        let [a, b, c, d, e, f, ..] = element.address;
+fn by_neighbor(flow: Flow, elements: Vec<Element>) -> BTreeMap<(IfIndex, Neighbor), Counted> {
+    let mut counts = BTreeMap::new();
+    for element in elements {
+        let Some(counted) = element.counted else {
+            continue;
+        };
+        let neighbor = neighbor(flow, element.address);
+        // A set that grows while it is dumped may have an element twice.
+        let kept: &mut Counted = counts.entry((element.ifindex, neighbor)).or_default();
+        if kept.bytes < counted.bytes {
+            *kept = counted;
+        }
+    }
+    counts
+}
+
+fn neighbor(flow: Flow, address: [u8; 16]) -> Neighbor {
+    if flow.is_received() {
+        let [a, b, c, d, e, f, ..] = address;
         Neighbor::Mac([a, b, c, d, e, f])
     } else {
-        Neighbor::LinkLocal(Ipv6Addr::from(element.address))
-    };
-    let Counted { bytes, packets } = element.counted?;
-    Some(CounterSample {
-        flow,
-        ifindex: element.ifindex,
-        neighbor,
-        bytes,
-        packets,
-    })
+        Neighbor::LinkLocal(Ipv6Addr::from(address))
+    }
 }

@@ -79,7 +79,7 @@ mod traffic;
 mod tunnel;
 mod uplink;
 
-pub use counters::{CounterSample, Counters, Flow, Neighbor};
+pub use counters::{Counted, CounterSample, Counters, Flow, Neighbor};
 pub use link::Link;
 pub use monitor::DefaultRoute;
 pub use netlink::KernelError;

@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
+use mesh_proto::Family;
 use mesh_proto::identity::MESH_IPV4_RANGE;
 
 use super::counters::{self, Flow};
@@ -78,6 +79,10 @@ const PRIVATE_V6: [&str; 5] = ["::/96", "fc00::/7", "fe80::/10", "fec0::/10", "f
 
 /// Where an uplink without IPv4 has that Internet: the last 32 bits of an address (RFC 6052).
 const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
+
+/// The match for IPv6 inside VXLAN: the type of the Ethernet frame (`ETH_P_IPV6`), behind the headers of UDP
+/// and VXLAN and two addresses. What is in WireGuard is never merged.
+const INNER_IS_IPV6: &str = "@th,224,16 0x86dd";
 
 /// The end of a rule for packets that must not go on.
 const DROP: &str = "counter name dropped drop";
@@ -158,7 +163,7 @@ fn table(
         input(setup, base, &names),
         forward(setup, base, attached, &names),
         translate.clone().unwrap_or_default(),
-        count(&names),
+        count(base.mesh_mtu, &names),
     ];
     let sets = sets();
     let rules = chains.concat();
@@ -180,7 +185,10 @@ fn sets() -> String {
             false => "ipv6_addr",
         };
         let spec = "flags dynamic; counter;";
-        neighbor_set(flow.set_name(), address, spec)
+        let merged = Family::BOTH.map(|family| flow.merged_set_name(family));
+        let names = [flow.set_name().to_owned()].into_iter().chain(merged);
+        let sets = names.map(|name| neighbor_set(&name, address, spec));
+        sets.collect::<String>()
     });
     let seconds = traffic::MEMORY.as_secs();
     let traffic = [
@@ -477,8 +485,9 @@ fn to_uplink(names: &Names) -> Vec<String> {
 }
 
 /// Counts tunnel packets to (`up`) and from (`down`) gateways, where they come from a neighbor
-/// and where they are sent to one: at both ends of a hop the same packets.
-fn count(names: &Names) -> String {
+/// and where they are sent to one: at both ends of a hop the same packets. Those that do not fit into one
+/// frame of the mesh are several, which the kernel has merged.
+fn count(frame: u16, names: &Names) -> String {
     /// After all filters.
     const PRIORITY: i32 = 250;
     let (mesh, ports) = (&names.mesh, tunnel_ports());
@@ -491,9 +500,9 @@ fn count(names: &Names) -> String {
         [counted, "goto tell_sent".to_owned()]
     };
     [
-        counting("count_received", Flow::is_received),
-        counting("count_passing", |_| true),
-        counting("count_sent", |flow| !flow.is_received()),
+        counting("count_received", frame, Flow::is_received),
+        counting("count_passing", frame, |_| true),
+        counting("count_sent", frame, |flow| !flow.is_received()),
         chain("passing", &leaving("count_passing")),
         chain("leaving", &leaving("count_sent")),
         base_chain("received", "filter", "input", PRIORITY, &received),
@@ -509,19 +518,34 @@ fn count(names: &Names) -> String {
     .concat()
 }
 
-/// A chain that counts these flows. Between two gateways it is up at both ends, and nowhere both.
-fn counting(name: &str, is_counted: impl Fn(Flow) -> bool) -> String {
-    let rule = |is_up: bool| {
+/// A chain that counts these flows, and those of them with frames that were merged once more, by what is
+/// inside of the tunnel. Between two gateways it is up at both ends, and nowhere both.
+fn counting(name: &str, frame: u16, is_counted: impl Fn(Flow) -> bool) -> String {
+    let rule = |is_up: bool, set_name: &dyn Fn(Flow) -> String, total: &str| {
         let flows = Flow::ALL.into_iter().filter(|flow| flow.is_up() == is_up);
         let counters = flows.filter(|flow| is_counted(*flow)).map(|flow| {
             let key = if flow.is_received() { SENDER } else { RECEIVER };
-            format!("add @{} {{ {key} }}", flow.set_name())
+            format!("add @{} {{ {key} }}", set_name(flow))
         });
         let counters = counters.collect::<Vec<_>>().join(" ");
-        let (field, total) = (if is_up { "daddr" } else { "saddr" }, counters::COUNTER);
-        format!("ip6 {field} @{GATEWAYS} {counters} counter name {total} return")
+        let field = if is_up { "daddr" } else { "saddr" };
+        format!("ip6 {field} @{GATEWAYS} {counters} {total} return")
     };
-    chain(name, &[rule(true), rule(false)])
+    let rules = |set_name: &dyn Fn(Flow) -> String, total: &str| {
+        [true, false].map(|is_up| rule(is_up, set_name, total))
+    };
+    let merged = |family| rules(&|flow| flow.merged_set_name(family), "");
+    let total = format!("counter name {}", counters::COUNTER);
+    let all = rules(&|flow| flow.set_name().to_owned(), &total);
+    let (longer, ipv6) = (format!("{name}_merged"), format!("{name}_merged6"));
+    let is_longer = [format!("meta length > {frame} jump {longer}")];
+    let is_ipv6 = [format!("{INNER_IS_IPV6} goto {ipv6}")];
+    [
+        chain(&ipv6, &merged(Family::Ipv6)),
+        chain(&longer, &[&is_ipv6[..], &merged(Family::Ipv4)].concat()),
+        chain(name, &[&is_longer[..], &all].concat()),
+    ]
+    .concat()
 }
 
 /// Tells whom packets come from and go to, but for what neighbors say to each other: the routing

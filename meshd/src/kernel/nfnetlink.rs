@@ -12,8 +12,9 @@ use super::raw::{Attributes, Payload, Socket, or_missing, push, push_string};
 
 // `enum nf_tables_msg_types`, with the number of the subsystem in the high byte.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
-/// What a table can lose: itself, a chain, a rule, a set, a counter.
-const NFT_MSG_DEL: [u8; 5] = [2, 5, 8, 11, 20];
+/// What a table can lose: itself, a chain, a rule, a set, an element of one, a counter. That elements time
+/// out is not told.
+const NFT_MSG_DEL: [u8; 6] = [2, 5, 8, 11, 14, 20];
 const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
 const NFT_MSG_GETGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 16;
 const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
@@ -49,10 +50,12 @@ const NFT_OBJECT_COUNTER: u32 = 1;
 const READ: &str = "read the nftables counters";
 
 /// What a counter counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counted {
-    pub(super) bytes: u64,
-    pub(super) packets: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Bytes of whole packets, all IP headers included.
+    pub bytes: u64,
+    /// Packets as the kernel passes them on.
+    pub packets: u64,
 }
 
 /// An element of a set whose keys are an interface and an address.

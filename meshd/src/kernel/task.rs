@@ -479,7 +479,7 @@ impl Task {
     /// Makes everything what it should be. Begins with what can't be done without, and with the
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
-        self.counters.forget();
+        self.counters.begin(base.mesh_mtu);
         let attached = self.attached(&base).await?;
         let made = self.make_table(&base, &attached).await?;
         let mut warnings: Vec<Warning> = made.into_iter().collect();
@@ -647,11 +647,19 @@ impl Task {
 
     async fn set_gateways(&mut self, gateways: BTreeSet<Ipv6Addr>) -> Result<(), KernelError> {
         let gateways = self.gateways.insert(gateways);
-        match self.base {
-            Some(_) => nat::set_gateways(&self.setup, gateways).await,
+        if self.base.is_none() {
             // They go into the table when it is made.
-            None => Ok(()),
+            return Ok(());
         }
+        let before = self.nfnetlink.generation()?;
+        nat::set_gateways(&self.setup, gateways).await?;
+        self.skip_own_changes();
+        if self.nfnetlink.generation()? != before.wrapping_add(1) {
+            // What was skipped may have been others' change to our table.
+            self.is_table_due = true;
+            self.mend_soon();
+        }
+        Ok(())
     }
 
     async fn set_new_flows(&mut self, new_flows: NewFlows) -> Result<(), KernelError> {

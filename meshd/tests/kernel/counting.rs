@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use mesh_proto::{IfIndex, Route, Table, Target};
-use meshd::kernel::{Base, CounterSample, Flow, KernelEvent, Neighbor, Uplinks};
+use meshd::kernel::{Base, Counted, CounterSample, Flow, KernelEvent, Neighbor, Uplinks};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
 use crate::Test;
@@ -27,7 +27,10 @@ pub(crate) fn tests() -> Vec<Test> {
             generations,
         ),
         ("tcp_through_the_tunnel_learns_its_mtu", clamped),
-        ("large_tcp_segments_are_counted_as_they_are_sent", segments),
+        (
+            "merged_frames_are_counted_apart_and_alike_at_both_ends",
+            merged,
+        ),
     ]
 }
 
@@ -311,8 +314,8 @@ fn counts() {
                 flow,
                 ifindex,
                 neighbor,
-                bytes,
-                packets,
+                all: Counted { bytes, packets },
+                merged: [Counted::default(); 2],
             };
             assert_eq!(
                 chain.sample(node, flow),
@@ -334,7 +337,7 @@ fn counts() {
     }
     chain.phone.run("ping -n -c 3 -i 0.1 100.64.0.3");
     assert_eq!(
-        chain.sample(0, Flow::UpTx).map(|sample| sample.packets),
+        chain.sample(0, Flow::UpTx).map(|sample| sample.all.packets),
         Some(packets)
     );
 }
@@ -379,21 +382,28 @@ fn generations() {
         "configuring loses no count"
     );
     chain.echo(address(SERVER_V4), 10, 100);
-    let packets = chain.sample(1, Flow::UpRx).map(|sample| sample.packets);
+    let packets = chain.sample(1, Flow::UpRx).map(|sample| sample.all.packets);
     assert_eq!(packets, Some(20), "and counting goes on");
 
     let damaged = |event: &KernelEvent| matches!(event, KernelEvent::TableDamaged);
     assert!(!chain.ports[1].saw(damaged), "by ourselves");
-    chain.nodes[1].run("nft flush table inet meshd");
-    wait_for_damage(&mut chain.ports[1]);
-    chain.ports[1].configure(&other);
-    chain.nodes[1].run("nft flush ruleset");
-    wait_for_damage(&mut chain.ports[1]);
-    chain.ports[1].configure(&other);
+    for damage in [
+        "nft flush set inet meshd gateways",
+        "nft flush table inet meshd",
+        "nft flush ruleset",
+    ] {
+        chain.nodes[1].run(damage);
+        wait_for_damage(&mut chain.ports[1]);
+        chain.ports[1].configure(&other);
+    }
     chain.echo(address(SERVER_V4), 10, 100);
     let after = chain.ports[1].counters();
     assert_ne!(after.generation, before.generation);
-    let packets: Vec<u64> = after.samples.iter().map(|sample| sample.packets).collect();
+    let packets: Vec<u64> = after
+        .samples
+        .iter()
+        .map(|sample| sample.all.packets)
+        .collect();
     assert_eq!(packets, [10; 4], "the gateways are known again");
 
     // A table that can't be changed to ours is replaced, and that is said.
@@ -411,7 +421,7 @@ fn generations() {
     );
     chain.echo(address(SERVER_V4), 10, 100);
     assert_eq!(
-        chain.sample(1, Flow::UpRx).map(|sample| sample.packets),
+        chain.sample(1, Flow::UpRx).map(|sample| sample.all.packets),
         Some(10)
     );
     assert_ne!(chain.ports[1].counters().generation, after.generation);
@@ -463,25 +473,33 @@ fn clamped() {
     }
 }
 
-fn segments() {
+fn merged() {
     let mut chain = Chain::new();
-    let (client, accepted) = connect(&chain, address(SERVER_V4));
-    transfer(&client, &accepted, 3_000_000);
-    transfer(&accepted, &client, 3_000_000);
-    // Late acknowledgements may still be on their way.
-    for (sender, receiver) in [
-        ((0, Flow::UpTx), (1, Flow::UpRx)),
-        ((1, Flow::UpTx), (2, Flow::UpRx)),
-        ((2, Flow::DownTx), (1, Flow::DownRx)),
-        ((1, Flow::DownTx), (0, Flow::DownRx)),
-    ] {
-        let (sent, received) = eventually("equal counts", || {
-            let sent = chain.sample(sender.0, sender.1)?;
-            let received = chain.sample(receiver.0, receiver.1)?;
-            (sent.bytes == received.bytes).then_some((sent, received))
-        });
-        assert_eq!(sent.packets, received.packets);
-        assert!(sent.bytes > 3_000_000, "{sent:?}");
-        assert!(sent.bytes <= 1500 * sent.packets, "{sent:?}");
+    for (server, family) in [(SERVER_V4, 0), (SERVER_V6, 1)] {
+        let (client, accepted) = connect(&chain, address(server));
+        transfer(&client, &accepted, 3_000_000);
+        transfer(&accepted, &client, 3_000_000);
+        // Late acknowledgements may still be on their way.
+        for (sender, receiver) in [
+            ((0, Flow::UpTx), (1, Flow::UpRx)),
+            ((1, Flow::UpTx), (2, Flow::UpRx)),
+            ((2, Flow::DownTx), (1, Flow::DownRx)),
+            ((1, Flow::DownTx), (0, Flow::DownRx)),
+        ] {
+            let sent = eventually("equal counts", || {
+                let sent = chain.sample(sender.0, sender.1)?;
+                let received = chain.sample(receiver.0, receiver.1)?;
+                let is_equal = sent.all == received.all && sent.merged == received.merged;
+                is_equal.then_some(sent)
+            });
+            let merged = sent.merged[family];
+            assert!(merged.bytes > 1_000_000, "{sent:?}");
+            assert!(merged.bytes > 1500 * merged.packets, "{sent:?}");
+            let single = Counted {
+                bytes: sent.all.bytes - sent.merged[0].bytes - sent.merged[1].bytes,
+                packets: sent.all.packets - sent.merged[0].packets - sent.merged[1].packets,
+            };
+            assert!(single.bytes <= 1500 * single.packets, "{sent:?}");
+        }
     }
 }

@@ -25,26 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Tunnel {
     /// VXLAN over IPv6.
     Vxlan,
-    /// The same, told from outside to take what the kernel has merged, which meshd keeps it from because
-    /// receipts count packets: what that costs.
-    VxlanMerged,
     /// What the kernel of the virtual machine has, and those of most routers.
     Wireguard,
 }
 
 impl Tunnel {
+    /// As `tunnel` in the configuration says it.
     const fn name(self) -> &'static str {
         match self {
             Self::Vxlan => "vxlan",
-            Self::VxlanMerged => "vxlan merged",
-            Self::Wireguard => "wireguard",
-        }
-    }
-
-    /// `tunnel` in the configuration.
-    const fn config(self) -> &'static str {
-        match self {
-            Self::Vxlan | Self::VxlanMerged => "vxlan",
             Self::Wireguard => "wireguard",
         }
     }
@@ -112,9 +101,9 @@ impl Village {
 
     /// meshd routes.
     pub(super) fn of_meshd(tunnel: Tunnel) -> Result<Self> {
-        let mut lab = build(&tunnel.name().replace(' ', "-"))?;
+        let mut lab = build(tunnel.name())?;
         for router in ROUTERS {
-            lab.node_mut(router)?.config.tunnel = Some(tunnel.config().to_owned());
+            lab.node_mut(router)?.config.tunnel = Some(tunnel.name().to_owned());
         }
         lab.start_all()?;
         wait_online_through(&lab, "r1", "r5", PATIENCE)?;
@@ -152,17 +141,6 @@ impl Village {
                 .iter()
                 .map(|wire| format!("link set dev {wire} gso_max_segs {most}\n"));
             namespace.ip_batch(&lines.collect::<String>())?;
-        }
-        Ok(())
-    }
-
-    /// Makes the tunnel what it is called, which meshd undoes now and then.
-    pub(super) fn set_tunnel(&self) -> Result<()> {
-        if self.tunnel == Some(Tunnel::VxlanMerged) {
-            for end in ["r1", "r5"] {
-                let namespace = self.lab.node(end)?.namespace();
-                namespace.ip(&format!("link set dev meshd0 gso_max_segs {ANY_SEGMENTS}"))?;
-            }
         }
         Ok(())
     }

@@ -26,11 +26,6 @@ use crate::kernel::{Setup, TUNNEL_DEVICE, TUNNEL_PORT};
 /// What VXLAN adds to a packet: outer IPv6 (40), UDP (8), VXLAN (8), inner Ethernet (14).
 pub(super) const OVERHEAD: u32 = 70;
 
-/// Segments in a packet that is handed to the device. Large packets would leave it whole, to be cut
-/// up only by the driver of the mesh interface: each counted once here, with one header, and as
-/// many at the other end of the hop, where a receipt is written for it.
-const SEGMENTS: u32 = 1;
-
 /// What distinguishes our device from other VXLAN devices. UDP checksums are left out on the
 /// way out, which the kernel does for encapsulating routes without the `csum` flag, so they must
 /// not be demanded on the way in (RFC 6935 allows it for tunnels: what is inside has its own).
@@ -70,12 +65,8 @@ pub(super) async fn ensure(
 
 /// Whether the device has what can be changed while it is in use.
 fn is_set(message: &LinkMessage, setup: &Setup, mtu: u32) -> bool {
-    let has_segments = message
-        .attributes
-        .contains(&LinkAttribute::GsoMaxSegs(SEGMENTS));
-    Link::from_message(message).is_some_and(|link| {
-        link.up && link.mtu == mtu && link.mac == Some(setup.id.tunnel_mac()) && has_segments
-    })
+    Link::from_message(message)
+        .is_some_and(|link| link.up && link.mtu == mtu && link.mac == Some(setup.id.tunnel_mac()))
 }
 
 /// Removes the device, and with it its addresses, routes and neighbors.
@@ -125,7 +116,6 @@ async fn create(handle: &Handle, setup: &Setup, mtu: u32) -> Result<(), KernelEr
         .name(TUNNEL_DEVICE)
         .address(setup.id.tunnel_mac().to_vec())
         .mtu(mtu)
-        .append_extra_attribute(LinkAttribute::GsoMaxSegs(SEGMENTS))
         .up()
         .set_info_data(InfoData::Vxlan(PARAMETERS.to_vec()))
         .build();
@@ -145,7 +135,6 @@ async fn adjust(
     let message = LinkUnspec::new_with_index(ifindex.0)
         .address(setup.id.tunnel_mac().to_vec())
         .mtu(mtu)
-        .append_extra_attribute(LinkAttribute::GsoMaxSegs(SEGMENTS))
         .up()
         .build();
     ask(
