@@ -109,6 +109,10 @@ struct Cli {
     /// tests/out.
     #[arg(long)]
     radios: bool,
+    /// In a virtual machine with a kernel that has WireGuard, on a processor that nothing helps: compare
+    /// within one run only. `--out` must be in tests/out.
+    #[arg(long, conflicts_with = "radios")]
+    vm: bool,
     /// Only draws what an earlier run has written to bench.json in the output directory.
     #[arg(long)]
     redraw: bool,
@@ -153,6 +157,8 @@ fn main() -> ExitCode {
         Report::read(&cli.out.join("bench.json")).and_then(|report| draw(&cli, &report))
     } else if cli.radios {
         vm::enter(radio::BOUND).and_then(|()| run_radios(&cli))
+    } else if cli.vm {
+        vm::enter(radio::BOUND).and_then(|()| run(&cli))
     } else {
         sandbox::enter().and_then(|()| run(&cli))
     };
