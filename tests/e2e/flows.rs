@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use mesh_tests::harness::{in_lab, note};
-use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at};
+use mesh_tests::internet::{HOST_V4, HOST_V6, Line, Trouble, echo_at};
 use mesh_tests::lab::Lab;
-use mesh_tests::mesh::wait_comes_from;
+use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::Pinger;
 use mesh_tests::topology::Topology;
@@ -25,6 +25,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "flows_that_began_before_their_mark_keep_their_gateway",
             || Topology::line(3),
             early,
+        ),
+        in_lab(
+            "connections_outlive_a_moment_without_their_gateway",
+            || Topology::line(3),
+            faded,
         ),
         in_lab(
             "flows_end_with_their_uplink_and_stay_with_their_gateway",
@@ -125,6 +130,39 @@ fn early(lab: &mut Lab) -> Result<()> {
     wait_all_go_on(&transfers, BYTES)
 }
 
+/// The only way to the gateway fails for a moment, while there is another gateway.
+fn faded(lab: &mut Lab) -> Result<()> {
+    let (phone, better, _) = between_two_gateways(lab)?;
+    let _source = Source::start(lab.internet()?.host())?;
+    wait_comes_from(&phone, &better, &better, PATIENCE)?;
+    let transfers = [HOST_V4, HOST_V6].map(|host| Transfer::start(&phone, host));
+    let transfers: Vec<Transfer> = transfers.into_iter().collect::<Result<_>>()?;
+    wait_all_go_on(&transfers, BYTES)?;
+    lab.air().cut("r1", "r2")?;
+    wait_online_through(lab, "r2", "r3", PATIENCE)?;
+    // By now, packets that had gone to the other gateway would have been answered.
+    let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
+    pinger.wait_answers(20, PATIENCE)?;
+    lab.air().heal("r1", "r2")?;
+    wait_all_go_on(&transfers, BYTES)
+}
+
+/// A phone at the router between two gateways, of which the first is the better one. Returns the phone and
+/// the lines of both.
+fn between_two_gateways(lab: &mut Lab) -> Result<(Namespace, Line, Line)> {
+    lab.add_phone("r2")?;
+    for (gateway, bandwidth) in [("r1", "100M/100M"), ("r3", "20M/20M")] {
+        lab.add_uplink(gateway)?;
+        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
+        lab.node_mut(gateway)?.config.uplink = Some(uplink);
+    }
+    lab.start_all()?;
+    let phone = lab.node("r2")?.phone()?.clone();
+    let better = lab.node("r1")?.line()?.clone();
+    let other = lab.node("r3")?.line()?.clone();
+    Ok((phone, better, other))
+}
+
 /// An own uplink that dies, with a neighbor that has another, and comes back.
 fn stranded(lab: &mut Lab) -> Result<()> {
     lab.add_phone("r1")?;
@@ -172,18 +210,7 @@ fn stranded(lab: &mut Lab) -> Result<()> {
 fn moved(lab: &mut Lab) -> Result<()> {
     /// How many packets of the flow are looked at.
     const PACKETS: usize = 100;
-    lab.add_phone("r2")?;
-    for (gateway, bandwidth) in [("r1", "100M/100M"), ("r3", "20M/20M")] {
-        lab.add_uplink(gateway)?;
-        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
-        lab.node_mut(gateway)?.config.uplink = Some(uplink);
-    }
-    lab.start_all()?;
-    let phone = lab.node("r2")?.phone()?.clone();
-    let (better, other) = (
-        lab.node("r1")?.line()?.clone(),
-        lab.node("r3")?.line()?.clone(),
-    );
+    let (phone, better, other) = between_two_gateways(lab)?;
     wait_comes_from(&phone, &better, &better, PATIENCE)?;
     let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
     pinger.wait_answers(PACKETS, PATIENCE)?;

@@ -11,10 +11,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mesh_proto::rib::RouteKey;
-use mesh_proto::{IfIndex, Mark, OriginatorId, Path, Route, RouteChange, Table, Target, Tunnel};
+use mesh_proto::{Family, IfIndex, OriginatorId, Path, Route, RouteChange, Table, Target, Tunnel};
 use nix::errno::Errno;
 use rtnetlink::Handle;
 
+use super::marks::Marked;
 use super::netlink::KernelError;
 use super::nexthop::{Nexthops, ObjectId};
 use super::route::{self, Found, Present, Way};
@@ -90,13 +91,14 @@ impl Fib {
         self.wanted.contains_key(&key)
     }
 
-    /// The marks for which there are routes.
-    pub(super) fn marks(&self) -> BTreeSet<Mark> {
-        let mark = |(table, _): &RouteKey| match table {
-            Table::Marked(mark) => Some(*mark),
-            Table::Mesh | Table::Tunnel => None,
+    /// The marks for which there are routes, and of which family.
+    pub(super) fn marked(&self) -> BTreeSet<Marked> {
+        let marked = |(table, prefix): &RouteKey| match (table, prefix) {
+            (Table::Marked(mark), IpNet::V4(_)) => Some((*mark, Family::Ipv4)),
+            (Table::Marked(mark), IpNet::V6(_)) => Some((*mark, Family::Ipv6)),
+            (Table::Mesh | Table::Tunnel, _) => None,
         };
-        self.wanted.keys().filter_map(mark).collect()
+        self.wanted.keys().filter_map(marked).collect()
     }
 
     /// Packets carry this address from now on; [`Fib::restore`] gives it to routes that are there.

@@ -5,7 +5,9 @@
 //! packets of it carry the mark past a rule into a table with the default routes through that gateway.
 //! One that began before nftables knew the gateway gets the mark with its next packet.
 //! When the gateway is gone, so are these routes, and the flow goes where new ones do; with its next packet
-//! it has their mark, and stays there if the gateway comes back.
+//! it has their mark, and stays there if the gateway comes back. TCP, which would be reset there, waits first:
+//! often it is only the way to the gateway that is lost, for a second or two. A rule that there is at all
+//! times stops what finds no route of its mark.
 //!
 //! What goes over our own uplink has no mark. If it has to go into a tunnel instead it gets one, and the kernel forgets
 //! how it was masqueraded (`nf_nat_oif_changed` in net/netfilter/nf_nat_core.c): it begins anew there, or
@@ -17,9 +19,10 @@
 //! | `known_flows` | those of a flow with a mark get it |
 //! | `new_flows` | gives flows without a mark, or of a lost gateway, the mark of the gateway in use |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use mesh_proto::Mark;
+use mesh_proto::{Family, Mark};
 
 use super::nat::{base_chain, chain};
 use super::{NewFlows, Numbers};
@@ -27,13 +30,71 @@ use super::{NewFlows, Numbers};
 /// The chain for flows that begin.
 const NEW_FLOWS: &str = "new_flows";
 
+/// How long connections wait for a gateway that is gone. What uses them waits as long before it learns that
+/// it has to connect anew.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// A mark of flows of one family.
+pub(super) type Marked = (Mark, Family);
+
+/// The marks that flows may have, besides those of gateways that are there.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    given: BTreeSet<Marked>,
+    /// Until when connections wait for gateways that were lost just now.
+    waiting: BTreeMap<Marked, Instant>,
+}
+
+impl Marks {
+    /// Follows the marks for which there are routes, `before` and `after` a change.
+    pub(super) fn follow(
+        &mut self,
+        now: Instant,
+        before: &BTreeSet<Marked>,
+        after: &BTreeSet<Marked>,
+    ) {
+        self.given.extend(after);
+        let lost = before.difference(after);
+        self.waiting.extend(lost.map(|&lost| (lost, now + WAIT)));
+        self.waiting.retain(|marked, _| !after.contains(marked));
+    }
+
+    /// When the next have waited long enough.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.values().min().copied()
+    }
+
+    /// Whether some have waited long enough.
+    pub(super) fn handle_timeouts(&mut self, now: Instant) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|_, until| now < *until);
+        self.waiting.len() < before
+    }
+
+    /// Those that connections wait for.
+    pub(super) fn waiting(&self) -> BTreeSet<Marked> {
+        self.waiting.keys().copied().collect()
+    }
+
+    /// What flows get and have, where there are routes for those `present`.
+    pub(super) fn flows(&self, new: NewFlows, present: &BTreeSet<Marked>) -> Flows {
+        Flows {
+            new,
+            left: &self.given - present,
+            waiting: self.waiting(),
+        }
+    }
+}
+
 /// The marks that flows get and have.
 #[derive(Clone, Debug)]
 pub(super) struct Flows {
     /// Those of the gateways in use.
-    pub(super) new: NewFlows,
+    new: NewFlows,
     /// Those of gateways that are gone.
-    pub(super) left: BTreeSet<Mark>,
+    left: BTreeSet<Marked>,
+    /// Those of them that connections wait for.
+    waiting: BTreeSet<Marked>,
 }
 
 /// The chains for local hosts at interfaces `lan`.
@@ -43,9 +104,14 @@ pub(super) struct Flows {
 pub(super) fn chains(numbers: &Numbers, lan: &str, flows: &Flows) -> String {
     let mask = numbers.mark_mask();
     let marks = Mark::all().map(|mark| numbers.mark(mark));
-    let left = flows.left.iter().map(|mark| {
-        let mark = numbers.mark(*mark);
-        format!("ct mark & {mask:#x} == {mark:#x} goto {NEW_FLOWS}")
+    let left = flows.left.iter().map(|left| {
+        let (mark, family) = (numbers.mark(left.0), name(left.1));
+        let protocol = match flows.waiting.contains(left) {
+            true => "meta l4proto != tcp ",
+            false => "",
+        };
+        let is_left = format!("meta nfproto {family} {protocol}ct mark & {mask:#x} == {mark:#x}");
+        format!("{is_left} goto {NEW_FLOWS}")
     });
     // Almost every packet ends with the one after these.
     let begin = format!("ct mark & {mask:#x} == 0 goto {NEW_FLOWS}");
@@ -71,14 +137,54 @@ fn carry(numbers: &Numbers, mark: u32) -> String {
 }
 
 fn give(numbers: &Numbers, new_flows: NewFlows) -> Vec<String> {
-    let families = [("ipv4", new_flows.ipv4), ("ipv6", new_flows.ipv6)];
+    let families = [
+        (Family::Ipv4, new_flows.ipv4),
+        (Family::Ipv6, new_flows.ipv6),
+    ];
     let marks = families
         .into_iter()
-        .filter_map(|(name, mark)| Some((name, numbers.mark(mark?))));
-    let rule = |(name, mark)| {
+        .filter_map(|(family, mark)| Some((family, numbers.mark(mark?))));
+    let rule = |(family, mark)| {
         let others = !numbers.mark_mask();
         let keep = format!("ct mark set ct mark & {others:#x} | {mark:#x}");
-        format!("meta nfproto {name} {keep} {}", carry(numbers, mark))
+        let family = name(family);
+        format!("meta nfproto {family} {keep} {}", carry(numbers, mark))
     };
     marks.map(rule).collect()
+}
+
+/// How nftables calls a family.
+const fn name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_wait_for_a_gateway_that_is_lost_until_it_is_back_or_their_time_is_over() {
+        let mut all = Mark::all().map(|mark| (mark, Family::Ipv4));
+        let (kept, lost) = (all.next().unwrap(), all.next().unwrap());
+        let (both, one) = (BTreeSet::from([kept, lost]), BTreeSet::from([kept]));
+        let now = Instant::now();
+        let mut marks = Marks::default();
+        marks.follow(now, &BTreeSet::new(), &both);
+        assert_eq!((marks.waiting(), marks.deadline()), (BTreeSet::new(), None));
+
+        marks.follow(now, &both, &one);
+        assert_eq!(marks.waiting(), BTreeSet::from([lost]));
+        marks.follow(now, &one, &both);
+        assert_eq!(marks.deadline(), None, "it is back");
+
+        marks.follow(now, &both, &one);
+        assert!(!marks.handle_timeouts(now + WAIT - Duration::from_millis(1)));
+        assert!(marks.handle_timeouts(marks.deadline().unwrap()));
+        assert_eq!(marks.waiting(), BTreeSet::new());
+        let flows = marks.flows(NewFlows::default(), &one);
+        assert_eq!(flows.left, BTreeSet::from([lost]), "flows still have it");
+    }
 }

@@ -8,6 +8,7 @@
 //! | 31050 | `iif UPLINK lookup 5526` | answers from the Internet go back through the tunnel they came by, also to nodes that table 5525 knows a direct route to |
 //! | 31100 | `lookup 5525` | the mesh |
 //! | 31150 | `fwmark MARK lookup 5530 + MARK` | flows of local hosts go on through the gateway they began with |
+//! | 31160 | `fwmark MARK ipproto tcp blackhole` | but connections wait for a gateway that is lost, and are not reset by another |
 //! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
 //! | 31250 | `lookup 5526` | the node itself too, while its own uplink is dead and the main table leads into it |
 //! | 31260 | `iif LAN unreachable` | then local hosts are told at once if there is no gateway either |
@@ -22,13 +23,13 @@
 use std::collections::BTreeSet;
 
 use mesh_proto::{Family, Mark, Table};
-use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::packet_route::{AddressFamily, IpProtocol};
 use rtnetlink::{Handle, IpVersion};
 
 use super::netlink::{KernelError, ask, dump};
-use super::{Base, Numbers, ROUTE_PROTOCOL, Uplink};
+use super::{Base, Numbers, ROUTE_PROTOCOL, Uplink, marks};
 
 /// What rules without a table have.
 const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
@@ -44,10 +45,33 @@ struct Rule {
     from_interface: Option<String>,
     /// Skip what the table says if its prefix is not longer than this.
     suppress_prefix_len: Option<u32>,
-    /// There is no way, whatever tables say.
-    unreachable: bool,
+    /// What becomes of packets.
+    end: End,
     /// Only packets with this mark.
     mark: Option<Mark>,
+    /// Only packets of TCP.
+    tcp: bool,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Asks its table.
+    Table,
+    /// There is no way, whatever tables say.
+    Unreachable,
+    /// The same, and nobody is told.
+    Blackhole,
+}
+
+impl End {
+    const fn action(self) -> RuleAction {
+        match self {
+            Self::Table => RuleAction::ToTable,
+            Self::Unreachable => RuleAction::Unreachable,
+            Self::Blackhole => RuleAction::Blackhole,
+        }
+    }
 }
 
 impl Rule {
@@ -57,8 +81,9 @@ impl Rule {
             table,
             from_interface: None,
             suppress_prefix_len: None,
-            unreachable: false,
+            end: End::Table,
             mark: None,
+            tcp: false,
         }
     }
 
@@ -70,19 +95,28 @@ impl Rule {
     }
 }
 
-/// Makes our rules of both families what `base` asks for, and those for `marks`; without a base,
+/// The marks that packets may have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Marked {
+    /// Those for which there are routes.
+    pub(super) routed: BTreeSet<marks::Marked>,
+    /// Those that connections wait for.
+    pub(super) waiting: BTreeSet<marks::Marked>,
+}
+
+/// Makes our rules of both families what `base` asks for, and those for marks; without a base,
 /// removes them. Adds before it removes.
 pub(super) async fn reconcile(
     handle: &Handle,
     numbers: &Numbers,
     base: Option<&Base>,
-    marks: &BTreeSet<Mark>,
+    marked: &Marked,
 ) -> Result<(), KernelError> {
     for (of, version, family) in [
         (Family::Ipv4, IpVersion::V4, AddressFamily::Inet),
         (Family::Ipv6, IpVersion::V6, AddressFamily::Inet6),
     ] {
-        let wanted = base.map(|base| wanted(numbers, base, marks, of));
+        let wanted = base.map(|base| wanted(numbers, base, marked, of));
         let wanted = wanted.unwrap_or_default();
         let mut present = BTreeSet::new();
         let mut surplus = Vec::new();
@@ -106,12 +140,7 @@ pub(super) async fn reconcile(
     Ok(())
 }
 
-fn wanted(
-    numbers: &Numbers,
-    base: &Base,
-    marks: &BTreeSet<Mark>,
-    family: Family,
-) -> BTreeSet<Rule> {
+fn wanted(numbers: &Numbers, base: &Base, marked: &Marked, family: Family) -> BTreeSet<Rule> {
     let first = numbers.rules;
     let tunnel = numbers.table(Table::Tunnel);
     let main = Rule {
@@ -129,11 +158,25 @@ fn wanted(
         Rule::new(first + 100, numbers.table(Table::Mesh)),
         Rule::new(numbers.last_rule, tunnel),
     ];
-    let marked = marks.iter().map(|&mark| Rule {
+    let of_family = |marks: &BTreeSet<marks::Marked>| -> BTreeSet<Mark> {
+        let marks = marks.iter().filter(|(_, it)| *it == family);
+        marks.map(|(mark, _)| *mark).collect()
+    };
+    let (routed, waiting) = (of_family(&marked.routed), of_family(&marked.waiting));
+    let on = routed.iter().map(|&mark| Rule {
         mark: Some(mark),
         ..Rule::new(first + 150, numbers.table(Table::Marked(mark)))
     });
-    let all = always.into_iter().chain(uplinks).chain(lans).chain(marked);
+    let wait = routed.union(&waiting).map(|&mark| Rule {
+        mark: Some(mark),
+        tcp: true,
+        end: End::Blackhole,
+        ..Rule::new(first + 160, NO_TABLE)
+    });
+    // Only packets of local hosts have marks, and each that is asked for its protocol takes time.
+    let wait = wait.filter(|_| !base.lan.is_empty());
+    let all = always.into_iter().chain(uplinks).chain(lans);
+    let all = all.chain(on).chain(wait);
     let mut rules: BTreeSet<Rule> = all.collect();
     match base.uplinks.of(family) {
         Uplink::Over(_) => {
@@ -142,7 +185,7 @@ fn wanted(
         Uplink::Dead => {
             rules.insert(Rule::new(first + 250, tunnel));
             rules.extend(base.lan.iter().map(|lan| Rule {
-                unreachable: true,
+                end: End::Unreachable,
                 ..Rule::from_interface(first + 260, NO_TABLE, &lan.interface)
             }));
         }
@@ -165,10 +208,7 @@ async fn add(
 fn emit(numbers: &Numbers, family: AddressFamily, rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = family;
-    message.header.action = match rule.unreachable {
-        true => RuleAction::Unreachable,
-        false => RuleAction::ToTable,
-    };
+    message.header.action = rule.end.action();
     message.attributes = vec![
         RuleAttribute::Priority(rule.priority),
         RuleAttribute::Table(rule.table),
@@ -190,6 +230,8 @@ fn emit(numbers: &Numbers, family: AddressFamily, rule: &Rule) -> RuleMessage {
     message
         .attributes
         .extend(rule.mark.into_iter().flat_map(mark));
+    let tcp = RuleAttribute::IpProtocol(IpProtocol::Tcp);
+    message.attributes.extend(rule.tcp.then_some(tcp));
     message
 }
 
@@ -215,14 +257,18 @@ fn parse(numbers: &Numbers, message: &RuleMessage) -> Option<Rule> {
             RuleAttribute::SuppressPrefixLen(length) => rule.suppress_prefix_len = Some(*length),
             RuleAttribute::FwMark(bits) => rule.mark = Some(numbers.mark_of(*bits)?),
             RuleAttribute::FwMask(mask) if *mask == numbers.mark_mask() => {}
+            RuleAttribute::IpProtocol(IpProtocol::Tcp) => rule.tcp = true,
             // Attributes newer than the rtnetlink crate report defaults.
             RuleAttribute::Other(_) => {}
             _ => return None,
         }
     }
-    rule.unreachable = message.header.action == RuleAction::Unreachable;
-    let plain = message.header.src_len == 0
-        && message.header.dst_len == 0
-        && (rule.unreachable || message.header.action == RuleAction::ToTable);
-    plain.then_some(rule)
+    rule.end = match message.header.action {
+        RuleAction::ToTable => End::Table,
+        RuleAction::Unreachable => End::Unreachable,
+        RuleAction::Blackhole => End::Blackhole,
+        _ => return None,
+    };
+    let is_plain = message.header.src_len == 0 && message.header.dst_len == 0;
+    is_plain.then_some(rule)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use ipnet::IpNet;
-use mesh_proto::{Family, IfIndex, Mark, RouteChange, Target};
+use mesh_proto::{Family, IfIndex, RouteChange, Target};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ pub(super) struct Task {
     gateways: Option<BTreeSet<Ipv6Addr>>,
     new_flows: NewFlows,
     /// The marks that flows may have: there were routes for them.
-    given_marks: BTreeSet<Mark>,
+    marks: marks::Marks,
     /// Mesh interfaces that were switched on if they were not. Later that is the operator's
     /// business.
     taken_up: BTreeSet<IfIndex>,
@@ -99,7 +99,7 @@ impl Task {
             is_table_due: false,
             gateways: None,
             new_flows: NewFlows::default(),
-            given_marks: BTreeSet::new(),
+            marks: marks::Marks::default(),
             taken_up: BTreeSet::new(),
             mend_at: None,
         })
@@ -113,7 +113,8 @@ impl Task {
         }
         let mut next = self.resync().await;
         while next.is_continue() {
-            let due = [self.mend_at, self.look_at, self.radios.deadline()];
+            let waiting = self.marks.deadline();
+            let due = [self.mend_at, self.look_at, waiting, self.radios.deadline()];
             let due = due.into_iter().flatten().min();
             next = tokio::select! {
                 request = self.requests.recv() => match request {
@@ -162,6 +163,9 @@ impl Task {
         if self.mend_at.is_some_and(|at| now >= at) {
             self.mend().await;
         }
+        if self.marks.handle_timeouts(now) {
+            self.follow_marks().await;
+        }
         if let Some(report) = self.radios.look_after(now) {
             self.report(KernelEvent::RadiosChanged(report)).await?;
         }
@@ -195,7 +199,8 @@ impl Task {
     /// Takes over the routes of a predecessor.
     async fn adopt(&mut self) -> Result<(), KernelError> {
         let adopted = KernelEvent::Adopted(self.fib.adopt().await?);
-        self.given_marks = self.fib.marks();
+        let marked = self.fib.marked();
+        self.marks.follow(Instant::now(), &marked, &marked);
         // If nobody listens any more, the next event will tell.
         let _ = self.report(adopted).await;
         Ok(())
@@ -515,10 +520,7 @@ impl Task {
         let mut warning = None;
         for _ in 0..TABLE_TRIES {
             let before = self.nfnetlink.generation()?;
-            let flows = marks::Flows {
-                new: self.new_flows,
-                left: &self.given_marks - &self.fib.marks(),
-            };
+            let flows = self.marks.flows(self.new_flows, &self.fib.marked());
             let (setup, nfnetlink) = (&self.setup, &mut self.nfnetlink);
             let gateways = self.gateways.as_ref();
             let made = nat::apply(setup, base, attached, gateways, &flows, nfnetlink).await;
@@ -552,7 +554,7 @@ impl Task {
         address::remove(&self.handle, surplus).await?;
         self.lead_to_uplinks(base).await?;
         let numbers = &self.setup.numbers;
-        rule::reconcile(&self.handle, numbers, Some(base), &self.fib.marks()).await?;
+        rule::reconcile(&self.handle, numbers, Some(base), &self.marked()).await?;
         Ok(warnings)
     }
 
@@ -621,28 +623,42 @@ impl Task {
     }
 
     async fn change_routes(&mut self, changes: &[RouteChange]) -> KernelEvent {
-        let marks = self.fib.marks();
+        let before = self.fib.marked();
         let failed = self.fib.change(changes).await;
-        self.given_marks.extend(self.fib.marks());
+        let after = self.fib.marked();
         if !failed.is_empty() {
             // Perhaps the kernel is not as we believe.
             self.mend_soon();
         }
-        if self.fib.marks() != marks
-            && let Some(base) = self.base.clone()
-            && let Err(error) = self.follow_marks(&base).await
-        {
-            tracing::warn!(%error);
-            self.mend_soon();
+        if after != before {
+            self.marks.follow(Instant::now(), &before, &after);
+            self.follow_marks().await;
         }
         KernelEvent::RoutesApplied { failed }
     }
 
     /// Leads flows to the gateways of their marks, as far as they are there, and gives others a new one.
-    async fn follow_marks(&mut self, base: &Base) -> Result<(), KernelError> {
-        let (numbers, marks) = (&self.setup.numbers, self.fib.marks());
-        rule::reconcile(&self.handle, numbers, Some(base), &marks).await?;
+    async fn follow_marks(&mut self) {
+        if let Err(error) = self.try_to_follow_marks().await {
+            tracing::warn!(%error);
+            self.mend_soon();
+        }
+    }
+
+    async fn try_to_follow_marks(&mut self) -> Result<(), KernelError> {
+        let Some(base) = &self.base else {
+            return Ok(());
+        };
+        let numbers = &self.setup.numbers;
+        rule::reconcile(&self.handle, numbers, Some(base), &self.marked()).await?;
         self.set_new_flows(self.new_flows).await
+    }
+
+    fn marked(&self) -> rule::Marked {
+        rule::Marked {
+            routed: self.fib.marked(),
+            waiting: self.marks.waiting(),
+        }
     }
 
     async fn set_gateways(&mut self, gateways: BTreeSet<Ipv6Addr>) -> Result<(), KernelError> {
@@ -703,7 +719,7 @@ impl Task {
     async fn remove_everything(&mut self) -> Vec<Warning> {
         let mut warnings: Vec<Warning> = Vec::new();
         let numbers = &self.setup.numbers;
-        let rules = rule::reconcile(&self.handle, numbers, None, &BTreeSet::new()).await;
+        let rules = rule::reconcile(&self.handle, numbers, None, &rule::Marked::default()).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
         let no_uplinks = Family::BOTH.map(|family| (family, None));
