@@ -369,6 +369,17 @@ fn receipts_that_do_not_continue_the_account_are_dropped() {
 }
 
 #[test]
+fn receipts_for_nothing_new_cost_no_record_and_no_question() {
+    let mut world = World::pair(1000);
+    let (offer, receipt) = one_receipt(&mut world);
+    let again = Receipt::sign(&key(2), &offer, Some(&receipt), *receipt.totals()).unwrap();
+    let before = world.node(1).log.clone();
+    let message = Message::Receipt(CompactReceipt::from(&again));
+    assert_eq!(world.inject(2, 1, &message), Err(MessageError::Unexpected));
+    assert_eq!(world.node(1).log, before);
+}
+
+#[test]
 fn a_request_for_anything_but_the_next_place_is_not_signed() {
     let mut world = World::pair(1000);
     let (offer, receipt) = one_receipt(&mut world);
