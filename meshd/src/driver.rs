@@ -291,7 +291,7 @@ impl Driver {
             left_resolvers: names.left_resolvers(),
             internet: Internet::new(now),
             selected: None,
-            usage: Usage::new(took_over),
+            usage: Usage::default(),
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
             logged_conflicts: BTreeSet::new(),
@@ -527,11 +527,18 @@ fn announcement(config: &Config, shared: Option<&Shared>) -> Announcement {
     }
 }
 
+/// The most that is paid: what is dearer is not signed.
+fn max_price(config: &Config) -> Price {
+    let most = config.gateways().maximum_price;
+    most.map_or(Price::MAX, Price::new)
+}
+
 fn ledger_config(config: &Config, network: NetworkId) -> LedgerConfig {
     let sharing = config.sharing();
     LedgerConfig {
         price: Price::new(sharing.price()),
         credit_bytes: sharing.credit_bytes(),
+        max_price: max_price(config),
         ..LedgerConfig::new(network)
     }
 }

@@ -345,14 +345,18 @@ impl Driver {
         }
     }
 
-    /// Remembers which node is behind which address.
+    /// Remembers which node is behind which address: one that has answered from there, since anybody can
+    /// say hello in another's name.
     fn note_neighbors(&mut self, now: Instant) {
-        for neighbor in self.router.neighbors(now) {
-            if let Some(record) = self.router.record(neighbor.link.neighbor) {
-                self.usage
-                    .note_node(neighbor.link.ifindex, neighbor.address, record.node());
-            }
-        }
+        let router = &self.router;
+        let neighbors = router.neighbors(now);
+        let confirmed = neighbors.filter(|neighbor| neighbor.cost.is_finite());
+        let nodes = confirmed.filter_map(|neighbor| {
+            let record = router.record(neighbor.link.neighbor)?;
+            let link = (neighbor.link.ifindex, neighbor.address);
+            Some((link, record.node()))
+        });
+        self.usage.note_nodes(nodes);
     }
 
     fn handle_counters(&mut self, now: Instant, counters: &Counters) {

@@ -6,7 +6,7 @@ use control_api::{ErrorCode, MAX_CHUNK_BYTES, Reloaded, RpcError, SCHEMA};
 use receipts::Price;
 use tracing::{error, info};
 
-use super::Driver;
+use super::{Driver, max_price};
 use crate::config::Config;
 
 impl Driver {
@@ -39,6 +39,7 @@ impl Driver {
             self.ledger
                 .set_sharing(now, Price::new(sharing.price()), sharing.credit_bytes());
         }
+        self.ledger.set_max_price(max_price(&self.config));
         let interfaces: Vec<_> = self.links.keys().copied().collect();
         for ifindex in interfaces {
             self.update_interface(now, ifindex);

@@ -69,9 +69,9 @@ impl Flow {
 /// A neighbor as the counters know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Neighbor {
-    /// Its link-local address.
+    /// Where packets are sent: its link-local address.
     LinkLocal(Ipv6Addr),
-    /// Its Ethernet address, as long as the kernel does not know whose it is.
+    /// Where they are received: its Ethernet address.
     Mac([u8; 6]),
 }
 
@@ -82,8 +82,10 @@ pub struct CounterSample {
     pub flow: Flow,
     /// At which mesh interface.
     pub ifindex: IfIndex,
-    /// From or to which neighbor.
+    /// From or to which neighbor: with the flow and the interface, the name of the counter.
     pub neighbor: Neighbor,
+    /// The neighbor's link-local address, if the kernel knows it.
+    pub address: Option<Ipv6Addr>,
     /// All packets.
     pub all: Counted,
     /// Those of them that are longer than a frame, by what is inside: IPv4, IPv6.
@@ -96,6 +98,9 @@ pub struct Counters {
     /// Names the life of the counters: two readings with the same value and without a reboot
     /// between them count from the same zero. It changes when the table was made anew.
     pub generation: u64,
+    /// Whether they were made by us, in this life, and began at zero. Others may hold what an earlier
+    /// life has accounted for, or what somebody has restored.
+    pub from_zero: bool,
     /// The longest packet that one frame holds, in bytes: the smallest MTU of the mesh.
     pub frame: u16,
     /// One for each flow, interface and neighbor that had packets.
@@ -105,21 +110,30 @@ pub struct Counters {
 /// Reads the counters, as far as they changed.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The last reading, with neighbors by Ethernet address where packets are received, and what
-    /// all counters had counted before it.
+    /// The last reading, without addresses where packets are received, and what all counters had counted
+    /// before it.
     last: Option<(Counted, Counters)>,
     /// As in [`Counters`].
     frame: u16,
+    /// The generation that we have made.
+    made: Option<u64>,
 }
 
 impl Reader {
     /// The counters may be others from now on, and what is longer than `frame` counts as merged.
     pub(super) fn begin(&mut self, frame: u16) {
-        *self = Self { last: None, frame };
+        self.last = None;
+        self.frame = frame;
     }
 
-    /// Reads the counters. Gives them with neighbors by Ethernet address where packets are
-    /// received, and whether they were read anew.
+    /// The table has no counters but new ones, of our own.
+    pub(super) fn made(&mut self, nfnetlink: &mut Nfnetlink) -> Result<(), KernelError> {
+        self.made = Some(generation(nfnetlink)?);
+        Ok(())
+    }
+
+    /// Reads the counters. Gives them without addresses where packets are received, and whether they
+    /// were read anew.
     ///
     /// # Errors
     /// [`KernelError::TableMissing`] when the table is not complete.
@@ -133,15 +147,51 @@ impl Reader {
         let counted = nfnetlink.counter(COUNTER)?;
         let (counters, is_new) = match last.filter(|(before, _)| *before == counted) {
             Some((_, counters)) => (counters, false),
-            None => (read(nfnetlink, self.frame)?, true),
+            None => (self.read_anew(nfnetlink)?, true),
         };
         self.last = Some((counted, counters.clone()));
         Ok((counters, is_new))
     }
+
+    fn read_anew(&self, nfnetlink: &mut Nfnetlink) -> Result<Counters, KernelError> {
+        let generation_before = generation(nfnetlink)?;
+        let mut samples = Vec::new();
+        for flow in Flow::ALL {
+            let all = by_neighbor(flow, nfnetlink.elements(flow.set_name())?);
+            let [ipv4, ipv6] = Family::BOTH.map(|family| {
+                let elements = nfnetlink.elements(&flow.merged_set_name(family));
+                elements.map(|elements| by_neighbor(flow, elements))
+            });
+            let merged = [ipv4?, ipv6?];
+            samples.extend(all.into_iter().map(|(key, all)| {
+                CounterSample {
+                    flow,
+                    ifindex: key.0,
+                    neighbor: key.1,
+                    address: None,
+                    all,
+                    merged: merged
+                        .each_ref()
+                        .map(|counts| counts.get(&key).copied().unwrap_or_default()),
+                }
+            }));
+        }
+        let generation = generation(nfnetlink)?;
+        if generation != generation_before {
+            // What was read may be of both.
+            return Err(KernelError::Disturbed);
+        }
+        Ok(Counters {
+            generation,
+            from_zero: self.made == Some(generation),
+            frame: self.frame,
+            samples,
+        })
+    }
 }
 
 impl Counters {
-    /// The Ethernet addresses in place of neighbors.
+    /// The Ethernet addresses of neighbors.
     pub(super) fn macs(&self) -> BTreeSet<MacKey> {
         let macs = self
             .samples
@@ -153,51 +203,29 @@ impl Counters {
         macs.collect()
     }
 
-    /// Names neighbors by their link-local address as far as it is known.
+    /// Adds the addresses of neighbors as far as they are known.
     pub(super) fn resolve(&mut self, neighbors: &Neighbors) {
         for sample in &mut self.samples {
-            if let Neighbor::Mac(mac) = sample.neighbor
-                && let Some(address) = neighbors.address((sample.ifindex, mac))
-            {
-                sample.neighbor = Neighbor::LinkLocal(address);
-            }
+            sample.address = match sample.neighbor {
+                Neighbor::LinkLocal(address) => Some(address),
+                Neighbor::Mac(mac) => neighbors.address((sample.ifindex, mac)),
+            };
         }
     }
 }
 
-fn read(nfnetlink: &mut Nfnetlink, frame: u16) -> Result<Counters, KernelError> {
+/// Names the life of the counters: as in [`Counters`].
+///
+/// # Errors
+/// [`KernelError::TableMissing`] when the table is not complete.
+fn generation(nfnetlink: &mut Nfnetlink) -> Result<u64, KernelError> {
     let sets = nfnetlink.sets()?;
     let handle = |flow: Flow| sets.get(flow.set_name()).copied();
     let handles: Option<Vec<u64>> = Flow::ALL.into_iter().map(handle).collect();
     let newest_set = handles.ok_or(KernelError::TableMissing)?.into_iter().max();
-    let mut samples = Vec::new();
-    for flow in Flow::ALL {
-        let all = by_neighbor(flow, nfnetlink.elements(flow.set_name())?);
-        let [ipv4, ipv6] = Family::BOTH.map(|family| {
-            let elements = nfnetlink.elements(&flow.merged_set_name(family));
-            elements.map(|elements| by_neighbor(flow, elements))
-        });
-        let merged = [ipv4?, ipv6?];
-        samples.extend(all.into_iter().map(|(key, all)| {
-            CounterSample {
-                flow,
-                ifindex: key.0,
-                neighbor: key.1,
-                all,
-                merged: merged
-                    .each_ref()
-                    .map(|counts| counts.get(&key).copied().unwrap_or_default()),
-            }
-        }));
-    }
     // Handles count up within a table, and tables count up within a network namespace, so the
     // pair never comes again before a reboot.
-    let generation = nfnetlink.table()? << 32 | newest_set.unwrap_or_default();
-    Ok(Counters {
-        generation,
-        frame,
-        samples,
-    })
+    Ok(nfnetlink.table()? << 32 | newest_set.unwrap_or_default())
 }
 
 fn by_neighbor(flow: Flow, elements: Vec<Element>) -> BTreeMap<(IfIndex, Neighbor), Counted> {

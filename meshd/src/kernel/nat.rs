@@ -90,6 +90,17 @@ const DROP: &str = "counter name dropped drop";
 /// The match for packets that belong to a connection that was let through.
 const IS_ANSWER: &str = "ct state established,related";
 
+/// What became of the counters when the table was made.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// They go on.
+    Kept,
+    /// They are new, as there were none.
+    New,
+    /// They had to be made anew.
+    Replaced(Warning),
+}
+
 /// Makes the table what `base` asks for. Networks `attached` to uplinks are nobody's business in the
 /// mesh. `gateways` replaces the addresses in the set, if given.
 ///
@@ -102,7 +113,7 @@ pub(super) async fn apply(
     gateways: Option<&BTreeSet<Ipv6Addr>>,
     marks: &marks::Flows,
     nfnetlink: &mut Nfnetlink,
-) -> Result<Option<Warning>, KernelError> {
+) -> Result<Made, KernelError> {
     let found = nfnetlink.sets()?;
     let had_counters = Flow::ALL
         .iter()
@@ -110,13 +121,18 @@ pub(super) async fn apply(
     let table = table(setup, base, attached, gateways, marks);
     let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
     let error = match nft::apply(&setup.nft, &(begin + &table)).await {
+        Ok(()) if had_counters => return Ok(Made::Kept),
+        Ok(()) => return Ok(Made::New),
         Err(error @ KernelError::NftRefused(_)) => error,
-        result => return result.map(|()| None),
+        Err(error) => return Err(error),
     };
     // What is there can't be changed to what is wanted: it is another version's table, or
     // somebody meddled with it.
     nft::apply(&setup.nft, &(delete() + &table)).await?;
-    Ok(had_counters.then_some(Warning::CountersReset(error)))
+    Ok(match had_counters {
+        true => Made::Replaced(Warning::CountersReset(error)),
+        false => Made::New,
+    })
 }
 
 /// Replaces the addresses of gateways.

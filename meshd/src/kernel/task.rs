@@ -525,7 +525,13 @@ impl Task {
             let gateways = self.gateways.as_ref();
             let made = nat::apply(setup, base, attached, gateways, &flows, nfnetlink).await;
             self.skip_own_changes();
-            warning = made?.or(warning);
+            let made = made?;
+            if !matches!(made, nat::Made::Kept) {
+                self.counters.made(&mut self.nfnetlink)?;
+            }
+            if let nat::Made::Replaced(reset) = made {
+                warning = Some(reset);
+            }
             // After the news of it were skipped, or something could come in between.
             if self.nfnetlink.generation()? == before.wrapping_add(1) {
                 return Ok(warning);

@@ -83,6 +83,7 @@ mod tests {
             flow: Flow::UpTx,
             ifindex: IfIndex(1),
             neighbor: Neighbor::LinkLocal(Ipv6Addr::UNSPECIFIED),
+            address: None,
             all,
             merged,
         }

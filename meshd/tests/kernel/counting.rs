@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use mesh_proto::{IfIndex, Route, Table, Target};
-use meshd::kernel::{Base, Counted, CounterSample, Flow, KernelEvent, Neighbor, Uplinks};
+use meshd::kernel::{Base, Counted, CounterSample, Flow, KernelEvent, Uplinks};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
 use crate::Test;
@@ -283,7 +283,7 @@ fn counts() {
         chain.nodes[2].link_local("mesh0"),
         chain.nodes[1].link_local("mesh1"),
     ];
-    let [relay, first, gateway, relay_too] = neighbors.map(Neighbor::LinkLocal);
+    let [relay, first, gateway, relay_too] = neighbors;
     let interface = |node: usize, name: &str| chain.nodes[node].ifindex(name);
     let interfaces: [IfIndex; 4] = [
         interface(0, "mesh0"),
@@ -310,19 +310,18 @@ fn counts() {
             (1, Flow::DownTx, at_relay, first),
             (0, Flow::DownRx, at_first, relay),
         ] {
+            let Some(sample) = chain.sample(node, flow) else {
+                panic!("node {} counted nothing of {flow:?}", node + 1);
+            };
             let expected = CounterSample {
                 flow,
                 ifindex,
-                neighbor,
+                neighbor: sample.neighbor,
+                address: Some(neighbor),
                 all: Counted { bytes, packets },
                 merged: [Counted::default(); 2],
             };
-            assert_eq!(
-                chain.sample(node, flow),
-                Some(expected),
-                "node {}",
-                node + 1
-            );
+            assert_eq!(sample, expected, "node {}", node + 1);
         }
     }
     // Nothing that does not belong there: the first has nobody behind it, the gateway nobody
@@ -399,6 +398,7 @@ fn generations() {
     chain.echo(address(SERVER_V4), 10, 100);
     let after = chain.ports[1].counters();
     assert_ne!(after.generation, before.generation);
+    assert!(after.from_zero, "the new table is ours");
     let packets: Vec<u64> = after
         .samples
         .iter()
