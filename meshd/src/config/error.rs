@@ -1,5 +1,6 @@
 //! What an operator reads when the configuration is wrong: always exactly one line.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// More of a value than this teaches nothing.
@@ -51,6 +52,15 @@ pub(super) fn one_line(text: &str) -> String {
         push_printable(c, &mut shown);
     }
     shown
+}
+
+/// The part of a name up to its first colon: where the blank behind that was forgotten, the rest
+/// may be a password, which no message repeats.
+pub(super) fn before_colon(name: &str) -> Cow<'_, str> {
+    match name.split_once(':') {
+        None => Cow::Borrowed(name),
+        Some((before, _)) => Cow::Owned(format!("{before}:…")),
+    }
 }
 
 /// `text` in quotes, on one line.

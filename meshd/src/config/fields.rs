@@ -1,7 +1,7 @@
 //! Typed reading of the untyped tree: known keys, required and optional values, lists.
 
 use super::document::Node;
-use super::error::quoted;
+use super::error::{before_colon, quoted};
 use super::path::{Fault, Path};
 
 /// A type that is written as one scalar.
@@ -25,12 +25,16 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads `node` as a mapping with some of `keys`; no value at all counts as none of them.
     pub(super) fn of(node: &'a Node, path: Path, keys: &[&str]) -> Result<Self, Fault> {
+        let allowed = || format!("a mapping with {}", keys.join(", "));
         let entries = match node {
             Node::Null => &[],
             Node::Map(entries) => entries.as_slice(),
-            Node::Scalar(_) | Node::List(_) | Node::Tagged => {
-                let allowed = format!("a mapping with {}", keys.join(", "));
-                return Err(Fault::new(path, describe(node), allowed));
+            Node::Scalar(text) => {
+                let what = format!("is {}", quoted(&before_colon(text)));
+                return Err(Fault::new(path, what, allowed()));
+            }
+            Node::List(_) | Node::Tagged => {
+                return Err(Fault::new(path, describe(node), allowed()));
             }
         };
         for (index, (key, _)) in entries.iter().enumerate() {
@@ -132,7 +136,8 @@ fn describe(node: &Node) -> String {
 }
 
 fn unknown_key(path: &Path, key: &str, keys: &[&str]) -> Fault {
-    let hint = match nearest(key, keys) {
+    let name = key.split(':').next().unwrap_or_default();
+    let hint = match nearest(name, keys) {
         Some(near) => format!("unknown key, did you mean {near}?"),
         None => "unknown key".to_owned(),
     };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::error::printable;
+use super::error::{before_colon, printable};
 
 /// One step from a value into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl fmt::Display for Path {
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Key(key) | Step::Repeated(key) => {
                     let dot = if depth == 0 { "" } else { "." };
-                    write!(f, "{dot}{}", printable(key))?;
+                    write!(f, "{dot}{}", printable(&before_colon(key)))?;
                 }
             }
         }

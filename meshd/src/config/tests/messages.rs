@@ -744,10 +744,24 @@ fn a_password_is_in_no_message() {
         "id: v, frequency_mhz: 2412, key: {sae: [correct horse]}",
         "id: v, frequency_mhz: 2412, key: {sae: \"correct\\u0007horse\"}",
         "id: v, frequency_mhz: 2413, key: {sae: correct horse}",
+        // The blank after a colon makes a key of what is before it.
+        "id: v, frequency_mhz: 2412, key:horse",
+        "id: v, frequency_mhz: 2412, sae:horse",
+        "id: v, frequency_mhz: 2412, sae:horse: x",
     ] {
         let said = message(&with_radio(settings));
         assert!(!said.contains("horse"), "{said}");
     }
+    let said = message(&with_radio("id: v, key:horse"));
+    assert!(
+        said.starts_with("4: mesh[0].radio.key:…: unknown key, did you mean key?"),
+        "{said}"
+    );
+    let said = message("network: v\nmesh: [{interface: mesh0, radio: key:horse}]\n");
+    assert!(
+        said.starts_with("2: mesh[0].radio: is \"key:…\"; allowed"),
+        "{said}"
+    );
     let config = parse(&with_radio(
         "id: v, frequency_mhz: 2412, key: {sae: correct horse}",
     ));
