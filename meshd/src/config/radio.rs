@@ -51,6 +51,13 @@ pub(super) fn read(node: &Node, path: Path) -> Result<RadioSettings, Fault> {
         let what = "cannot be set in an encrypted mesh";
         return Err(Fault::new(path, what, "the driver's own rate"));
     }
+    let rate = settings.mcast_rate_100kbps;
+    let is_slow = rate.is_some_and(|rate| Rate::OF_2_4_GHZ.contains(&rate));
+    if is_slow && !settings.channel.is_at_2_4_ghz() {
+        let path = fields.path_of("mcast_rate_kbps");
+        let allowed = "6000, 9000, 12000, 18000, 24000, 36000, 48000 or 54000 at 5 GHz";
+        return Err(Fault::new(path, "is a rate of 2.4 GHz", allowed));
+    }
     Ok(settings)
 }
 
@@ -162,6 +169,8 @@ impl Value for Frequency {
 impl Rate {
     /// Of 802.11b, a and g, in units of 100 kbit/s.
     const ALL: [u32; 12] = [10, 20, 55, 60, 90, 110, 120, 180, 240, 360, 480, 540];
+    /// Those of 802.11b, which 5 GHz does not have.
+    const OF_2_4_GHZ: [u32; 4] = [10, 20, 55, 110];
 }
 
 impl Value for Rate {

@@ -695,6 +695,16 @@ fn a_radio_is_what_its_driver_can_be_told() {
             "1000, 2000, 5500, 6000, 9000, 11000, 12000, 18000, 24000, 36000, 48000 or 54000",
         ),
         (
+            "id: v, frequency_mhz: 5180, mcast_rate_kbps: 1000",
+            "mcast_rate_kbps: is a rate of 2.4 GHz",
+            "6000, 9000, 12000, 18000, 24000, 36000, 48000 or 54000 at 5 GHz",
+        ),
+        (
+            "id: v, frequency_mhz: 5180, mcast_rate_kbps: 11000",
+            "mcast_rate_kbps: is a rate of 2.4 GHz",
+            "6000, 9000, 12000, 18000, 24000, 36000, 48000 or 54000 at 5 GHz",
+        ),
+        (
             "id: v, frequency_mhz: 2412, mode: ibss, key: {sae: 12345678}",
             "key: is for 802.11s only",
             "mode: 802.11s",

@@ -88,6 +88,11 @@ impl Channel {
         self.width
     }
 
+    /// Whether it is in the lower of the two bands.
+    pub const fn is_at_2_4_ghz(self) -> bool {
+        self.frequency_mhz < FIRST_AT_5_GHZ
+    }
+
     /// The 20 MHz wide channels that it consists of, by their frequencies in MHz.
     pub(super) fn parts_mhz(self) -> Vec<u32> {
         let frequency = self.frequency_mhz;
