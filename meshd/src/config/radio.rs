@@ -51,6 +51,13 @@ pub(super) fn read(node: &Node, path: Path) -> Result<RadioSettings, Fault> {
         let what = "cannot be set in an encrypted mesh";
         return Err(Fault::new(path, what, "the driver's own rate"));
     }
+    // wpa_supplicant would make it narrower without a word (`ibss_mesh_setup_freq`).
+    let width = settings.channel.width();
+    let is_wide = matches!(width, Width::Ht40Plus | Width::Ht40Minus);
+    if settings.key.is_some() && is_wide && settings.channel.is_at_2_4_ghz() {
+        let what = format!("cannot be {width} at 2.4 GHz in an encrypted mesh");
+        return Err(Fault::new(fields.path_of("width"), what, "noht or ht20"));
+    }
     let rate = settings.mcast_rate_100kbps;
     let is_slow = rate.is_some_and(|rate| Rate::OF_2_4_GHZ.contains(&rate));
     if is_slow && !settings.channel.is_at_2_4_ghz() {

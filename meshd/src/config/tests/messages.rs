@@ -715,6 +715,11 @@ fn a_radio_is_what_its_driver_can_be_told() {
             "the driver's own rate",
         ),
         (
+            "id: v, frequency_mhz: 2412, width: ht40+, key: {sae: 12345678}",
+            "width: cannot be ht40+ at 2.4 GHz in an encrypted mesh",
+            "noht or ht20",
+        ),
+        (
             "id: v, frequency_mhz: 2412, key: {sae: horse}",
             "key.sae: is 5 bytes long",
             SAE,
@@ -736,6 +741,19 @@ fn a_radio_is_what_its_driver_can_be_told() {
             format!("4: mesh[0].radio.{fault}; allowed: {allowed}"),
             "{settings}"
         );
+    }
+}
+
+#[test]
+fn an_encrypted_mesh_is_wide_at_5_ghz_only() {
+    let key = "key: {sae: 12345678}";
+    for channel in [
+        format!("frequency_mhz: 2412, width: ht20, {key}"),
+        format!("frequency_mhz: 5180, width: ht40+, {key}"),
+        "frequency_mhz: 2412, width: ht40+".to_owned(),
+    ] {
+        let settings = format!("id: v, {channel}");
+        assert!(parse(&with_radio(&settings)).is_ok(), "{settings}");
     }
 }
 
