@@ -164,15 +164,16 @@ impl Config {
         exposed.map_or(Ok(config), Err)
     }
 
-    /// Whether somebody who may not know the key of a mesh can read it in a file of this mode.
+    /// What is wrong with a file of this mode, if it has the key of a mesh and is not its owner's
+    /// alone.
     fn exposed_key(&self, mode: u32) -> Option<ConfigError> {
-        const OTHERS: u32 = 0o007;
+        const OTHERS: u32 = 0o077;
         let has_key = |mesh: &MeshInterface| mesh.radio().is_some_and(|radio| radio.key.is_some());
         let index = self.mesh().iter().position(has_key)?;
         let list = Path::default().key("mesh");
         let path = list.index(index).key("radio").key("key");
         let what = format!(
-            "is in a file that everybody may read (mode {:03o})",
+            "is in a file that is not its owner's alone (mode {:03o})",
             mode & 0o777
         );
         let fault = Fault::new(path, what, "a file of mode 600");

@@ -315,20 +315,23 @@ fn a_radio_has_defaults_for_what_nodes_need_not_agree_upon() {
 }
 
 #[test]
-fn a_password_is_not_taken_from_a_file_that_everybody_may_read() {
+fn a_password_is_taken_only_from_a_file_that_is_its_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("meshd.yaml");
     let text = "network: v\nmesh:\n  - interface: mesh0\n    radio: {id: village, \
                 frequency_mhz: 5180, key: {sae: correct horse}}\n";
     fs::write(&path, text).unwrap();
     let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    set(0o604);
-    let error = Config::load(&path).unwrap_err().to_string();
-    assert!(
-        error.contains(":4: mesh[0].radio.key: is in a file that everybody"),
-        "{error}"
-    );
-    for mode in [0o600, 0o640] {
+    for mode in [0o604, 0o640, 0o620] {
+        set(mode);
+        let error = Config::load(&path).unwrap_err().to_string();
+        let said = format!(
+            ":4: mesh[0].radio.key: is in a file that is not its owner's alone (mode {mode:o}); \
+             allowed: a file of mode 600"
+        );
+        assert!(error.ends_with(&said), "{error}");
+    }
+    for mode in [0o600, 0o400] {
         set(mode);
         Config::load(&path).unwrap();
     }
