@@ -309,8 +309,9 @@ impl Radios {
             self.work_at(Some(&state.interface.name));
             match self.nl80211.stations(ifindex) {
                 Ok(stations) => all.extend(stations.into_iter().map(|it| (ifindex, it))),
-                // It has gone a moment ago.
-                Err(error) if error.is_errno(&[Errno::ENODEV, Errno::EINVAL]) => {}
+                // It has gone a moment ago, or its driver does not know.
+                Err(error)
+                    if error.is_errno(&[Errno::ENODEV, Errno::EINVAL, Errno::EOPNOTSUPP]) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -165,9 +165,8 @@ impl Socket {
                     continue;
                 }
                 consistent &= !message.nl_flags().contains(NlmF::DUMP_INTR);
-                if let NlPayload::Err(error) = message.nl_payload() {
-                    let source = io::Error::from_raw_os_error(error.error().abs());
-                    return Err(refused(action, source));
+                if let Some(error) = error(&message) {
+                    return Err(refused(action, error));
                 }
                 if answer.is_last(&message) {
                     messages.extend(payload(&message));
@@ -241,6 +240,17 @@ impl Answer {
             Self::Many => *message.nl_type() == u16::from(Nlmsg::Done),
         }
     }
+}
+
+/// Why the kernel refuses, if a message says that it does. What goes wrong within a dump is told with
+/// its end (`netlink_dump_done` in net/netlink/af_netlink.c).
+fn error(message: &Nlmsghdr<u16, Buffer>) -> Option<io::Error> {
+    let number = match message.nl_payload() {
+        NlPayload::Err(refusal) => *refusal.error(),
+        NlPayload::DumpExtAck(end) => *end.error(),
+        NlPayload::Ack(_) | NlPayload::Payload(_) | NlPayload::Empty => 0,
+    };
+    (number != 0).then(|| io::Error::from_raw_os_error(number.saturating_abs()))
 }
 
 fn payload(message: &Nlmsghdr<u16, Buffer>) -> Option<Payload> {
@@ -377,6 +387,26 @@ mod tests {
         push(&mut bytes, 2 | 0x8000, &inner);
         push(&mut bytes, 4, &9_u32.to_ne_bytes());
         bytes
+    }
+
+    /// The last message of a dump, as `netlink_dump_done` writes it.
+    fn end_of_dump(error: i32) -> Nlmsghdr<u16, Buffer> {
+        let mut bytes = Vec::new();
+        bytes.extend(20_u32.to_ne_bytes());
+        bytes.extend(u16::from(Nlmsg::Done).to_ne_bytes());
+        bytes.extend(NlmF::MULTI.bits().to_ne_bytes());
+        bytes.extend([0; 8]);
+        bytes.extend(error.to_ne_bytes());
+        Nlmsghdr::from_bytes(&mut Cursor::new(bytes)).unwrap()
+    }
+
+    #[test]
+    fn a_dump_that_failed_is_no_empty_one() {
+        let failed = end_of_dump(-nix::libc::EBUSY);
+        let found = error(&failed).and_then(|error| error.raw_os_error());
+        assert_eq!(found, Some(nix::libc::EBUSY));
+        assert!(Answer::Many.is_last(&failed));
+        assert!(error(&end_of_dump(0)).is_none());
     }
 
     #[test]
