@@ -683,3 +683,38 @@ async fn find_link(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, K
         |message: &LinkMessage| Link::from_message(message).is_some_and(|link| link.name == name);
     Ok(messages.into_iter().find(is_it))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn station(peer_link: Option<PeerLink>, protected: bool) -> Station {
+        Station {
+            mac: [2, 0, 0, 0, 1, 0],
+            inactive: None,
+            signal_dbm: None,
+            tx_bitrate_kbps: None,
+            rx_bitrate_kbps: None,
+            expected_throughput_kbps: None,
+            tx_frames: None,
+            tx_failed: None,
+            peer_link,
+            authorized: true,
+            protected,
+        }
+    }
+
+    #[test]
+    fn no_peer_link_stands_without_protection() {
+        for (peer_link, protected, fine) in [
+            (Some(PeerLink::ESTABLISHED), true, true),
+            (Some(PeerLink::ESTABLISHED), false, false),
+            // No data passes yet, or any more.
+            (Some(PeerLink::BLOCKED), false, true),
+            (None, false, true),
+        ] {
+            let found = is_protected(&station(peer_link, protected));
+            assert_eq!(found, fine, "{peer_link:?}, protected: {protected}");
+        }
+    }
+}
