@@ -18,8 +18,9 @@
 //! all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, select_all};
@@ -200,7 +201,8 @@ enum Progress {
 }
 
 impl Radios {
-    /// Nothing is made yet; files of programs will go into `directory`.
+    /// Nothing is made yet; files of programs will go into `directory`, where those of a predecessor
+    /// may be.
     fn open(
         directory: PathBuf,
         handle: Handle,
@@ -211,8 +213,8 @@ impl Radios {
             handle,
             whereabouts,
             events: None,
+            configured: left_in(&directory),
             directory,
-            configured: BTreeSet::new(),
             ours: BTreeMap::new(),
             ending: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -608,6 +610,15 @@ impl Radios {
     }
 }
 
+/// The interfaces whose wpa_supplicants were not ended by whoever started them: the directories of
+/// their files.
+fn left_in(directory: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = directories.map(|entry| entry.file_name().into_string());
+    names.filter_map(Result::ok).collect()
+}
+
 /// Waits until the kernel tells something that matters.
 async fn heard(listening: &mut Option<Events>, matters: impl Fn(&Message) -> bool) {
     loop {
@@ -702,6 +713,18 @@ mod tests {
             authorized: true,
             protected,
         }
+    }
+
+    #[test]
+    fn what_a_predecessor_left_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("mesh0")).unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert_eq!(
+            left_in(directory.path()),
+            BTreeSet::from(["mesh0".to_owned()])
+        );
+        assert!(left_in(&directory.path().join("missing")).is_empty());
     }
 
     #[test]
