@@ -135,6 +135,20 @@ enum RadioError {
     NotJoined,
     #[error("{0} is switched off (rfkill)")]
     Blocked(String),
+    #[error("its channel is {found}, however often it is made with {wanted}")]
+    Beside { found: String, wanted: String },
+}
+
+impl RadioError {
+    /// That an interface does not get its channel.
+    fn beside(marked: &Marked, channel: Channel) -> Self {
+        let described = |mhz, width| format!("{mhz} MHz ({width})");
+        let width = marked.width.unwrap_or("of unknown width");
+        Self::Beside {
+            found: described(marked.frequency_mhz.unwrap_or_default(), width),
+            wanted: described(channel.frequency_mhz(), &channel.width().to_string()),
+        }
+    }
 }
 
 impl From<RadioError> for Problem {
@@ -155,6 +169,9 @@ impl From<RadioError> for Problem {
                     .to_owned()
             }
             RadioError::Blocked(_) => "rfkill unblock wifi, or the switch on the case".to_owned(),
+            RadioError::Beside { .. } => {
+                "choose `frequency_mhz` and `width` that its driver takes, on all nodes".to_owned()
+            }
         };
         Self {
             what: error.to_string(),
@@ -179,6 +196,8 @@ struct Radios {
     ending: BTreeMap<String, JoinHandle<()>>,
     /// Of those that wpa_supplicant has to join and has not.
     attempts: BTreeMap<String, Attempts>,
+    /// Those that were made anew because they had another channel, and have not had theirs since.
+    strays: BTreeSet<String>,
     problems: BTreeMap<String, Problem>,
     retry_at: Option<Instant>,
     reported: RadioReport,
@@ -218,6 +237,7 @@ impl Radios {
             ours: BTreeMap::new(),
             ending: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            strays: BTreeSet::new(),
             problems: BTreeMap::new(),
             retry_at: None,
             reported: RadioReport::default(),
@@ -251,6 +271,7 @@ impl Radios {
         }
         self.problems.retain(|name, _| wanted.contains_key(name));
         self.attempts.retain(|name, _| wanted.contains_key(name));
+        self.strays.retain(|name| wanted.contains_key(name));
         for (name, settings) in wanted {
             self.work_at(Some(name));
             match self.ensure_interface(name, settings).await {
@@ -457,7 +478,7 @@ impl Radios {
             return Err(RadioError::NoWireless);
         }
         let marked = match self.find(name).await? {
-            Some(marked) if !self.is_as_wanted(&marked, settings) => {
+            Some(marked) if self.is_to_go(&marked, settings) => {
                 self.remove(&marked)?;
                 return Ok(Progress::Pending);
             }
@@ -474,6 +495,9 @@ impl Radios {
             // Better no mesh than one in which everybody can read along, or one without anybody.
             self.remove(&marked)?;
         }
+        if matches!(progress, Ok(Progress::InOrder)) && marked.is_beside(settings.channel) {
+            return Err(RadioError::beside(&marked, settings.channel));
+        }
         progress
     }
 
@@ -487,14 +511,23 @@ impl Radios {
         marked.map(Some).ok_or_else(foreign)
     }
 
-    /// Whether an interface was made with these settings, and is still on its channel if it is on
-    /// any.
-    fn is_as_wanted(&self, marked: &Marked, settings: &RadioSettings) -> bool {
-        let ours = self.ours.get(&marked.link.name);
+    /// Whether an interface was made with other settings, or has another channel: but not if that is
+    /// all that comes of making it anew.
+    fn is_to_go(&mut self, marked: &Marked, settings: &RadioSettings) -> bool {
+        let name = &marked.link.name;
+        let ours = self.ours.get(name);
         let is_same = ours.is_none_or(|ours| ours.settings == *settings);
-        let wanted = settings.channel.frequency_mhz();
-        let is_there = marked.frequency_mhz.is_none_or(|it| it == wanted);
-        is_same && marked.mark == Mark::of(settings) && is_there
+        if !is_same || marked.mark != Mark::of(settings) {
+            self.strays.remove(name);
+            return true;
+        }
+        if marked.is_beside(settings.channel) {
+            return self.strays.insert(name.clone());
+        }
+        if marked.frequency_mhz.is_some() {
+            self.strays.remove(name);
+        }
+        false
     }
 
     async fn create(&mut self, name: &str, settings: &RadioSettings) -> Result<Marked, RadioError> {
@@ -512,6 +545,7 @@ impl Radios {
             mark: Mark::of(settings),
             wiphy: phy.index,
             frequency_mhz: None,
+            width: None,
         };
         if let Err(error) = marked.write(&self.handle).await {
             self.nl80211.delete(marked.link.ifindex)?;

@@ -76,7 +76,7 @@ impl WirelessInterface {
 }
 
 /// `enum nl80211_chan_width`, in the words of `iw`.
-const fn width_name(number: u32) -> Option<&'static str> {
+pub(super) const fn width_name(number: u32) -> Option<&'static str> {
     Some(match number {
         0 => "20 MHz (no HT)",
         1 => "20 MHz",

@@ -9,7 +9,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 
 use super::channel::{Channel, Width};
-use super::interface::WirelessInterface;
+use super::interface::{WirelessInterface, width_name};
 use super::settings::{MacAddress, PhyChoice, RadioMode, RadioSettings, SaeKey};
 use crate::kernel::link::{Link, find};
 use crate::kernel::netlink::{KernelError, ask};
@@ -98,6 +98,8 @@ pub(super) struct Marked {
     pub(super) wiphy: u32,
     /// Its frequency, if it is joined to anything.
     pub(super) frequency_mhz: Option<u32>,
+    /// How wide its channel is, if it has one and the kernel tells.
+    pub(super) width: Option<&'static str>,
 }
 
 impl Marked {
@@ -111,7 +113,18 @@ impl Marked {
             mark: Mark::parse(&alias(message)?)?,
             wiphy: interface.wiphy,
             frequency_mhz: interface.frequency_mhz,
+            width: interface.width,
         })
+    }
+
+    /// Whether it has a channel that is not this one.
+    pub(super) fn is_beside(&self, channel: Channel) -> bool {
+        let (frequency, width) = (
+            channel.frequency_mhz(),
+            width_name(channel.width().number()),
+        );
+        let differs = |mhz| mhz != frequency || self.width.is_some() && self.width != width;
+        self.frequency_mhz.is_some_and(differs)
     }
 
     /// Writes mark and name into the kernel, both at once.
@@ -214,6 +227,28 @@ mod tests {
         assert!(Marked::of(&message, &[wireless(6)]).is_none());
         let marked = Marked::of(&message, &[wireless(6), wireless(7)]).unwrap();
         assert_eq!(marked.frequency_mhz, Some(2412));
+    }
+
+    #[test]
+    fn a_channel_is_another_one_if_it_is_not_as_wide() {
+        let channel = Channel::new(2412, Width::Ht40Plus).unwrap();
+        for (frequency_mhz, width, is_beside) in [
+            (None, None, false),
+            (Some(2412), None, false),
+            (Some(2412), Some("40 MHz"), false),
+            (Some(2412), Some("20 MHz"), true),
+            (Some(2437), Some("40 MHz"), true),
+            (Some(2437), None, true),
+        ] {
+            let interface = WirelessInterface {
+                frequency_mhz,
+                width,
+                ..wireless(7)
+            };
+            let marked = Marked::of(&message("mesh0", Some(LINE)), &[interface]).unwrap();
+            let found = marked.is_beside(channel);
+            assert_eq!(found, is_beside, "{frequency_mhz:?} {width:?}");
+        }
     }
 
     #[test]
