@@ -59,6 +59,7 @@ pub(super) mod attribute {
     pub(in super::super) const CENTER_FREQ1: u16 = 160;
     pub(in super::super) const SPLIT_WIPHY_DUMP: u16 = 174;
     pub(in super::super) const WIPHY_SELF_MANAGED_REG: u16 = 216;
+    pub(in super::super) const EXT_FEATURES: u16 = 217;
 }
 
 /// `enum nl80211_meshconf_params`.

@@ -24,9 +24,12 @@ const FREQUENCY_RADAR: u16 = 5;
 const FREQUENCY_NO_HT40_MINUS: u16 = 9;
 const FREQUENCY_NO_HT40_PLUS: u16 = 10;
 const FREQUENCY_NO_80MHZ: u16 = 11;
-/// `enum nl80211_feature_flags`: userspace can do SAE, and manage peer links.
+/// `enum nl80211_feature_flags`: HT in an ad hoc network; userspace can do SAE, and manage peer links.
+const FEATURE_HT_IBSS: u32 = 1 << 1;
 const FEATURE_SAE: u32 = 1 << 5;
 const FEATURE_USERSPACE_MPM: u32 = 1 << 16;
+/// `NL80211_EXT_FEATURE_VHT_IBSS` of `enum nl80211_ext_feature_index`, in the first byte of them.
+const EXT_FEATURE_VHT_IBSS: u8 = 1 << 0;
 
 /// A radio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(super) struct Phy {
     /// By their number (`enum nl80211_band`).
     bands: BTreeMap<u16, Band>,
     features: u32,
+    /// The first of the extended ones.
+    ext_features: u8,
     /// Whether its driver decides what is allowed, whatever country is set for the others.
     pub(super) is_self_managed: bool,
     /// For which country it is set: two letters, [`WORLD`] for the one that fits all.
@@ -111,6 +116,14 @@ pub(crate) enum Unfit {
         /// Where.
         frequency_mhz: u32,
     },
+    /// The driver has older ad hoc networks only.
+    #[error("{phy}{} cannot do {width} in an ad hoc network", driver(.phy))]
+    IbssWidth {
+        /// The radio.
+        phy: String,
+        /// What it lacks.
+        width: Width,
+    },
     /// Forbidden where the radio thinks it is.
     #[error("{frequency_mhz} MHz is {why} in regulatory domain {country}")]
     Forbidden {
@@ -130,9 +143,8 @@ impl Unfit {
             Self::Missing(_) => "plug the radio in; `iw phy` lists those there are".to_owned(),
             Self::Mode {
                 mode: RadioMode::Mesh,
-                ..
-            } => "use a USB radio whose driver has mesh mode (ath9k_htc, mt76), or mode: ibss"
-                .to_owned(),
+                phy,
+            } => instead_of_mesh(driver_of(phy).as_deref()),
             Self::Mode {
                 mode: RadioMode::Ibss,
                 ..
@@ -144,6 +156,7 @@ impl Unfit {
             Self::Width { phy, .. } => {
                 format!("use a narrower `width` on all nodes; `iw phy {phy} info` says what it can")
             }
+            Self::IbssWidth { .. } => "use `width: noht` on all nodes, or mode: 802.11s".to_owned(),
             Self::Forbidden { country, .. } if country == WORLD => {
                 "set the country: iw reg set, and its two letters".to_owned()
             }
@@ -157,6 +170,16 @@ impl Unfit {
 /// The regulatory domain that fits all countries, set until somebody says where we are.
 pub(crate) const WORLD: &str = "00";
 
+/// What to do with a radio of this driver that cannot do 802.11s.
+fn instead_of_mesh(driver: Option<&str>) -> String {
+    let radio = "use a USB radio whose driver has mesh mode (ath9k_htc, mt76)";
+    match driver {
+        // It says that it can do IBSS, and makes no such interface (`brcmf_cfg80211_add_iface`).
+        Some("brcmfmac") => radio.to_owned(),
+        _ => format!("{radio}, or mode: ibss"),
+    }
+}
+
 fn driver(phy: &str) -> String {
     driver_of(phy).map_or_else(String::new, |driver| format!(" ({driver})"))
 }
@@ -169,6 +192,7 @@ impl Phy {
             iftypes: BTreeSet::new(),
             bands: BTreeMap::new(),
             features: 0,
+            ext_features: 0,
             is_self_managed: false,
             country: String::new(),
         }
@@ -184,6 +208,7 @@ impl Phy {
         self.iftypes
             .extend(iftypes.map(|(iftype, _)| u32::from(iftype)));
         self.features |= attributes.u32(attribute::FEATURE_FLAGS).unwrap_or_default();
+        self.ext_features |= attributes.u8(attribute::EXT_FEATURES).unwrap_or_default();
         self.is_self_managed |= attributes.flag(attribute::WIPHY_SELF_MANAGED_REG);
         let bands = attributes.nested(attribute::WIPHY_BANDS).into_iter();
         for (number, band) in bands.flatten() {
@@ -211,12 +236,28 @@ impl Phy {
         if !self.iftypes.contains(&mode.iftype()) {
             return Err(Unfit::Mode { phy: phy(), mode });
         }
+        let width = settings.channel.width();
+        if mode == RadioMode::Ibss && !self.has_ibss_of(width) {
+            return Err(Unfit::IbssWidth { phy: phy(), width });
+        }
         let needed = FEATURE_SAE | FEATURE_USERSPACE_MPM;
         if settings.key.is_some() && self.features & needed != needed {
             return Err(Unfit::Sae { phy: phy() });
         }
         let mut parts = settings.channel.parts_mhz().into_iter();
         parts.try_for_each(|part| self.check_frequency(settings.channel, part))
+    }
+
+    /// Whether the kernel lets it join an ad hoc network so wide (`nl80211_join_ibss` in
+    /// net/wireless/nl80211.c).
+    const fn has_ibss_of(&self, width: Width) -> bool {
+        let ht = self.features & FEATURE_HT_IBSS != 0;
+        let vht = self.ext_features & EXT_FEATURE_VHT_IBSS != 0;
+        match width {
+            Width::NoHt => true,
+            Width::Ht20 | Width::Ht40Plus | Width::Ht40Minus => ht,
+            Width::Vht80 => ht && vht,
+        }
     }
 
     /// Whether a part of a channel is one of the radio's, and allowed.
@@ -382,12 +423,11 @@ mod tests {
         }
         let bands = nested(0, &band);
         let mut message = nested(attribute::WIPHY_BANDS, &bands);
-        let mesh = u16::try_from(RadioMode::Mesh.iftype()).unwrap();
-        push(
-            &mut message,
-            attribute::SUPPORTED_IFTYPES,
-            &nested(mesh, &[]),
-        );
+        let mut iftypes = Vec::new();
+        for (_, mode) in RadioMode::NAMES {
+            push(&mut iftypes, u16::try_from(mode.iftype()).unwrap(), &[]);
+        }
+        push(&mut message, attribute::SUPPORTED_IFTYPES, &iftypes);
         let features = features.to_ne_bytes();
         push(&mut message, attribute::FEATURE_FLAGS, &features);
         let mut phy = Phy::new(0);
@@ -423,6 +463,52 @@ mod tests {
         }
         let all = phy(FEATURE_SAE | FEATURE_USERSPACE_MPM, &[]);
         assert_eq!(all.check(&encrypted), Ok(()));
+    }
+
+    #[test]
+    fn an_ad_hoc_network_is_as_wide_as_the_driver_can_make_it() {
+        use Width::{Ht20, Ht40Plus, NoHt, Vht80};
+        for (features, ext_features, can) in [
+            (0, EXT_FEATURE_VHT_IBSS, &[NoHt][..]),
+            (FEATURE_HT_IBSS, 0, &[NoHt, Ht20, Ht40Plus]),
+            (
+                FEATURE_HT_IBSS,
+                EXT_FEATURE_VHT_IBSS,
+                &[NoHt, Ht20, Ht40Plus, Vht80],
+            ),
+        ] {
+            let mut phy = phy(features, &[]);
+            let mut more = Vec::new();
+            // There are more than fit into one byte.
+            push(&mut more, attribute::EXT_FEATURES, &[ext_features, 0, 0]);
+            phy.take_in(Attributes::of(&more, 0));
+            for width in [NoHt, Ht20, Ht40Plus, Vht80] {
+                let mesh = settings(5180, width);
+                assert_eq!(phy.check(&mesh), Ok(()), "{width}");
+                let ibss = RadioSettings {
+                    mode: RadioMode::Ibss,
+                    ..mesh
+                };
+                let refused = Unfit::IbssWidth {
+                    phy: "phy0".to_owned(),
+                    width,
+                };
+                let expected = can.contains(&width).then_some(()).ok_or(refused);
+                assert_eq!(phy.check(&ibss), expected, "{features:x} {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn ibss_is_no_way_out_where_the_driver_has_none() {
+        for (driver, is_hint) in [
+            (None, true),
+            (Some("mt7601u"), true),
+            (Some("brcmfmac"), false),
+        ] {
+            let advice = instead_of_mesh(driver);
+            assert_eq!(advice.contains("ibss"), is_hint, "{advice}");
+        }
     }
 
     #[test]
