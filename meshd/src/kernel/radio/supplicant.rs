@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -25,14 +25,16 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Problem;
-use super::settings::{MacAddress, RadioSettings};
+use super::settings::RadioSettings;
 use crate::kernel::program;
 
 mod configuration;
 mod control;
+mod refusals;
 
 use configuration::{configuration, write_private};
 use control::Connection;
+use refusals::Refusals;
 
 /// A program that cannot take more than its start-up has this long for it, on a slow router.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -161,7 +163,7 @@ struct Keeper {
     interface: String,
     connection: Option<Connection>,
     joined: bool,
-    refusals: BTreeMap<[u8; 6], u32>,
+    refusals: Refusals,
     /// Questions in a row that had no answer.
     silences: u32,
 }
@@ -173,7 +175,7 @@ impl Keeper {
             interface: interface.to_owned(),
             connection: None,
             joined: false,
-            refusals: BTreeMap::new(),
+            refusals: Refusals::default(),
             silences: 0,
         }
     }
@@ -185,7 +187,7 @@ impl Keeper {
             state.send_replace(State {
                 problem,
                 joined: self.joined,
-                refusals: self.refusals.clone(),
+                refusals: self.refusals.counts(Instant::now()),
             });
             tokio::time::sleep(wait).await;
         }
@@ -236,7 +238,7 @@ impl Keeper {
         let _ = fs::remove_file(self.control_directory().join(&self.interface));
         self.connection = None;
         self.joined = false;
-        self.refusals.clear();
+        self.refusals = Refusals::default();
         self.silences = 0;
     }
 
@@ -303,7 +305,7 @@ impl Keeper {
         };
         let answer = connection.ask(command).await;
         for event in connection.events.drain(..) {
-            note(&mut self.refusals, &event);
+            self.refusals.note(&event, Instant::now());
         }
         let answer = answer.map_err(SupplicantError::Silent)?;
         self.connection = Some(connection);
@@ -338,24 +340,6 @@ impl Keeper {
     }
 }
 
-/// Takes in an event: what matters is who has another key.
-fn note(refusals: &mut BTreeMap<[u8; 6], u32>, event: &str) {
-    let address = |text: &str| {
-        let text = text.trim().trim_start_matches("addr=");
-        MacAddress::parse(text.split(' ').next()?).map(|mac| mac.0)
-    };
-    if let Some((_, rest)) = event.split_once("MESH-SAE-AUTH-FAILURE ") {
-        if let Some(mac) = address(rest) {
-            let count = refusals.entry(mac).or_default();
-            *count = count.saturating_add(1);
-        }
-    } else if let Some((_, rest)) = event.split_once("MESH-PEER-CONNECTED ")
-        && let Some(mac) = address(rest)
-    {
-        refusals.remove(&mac);
-    }
-}
-
 fn file(path: &Path, source: io::Error) -> SupplicantError {
     SupplicantError::File {
         path: path.to_owned(),
@@ -368,28 +352,12 @@ mod tests {
     use std::io::Read as _;
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::Child;
-    use std::time::Instant;
 
     use futures_util::future::join_all;
     use tempfile::TempDir;
     use tokio::net::UnixDatagram;
 
     use super::*;
-
-    #[test]
-    fn who_has_another_key_is_remembered_until_the_keys_agree() {
-        let mut refusals = BTreeMap::new();
-        for event in [
-            "<3>MESH-SAE-AUTH-FAILURE addr=02:00:00:00:01:00",
-            "<3>MESH-SAE-AUTH-FAILURE addr=02:00:00:00:01:00",
-            "<3>MESH-SAE-AUTH-FAILURE addr=02:00:00:00:02:00",
-            "<3>MESH-SAE-AUTH-FAILURE addr=what",
-            "<3>MESH-PEER-CONNECTED 02:00:00:00:02:00",
-        ] {
-            note(&mut refusals, event);
-        }
-        assert_eq!(refusals, BTreeMap::from([([2, 0, 0, 0, 1, 0], 2)]));
-    }
 
     /// A process with `word` on its command line that does not listen to SIGTERM.
     fn stubborn(word: &Path) -> Child {
