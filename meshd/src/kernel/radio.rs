@@ -129,6 +129,8 @@ enum RadioError {
     NoWireless,
     #[error("{0} was not made by meshd: remove it, or `radio` from the configuration")]
     Foreign(String),
+    #[error("{0} is an interface without a radio")]
+    NoRadio(String),
     #[error("neighbors are talked to without encryption though a key is set")]
     NotEncrypted,
     #[error("wpa_supplicant runs, but the mesh is not joined")]
@@ -161,6 +163,10 @@ impl From<RadioError> for Problem {
             RadioError::Supplicant(problem) => problem.advice.clone(),
             RadioError::NoWireless => "plug the radio in and load its driver (modprobe)".to_owned(),
             RadioError::Foreign(name) => format!("iw dev {name} del"),
+            RadioError::NoRadio(_) => {
+                "give the radio's interface a name that is free, or remove `radio` from the configuration"
+                    .to_owned()
+            }
             RadioError::NotEncrypted => {
                 "install a wpa_supplicant with SAE and mesh support".to_owned()
             }
@@ -506,9 +512,10 @@ impl Radios {
         let Some(message) = find_link(&self.handle, name).await? else {
             return Ok(None);
         };
-        let marked = Marked::of(&message, &self.wireless()?);
-        let foreign = || RadioError::Foreign(name.to_owned());
-        marked.map(Some).ok_or_else(foreign)
+        let wireless = self.wireless()?;
+        let marked = Marked::of(&message, &wireless);
+        let not_ours = || not_ours(name, &message, &wireless);
+        marked.map(Some).ok_or_else(not_ours)
     }
 
     /// Whether an interface was made with other settings, or has another channel: but not if that is
@@ -681,6 +688,14 @@ async fn one_ended(ending: &mut BTreeMap<String, JoinHandle<()>>) {
     ending.retain(|_, end| !end.is_finished());
 }
 
+/// What is wrong with an interface that has the name of one that should be ours.
+fn not_ours(name: &str, message: &LinkMessage, wireless: &[WirelessInterface]) -> RadioError {
+    match mark::is_wireless(message, wireless) {
+        true => RadioError::Foreign(name.to_owned()),
+        false => RadioError::NoRadio(name.to_owned()),
+    }
+}
+
 /// What it means that an interface cannot be switched on.
 fn or_blocked(error: KernelError) -> RadioError {
     if error.is_errno(&[Errno::ERFKILL]) {
@@ -747,6 +762,29 @@ mod tests {
             authorized: true,
             protected,
         }
+    }
+
+    #[test]
+    fn an_interface_without_a_radio_is_not_for_iw() {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        let mut radio = WirelessInterface {
+            ifindex: IfIndex(7),
+            name: "mesh0".to_owned(),
+            wiphy: 0,
+            kind: InterfaceKind::MESH,
+            ssid: None,
+            frequency_mhz: None,
+            width: None,
+            tx_power_mbm: None,
+        };
+        let advice = |radio: &WirelessInterface| {
+            let error = not_ours("mesh0", &message, std::slice::from_ref(radio));
+            Problem::from(error).advice
+        };
+        assert_eq!(advice(&radio), "iw dev mesh0 del");
+        radio.ifindex = IfIndex(8);
+        assert!(!advice(&radio).contains("iw dev"));
     }
 
     #[test]

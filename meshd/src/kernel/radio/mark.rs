@@ -141,10 +141,16 @@ impl Marked {
 /// The interface that a message tells of, if it is one that we were killed over.
 pub(super) fn unfinished(message: &LinkMessage, wireless: &[WirelessInterface]) -> Option<IfIndex> {
     let link = Link::from_message(message)?;
-    let is_wireless = wireless.iter().any(|it| it.ifindex == link.ifindex);
+    let is_wireless = is_wireless(message, wireless);
     let is_untouched = !link.up && alias(message).is_none();
     let is_it = link.name == UNFINISHED && is_wireless && is_untouched;
     is_it.then_some(link.ifindex)
+}
+
+/// Whether the interface that a message tells of is one of these.
+pub(super) fn is_wireless(message: &LinkMessage, wireless: &[WirelessInterface]) -> bool {
+    let ifindex = IfIndex(message.header.index);
+    wireless.iter().any(|it| it.ifindex == ifindex)
 }
 
 fn alias(message: &LinkMessage) -> Option<String> {
