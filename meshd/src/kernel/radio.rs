@@ -370,7 +370,7 @@ impl Radios {
         let is_used =
             |phy: &&Phy| interfaces.is_empty() || interfaces.iter().any(|it| it.wiphy == phy.index);
         let countries = phys.iter().filter(is_used).map(|phy| phy.country.clone());
-        report.countries = countries.collect();
+        report.countries = countries.filter(|country| !country.is_empty()).collect();
         let nl80211 = &mut self.nl80211;
         let state = |interface: WirelessInterface| {
             // Before it joins one, it has the settings of the kernel.

@@ -116,14 +116,9 @@ impl Nl80211 {
                 phy.take_in(attributes);
             }
         }
-        let global = self.country(None)?;
-        for phy in phys.values_mut() {
-            phy.country = match phy.is_self_managed {
-                true => self.country(Some(phy.index))?,
-                false => global.clone(),
-            };
-        }
-        Ok(phys.into_values().collect())
+        let mut phys: Vec<Phy> = phys.into_values().collect();
+        set_countries(&mut phys, |wiphy| self.country(wiphy));
+        Ok(phys)
     }
 
     /// All wireless interfaces of the network namespace.
@@ -247,6 +242,22 @@ impl Nl80211 {
     }
 }
 
+/// Asks for which countries radios are set. One whose driver does not say is a radio all the same.
+fn set_countries(
+    phys: &mut [Phy],
+    mut ask: impl FnMut(Option<u32>) -> Result<String, KernelError>,
+) {
+    let mut known = BTreeMap::new();
+    for phy in phys {
+        let whose = phy.is_self_managed.then_some(phy.index);
+        let country = known.entry(whose).or_insert_with(|| {
+            let answer = ask(whose).inspect_err(|error| tracing::debug!(phy = phy.name, %error));
+            answer.unwrap_or_default()
+        });
+        phy.country.clone_from(country);
+    }
+}
+
 /// What an open mesh is joined with. The radios do not forward for each other: routing is our
 /// business, and each of their hops would be invisible to it.
 fn mesh_request(ifindex: IfIndex, settings: &RadioSettings) -> Vec<u8> {
@@ -318,6 +329,25 @@ mod tests {
             mcast_rate_100kbps: Some(60),
             rssi_threshold_dbm: Some(-80),
         }
+    }
+
+    #[test]
+    fn a_country_that_is_not_known_keeps_no_other() {
+        let mut phys = [0, 1, 2, 3].map(Phy::new);
+        phys[1].is_self_managed = true;
+        phys[2].is_self_managed = true;
+        let mut asked = Vec::new();
+        set_countries(&mut phys, |wiphy| {
+            asked.push(wiphy);
+            match wiphy {
+                None => Ok("DE".to_owned()),
+                Some(1) => Err(KernelError::NoAnswer("read".to_owned())),
+                Some(_) => Ok("FR".to_owned()),
+            }
+        });
+        let countries = phys.each_ref().map(|phy| phy.country.as_str());
+        assert_eq!(countries, ["DE", "", "FR", "DE"]);
+        assert_eq!(asked, [None, Some(1), Some(2)]);
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub(super) struct Phy {
     ext_features: u8,
     /// Whether its driver decides what is allowed, whatever country is set for the others.
     pub(super) is_self_managed: bool,
-    /// For which country it is set: two letters, [`WORLD`] for the one that fits all.
+    /// For which country it is set: two letters, [`WORLD`] for the one that fits all; empty where that
+    /// is not known.
     pub(super) country: String,
 }
 
