@@ -88,14 +88,16 @@ lab-test: build
 	$(CARGO) test $(LOCKED) -p mesh-tests --test e2e
 
 # In virtual machines, whose kernel has 802.11 radios and WireGuard: two at a time, of one processor each.
+# The job is a process group of its own, so that it ends as a whole with whoever waits for it.
 VM_TEST := $(CARGO) test $(LOCKED) -p mesh-tests --test vm
 
 vm-test: build
 	$(VM_TEST) --no-run
-	@said=$$(mktemp); trap 'rm -f $$said' EXIT; \
-	$(VM_TEST) -- village >$$said 2>&1 & \
-	$(VM_TEST) -- --skip village; others=$$?; \
-	wait $$!; village=$$?; cat $$said; exit $$((others | village))
+	@said=$$(mktemp); job=; trap '[ -z "$$job" ] || kill -- -$$job 2>/dev/null || true; rm -f $$said' EXIT; \
+	set -m; $(VM_TEST) -- village >$$said 2>&1 & job=$$!; set +m; \
+	others=0; $(VM_TEST) -- --skip village || others=$$?; \
+	village=0; wait $$job || village=$$?; \
+	cat $$said; exit $$((others | village))
 	@echo "a test that fails in the virtual machine has to fail here:"
 	@if said=$$($(VM_TEST) -- --ignored on_purpose 2>&1) || \
 		! grep -q "machine_fails_on_purpose .* FAILED" <<<"$$said"; \
