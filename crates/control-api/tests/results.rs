@@ -196,7 +196,7 @@ fn missing(name: &str) -> Interface {
         mac: None,
         speed_mbps: None,
         radio: None,
-        problem: Some("there is no such interface".into()),
+        problem: Some("missing".into()),
     }
 }
 
