@@ -787,6 +787,54 @@ mod tests {
         assert!(!advice(&radio).contains("iw dev"));
     }
 
+    #[tokio::test]
+    async fn a_channel_that_does_not_come_right_is_not_made_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let handle = crate::kernel::netlink::open().unwrap();
+        let (whereabouts, _) = watch::channel(Whereabouts::default());
+        let mut radios = Radios::open(directory.path().to_owned(), handle, whereabouts).unwrap();
+        let settings = RadioSettings {
+            phy: PhyChoice::Any,
+            mode: RadioMode::Mesh,
+            id: "village".to_owned(),
+            channel: Channel::new(5180, Width::Ht40Plus).unwrap(),
+            key: None,
+            mcast_rate_100kbps: None,
+            rssi_threshold_dbm: None,
+        };
+        let mut marked = Marked {
+            link: Link {
+                ifindex: IfIndex(7),
+                name: "mesh0".to_owned(),
+                up: true,
+                carrier: true,
+                mtu: 1500,
+                mac: None,
+                speed_mbps: None,
+            },
+            mark: Mark::of(&settings),
+            wiphy: 0,
+            frequency_mhz: Some(5180),
+            width: Some("20 MHz"),
+        };
+        assert!(radios.is_to_go(&marked, &settings));
+        // It has not joined yet, and then as before.
+        marked.frequency_mhz = None;
+        assert!(!radios.is_to_go(&marked, &settings));
+        marked.frequency_mhz = Some(5180);
+        assert!(!radios.is_to_go(&marked, &settings));
+        let said = RadioError::beside(&marked, settings.channel).to_string();
+        assert_eq!(
+            said,
+            "its channel is 5180 MHz (20 MHz), however often it is made with 5180 MHz (ht40+)"
+        );
+        // It was right for a while.
+        marked.width = Some("40 MHz");
+        assert!(!radios.is_to_go(&marked, &settings));
+        marked.width = Some("20 MHz");
+        assert!(radios.is_to_go(&marked, &settings));
+    }
+
     #[test]
     fn what_a_predecessor_left_is_found() {
         let directory = tempfile::tempdir().unwrap();
