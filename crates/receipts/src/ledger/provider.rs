@@ -308,10 +308,6 @@ impl ProviderAccount {
                 return self.handle_repeated(&receipt, desk);
             }
             receipt.check_follows(last)?;
-            // Or each would cost a check and a record, and bring the next question.
-            if receipt.totals().beyond(last.totals()).bytes() == 0 {
-                return Err(MessageError::Unexpected);
-            }
         }
         receipt.check_first()?;
         let last_seq = self
@@ -352,6 +348,10 @@ impl ProviderAccount {
         desk: &mut Desk,
     ) -> Result<(), MessageError> {
         let covered = receipt.totals().beyond(&self.state.signed());
+        // Or each would cost a record, and bring the next question.
+        if covered.bytes() == 0 {
+            return Err(MessageError::Unexpected);
+        }
         self.state.set_receipt(receipt)?;
         // An answer to a question of an earlier process speaks of bytes this one never counted.
         // (It could equal ours to the byte by chance; that would cost the provider one receipt.)
