@@ -527,7 +527,7 @@ fn announcement(config: &Config, shared: Option<&Shared>) -> Announcement {
     }
 }
 
-/// The most that is paid: what is dearer is not signed.
+/// The most that a neighbor may ask for. Terms that were accepted before stay.
 fn max_price(config: &Config) -> Price {
     let most = config.gateways().maximum_price;
     most.map_or(Price::MAX, Price::new)

@@ -126,10 +126,9 @@ impl Reader {
         self.frame = frame;
     }
 
-    /// The table has no counters but new ones, of our own.
-    pub(super) fn made(&mut self, nfnetlink: &mut Nfnetlink) -> Result<(), KernelError> {
-        self.made = Some(generation(nfnetlink)?);
-        Ok(())
+    /// The counters of this generation are our own, made just now.
+    pub(super) fn made(&mut self, generation: u64) {
+        self.made = Some(generation);
     }
 
     /// Reads the counters. Gives them without addresses where packets are received, and whether they
@@ -218,7 +217,7 @@ impl Counters {
 ///
 /// # Errors
 /// [`KernelError::TableMissing`] when the table is not complete.
-fn generation(nfnetlink: &mut Nfnetlink) -> Result<u64, KernelError> {
+pub(super) fn generation(nfnetlink: &mut Nfnetlink) -> Result<u64, KernelError> {
     let sets = nfnetlink.sets()?;
     let handle = |flow: Flow| sets.get(flow.set_name()).copied();
     let handles: Option<Vec<u64>> = Flow::ALL.into_iter().map(handle).collect();

@@ -3,20 +3,22 @@
 //! Another gateway would translate the packets of a flow to another address, and the far end would not
 //! know them. So a new flow is given the mark of the gateway in use, which its conntrack entry keeps;
 //! packets of it carry the mark past a rule into a table with the default routes through that gateway.
-//! One that began before nftables knew the gateway gets the mark with its next packet.
+//! One that began before nftables knew the gateway gets the mark with its next packet, if it is masqueraded.
 //! When the gateway is gone, so are these routes, and the flow goes where new ones do; with its next packet
 //! it has their mark, and stays there if the gateway comes back. TCP, which would be reset there, waits first:
 //! often it is only the way to the gateway that is lost, for a second or two. A rule that there is at all
 //! times stops what finds no route of its mark.
 //!
-//! What goes over our own uplink has no mark. If it has to go into a tunnel instead it gets one, and the kernel forgets
-//! how it was masqueraded (`nf_nat_oif_changed` in net/netfilter/nf_nat_core.c): it begins anew there, or
-//! is told by the far end, which does not know it.
+//! What goes over our own uplink has no mark. If it has to go into a tunnel instead and is masqueraded, it
+//! gets one, and the kernel forgets how it was masqueraded (`nf_nat_oif_changed` in
+//! net/netfilter/nf_nat_core.c): it begins anew there, or is told by the far end, which does not know it. What
+//! keeps its address, and answers to connections from outside, get none: they are to find back.
 //!
 //! | chain | what it does |
 //! |---|---|
 //! | `flows` | prerouting, -150: packets of local hosts, before they are routed |
 //! | `known_flows` | those of a flow with a mark get it |
+//! | `unmarked_flows` | which of the others are to have one |
 //! | `new_flows` | gives flows without a mark, or of a lost gateway, the mark of the gateway in use |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,9 +39,10 @@ const WAIT: Duration = Duration::from_secs(5);
 /// A mark of flows of one family.
 pub(super) type Marked = (Mark, Family);
 
-/// The marks that flows may have, besides those of gateways that are there.
+/// The marks that flows may have.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
+    /// Those for which there were routes.
     given: BTreeSet<Marked>,
     /// Until when connections wait for gateways that were lost just now.
     waiting: BTreeMap<Marked, Instant>,
@@ -76,10 +79,16 @@ impl Marks {
         self.waiting.keys().copied().collect()
     }
 
-    /// What flows get and have, where there are routes for those `present`.
+    /// What flows get and have, where there are routes for those `present`. Nothing begins with the mark
+    /// of a gateway that is gone, or it would have to wait.
     pub(super) fn flows(&self, new: NewFlows, present: &BTreeSet<Marked>) -> Flows {
+        let there =
+            |mark: Option<Mark>, family| mark.filter(|&mark| present.contains(&(mark, family)));
         Flows {
-            new,
+            new: NewFlows {
+                ipv4: there(new.ipv4, Family::Ipv4),
+                ipv6: there(new.ipv6, Family::Ipv6),
+            },
             left: &self.given - present,
             waiting: self.waiting(),
         }
@@ -114,17 +123,22 @@ pub(super) fn chains(numbers: &Numbers, lan: &str, flows: &Flows) -> String {
         format!("{is_left} goto {NEW_FLOWS}")
     });
     // Almost every packet ends with the one after these.
-    let begin = format!("ct mark & {mask:#x} == 0 goto {NEW_FLOWS}");
-    let unmarked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
+    let begin = format!("ct mark & {mask:#x} == 0 goto unmarked_flows");
+    let unmarked = [
+        format!("ct state new goto {NEW_FLOWS}"),
+        format!("ct direction original ct status snat goto {NEW_FLOWS}"),
+    ];
+    let marked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
     let marked_by_others = marks.map(|mark| {
         let add = carry(numbers, mark);
         format!("ct mark & {mask:#x} == {mark:#x} {add} return")
     });
-    let known = [begin].into_iter().chain(left).chain([unmarked]);
+    let known = [begin].into_iter().chain(left).chain([marked]);
     let known = known.chain(marked_by_others);
     let local = format!("iifname {lan} goto known_flows");
     [
         chain(NEW_FLOWS, &give(numbers, flows.new)),
+        chain("unmarked_flows", &unmarked),
         chain("known_flows", &known.collect::<Vec<_>>()),
         base_chain("flows", "filter", "prerouting", -150, &[local]),
     ]
@@ -184,7 +198,13 @@ mod tests {
         assert!(!marks.handle_timeouts(now + WAIT - Duration::from_millis(1)));
         assert!(marks.handle_timeouts(marks.deadline().unwrap()));
         assert_eq!(marks.waiting(), BTreeSet::new());
-        let flows = marks.flows(NewFlows::default(), &one);
+        let new = |marked: Marked| NewFlows {
+            ipv4: Some(marked.0),
+            ipv6: None,
+        };
+        let flows = marks.flows(new(lost), &one);
         assert_eq!(flows.left, BTreeSet::from([lost]), "flows still have it");
+        assert_eq!(flows.new.ipv4, None, "and no other begins with it");
+        assert_eq!(marks.flows(new(kept), &one).new.ipv4, Some(kept.0));
     }
 }

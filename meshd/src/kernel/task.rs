@@ -524,27 +524,30 @@ impl Task {
             let (setup, nfnetlink) = (&self.setup, &mut self.nfnetlink);
             let gateways = self.gateways.as_ref();
             let made = nat::apply(setup, base, attached, gateways, &flows, nfnetlink).await;
-            self.skip_own_changes();
+            let _ = self.is_damaged();
             let made = made?;
-            if !matches!(made, nat::Made::Kept) {
-                self.counters.made(&mut self.nfnetlink)?;
-            }
+            let is_new = !matches!(made, nat::Made::Kept);
+            let counters = is_new.then(|| counters::generation(&mut self.nfnetlink));
+            let counters = counters.transpose()?;
             if let nat::Made::Replaced(reset) = made {
                 warning = Some(reset);
             }
             // After the news of it were skipped, or something could come in between.
             if self.nfnetlink.generation()? == before.wrapping_add(1) {
+                counters.into_iter().for_each(|it| self.counters.made(it));
                 return Ok(warning);
             }
         }
         Err(KernelError::Disturbed)
     }
 
-    /// What nft did for us it has also told us of.
-    fn skip_own_changes(&mut self) {
-        if self.traffic.skip_own_changes() {
+    /// Whether the news so far tell of damage to our table: of what nft does for us, too.
+    fn is_damaged(&mut self) -> bool {
+        let news = self.traffic.news_so_far();
+        if news.traffic {
             self.look_soon();
         }
+        news.table_damaged
     }
 
     /// Makes tunnel, sysctls, addresses, routes and rules what they should be.
@@ -647,6 +650,7 @@ impl Task {
     async fn follow_marks(&mut self) {
         if let Err(error) = self.try_to_follow_marks().await {
             tracing::warn!(%error);
+            self.is_table_due = true;
             self.mend_soon();
         }
     }
@@ -673,11 +677,13 @@ impl Task {
             // They go into the table when it is made.
             return Ok(());
         }
+        let gateways = gateways.clone();
         let before = self.nfnetlink.generation()?;
-        nat::set_gateways(&self.setup, gateways).await?;
-        self.skip_own_changes();
-        if self.nfnetlink.generation()? != before.wrapping_add(1) {
-            // What was skipped may have been others' change to our table.
+        let was_damaged = self.is_damaged();
+        nat::set_gateways(&self.setup, &gateways).await?;
+        let _ = self.is_damaged();
+        // Others may have changed our table meanwhile.
+        if was_damaged || self.nfnetlink.generation()? != before.wrapping_add(1) {
             self.is_table_due = true;
             self.mend_soon();
         }

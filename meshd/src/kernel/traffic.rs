@@ -66,6 +66,12 @@ pub(super) struct News {
 }
 
 impl News {
+    /// Some were lost, whatever they were.
+    const LOST: Self = Self {
+        traffic: true,
+        table_damaged: true,
+    };
+
     fn of(events: &[(u16, Payload)]) -> Self {
         let mut news = Self::default();
         for (kind, payload) in events {
@@ -114,24 +120,20 @@ impl Traffic {
     /// What the kernel refuses, which it has no reason to.
     pub(super) async fn receive(&mut self) -> io::Result<News> {
         match self.socket.receive().await {
-            // Some were lost, whatever they were.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(News {
-                traffic: true,
-                table_damaged: true,
-            }),
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(News::LOST),
             events => Ok(News::of(&events?)),
         }
     }
 
-    /// The news so far, after a change of our own: of the table they tell nothing else. Returns
-    /// whether there is traffic.
-    pub(super) fn skip_own_changes(&mut self) -> bool {
-        let mut traffic = false;
+    /// The news so far.
+    pub(super) fn news_so_far(&mut self) -> News {
+        let mut all = News::default();
         while let Some(events) = self.socket.receive_now() {
-            // What was lost may have been about traffic.
-            traffic |= events.map_or(true, |events| News::of(&events).traffic);
+            let news = events.map_or(News::LOST, |events| News::of(&events));
+            all.traffic |= news.traffic;
+            all.table_damaged |= news.table_damaged;
         }
-        traffic
+        all
     }
 
     /// When to look who it is, if a neighbor is said to carry traffic now.

@@ -3,7 +3,8 @@
 //! Frames that the kernel has merged have the headers of one: 44 frames of TCP are counted 9 % short. The
 //! other end of the hop may have seen them one by one, and both write down what they counted. How many
 //! they were follows from their length, as all but the last of a packet are full. What options TCP has is
-//! not known, so what was merged is told to within half of 1 %.
+//! not known, so what was merged is told to within half of 1 %; to 1.4 % where the far end has an MTU of 1280
+//! and fills no frame.
 
 use crate::kernel::{Counted, CounterSample};
 
@@ -30,7 +31,7 @@ struct Merged {
 impl Meter {
     /// Bytes on the wire since it was last read, if a frame holds a packet of `frame` bytes.
     pub(super) fn advance(&mut self, sample: &CounterSample, frame: u16) -> u64 {
-        let mut bytes = since(sample.all.bytes, self.all.bytes);
+        let mut bytes = since(sample.all, self.all).bytes;
         self.all = sample.all;
         let merged = self.merged.iter_mut().zip(sample.merged).zip(HEADERS);
         for ((merged, counted), headers) in merged {
@@ -43,8 +44,7 @@ impl Meter {
 impl Merged {
     /// The bytes of headers that the kernel left away.
     fn advance(&mut self, counted: Counted, headers: u64, frame: u16) -> u64 {
-        let bytes = since(counted.bytes, self.counted.bytes);
-        let packets = since(counted.packets, self.counted.packets);
+        let Counted { bytes, packets } = since(counted, self.counted);
         let payload = bytes.saturating_sub(packets.saturating_mul(headers));
         let payload = payload.saturating_add(self.rest);
         let capacity = u64::from(frame).saturating_sub(headers).max(1);
@@ -58,8 +58,11 @@ impl Merged {
 }
 
 /// What was counted since. A value below the one before means that counting began anew.
-fn since(now: u64, before: u64) -> u64 {
-    now.checked_sub(before).unwrap_or(now)
+fn since(now: Counted, before: Counted) -> Counted {
+    let bytes = now.bytes.checked_sub(before.bytes);
+    let packets = now.packets.checked_sub(before.packets);
+    let both = bytes.zip(packets);
+    both.map_or(now, |(bytes, packets)| Counted { bytes, packets })
 }
 
 #[cfg(test)]

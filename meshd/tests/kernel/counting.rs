@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use mesh_proto::{IfIndex, Route, Table, Target};
-use meshd::kernel::{Base, Counted, CounterSample, Flow, KernelEvent, Uplinks};
+use meshd::kernel::{Base, Counted, CounterSample, Flow, KernelEvent, Neighbor, Uplinks};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
 use crate::Test;
@@ -198,7 +198,7 @@ impl Chain {
     }
 }
 
-fn route(table: Table, prefix: &str, target: Target) -> Route {
+pub(crate) fn route(table: Table, prefix: &str, target: Target) -> Route {
     Route {
         table,
         prefix: prefix.parse().expect("a prefix"),
@@ -322,6 +322,8 @@ fn counts() {
                 merged: [Counted::default(); 2],
             };
             assert_eq!(sample, expected, "node {}", node + 1);
+            let is_received = matches!(sample.neighbor, Neighbor::Mac(_));
+            assert_eq!(is_received, matches!(flow, Flow::UpRx | Flow::DownRx));
         }
     }
     // Nothing that does not belong there: the first has nobody behind it, the gateway nobody

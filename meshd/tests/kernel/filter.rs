@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use mesh_proto::{Mark, RouteChange, Table};
+use meshd::kernel::{NewFlows, Uplinks};
+
 use crate::Test;
-use crate::counting::{Chain, PROVIDER_V4, PROVIDER_V6, SERVER_V4, SERVER_V6};
-use crate::lab::{Namespace, eventually, mesh_ipv4, routed, setup};
+use crate::counting::{Chain, PROVIDER_V4, PROVIDER_V6, SERVER_V4, SERVER_V6, route};
+use crate::lab::{Namespace, eventually, mesh_ipv4, routed, setup, vxlan};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -20,6 +23,10 @@ pub(crate) fn tests() -> Vec<Test> {
         ("the_uplink_and_the_tunnel_are_one_way", one_way),
         ("tunnel_packets_are_believed_only_from_the_mesh", injection),
         ("a_lan_with_global_addresses_keeps_them", global_addresses),
+        (
+            "answers_to_connections_from_outside_find_back",
+            answers_from_the_lan,
+        ),
         ("traffic_of_others_passes", bystanders),
         ("rules_are_replaced_without_a_gap", replaced),
     ]
@@ -211,6 +218,52 @@ fn global_addresses() {
     assert_eq!(seen(), "2001:db8::1");
     lan.run("ip addr add 2001:db8:1::2/64 dev eth0 nodad");
     assert_eq!(seen(), "2001:db8:1::2");
+}
+
+/// A connection from outside to a local host, which the operator has redirected, while new flows begin to go
+/// through a gateway of the mesh.
+fn answers_from_the_lan() {
+    let mut chain = Chain::new();
+    let outside = Namespace::new();
+    chain.nodes[0].connect("wan0", &outside, "eth0");
+    outside.run("ip addr add 198.51.100.2/24 dev eth0; ip addr add 192.0.2.9/32 dev lo");
+    chain.nodes[0].run(
+        "ip addr add 198.51.100.1/24 dev wan0; ip route add default via 198.51.100.2
+         nft add table ip operator
+         nft add chain ip operator in '{ type nat hook prerouting priority -100; }'
+         nft add rule ip operator in iifname wan0 udp dport 7000 dnat to 192.168.1.2",
+    );
+    let mut base = Chain::base(1);
+    base.uplinks = Uplinks::over("wan0");
+    chain.ports[0].configure(&base);
+    let everything = "0.0.0.0/0".parse().expect("a prefix");
+    chain.ports[0].change(vec![RouteChange::Remove {
+        table: Table::Tunnel,
+        prefix: everything,
+    }]);
+    let bound = |at: &Namespace, address: &'static str| {
+        let socket = at.call(move || UdpSocket::bind(address).expect("a socket"));
+        let limit = Some(Duration::from_secs(5));
+        socket.set_read_timeout(limit).expect("a timeout");
+        socket
+    };
+    let server = bound(&chain.phone, "0.0.0.0:7000");
+    let client = bound(&outside, "192.0.2.9:0");
+    let mut buffer = [0; 9];
+    client.send_to(&[1], "198.51.100.1:7000").expect("send");
+    let (_, from) = server.recv_from(&mut buffer).expect("the question");
+    server.send_to(&[2], from).expect("send");
+    client.recv_from(&mut buffer).expect("the answer");
+
+    let mark = Mark::all().next().expect("a mark");
+    chain.ports[0].set(&[route(Table::Marked(mark), "0.0.0.0/0", vxlan(3))]);
+    chain.ports[0].set_new_flows(NewFlows {
+        ipv4: Some(mark),
+        ipv6: None,
+    });
+    server.send_to(&[3], from).expect("send");
+    let answer = client.recv_from(&mut buffer);
+    assert!(answer.is_ok(), "it was led into the tunnel: {answer:?}");
 }
 
 fn bystanders() {

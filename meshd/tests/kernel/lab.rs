@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::{IfIndex, Network, OriginatorId, Route, RouteChange, Target, Tunnel};
 use meshd::kernel::{
-    self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, Setup, Uplinks, Warning,
+    self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, NewFlows, Setup, Uplinks,
+    Warning,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getpid, gettid};
@@ -359,6 +360,14 @@ impl Port {
     pub(crate) fn set_gateways(&mut self, gateways: BTreeSet<std::net::Ipv6Addr>) {
         self.answer(KernelRequest::SetGateways(gateways), |event| match event {
             KernelEvent::GatewaysSet => Some(()),
+            _ => None,
+        });
+    }
+
+    pub(crate) fn set_new_flows(&mut self, new_flows: NewFlows) {
+        let request = KernelRequest::SetNewFlows(new_flows);
+        self.answer(request, |event| match event {
+            KernelEvent::NewFlowsSet => Some(()),
             _ => None,
         });
     }

@@ -106,7 +106,9 @@ fn adoption() {
     );
     let generation = port.counters().generation;
     port.configure(&full_base());
-    assert_eq!(port.counters().generation, generation);
+    let counters = port.counters();
+    assert_eq!(counters.generation, generation);
+    assert!(!counters.from_zero, "the predecessor has accounted for it");
     assert_eq!(node.snapshot(), full);
     // Adopted routes are its own: it can change and remove them.
     let gone = routes(node.ifindex("mesh0"))
