@@ -304,7 +304,12 @@ fn handed_over(lab: &mut Lab) -> Result<()> {
         lab.start(router)?;
         select(lab, "r2")?;
         let after = ends(lab.node(router)?)?;
-        ensure!(before == after, "{router} had {before}, and has {after}");
+        // With the same indices. A gateway on a slow machine may have gone through others meanwhile.
+        let is_kept = |end| after.lines().any(|it| it == end);
+        ensure!(
+            before.lines().all(is_kept),
+            "{router} had {before}, and has {after}"
+        );
     }
     Ok(())
 }
