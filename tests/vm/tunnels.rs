@@ -304,12 +304,13 @@ fn handed_over(lab: &mut Lab) -> Result<()> {
         lab.start(router)?;
         select(lab, "r2")?;
         let after = ends(lab.node(router)?)?;
-        // With the same indices. A gateway on a slow machine may have gone through others meanwhile.
-        let is_kept = |end| after.lines().any(|it| it == end);
-        ensure!(
-            before.lines().all(is_kept),
-            "{router} had {before}, and has {after}"
-        );
+        let kept = after.lines().filter(|end| before.contains(*end)).count();
+        let is_same = match router {
+            // A gateway whose lines are slow to answer goes through others first, and has ends for these.
+            "r2" => kept == before.lines().count(),
+            _ => before == after,
+        };
+        ensure!(is_same, "{router} had {before}, and has {after}");
     }
     Ok(())
 }
