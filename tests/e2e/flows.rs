@@ -151,11 +151,8 @@ fn faded(lab: &mut Lab) -> Result<()> {
 /// the lines of both.
 fn between_two_gateways(lab: &mut Lab) -> Result<(Namespace, Line, Line)> {
     lab.add_phone("r2")?;
-    for (gateway, bandwidth) in [("r1", "100M/100M"), ("r3", "20M/20M")] {
-        lab.add_uplink(gateway)?;
-        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
-        lab.node_mut(gateway)?.config.uplink = Some(uplink);
-    }
+    lab.add_uplink_of("r1", "100M/100M")?;
+    lab.add_uplink_of("r3", "20M/20M")?;
     lab.start_all()?;
     let phone = lab.node("r2")?.phone()?.clone();
     let better = lab.node("r1")?.line()?.clone();

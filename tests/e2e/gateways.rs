@@ -40,11 +40,8 @@ const FETCH: Duration = Duration::from_secs(5);
 /// A phone between two gateways, of which r1 is the faster one.
 fn village(lab: &mut Lab, used: &str) -> Result<()> {
     lab.add_phone("r2")?;
-    for (gateway, bandwidth) in [("r1", "100M/100M"), ("r3", "5M/1M")] {
-        lab.add_uplink(gateway)?;
-        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
-        lab.node_mut(gateway)?.config.uplink = Some(uplink);
-    }
+    lab.add_uplink_of("r1", "100M/100M")?;
+    lab.add_uplink_of("r3", "5M/1M")?;
     lab.start_all()?;
     wait_for("both gateways", PATIENCE, || {
         reason(lab, "r1")?;

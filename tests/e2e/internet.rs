@@ -359,11 +359,8 @@ fn routed(lab: &mut Lab) -> Result<()> {
 /// r1 – r2 – r3 – r4 with gateways r3 and r4: the nearer and faster one is used.
 fn failover(lab: &mut Lab) -> Result<()> {
     lab.add_phone("r1")?;
-    for (gateway, bandwidth) in [("r3", "50M/10M"), ("r4", "5M/1M")] {
-        lab.add_uplink(gateway)?;
-        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
-        lab.node_mut(gateway)?.config.uplink = Some(uplink);
-    }
+    lab.add_uplink_of("r3", "50M/10M")?;
+    lab.add_uplink_of("r4", "5M/1M")?;
     // r4 must be reachable once r3 is gone.
     lab.air()
         .connect("r2", "r4", mesh_tests::air::Loss::percent(30))?;

@@ -308,6 +308,17 @@ impl Lab {
         Ok(())
     }
 
+    /// Gives a router a line to the Internet that is said to carry `DOWN/UP`.
+    ///
+    /// # Errors
+    /// As for [`Self::add_uplink`].
+    pub fn add_uplink_of(&mut self, router: &str, bandwidth: &str) -> Result<()> {
+        self.add_uplink(router)?;
+        let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
+        self.node_mut(router)?.config.uplink = Some(uplink);
+        Ok(())
+    }
+
     /// Waits until every interface has its addresses. Building is quick, but the kernel finishes
     /// it in the background, at its own pace.
     ///
