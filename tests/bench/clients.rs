@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use mesh_tests::crowd::Crowd;
 use mesh_tests::internet::{HOST_V4, echo_at};
+use mesh_tests::iperf::{self, Direction, Ends};
 use mesh_tests::mesh::wait_online_through;
 use mesh_tests::topology::Topology;
 
 use crate::bed::Bed;
 use crate::idle::cpu_ns;
-use crate::iperf::{self, Direction, Ends};
 use crate::kind::Kind;
 use crate::report::{Figure, Recorder};
 

@@ -14,7 +14,6 @@
 //! | `throughput` | what the whole way of a phone's packets carries, and what it costs |
 //! | `uplinks` | gateways that fail in every way there is |
 //! | `clients` | 10,000 flows, and what they cost daemons |
-//! | `iperf` | TCP |
 //! | `change` | many links that change, and a lossy village in which none does |
 //! | `watch` | probes, tables and counters while something happens |
 //! | `graph` | who is linked with whom; seeded choices |
@@ -34,7 +33,6 @@ mod clients;
 mod crowd;
 mod graph;
 mod idle;
-mod iperf;
 mod kind;
 mod plan;
 mod plot;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use mesh_tests::command;
 use mesh_tests::daemon::{Mode, Radio};
+use mesh_tests::iperf::{self, Direction, Ends};
 use mesh_tests::lab::{Lab, MESH};
 use mesh_tests::mesh::{Addresses, path};
 use mesh_tests::namespace::Namespace;
@@ -20,7 +21,6 @@ use mesh_tests::probe::{PORT, Pinger, reachable};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 
-use crate::iperf::{self, Direction, Ends};
 use crate::kind::{Kind, Peer, Role};
 use crate::report::{Figure, Recorder};
 

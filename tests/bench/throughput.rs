@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mesh_tests::internet::{HOST_V4, HOST_V6};
+use mesh_tests::iperf::{self, Direction, Ends};
 
 pub(crate) use self::way::Tunnel;
 use self::way::{Frames, Village};
 use self::work::Work;
-use crate::iperf::{self, Direction, Ends};
 use crate::report::{Load, Recorder};
 
 /// How long a transfer takes.

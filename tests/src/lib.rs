@@ -17,6 +17,7 @@
 //! | [`daemon`] | meshd with its configuration, log and signals; meshctl against it |
 //! | [`mesh`] | who reaches whom, and through which gateway |
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
+//! | [`iperf`] | TCP with iperf3: how fast, how much |
 //! | [`transfer`] | long TCP transfers: whether they survive, and how long they stood still |
 //! | [`crowd`] | many hosts with many flows at once |
 //! | [`volley`] | probes between many pairs at once: when the last one got through |
@@ -44,6 +45,7 @@ pub mod fib;
 pub mod harness;
 pub mod http;
 pub mod internet;
+pub mod iperf;
 pub mod kept;
 pub mod lab;
 pub mod mesh;

@@ -4,45 +4,50 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mesh_tests::namespace::Namespace;
-use mesh_tests::wait::wait_for;
 use serde_json::Value;
+
+use crate::namespace::Namespace;
+use crate::wait::wait_for;
 
 /// How long a server may take to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who sends, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// The client.
     Up,
+    /// The server.
     Down,
 }
 
 /// Between whom.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends<'a> {
-    pub(crate) client: &'a Namespace,
-    pub(crate) server: &'a Namespace,
+pub struct Ends<'a> {
+    /// Who connects.
+    pub client: &'a Namespace,
+    /// Whom it connects to.
+    pub server: &'a Namespace,
     /// The server's.
-    pub(crate) address: IpAddr,
+    pub address: IpAddr,
     /// How fast it may get, if not as fast as it can.
-    pub(crate) most_mbps: Option<u32>,
+    pub most_mbps: Option<u32>,
 }
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Transferred {
-    pub(crate) mbps: f64,
+pub struct Transferred {
+    /// Payload received in a second, Mbit/s.
+    pub mbps: f64,
     /// Payload that was received.
-    pub(crate) bytes: f64,
+    pub bytes: f64,
 }
 
 /// One connection for so long.
-pub(crate) fn transfer(
-    ends: &Ends<'_>,
-    direction: Direction,
-    time: Duration,
-) -> Result<Transferred> {
+///
+/// # Errors
+/// iperf3 is missing, or nothing came through.
+pub fn transfer(ends: &Ends<'_>, direction: Direction, time: Duration) -> Result<Transferred> {
     let reverse = match direction {
         Direction::Up => "",
         Direction::Down => "--reverse",
