@@ -69,6 +69,7 @@ pub(crate) fn measure(bed: &mut Bed, recorder: &Recorder) -> Result<()> {
             client: &phone,
             server: bed.lab.internet()?.host(),
             address: HOST_V4,
+            port: iperf::PORT,
             most_mbps,
         };
         let cost = Cost::begin(&processes)?;

@@ -386,6 +386,7 @@ fn transfer(village: &Village, client: &str) -> Result<f64> {
         client: village.namespace(client)?,
         server: village.namespace("r5")?,
         address: village.address("r5")?,
+        port: iperf::PORT,
         most_mbps: None,
     };
     Ok(iperf::transfer(&ends, Direction::Up, TRANSFER)?.mbps)

@@ -148,6 +148,7 @@ fn transfer(village: &Village, course: Course) -> Result<Sample> {
         client: village.lab.node("r1")?.phone()?,
         server: village.lab.internet()?.host(),
         address: if course.is_ipv4 { HOST_V4 } else { HOST_V6 },
+        port: iperf::PORT,
         most_mbps: None,
     };
     let before = Load::now();

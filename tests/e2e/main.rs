@@ -7,6 +7,7 @@ mod hostile;
 mod internet;
 mod mesh;
 mod mtu;
+mod receipts;
 mod restart;
 mod tidy;
 mod uplink;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
             uplink::tests(),
             flows::tests(),
             gateways::tests(),
+            receipts::tests(),
             restart::tests(),
             tidy::tests(),
             hostile::tests(),

@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::namespace::Namespace;
 use crate::wait::wait_for;
 
+/// Where iperf3 listens.
+pub const PORT: u16 = 5201;
+
 /// How long a server may take to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,6 +33,8 @@ pub struct Ends<'a> {
     pub server: &'a Namespace,
     /// The server's.
     pub address: IpAddr,
+    /// Where it listens: [`PORT`], unless there are several at a time.
+    pub port: u16,
     /// How fast it may get, if not as fast as it can.
     pub most_mbps: Option<u32>,
 }
@@ -54,12 +59,14 @@ pub fn transfer(ends: &Ends<'_>, direction: Direction, time: Duration) -> Result
     };
     let most = ends.most_mbps.map(|mbps| format!("--bitrate {mbps}M"));
     let most = most.unwrap_or_default();
-    let (seconds, address) = (time.as_secs(), ends.address);
-    let options = format!("--json --time {seconds} {reverse} {most} --client {address}");
-    let server = "--server --one-off --daemon --pidfile /run/iperf3.pid";
+    let (seconds, address, port) = (time.as_secs(), ends.address, ends.port);
+    let options =
+        format!("--json --time {seconds} {reverse} {most} --port {port} --client {address}");
+    let server =
+        format!("--server --one-off --daemon --port {port} --pidfile /run/iperf3-{port}.pid");
     // It goes into the background before it listens, and ends with the first that fails.
     wait_for("a transfer", time + PATIENCE, || {
-        ends.server.run("iperf3", server)?;
+        ends.server.run("iperf3", &server)?;
         read(&ends.client.run("iperf3", &options)?)
     })
 }

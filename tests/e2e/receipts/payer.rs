@@ -1,0 +1,237 @@
+//! A neighbor that carries on where a router's daemon has left off, and pays as it likes.
+//!
+//! Routing is that of meshd, so that the others notice nothing; the kernel keeps what the daemon left, so
+//! that traffic flows. Only what is signed is up to the one who plays it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use ed25519_dalek::SigningKey;
+use mesh_proto::router::{Announcement, Event, Start, Transmit};
+use mesh_proto::{IfIndex, Network, OriginatorId, Output, Router, RouterConfig};
+use mesh_tests::daemon::NETWORK;
+use mesh_tests::lab::{Lab, MESH};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::BindToDevice;
+use receipts::{CompactReceipt, Message, Offer, Receipt, Request, Totals};
+
+const PORT: u16 = 5525;
+const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6d73);
+/// The channel of payloads about receipts.
+const CHANNEL: u8 = 1;
+const MTU: u32 = 1500;
+/// How long a packet is waited for at most, so how late a timer may be.
+const LATE: Duration = Duration::from_millis(20);
+
+/// What it does when it is asked for a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// Nothing.
+    Silent,
+    /// Signs for a sixteenth.
+    Short,
+    /// Sends the first receipt it ever signed.
+    Replaying,
+    /// Signs what is asked, and then something else for the place before.
+    Contradicting,
+}
+
+/// Somebody who plays a router until this is dropped.
+pub(crate) struct Payer {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Payer {
+    /// Takes over from the daemon of a router, which hands over and ends.
+    pub(crate) fn replace(lab: &mut Lab, router: &str, conduct: Conduct) -> Result<Self> {
+        let node = lab.node_mut(router)?;
+        node.take_daemon()?.hand_over()?;
+        let key = meshd::identity::load(&node.files().directory().join("identity.key"))?;
+        let epoch = fs::read_to_string(node.files().state().join("epoch"))?;
+        let epoch = epoch.trim().parse::<u32>().context("number of starts")? + 1;
+        let mut player = Player::new(node.namespace(), router, key, epoch, conduct)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                player.turn()?;
+            }
+            Ok(())
+        });
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends it, and says whether it went well.
+    pub(crate) fn end(mut self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().context("it plays")?;
+        thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the payer panicked"))?
+    }
+}
+
+impl Drop for Payer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Player {
+    socket: UdpSocket,
+    ifindex: IfIndex,
+    router: Router,
+    key: SigningKey,
+    conduct: Conduct,
+    /// Of the newest epoch: its terms, and what was signed under them.
+    offer: Option<Offer>,
+    signed: Vec<Receipt>,
+    first: Option<CompactReceipt>,
+}
+
+impl Player {
+    fn new(
+        namespace: &mesh_tests::namespace::Namespace,
+        name: &str,
+        key: SigningKey,
+        epoch: u32,
+        conduct: Conduct,
+    ) -> Result<Self> {
+        let index = namespace.interface_index(MESH)?;
+        let socket = namespace.within(|| {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("open UDP")?;
+            setsockopt(&socket, BindToDevice, &OsString::from(MESH))?;
+            socket.join_multicast_v6(&GROUP, index)?;
+            socket.set_multicast_loop_v6(false)?;
+            Ok(socket)
+        })?;
+        socket.set_read_timeout(Some(LATE))?;
+        let now = Instant::now();
+        let network = Network::new(NETWORK);
+        let config = RouterConfig::new(network, Start::Warm(Vec::new()), epoch, epoch.into());
+        let announcement = Announcement {
+            name: name.to_owned(),
+            ..Announcement::default()
+        };
+        let mut router = Router::new(config, key.clone(), announcement, now);
+        let ifindex = IfIndex(index);
+        router.handle_interface_up(now, ifindex, namespace.link_local(MESH)?, MTU);
+        Ok(Self {
+            socket,
+            ifindex,
+            router,
+            key,
+            conduct,
+            offer: None,
+            signed: Vec::new(),
+            first: None,
+        })
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        let mut buffer = [0; 2048];
+        let received = self.socket.recv_from(&mut buffer);
+        let now = Instant::now();
+        match received {
+            Ok((len, SocketAddr::V6(from))) => {
+                let bytes = buffer.get(..len).unwrap_or_default();
+                (self.router).handle_packet(now, self.ifindex, *from.ip(), bytes);
+            }
+            Ok((_, SocketAddr::V4(_))) => {}
+            Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
+            Err(error) => return Err(error).context("receive a packet"),
+        }
+        if now >= self.router.poll_timeout() {
+            self.router.handle_timeout(now);
+        }
+        while let Some(output) = self.router.poll_output() {
+            match output {
+                Output::Transmit(Transmit { to, bytes, .. }) => {
+                    let to = to.unwrap_or(GROUP);
+                    let to = SocketAddrV6::new(to, PORT, 0, self.ifindex.0);
+                    self.socket.send_to(&bytes, to).context("send a packet")?;
+                }
+                Output::Event(Event::Payload {
+                    from,
+                    channel: CHANNEL,
+                    bytes,
+                }) => self.hear(now, from, &bytes)?,
+                Output::Event(_) | Output::Route(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, now: Instant, from: OriginatorId, bytes: &[u8]) -> Result<()> {
+        match Message::parse(bytes)? {
+            Message::Offer(offer) => {
+                let known = self.offer.as_ref();
+                if known.is_none_or(|known| known.epoch() < offer.epoch()) {
+                    self.offer = Some(offer);
+                    self.signed.clear();
+                }
+            }
+            Message::Request(request) => {
+                for receipt in self.answers(&request)? {
+                    let message = Message::Receipt(receipt).to_bytes();
+                    self.router.send_payload(now, from, CHANNEL, message);
+                }
+            }
+            Message::Receipt(_) | Message::Refusal(_) | Message::Head(_) => {}
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self, request: &Request) -> Result<Vec<CompactReceipt>> {
+        let Some(offer) = self.offer.clone() else {
+            return Ok(Vec::new());
+        };
+        let before = self.signed.last().cloned();
+        let mut sign = |totals: Totals| -> Result<CompactReceipt> {
+            let receipt = Receipt::sign(&self.key, &offer, before.as_ref(), totals)?;
+            self.signed.push(receipt.clone());
+            Ok(CompactReceipt::from(&receipt))
+        };
+        Ok(match self.conduct {
+            Conduct::Silent => Vec::new(),
+            Conduct::Short => {
+                let signed = before.as_ref().map_or(Totals::ZERO, |it| *it.totals());
+                vec![sign(part(signed, request.totals))?]
+            }
+            Conduct::Replaying => match self.first.clone() {
+                Some(first) => vec![first],
+                None => {
+                    let first = sign(request.totals)?;
+                    self.first = Some(first.clone());
+                    vec![first]
+                }
+            },
+            Conduct::Contradicting => {
+                let genuine = sign(request.totals)?;
+                let less = part(Totals::ZERO, request.totals);
+                let other = Receipt::sign(&self.key, &offer, None, less);
+                vec![genuine, CompactReceipt::from(&other?)]
+            }
+        })
+    }
+}
+
+/// A sixteenth of what is asked for on top of what is signed.
+fn part(signed: Totals, asked: Totals) -> Totals {
+    Totals {
+        up_bytes: signed.up_bytes + (asked.up_bytes - signed.up_bytes) / 16,
+        down_bytes: signed.down_bytes + (asked.down_bytes - signed.down_bytes) / 16,
+        seconds: signed.seconds,
+    }
+}
