@@ -36,8 +36,8 @@ impl Driver {
         let changed = changed_keys(&old, &self.config);
         if changed.contains(&"sharing") {
             let sharing = self.config.sharing();
-            self.ledger
-                .set_sharing(now, Price::new(sharing.price()), sharing.credit_bytes());
+            let price = Price::new(sharing.fee().atto_smt_per_mib());
+            self.ledger.set_sharing(now, price, sharing.credit_bytes());
         }
         self.ledger.set_max_price(max_price(&self.config));
         let interfaces: Vec<_> = self.links.keys().copied().collect();
