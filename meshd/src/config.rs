@@ -34,6 +34,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path as FilePath, PathBuf};
 
+use mesh_proto::Price;
 use mesh_proto::gateway_policy::Policy;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
@@ -41,7 +42,7 @@ use zeroize::Zeroizing;
 use document::Node;
 use fields::{Fields, scalar};
 use path::{Fault, Path};
-use values::{AbsolutePath, Credit, Price, SocketPath, Switch};
+use values::{AbsolutePath, Credit, SocketPath, Switch};
 
 use crate::kernel::Numbers;
 use crate::kernel::radio::RadioSettings;
@@ -81,7 +82,9 @@ const ROOT_KEYS: &[&str] = &[
 ];
 const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
 const UPLINK_KEYS: &[&str] = &["interface", "bandwidth", "check"];
-const SHARING_KEYS: &[&str] = &["price", "credit"];
+const SHARING_KEYS: &[&str] = &["fee", "credit", OLD_FEE];
+/// What `fee` was called before.
+const OLD_FEE: &str = "price";
 
 const MESH_ALLOWED: &str = "a list of at least one, such as [{interface: mesh0}]";
 const LAN_ALLOWED: &str = "a list such as [{interface: br-lan, mode: masquerade}]";
@@ -142,7 +145,7 @@ pub struct Uplink {
 /// What others pay for what this node forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sharing {
-    price: u64,
+    fee: Price,
     credit_bytes: u64,
 }
 
@@ -466,9 +469,9 @@ impl Uplink {
 }
 
 impl Sharing {
-    /// Price of forwarding, in atto-SMT per MiB.
-    pub const fn price(self) -> u64 {
-        self.price
+    /// What this node takes for carrying to and from the Internet.
+    pub const fn fee(self) -> Price {
+        self.fee
     }
 
     /// How many bytes a neighbor may leave unpaid.
@@ -479,8 +482,13 @@ impl Sharing {
     fn read(root: &Fields<'_>) -> Result<Self, Fault> {
         let node = root.node("sharing").unwrap_or(&Node::Null);
         let fields = Fields::of(node, root.path_of("sharing"), SHARING_KEYS)?;
+        let (fee, old) = (fields.optional("fee")?, fields.optional(OLD_FEE)?);
+        if fee.is_some() && old.is_some() {
+            let what = "is the old name of fee, which is given too";
+            return Err(Fault::new(fields.path_of(OLD_FEE), what, "fee alone"));
+        }
         Ok(Self {
-            price: fields.optional("price")?.map_or(0, |Price(price)| price),
+            fee: fee.or(old).unwrap_or(Price::FREE),
             credit_bytes: fields.optional("credit")?.unwrap_or(Credit::DEFAULT).0,
         })
     }

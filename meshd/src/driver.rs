@@ -514,7 +514,6 @@ fn tunnels(choice: TunnelChoice, has_wireguard: fn() -> bool) -> Result<Tunnels>
 
 /// What the mesh is told about this node.
 fn announcement(config: &Config, shared: Option<&Shared>) -> Announcement {
-    let price = config.sharing().price();
     Announcement {
         name: config.name().as_str().to_owned(),
         prefixes: config
@@ -523,14 +522,15 @@ fn announcement(config: &Config, shared: Option<&Shared>) -> Announcement {
             .flat_map(|lan| lan.prefixes())
             .copied()
             .collect(),
-        gateway: shared.map(|shared| shared.offer(price)),
+        gateway: shared.map(Shared::offer),
+        fee: config.sharing().fee(),
     }
 }
 
 /// The most that a neighbor may ask for. Terms that were accepted before stay.
 fn max_price(config: &Config) -> Price {
     let most = config.gateways().maximum_price;
-    most.map_or(Price::MAX, Price::new)
+    most.map_or(Price::MAX, |most| Price::new(most.atto_smt_per_mib()))
 }
 
 fn ledger_config(config: &Config, network: NetworkId) -> LedgerConfig {

@@ -136,11 +136,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The offer the mesh gets.
-    pub(crate) fn offer(&self, price: u64) -> GatewayOffer {
+    pub(crate) fn offer(&self) -> GatewayOffer {
         GatewayOffer {
             down_bps: self.bandwidth.down,
             up_bps: self.bandwidth.up,
-            price,
             ipv4: self.uplink.ipv4.is_some(),
             ipv6: self.uplink.ipv6.is_some(),
             dns: self.resolvers.clone(),

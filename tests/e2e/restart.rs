@@ -193,15 +193,15 @@ fn reload(lab: &mut Lab) -> Result<()> {
 
     let r3 = lab.node_mut("r3")?;
     r3.config.name = "renamed".to_owned();
-    r3.config.sharing = Some("{price: 77}".to_owned());
+    r3.config.sharing = Some("{fee: 77}".to_owned());
     r3.files().write_config(&r3.config)?;
     r3.daemon()?.signal(Signal::SIGHUP)?;
     wait_for("r1 to hear of the new name and price", PATIENCE, || {
         let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
         let gateway = answer.gateways.first().context("no gateway")?;
-        let price = gateway.price_atto_per_mib.to_string();
+        let price = gateway.price_atto_per_mib;
         ensure!(
-            (gateway.name.as_str(), price.as_str()) == ("renamed", "77"),
+            (gateway.name.as_str(), price) == ("renamed", Some(77.into())),
             "{gateway:?}"
         );
         Ok(())

@@ -487,7 +487,7 @@ fn gateways() {
         hops: Some(4),
         bandwidth_down_bps: Some(20_000_000),
         bandwidth_up_bps: Some(5_000_000),
-        price_atto_per_mib: AttoSmt::new(1_500_000_000_000_000),
+        price_atto_per_mib: Some(AttoSmt::new(1_500_000_000_000_000)),
         families: vec![Family::Ipv4],
         tunnel: Some(TunnelKind::Wireguard),
         dns: vec!["9.9.9.9".parse().unwrap(), "2620:fe::fe".parse().unwrap()],
@@ -504,7 +504,7 @@ fn gateways() {
         hops: Some(2),
         bandwidth_down_bps: Some(10_000_000),
         bandwidth_up_bps: Some(2_000_000),
-        price_atto_per_mib: AttoSmt::default(),
+        price_atto_per_mib: Some(AttoSmt::default()),
         families: vec![Family::Ipv4, Family::Ipv6],
         tunnel: Some(TunnelKind::Vxlan),
         dns: vec![],
@@ -521,7 +521,7 @@ fn gateways() {
         hops: None,
         bandwidth_down_bps: None,
         bandwidth_up_bps: None,
-        price_atto_per_mib: AttoSmt::default(),
+        price_atto_per_mib: None,
         families: vec![Family::Ipv4],
         tunnel: None,
         dns: vec![],
@@ -600,7 +600,7 @@ fn receipts_chunk() {
 fn reloaded() {
     let result = Reloaded {
         schema: SCHEMA,
-        changed: vec!["sharing.price".into()],
+        changed: vec!["sharing.fee".into()],
         needs_restart: vec!["network".into()],
     };
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::record::MAX_NAME_LEN;
-use crate::{GatewayOffer, Metric, OriginatorId};
+use crate::{GatewayOffer, Metric, OriginatorId, Price};
 
 /// So many digits are taken for the beginning of an id. Nodes with shorter or longer names of
 /// digits can be named by them.
@@ -67,8 +67,8 @@ pub struct Policy {
     pub never: Vec<NodePattern>,
     /// Which may be used at all.
     pub allowed: Allowed,
-    /// Dearer ones are not used, in atto-SMT per MiB.
-    pub maximum_price: Option<u64>,
+    /// Dearer ways are not taken to the Internet.
+    pub maximum_price: Option<Price>,
 }
 
 /// Which gateways may be used at all.
@@ -114,12 +114,13 @@ pub enum Refusal {
     Never,
     /// It is not [`Policy::allowed`].
     NotAllowed,
-    /// Its price is above [`Policy::maximum_price`].
+    /// The way to it costs more than [`Policy::maximum_price`], ours or that of a node on the way.
     TooDear,
 }
 
 impl Policy {
-    /// Where a gateway stands. `name` is that in its record, `path` the distance to it.
+    /// Where a gateway stands. `name` is that in its record; the way to it has this length and this
+    /// price.
     ///
     /// # Errors
     /// It cannot be used.
@@ -128,7 +129,7 @@ impl Policy {
         id: OriginatorId,
         name: &str,
         offer: &GatewayOffer,
-        path: Metric,
+        (path, price): (Metric, Price),
     ) -> Result<Standing, Refusal> {
         let is_among = |nodes: &[NodePattern]| nodes.iter().any(|node| node.matches(id, name));
         let time = path.plus(uplink_cost(offer));
@@ -141,7 +142,7 @@ impl Policy {
         if !self.allowed.contains(id, name) {
             return Err(Refusal::NotAllowed);
         }
-        if self.maximum_price.is_some_and(|most| offer.price > most) {
+        if self.is_too_dear(price) {
             return Err(Refusal::TooDear);
         }
         let place = self.prefer.iter().position(|node| node.matches(id, name));
@@ -152,19 +153,24 @@ impl Policy {
         };
         Ok(Standing {
             class,
-            cost: self.cost(time, offer.price),
+            cost: self.cost(time, price),
         })
+    }
+
+    /// Whether a way to the Internet that costs so much is not taken.
+    pub fn is_too_dear(&self, price: Price) -> bool {
+        !price.is_payable() || self.maximum_price.is_some_and(|most| price > most)
     }
 
     /// Time and price as one number: the time is stretched by the share of the highest price that
     /// is asked, so at that price a gateway has to be twice as fast as one that is free. Without a
     /// highest price, or with 0, there is nothing to compare a price with.
-    fn cost(&self, time: Metric, price: u64) -> Metric {
-        let Some(most @ 1..) = self.maximum_price else {
+    fn cost(&self, time: Metric, price: Price) -> Metric {
+        let Some(most @ 1..) = self.maximum_price.map(Price::atto_smt_per_mib) else {
             return time;
         };
         let us = u128::from(time.as_us());
-        let stretched = us + us * u128::from(price) / u128::from(most);
+        let stretched = us + us * u128::from(price.atto_smt_per_mib()) / u128::from(most);
         u32::try_from(stretched).map_or(Metric::INFINITE, Metric::from_us)
     }
 }
@@ -199,11 +205,10 @@ mod tests {
     }
 
     /// An uplink of 600 µs.
-    fn offer(price: u64) -> GatewayOffer {
+    fn offer() -> GatewayOffer {
         GatewayOffer {
             down_bps: 20_000_000,
             up_bps: 5_000_000,
-            price,
             ipv4: true,
             ipv6: true,
             dns: Vec::new(),
@@ -211,7 +216,8 @@ mod tests {
     }
 
     fn judge(policy: &Policy, price: u64) -> Result<Standing, Refusal> {
-        policy.judge(ID, "mill", &offer(price), PATH)
+        let way = (PATH, Price::new(price));
+        policy.judge(ID, "mill", &offer(), way)
     }
 
     #[test]
@@ -264,31 +270,33 @@ mod tests {
     #[test]
     fn who_is_out_of_reach_cannot_be_used() {
         let policy = Policy::default();
-        let judge = |offer, path| policy.judge(ID, "mill", &offer, path);
-        assert_eq!(judge(offer(0), Metric::INFINITE), Err(Refusal::Unreachable));
+        let judge = |offer, path| policy.judge(ID, "mill", &offer, (path, Price::FREE));
+        assert_eq!(judge(offer(), Metric::INFINITE), Err(Refusal::Unreachable));
         let nothing = GatewayOffer {
             down_bps: 0,
-            ..offer(0)
+            ..offer()
         };
         assert_eq!(judge(nothing, PATH), Err(Refusal::Unreachable));
     }
 
     #[test]
     fn a_price_counts_by_its_share_of_the_highest() {
-        let cost = |maximum_price, price| {
+        let cost = |maximum_price: Option<u64>, price| {
             let policy = Policy {
-                maximum_price,
+                maximum_price: maximum_price.map(Price::new),
                 ..Policy::default()
             };
             judge(&policy, price).map(|standing| standing.cost.as_us())
         };
-        assert_eq!(cost(None, u64::MAX), Ok(2000), "path and uplink alone");
+        assert_eq!(cost(None, u64::MAX - 1), Ok(2000), "path and uplink alone");
+        assert_eq!(cost(None, u64::MAX), Err(Refusal::TooDear), "not for sale");
         assert_eq!(cost(Some(1000), 0), Ok(2000));
         assert_eq!(cost(Some(1000), 500), Ok(3000));
         assert_eq!(cost(Some(1000), 1000), Ok(4000));
         assert_eq!(cost(Some(1000), u64::MAX), Err(Refusal::TooDear));
         assert_eq!(cost(Some(0), 0), Ok(2000));
         assert_eq!(cost(Some(0), 1), Err(Refusal::TooDear));
-        assert_eq!(cost(Some(u64::MAX), u64::MAX), Ok(4000), "no overflow");
+        let most = u64::MAX - 1;
+        assert_eq!(cost(Some(most), most), Ok(4000), "no overflow");
     }
 }

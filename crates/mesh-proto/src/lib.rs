@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`identity`] | networks, node and originator ids, the addresses made from them |
 //! | [`seqno`], [`metric`] | the two numbers that loop-freedom rests on |
+//! | [`price`] | what it costs to have a byte carried |
 //! | [`hash_chain`] | proof that a sequence number is its originator's |
 //! | [`wire`] | packets and their parts: parse, emit, authenticate |
 //! | [`record`] | the signed record in which a node says who it is and what it offers |
@@ -28,6 +29,7 @@ pub mod gateway_selection;
 pub mod hash_chain;
 pub mod identity;
 pub mod metric;
+pub mod price;
 pub mod record;
 pub mod rib;
 pub mod route_selection;
@@ -39,6 +41,7 @@ pub mod wire;
 pub use family::Family;
 pub use identity::{IfIndex, Network, NodeId, OriginatorId};
 pub use metric::Metric;
+pub use price::Price;
 pub use record::{GatewayOffer, NodeRecord, SignedRecord};
 pub use rib::{Mark, Path, Route, RouteChange, Table, Target};
 pub use router::{Event, Output, Router, RouterConfig};

@@ -8,8 +8,8 @@
 //! ipv4 (4) | tunnels (1) | MTU (2) | name length (1) | name | prefix count (1) | prefixes |
 //! flags (1) | gateway offer if bit 0 | signature (64)
 //! prefix:        family 4 or 6 (1) | length (1) | address (4 or 16)
-//! gateway offer: down bit/s (8) | up bit/s (8) | price (8) | families (1) |
-//!                DNS count (1) | DNS servers (16 each, IPv4 mapped)
+//! gateway offer: down bit/s (8) | up bit/s (8) | families (1) | DNS count (1) |
+//!                DNS servers (16 each, IPv4 mapped)
 //! ```
 //! The signature (Ed25519, RFC 8032) covers a domain tag, the network's id, and everything
 //! before it.
@@ -37,7 +37,7 @@ pub const MAX_PREFIXES: usize = 16;
 /// The most DNS servers a gateway names.
 pub const MAX_DNS: usize = 4;
 
-const DOMAIN: &[u8] = b"meshd node record v3";
+const DOMAIN: &[u8] = b"meshd node record v4";
 const SIGNATURE_LEN: usize = 64;
 
 /// A share of an uplink, offered to the mesh.
@@ -47,8 +47,6 @@ pub struct GatewayOffer {
     pub down_bps: u64,
     /// Upload bandwidth, bit/s.
     pub up_bps: u64,
-    /// Price in atto-SMT per MiB.
-    pub price: u64,
     /// Whether the uplink carries IPv4.
     pub ipv4: bool,
     /// Whether the uplink carries IPv6.
@@ -200,7 +198,6 @@ impl GatewayOffer {
     fn emit(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.down_bps.to_be_bytes());
         out.extend_from_slice(&self.up_bps.to_be_bytes());
-        out.extend_from_slice(&self.price.to_be_bytes());
         let ipv4 = if self.ipv4 { Self::IPV4 } else { 0 };
         let ipv6 = if self.ipv6 { Self::IPV6 } else { 0 };
         out.push(ipv4 | ipv6);
@@ -217,7 +214,6 @@ impl GatewayOffer {
     fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let down_bps = reader.u64()?;
         let up_bps = reader.u64()?;
-        let price = reader.u64()?;
         let families = reader.u8()?;
         if families == 0 || families > (Self::IPV4 | Self::IPV6) {
             return Err(ParseError::Malformed);
@@ -232,7 +228,6 @@ impl GatewayOffer {
         Ok(Self {
             down_bps,
             up_bps,
-            price,
             ipv4,
             ipv6,
             dns,
@@ -418,7 +413,6 @@ mod tests {
             gateway: Some(GatewayOffer {
                 down_bps: 20_000_000,
                 up_bps: 5_000_000,
-                price: 7,
                 ipv4: true,
                 ipv6: false,
                 dns: vec![

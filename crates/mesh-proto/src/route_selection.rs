@@ -47,6 +47,8 @@ pub struct Candidate<K> {
     /// Whether the neighbor is the originator itself: a route that ends where it arrives cannot
     /// lead in a circle, whatever was advertised before.
     pub direct: bool,
+    /// Whether the operator does not pay so much. What stays in the mesh is free and may use it.
+    pub dear: bool,
 }
 
 impl<K> Candidate<K> {
@@ -73,15 +75,16 @@ pub struct Selection<K> {
 ///
 /// 1. Only usable routes count: finite, and direct or admitted by the feasibility distance if
 ///    there is one.
-/// 2. The lowest metric wins; among equals the lowest link, so that the choice is stable.
-/// 3. The route in use stays while it is usable. A winner that beats it by
-///    [`SWITCH_GAIN_PERCENT`] is its challenger.
+/// 2. The lowest metric wins, but any that is dear loses to any that is not; among equals the
+///    lowest link, so that the choice is stable.
+/// 3. The route in use stays while it is usable, unless it is dear and the winner is not. A winner
+///    that beats it by [`SWITCH_GAIN_PERCENT`] is its challenger.
 pub fn select<K: Copy + Ord>(
     candidates: impl IntoIterator<Item = Candidate<K>>,
     feasibility: Option<FeasibilityDistance>,
     in_use: Option<K>,
 ) -> Option<Selection<K>> {
-    let rank = |c: &Candidate<K>| (c.metric(), c.link);
+    let rank = |c: &Candidate<K>| (c.dear, c.metric(), c.link);
     let better = |a: Option<Candidate<K>>, b: Candidate<K>| match a {
         Some(a) if rank(&a) < rank(&b) => Some(a),
         _ => Some(b),
@@ -106,7 +109,8 @@ pub fn select<K: Copy + Ord>(
         best = winner;
     }
     let best: Candidate<K> = best?;
-    let chosen = current.unwrap_or(best);
+    let stays = current.filter(|current| current.dear == best.dear);
+    let chosen = stays.unwrap_or(best);
     let challenges = best.metric().beats(chosen.metric(), SWITCH_GAIN_PERCENT);
     let others = if chosen.link == best.link {
         second
@@ -131,6 +135,7 @@ mod tests {
             advertised: Metric::from_us(advertised),
             link_cost: Metric::from_us(600),
             direct: false,
+            dear: false,
         }
     }
 
@@ -181,6 +186,23 @@ mod tests {
         let routes = [candidate(1, 7, 1000), candidate(2, 7, 700)];
         let found = select(routes, None, Some(1)).unwrap();
         assert_eq!((found.chosen.link, found.challenger), (1, Some(2)));
+    }
+
+    #[test]
+    fn a_dear_route_is_used_only_while_there_is_no_other() {
+        let dear = Candidate {
+            dear: true,
+            ..candidate(1, 7, 100)
+        };
+        let affordable = candidate(2, 7, 900);
+        for in_use in [None, Some(1), Some(2)] {
+            let found = select([dear, affordable], None, in_use).unwrap();
+            assert_eq!((found.chosen.link, found.backup), (2, Some(1)));
+            assert_eq!(found.challenger, None);
+            assert_eq!(chosen([dear], None, in_use), Some(1));
+        }
+        let infeasible = [dear, affordable];
+        assert_eq!(chosen(infeasible, distance(7, 900), Some(1)), Some(1));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | `routes` | selection for each originator, and what follows for the RIB |
 //! | `requests` | newer sequence numbers asked for, links watched, traffic announced |
 //! | `gateways` | which gateways are used |
+//! | `prices` | what it costs to be carried to the Internet, and what we take for it |
 //! | `marks` | which flows belong to which gateway |
 //! | `records` | our own record and those of others |
 //! | `caution` | what a start must respect of the life before it |
@@ -32,6 +33,7 @@ mod liveness;
 mod marks;
 mod neighbor;
 mod originator;
+mod prices;
 mod receive;
 mod records;
 mod replay;
@@ -55,8 +57,10 @@ use crate::gateway_policy::Policy;
 use crate::record::MIN_MTU;
 use crate::rib::Rib;
 use crate::route_selection::FeasibilityDistance;
-use crate::wire::{Sender, Tlv};
-use crate::{GatewayOffer, IfIndex, Network, OriginatorId, Route, RouteChange, SeqNo, Tunnels};
+use crate::wire::{OgmIndex, Sender, Tlv};
+use crate::{
+    GatewayOffer, IfIndex, Network, OriginatorId, Price, Route, RouteChange, SeqNo, Tunnels,
+};
 use book::{Book, Said};
 use budget::Budget;
 use caution::Caution;
@@ -77,8 +81,8 @@ pub use view::{GatewayView, NeighborView, OriginatorView};
 const BEACON_MISSED: Duration = Duration::from_millis(1200);
 /// Neighbors beyond this number are not taken up: a bound on memory that no radio reaches.
 const MAX_NEIGHBORS: usize = 512;
-/// Originators beyond this number are not taken up.
-const MAX_ORIGINATORS: usize = 8192;
+/// Originators beyond this number are not taken up: each has an index, and so have we.
+const MAX_ORIGINATORS: usize = OgmIndex::LIMIT as usize - 1;
 /// How often stale entries are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// By how much that may be late, if nothing else happens sooner and nothing waits for it: each wake
@@ -138,6 +142,9 @@ pub struct Announcement {
     pub prefixes: Vec<IpNet>,
     /// Its uplink, while that works.
     pub gateway: Option<GatewayOffer>,
+    /// What it takes for carrying to and from the Internet. Neighbors learn it from the prices of
+    /// routes.
+    pub fee: Price,
 }
 
 /// A packet to send.
@@ -262,6 +269,8 @@ pub struct Router {
     rib: Rib,
     gateway_policy: Policy,
     gateways_in_use: SelectedGateways,
+    /// What we add to the price of a route.
+    fee: Price,
     marks: Marks,
     caution: Caution,
     seqno: SeqNo,
@@ -313,6 +322,7 @@ impl Router {
     ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let network = config.network.clone();
+        let fee = announcement.fee;
         let records = Records::new(
             (network, config.tunnels),
             key,
@@ -348,6 +358,7 @@ impl Router {
             rib,
             gateway_policy: Policy::default(),
             gateways_in_use: SelectedGateways::none(now),
+            fee,
             marks,
             caution: Caution::new(&config.start),
             seqno: SeqNo::new(config.epoch << records::EPOCH_BITS),
@@ -578,6 +589,7 @@ impl Router {
     /// Changes what we tell the mesh about ourselves.
     pub fn announce(&mut self, now: Instant, announcement: Announcement) {
         let was_gateway = self.is_gateway();
+        self.set_fee(now, announcement.fee);
         if !self.records.announce(announcement) {
             return;
         }

@@ -125,6 +125,11 @@ impl Node {
         self.host
     }
 
+    /// What it tells about itself.
+    pub const fn announcement(&self) -> &Announcement {
+        &self.announcement
+    }
+
     /// Whether its daemon runs.
     pub const fn runs(&self) -> bool {
         self.router.is_some()

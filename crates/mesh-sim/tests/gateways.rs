@@ -26,7 +26,6 @@ fn offer(down_bps: u64) -> GatewayOffer {
     GatewayOffer {
         down_bps,
         up_bps: down_bps / 4,
-        price: 0,
         ipv4: true,
         ipv6: true,
         dns: Vec::new(),

@@ -62,7 +62,7 @@ fn row(gateway: &Gateway) -> [String; COLUMNS.len()] {
         bandwidth,
         names(&gateway.families),
         format::or_dash(gateway.tunnel, |kind| format::tunnel(kind).to_owned()),
-        format::smt(gateway.price_atto_per_mib),
+        format::or_dash(gateway.price_atto_per_mib, format::smt),
         format::cut(&gateway.reason, REASON_CHARS),
     ]
 }

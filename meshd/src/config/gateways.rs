@@ -6,7 +6,6 @@ use super::document::Node;
 use super::error::quoted;
 use super::fields::{Fields, Value, scalar};
 use super::path::{Fault, Path};
-use super::values::Price;
 
 pub(super) const KEYS: &[&str] = &["prefer", "avoid", "never", "pin", "maximum_price"];
 
@@ -45,7 +44,7 @@ pub(super) fn read(root: &Fields<'_>) -> Result<Policy, Fault> {
         avoid,
         never,
         allowed: pin.map_or(Allowed::Any, Allowed::Only),
-        maximum_price: fields.optional("maximum_price")?.map(|Price(price)| price),
+        maximum_price: fields.optional("maximum_price")?,
     })
 }
 

@@ -47,7 +47,7 @@ fn two_keys_are_enough() {
     assert_eq!(config.uplink().interface(), &UplinkInterface::Auto);
     assert_eq!(config.uplink().bandwidth(), None);
     assert_eq!(config.gateways(), &Policy::default());
-    assert_eq!(config.sharing().price(), 0);
+    assert_eq!(config.sharing().fee(), Price::FREE);
     assert_eq!(config.sharing().credit_bytes(), 8 << 20);
 }
 
@@ -116,7 +116,7 @@ fn everything_can_be_said_at_once() {
          uplink: {interface: eth0, bandwidth: 20M/500k}\n\
          gateways: {prefer: [mill, 01234567], avoid: [a b], never: [\"off\"], pin: ABCDEF0123,\n\
          \x20 maximum_price: 7}\n\
-         sharing: {price: 18446744073709551615, credit: 1GiB}\n",
+         sharing: {fee: 18446744073709551615, credit: 1GiB}\n",
     )
     .unwrap();
     assert_eq!(config.name().as_str(), "router-1");
@@ -139,11 +139,17 @@ fn everything_can_be_said_at_once() {
         avoid: nodes(&["a b"]),
         never: nodes(&["off"]),
         allowed: Allowed::Only("abcdef0123".parse().unwrap()),
-        maximum_price: Some(7),
+        maximum_price: Some(Price::new(7)),
     };
     assert_eq!(config.gateways(), &policy);
-    assert_eq!(config.sharing().price(), u64::MAX);
+    assert_eq!(config.sharing().fee(), Price::new(u64::MAX));
     assert_eq!(config.sharing().credit_bytes(), 1 << 30);
+}
+
+#[test]
+fn a_fee_may_bear_its_old_name() {
+    let config = parse(&format!("{MINIMAL}sharing: {{price: 7}}\n")).unwrap();
+    assert_eq!(config.sharing().fee(), Price::new(7));
 }
 
 #[test]
@@ -217,7 +223,7 @@ fn lines_are_right_wherever_the_fault_is() {
         "  # another",
         "  bandwidth: 1M/1M",
         "sharing: {",
-        "  price: 7,",
+        "  fee: 7,",
         "  credit: 1MiB }",
         "state: /x",
     ];

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use mesh_proto::Price;
+
 use super::error::quoted;
 use super::fields::Value;
 use crate::uplink::Target;
@@ -67,9 +69,6 @@ pub enum TunnelChoice {
     /// In VXLAN only.
     Vxlan,
 }
-
-/// Price in atto-SMT per MiB.
-pub(super) struct Price(pub(super) u64);
 
 /// How much may be unpaid, in bytes.
 pub(super) struct Credit(pub(super) u64);
@@ -341,7 +340,7 @@ impl Value for Price {
 
     fn from_text(text: &str) -> Result<Self, String> {
         with_unit(text, &[])
-            .map(Self)
+            .map(Self::new)
             .ok_or_else(|| format!("is {}", quoted(text)))
     }
 }

@@ -1,10 +1,10 @@
 //! Who offers Internet, and why which one is used.
 
-use control_api::{Family, Gateway, GatewayChoice, Gateways, SCHEMA};
+use control_api::{AttoSmt, Family, Gateway, GatewayChoice, Gateways, SCHEMA};
 use mesh_proto::gateway_policy::{Allowed, Class, Refusal};
 use mesh_proto::gateway_selection::{SWITCH_GAIN_PERCENT, Verdict};
 use mesh_proto::router::GatewayView;
-use mesh_proto::{Metric, NodeRecord, OriginatorId, SignedRecord};
+use mesh_proto::{Metric, NodeRecord, OriginatorId, Price, SignedRecord};
 
 use super::View;
 use super::answers::{node_id, originator_id, tunnel_kind};
@@ -36,6 +36,8 @@ impl View<'_> {
         gateway.used_for.clone_from(&gateway.families);
         gateway.reason = "our own uplink".to_owned();
         gateway.hops = Some(0);
+        let fee = self.router.price_to(self.own_record()?.node());
+        gateway.price_atto_per_mib = fee.map(atto_smt);
         Some(gateway)
     }
 
@@ -49,6 +51,7 @@ impl View<'_> {
         gateway.reason = self.reason(view, &gateway.used_for);
         gateway.metric_us = view.path.as_us().into();
         gateway.cost_us = view.standing.map(|it| it.cost.as_us().into());
+        gateway.price_atto_per_mib = view.price.map(atto_smt);
         gateway.tunnel = view.tunnel.map(tunnel_kind);
         let path = self.router.originator(view.id);
         gateway.hops = path.and_then(|path| path.hops).map(u32::from);
@@ -118,7 +121,7 @@ impl View<'_> {
                 Some(Allowed::Only(_)) => "another is selected by hand",
                 Some(Allowed::Nobody) => "gateways are switched off by hand",
             },
-            Refusal::TooDear => "dearer than maximum_price",
+            Refusal::TooDear => "dearer than maximum_price, here or on the way",
         }
     }
 }
@@ -140,7 +143,7 @@ fn describe_offer(id: OriginatorId, signed: &SignedRecord) -> Option<Gateway> {
         hops: None,
         bandwidth_down_bps: Some(offer.down_bps),
         bandwidth_up_bps: Some(offer.up_bps),
-        price_atto_per_mib: offer.price.into(),
+        price_atto_per_mib: None,
         families: ipv4.into_iter().chain(ipv6).collect(),
         tunnel: None,
         dns: offer.dns.clone(),
@@ -152,6 +155,10 @@ const fn family(family: mesh_proto::Family) -> Family {
         mesh_proto::Family::Ipv4 => Family::Ipv4,
         mesh_proto::Family::Ipv6 => Family::Ipv6,
     }
+}
+
+fn atto_smt(price: Price) -> AttoSmt {
+    price.atto_smt_per_mib().into()
 }
 
 /// A cost with one decimal.

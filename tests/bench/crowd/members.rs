@@ -7,7 +7,7 @@ use ed25519_dalek::SigningKey;
 use mesh_proto::hash_chain::{Chain, ChainValue, Link};
 use mesh_proto::identity::MESH_IPV4_RANGE;
 use mesh_proto::wire::{Binding, Ogm, OgmIndex, PacketBuilder, Tlv, Update};
-use mesh_proto::{Metric, Network, NodeId, NodeRecord, OriginatorId, SeqNo, SignedRecord};
+use mesh_proto::{Metric, Network, NodeId, NodeRecord, OriginatorId, Price, SeqNo, SignedRecord};
 
 /// The epoch of all of them.
 pub(super) const EPOCH: u32 = 1;
@@ -17,8 +17,6 @@ const BASE: SeqNo = SeqNo::new(EPOCH << 16);
 const DISTANCE: Metric = Metric::from_us(600);
 /// Bytes of an update before its OGMs.
 const UPDATE_HEADER: usize = Tlv::HEADER_LEN + 8;
-/// Bytes of an OGM that does not name its originator.
-const FRESH_OGM: usize = Ogm::MAX_LEN - OriginatorId::LEN - 4;
 
 /// All of them, the neighbor that speaks for them first.
 pub(super) struct Crowd {
@@ -82,8 +80,8 @@ impl Crowd {
     /// What was said after `since` and up to `until`, as much of it as fits a packet of
     /// `max_packet` bytes.
     pub(super) fn part(&self, since: u32, until: u32, max_packet: usize) -> Update {
-        let names = self.members.iter().any(|member| member.named > since);
-        let each = if names { Ogm::MAX_LEN } else { FRESH_OGM };
+        let lengths = self.members.iter().map(|it| it.ogm(since).wire_len());
+        let each = lengths.max().unwrap_or(1);
         let room = max_packet.saturating_sub(PacketBuilder::OVERHEAD + UPDATE_HEADER);
         let most = (room / each).max(1);
         // They are spoken of in one order, so versions rise in it.
@@ -167,6 +165,7 @@ impl Member {
             fresh: Some(self.newest),
             metric: self.metric,
             hops: self.hops,
+            price: Price::FREE,
         }
     }
 }
@@ -206,7 +205,7 @@ mod tests {
             let said: usize = parts.iter().map(|(part, _)| part.ogms.len()).sum();
             assert_eq!(said, 201);
             let (_, full) = parts.split_last().unwrap();
-            let each = if since == 0 { Ogm::MAX_LEN } else { FRESH_OGM };
+            let each = crowd.members[0].ogm(since).wire_len();
             for (_, bytes) in full {
                 assert!(*bytes <= MAX_PACKET && bytes + each > MAX_PACKET, "{bytes}");
             }

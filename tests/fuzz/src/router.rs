@@ -15,8 +15,8 @@ use mesh_proto::wire::{
     Binding, Hello, KeyKind, Ogm, OgmIndex, PacketBuilder, ProbeAnswer, Sealed, Sender, Tlv, Update,
 };
 use mesh_proto::{
-    IfIndex, Metric, Network, NodeId, NodeRecord, OriginatorId, Output, RouteChange, Router, SeqNo,
-    Target,
+    IfIndex, Metric, Network, NodeId, NodeRecord, OriginatorId, Output, Price, RouteChange, Router,
+    SeqNo, Target,
 };
 
 const INTERFACE: IfIndex = IfIndex(1);
@@ -146,6 +146,7 @@ impl Peer {
             fresh: Some(link),
             metric: Metric::from_us(metric),
             hops: 1,
+            price: Price::new(u64::from(metric % 4)),
         })
     }
 }

@@ -104,8 +104,9 @@ pub struct Gateway {
     pub bandwidth_down_bps: Option<u64>,
     /// What it offers to carry to the Internet, in bits per second; `null` when it does not say.
     pub bandwidth_up_bps: Option<u64>,
-    /// Its price in atto-SMT per MiB, as a string of digits.
-    pub price_atto_per_mib: AttoSmt,
+    /// What the way to it costs in atto-SMT per MiB, as a string of digits: what the next hop is paid;
+    /// for this node itself, what it takes. `null` without a way, or if nobody could pay it.
+    pub price_atto_per_mib: Option<AttoSmt>,
     /// The address families it carries.
     pub families: Vec<Family>,
     /// The tunnel to it; `null` when there is none that both know, or it is this node itself.

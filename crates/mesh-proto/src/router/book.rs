@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::hash_chain::Link;
 use crate::wire::{Binding, Ogm, OgmIndex};
-use crate::{Metric, OriginatorId, SeqNo};
+use crate::{Metric, OriginatorId, Price, SeqNo};
 
 /// What is being said of an originator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Advertised {
     pub(super) metric: Metric,
     /// Hops from us.
     pub(super) hops: u8,
+    /// What we take for carrying there.
+    pub(super) price: Price,
 }
 
 /// What was last said of an originator, and since which version.
@@ -42,13 +44,19 @@ impl Said {
             originator,
             record_seq,
         };
-        let Advertised { link, metric, hops } = self.advertised;
+        let Advertised {
+            link,
+            metric,
+            hops,
+            price,
+        } = self.advertised;
         Ogm {
             index: self.index,
             binding: (self.bound_since > since).then_some(binding),
             fresh: (self.fresh_since > since).then_some(link),
             metric,
             hops,
+            price,
         }
     }
 }
@@ -164,6 +172,7 @@ mod tests {
             },
             metric: Metric::from_us(us),
             hops: 1,
+            price: Price::FREE,
         }
     }
 

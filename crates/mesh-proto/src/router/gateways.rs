@@ -42,6 +42,7 @@ impl Router {
             return;
         }
         self.gateway_policy = policy;
+        self.settle_prices(now);
         self.select_gateways(now);
         self.announce_moved_traffic(now);
     }
@@ -64,8 +65,8 @@ impl Router {
         others.filter_map(|id| {
             let record = self.records.get(id)?.record();
             let offer = record.gateway.as_ref()?;
-            let path = self.distance(id);
-            let judge = |_| self.gateway_policy.judge(id, &record.name, offer, path);
+            let way = (self.distance(id), self.price_asked(id).unwrap_or_default());
+            let judge = |_| self.gateway_policy.judge(id, &record.name, offer, way);
             let tunnel = self.records.tunnel_to(id).ok_or(Refusal::NoTunnel);
             Some(Candidate {
                 id,

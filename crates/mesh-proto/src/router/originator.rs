@@ -7,7 +7,7 @@ use super::book::{Advertised, Said};
 use super::neighbor::LinkId;
 use crate::hash_chain::Link;
 use crate::route_selection::{FeasibilityDistance, Selection};
-use crate::{Metric, OriginatorId, SeqNo};
+use crate::{Metric, OriginatorId, Price, SeqNo};
 
 /// How long the feasibility distance outlives the last route (RFC 8966 §3.5.1 recommends
 /// minutes): as long as stale advertisements of ours can be about.
@@ -27,6 +27,8 @@ pub(super) struct Offered {
     pub(super) proof: Link,
     pub(super) metric: Metric,
     pub(super) hops: u8,
+    /// What the neighbor takes for carrying there.
+    pub(super) price: Price,
     /// The neighbor began anew at this time, for example because it was restarted and took its
     /// routes over, and has not said yet whether this is still one of them.
     pub(super) unconfirmed_since: Option<Instant>,
@@ -194,17 +196,18 @@ impl Originator {
 /// A route that became longer can wait: with the same sequence number, neighbors could find it
 /// infeasible and be left without one, while going on to use it is safe, because loop-freedom
 /// rests on the lowest metric ever said. A newer sequence number alone is no news either, unless
-/// somebody asked for it.
+/// somebody asked for it. Another price is: whoever comes this way pays what was said.
 pub(super) fn is_news(said: Option<&Advertised>, truth: &Advertised) -> bool {
     let finite = truth.metric.is_finite();
     said.map_or(finite, |said| {
         said.metric.is_finite() != finite
             || (finite && truth.metric.beats(said.metric, NOTABLE_PERCENT))
+            || (finite && truth.price != said.price)
     })
 }
 
 /// What to say when this is the truth: that, but for a route that became longer the same as
-/// before, for the reason above.
+/// before, for the reason above. The price is no part of that reason.
 pub(super) fn to_say(said: Option<&Advertised>, truth: Advertised) -> Advertised {
     match said {
         Some(said)
@@ -213,7 +216,10 @@ pub(super) fn to_say(said: Option<&Advertised>, truth: Advertised) -> Advertised
                 && truth.metric > said.metric
                 && said.metric.is_finite() =>
         {
-            *said
+            Advertised {
+                price: truth.price,
+                ..*said
+            }
         }
         _ => truth,
     }

@@ -194,7 +194,13 @@ impl Records {
 
     /// Changes what our record says. Returns whether it differs from before.
     pub(super) fn announce(&mut self, announcement: Announcement) -> bool {
-        if self.announcement() == announcement {
+        let fee = announcement.fee;
+        if announcement
+            == (Announcement {
+                fee,
+                ..self.announcement()
+            })
+        {
             return false;
         }
         let record = self.own.record();
@@ -226,6 +232,7 @@ impl Records {
         others.fold(self.mtu, u16::min).max(MIN_MTU)
     }
 
+    /// What our record says; the fee is not in it.
     pub(super) fn announcement(&self) -> Announcement {
         let NodeRecord {
             name,
@@ -237,6 +244,7 @@ impl Records {
             name,
             prefixes,
             gateway,
+            ..Announcement::default()
         }
     }
 
@@ -250,6 +258,7 @@ impl Records {
             name,
             prefixes,
             gateway,
+            fee: _,
         } = announcement;
         let record = NodeRecord {
             name,
@@ -469,6 +478,8 @@ impl Router {
         }
         if offer_before.is_some() != offer.is_some() {
             self.event(Event::GatewaysChanged);
+            // Its route has a price now, or none.
+            self.select_route(now, id);
         }
         if offer_before != offer || tunnel_before != self.records.tunnel_to(id) {
             self.select_gateways(now);

@@ -15,7 +15,7 @@ use crate::{OriginatorId, SeqNo};
 /// [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(4);
-/// A number is not asked for more often than this only because the route became longer.
+/// A number is not asked for more often than this only because the route became longer or dearer.
 const LAZY_RETRY: Duration = Duration::from_secs(10);
 /// How many are asked for only for that reason in a second.
 const LAZY_REQUESTS: u32 = 16;
@@ -50,9 +50,10 @@ impl Router {
         }
     }
 
-    /// The route in use became longer than what was said of it, which only a newer number lets us
-    /// say. The next OGM brings one; this is only faster, so it is done for a few at a time.
-    pub(super) fn ask_lazily(&mut self, now: Instant, id: OriginatorId) {
+    /// Asks over `link` for a newer number than that of the route in use: this became longer than
+    /// what was said of it, which only a newer number lets us say, or it is too dear. The next OGM
+    /// brings one; this is only faster, so it is done for a few at a time.
+    pub(super) fn ask_lazily(&mut self, now: Instant, id: OriginatorId, link: LinkId) {
         let Some(originator) = self.originators.get_mut(&id) else {
             return;
         };
@@ -63,7 +64,7 @@ impl Router {
         let Some(route) = originator.in_use() else {
             return;
         };
-        let (link, seqno) = (route.link, route.proof.seqno.next());
+        let seqno = route.proof.seqno.next();
         originator.asked = Some(Asked {
             seqno,
             at: now,

@@ -13,7 +13,7 @@ use crate::record::is_announceable;
 use crate::rib::RouteKey;
 use crate::route_selection::{Candidate, SWITCH_GAIN_PERCENT, select};
 use crate::wire::Suspicion;
-use crate::{Metric, OriginatorId, Path, Table, Target};
+use crate::{Metric, OriginatorId, Path, Price, Table, Target};
 
 /// How long a route must go on to beat the one in use before traffic moves to it. What is told
 /// in a wave arrives from different sides at different times; this outlasts the wave.
@@ -116,6 +116,8 @@ impl Router {
     /// Selects the route to `id` anew, and does what follows from a change.
     pub(super) fn select_route(&mut self, now: Instant, id: OriginatorId) {
         let (neighbors, listening) = (&self.neighbors, self.caution.is_listening());
+        // Only to the Internet anything has a price.
+        let policy = Some(&self.gateway_policy).filter(|_| self.records.offers_gateway(id));
         let Some(originator) = self.originators.get_mut(&id) else {
             return;
         };
@@ -128,6 +130,7 @@ impl Router {
                 .get(&route.link)
                 .map_or(Metric::INFINITE, Neighbor::cost),
             direct: route.link.neighbor == id,
+            dear: policy.is_some_and(|policy| policy.is_too_dear(route.price)),
         });
         let candidates = candidates.filter(|candidate| candidate.direct || !listening);
         let selection = select(candidates, originator.feasibility, originator.selected);
@@ -142,6 +145,7 @@ impl Router {
             self.new_backups.entry(id).or_insert(now + DWELL);
         }
         self.ask_if_starved(now, id);
+        self.ask_if_dear(now, id);
         self.tell_if_notable(now, id);
     }
 
@@ -225,11 +229,13 @@ impl Router {
                     link: route.proof,
                     metric: route.metric.plus(cost.unwrap_or(Metric::INFINITE)),
                     hops: route.hops.saturating_add(1),
+                    price: self.price_through_us(id, route.price),
                 })
             }
             None => Some(Advertised {
                 metric: Metric::INFINITE,
                 hops: u8::MAX,
+                price: Price::FREE,
                 ..*originator.advertised()?
             }),
         }
@@ -245,8 +251,10 @@ impl Router {
         let Some(truth) = self.now_true(id) else {
             return;
         };
-        let said = self.originators.get(&id).and_then(|it| it.advertised());
-        let said = said.copied();
+        let Some(originator) = self.originators.get(&id) else {
+            return;
+        };
+        let (said, in_use) = (originator.advertised().copied(), originator.selected);
         if is_news(said.as_ref(), &truth) {
             self.pending_ogms.insert(id);
             match truth.metric.is_finite() {
@@ -264,8 +272,10 @@ impl Router {
             if self.is_awaited(now, id, truth.link.seqno) {
                 self.flush_within(now, RETRACTION_DELAY);
             }
-        } else if said.metric.beats(truth.metric, SWITCH_GAIN_PERCENT) {
-            self.ask_lazily(now, id);
+        } else if let Some(link) = in_use
+            && said.metric.beats(truth.metric, SWITCH_GAIN_PERCENT)
+        {
+            self.ask_lazily(now, id, link);
         }
     }
 

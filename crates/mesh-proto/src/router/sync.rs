@@ -205,8 +205,14 @@ impl Router {
             originator.feasibility = self.caution.past(id);
             self.originators.insert(id, originator);
         }
+        let before = self.price_asked(id);
         if let Some(originator) = self.originators.get_mut(&id) {
-            let Ogm { metric, hops, .. } = ogm;
+            let Ogm {
+                metric,
+                hops,
+                price,
+                ..
+            } = ogm;
             originator.offer(
                 now,
                 Offered {
@@ -214,11 +220,15 @@ impl Router {
                     proof,
                     metric,
                     hops,
+                    price,
                     unconfirmed_since: None,
                 },
             );
         }
         self.select_route(now, id);
+        if before.is_some() && before != self.price_asked(id) {
+            self.select_gateways(now);
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod liveness;
 mod net;
 mod packets;
 mod prefixes;
+mod prices;
 mod records;
 mod restarts;
 mod updates;

@@ -10,7 +10,7 @@ use super::neighbor::LinkId;
 use super::originator::to_say;
 use super::{Interface, Output, Router, Transmit, records};
 use crate::wire::{Hello, LinkReport, PacketBuilder, Payload, ReportEntry, Tlv};
-use crate::{IfIndex, Metric, OriginatorId, SeqNo};
+use crate::{IfIndex, Metric, OriginatorId, Price, SeqNo};
 
 /// News waits this long at most, so that what arrives together leaves together and neighbors do
 /// not all send at once.
@@ -286,6 +286,7 @@ impl Router {
             link,
             metric,
             hops: 0,
+            price: self.price_through_us(self.id, Price::FREE),
         }
     }
 

@@ -12,7 +12,9 @@ use super::{Interface, Router};
 use crate::gateway_policy::Standing;
 use crate::gateway_selection::{Candidate, Selection, Verdict, explain};
 use crate::route_selection::FeasibilityDistance;
-use crate::{IfIndex, Metric, Network, OriginatorId, Route, SeqNo, SignedRecord, Table, Tunnel};
+use crate::{
+    IfIndex, Metric, Network, OriginatorId, Price, Route, SeqNo, SignedRecord, Table, Tunnel,
+};
 
 /// A link to a neighbor.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ pub struct GatewayView {
     pub id: OriginatorId,
     /// The distance to it.
     pub path: Metric,
+    /// What the way to it costs; `None` without one, or if it is not for sale.
+    pub price: Option<Price>,
     /// The tunnel to it, if there is a kind that both know.
     pub tunnel: Option<Tunnel>,
     /// Where it stands with our policy, if it can be used.
@@ -171,6 +175,7 @@ impl Router {
         let views = all.iter().map(|candidate| GatewayView {
             id: candidate.id,
             path: self.distance(candidate.id),
+            price: self.price_asked(candidate.id).filter(|it| it.is_payable()),
             tunnel: self.records.tunnel_to(candidate.id),
             standing: candidate.standing.ok(),
             verdict: explain(candidate, &all, selected),

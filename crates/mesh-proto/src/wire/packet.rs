@@ -26,7 +26,7 @@ use crate::{Network, OriginatorId};
 /// First byte of every packet.
 pub const MAGIC: u8 = 0x6d;
 /// The version of the protocol this module speaks.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 const HEADER_LEN: usize = 29;
 const CODE_LEN: usize = 16;

@@ -6,6 +6,7 @@
 //! OGM: index and flags (2) | metric (3) | hops (1)
 //!      | originator (10) | record seq (4)     if bit 15: what the index stands for
 //!      | seqno (4) | chain value (12)         if bit 14: the sequence number is new
+//!      | price (8), not 0                     if bit 13: it costs something
 //! ```
 //! Every node counts its changes. An update has all that are after `from` and up to `to`, in
 //! their order, without those that a later one made void. Who has seen `from` has seen `to` after
@@ -14,15 +15,15 @@
 
 use super::{ParseError, reader::Reader};
 use crate::hash_chain::{ChainValue, Link};
-use crate::{Metric, OriginatorId, SeqNo};
+use crate::{Metric, OriginatorId, Price, SeqNo};
 
-/// The sender's short name for an originator: 14 bits.
+/// The sender's short name for an originator: 13 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OgmIndex(u16);
 
 impl OgmIndex {
     /// Indexes are below this.
-    pub const LIMIT: u16 = 1 << 14;
+    pub const LIMIT: u16 = 1 << 13;
 
     /// The index `value`; `None` from [`OgmIndex::LIMIT`] on.
     pub const fn new(value: u16) -> Option<Self> {
@@ -57,19 +58,21 @@ pub struct Ogm {
     pub metric: Metric,
     /// Hops from the sender to the originator, for people to read; 255 is "many".
     pub hops: u8,
+    /// What the sender takes for carrying to and from the originator's uplink, its own fee
+    /// included. What costs nothing takes no bytes.
+    pub price: Price,
 }
 
 impl Ogm {
     const BINDS: u16 = 1 << 15;
     const FRESH: u16 = 1 << 14;
+    const PRICED: u16 = 1 << 13;
     const INFINITE: u32 = 0x00ff_ffff;
 
     const HEAD_LEN: usize = 6;
     const BINDING_LEN: usize = OriginatorId::LEN + 4;
     const FRESH_LEN: usize = 4 + ChainValue::LEN;
-
-    /// Bytes it takes at most.
-    pub const MAX_LEN: usize = Self::HEAD_LEN + Self::BINDING_LEN + Self::FRESH_LEN;
+    const PRICE_LEN: usize = 8;
 
     /// Bytes it takes.
     pub const fn wire_len(&self) -> usize {
@@ -80,7 +83,14 @@ impl Ogm {
         if self.fresh.is_some() {
             len += Self::FRESH_LEN;
         }
+        if self.is_priced() {
+            len += Self::PRICE_LEN;
+        }
         len
+    }
+
+    const fn is_priced(&self) -> bool {
+        self.price.atto_smt_per_mib() != 0
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
@@ -104,12 +114,20 @@ impl Ogm {
                 value: ChainValue(reader.array()?),
             }),
         };
+        let price = match head & Self::PRICED {
+            0 => Price::FREE,
+            _ => match reader.u64()? {
+                0 => return Err(ParseError::Malformed),
+                price => Price::new(price),
+            },
+        };
         Ok(Self {
-            index: OgmIndex(head & !(Self::BINDS | Self::FRESH)),
+            index: OgmIndex(head & !(Self::BINDS | Self::FRESH | Self::PRICED)),
             binding,
             fresh,
             metric,
             hops,
+            price,
         })
     }
 
@@ -120,7 +138,8 @@ impl Ogm {
             0
         };
         let fresh = if self.fresh.is_some() { Self::FRESH } else { 0 };
-        out.extend_from_slice(&(self.index.0 | binds | fresh).to_be_bytes());
+        let priced = if self.is_priced() { Self::PRICED } else { 0 };
+        out.extend_from_slice(&(self.index.0 | binds | fresh | priced).to_be_bytes());
         // Never less than the truth: loop-freedom rests on it.
         let metric = self.metric.as_us().min(Self::INFINITE);
         out.extend(metric.to_be_bytes().iter().skip(1));
@@ -132,6 +151,9 @@ impl Ogm {
         if let Some(fresh) = &self.fresh {
             out.extend_from_slice(&fresh.seqno.value().to_be_bytes());
             out.extend_from_slice(&fresh.value.0);
+        }
+        if self.is_priced() {
+            out.extend_from_slice(&self.price.atto_smt_per_mib().to_be_bytes());
         }
     }
 }

@@ -344,7 +344,6 @@ pub(super) fn offering(down_bps: u64) -> Announcement {
     let offer = GatewayOffer {
         down_bps,
         up_bps: down_bps / 4,
-        price: 0,
         ipv4: true,
         ipv6: true,
         dns: Vec::new(),

@@ -131,8 +131,8 @@ fn unknown_and_repeated_keys_are_said_with_their_own_line() {
             "interface, mode, prefixes",
         ),
         (
-            "sharing: {price: 1,\n  price: 2}\n",
-            "4: sharing.price: is given twice",
+            "sharing: {fee: 1,\n  fee: 2}\n",
+            "4: sharing.fee: is given twice",
             "once",
         ),
         ("name: a\nname: a\n", "4: name: is given twice", "once"),
@@ -347,7 +347,7 @@ fn interfaces_have_one_role() {
 }
 
 #[test]
-fn bandwidth_price_and_credit_are_in_range() {
+fn bandwidth_fee_and_credit_are_in_range() {
     assert_messages(&[
         (
             "uplink: {bandwidth: 20M}\n",
@@ -369,20 +369,21 @@ fn bandwidth_price_and_credit_are_in_range() {
             "3: uplink.bandwidth: download rate is \"101G\"",
             BANDWIDTH,
         ),
-        (
-            "sharing: {price: -1}\n",
-            "3: sharing.price: is \"-1\"",
-            PRICE,
-        ),
+        ("sharing: {fee: -1}\n", "3: sharing.fee: is \"-1\"", PRICE),
         (
             "sharing: {price: 1e3}\n",
             "3: sharing.price: is \"1e3\"",
             PRICE,
         ),
         (
-            "sharing: {price: 18446744073709551616}\n",
-            "3: sharing.price: is \"18446744073709551616\"",
+            "sharing: {fee: 18446744073709551616}\n",
+            "3: sharing.fee: is \"18446744073709551616\"",
             PRICE,
+        ),
+        (
+            "sharing: {fee: 1,\n  price: 1}\n",
+            "4: sharing.price: is the old name of fee, which is given too",
+            "fee alone",
         ),
         (
             "sharing:\n  credit: 8MB\n",
@@ -397,7 +398,7 @@ fn bandwidth_price_and_credit_are_in_range() {
         (
             "sharing: 5\n",
             "3: sharing: is \"5\"",
-            "a mapping with price, credit",
+            "a mapping with fee, credit, price",
         ),
     ]);
 }

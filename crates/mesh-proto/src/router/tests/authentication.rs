@@ -7,7 +7,7 @@ use crate::wire::{
     Binding, Hello, KeyKind, Ogm, OgmIndex, PacketBuilder, ParseError, PathCheck, Payload, Probe,
     ProbeAnswer, Reminder, Sender, SeqnoRequest, Suspicion, SyncRequest, Tlv,
 };
-use crate::{Metric, OriginatorId, SeqNo};
+use crate::{Metric, OriginatorId, Price, SeqNo};
 
 fn payload() -> Tlv {
     let bytes = b"receipt".to_vec();
@@ -169,6 +169,7 @@ fn ogm_of(net: &Net, originator: usize, link: Link) -> Ogm {
         fresh: Some(link),
         metric: Metric::ZERO,
         hops: 0,
+        price: Price::FREE,
     }
 }
 

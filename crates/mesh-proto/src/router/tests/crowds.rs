@@ -5,7 +5,7 @@ use ed25519_dalek::SigningKey;
 use super::net::{Net, ms, network};
 use crate::hash_chain::{Chain, Link};
 use crate::wire::{Binding, KeyKind, Ogm, OgmIndex, Tlv};
-use crate::{Metric, NodeRecord, SeqNo, SignedRecord};
+use crate::{Metric, NodeRecord, Price, SeqNo, SignedRecord};
 
 const CROWD: u16 = 300;
 
@@ -36,6 +36,7 @@ fn member(number: u16) -> (SignedRecord, Ogm) {
         fresh: Some(Link { seqno, value }),
         metric: Metric::from_us(600),
         hops: 1,
+        price: Price::FREE,
     };
     (record.sign(&network(), &key), ogm)
 }

@@ -13,7 +13,6 @@ fn offer(down_bps: u64) -> Announcement {
         gateway: Some(GatewayOffer {
             down_bps,
             up_bps: 1_000_000,
-            price: 0,
             ipv4: true,
             ipv6: false,
             dns: Vec::new(),

@@ -28,8 +28,8 @@ fn what_cannot_be_used_is_counted_and_has_no_effect() {
     let mut net = Net::new(1);
     let mut damaged = packet(&network(), stranger(), address(5), &[hello()]);
     *damaged.last_mut().unwrap() ^= 1;
-    let mut version_1 = damaged.clone();
-    version_1[1] = 1;
+    let mut version_2 = damaged.clone();
+    version_2[1] = 2;
     let other = Network::new("other village");
     let foreign = packet(&other, stranger(), address(5), &[hello()]);
     let secret = Network::with_secret("village", b"long and random");
@@ -39,9 +39,9 @@ fn what_cannot_be_used_is_counted_and_has_no_effect() {
     let unknown = packet(&network(), stranger(), address(5), &[hello()]);
     let reasons = [
         (damaged, DropReason::Parse(ParseError::BadMac)),
-        (version_1, DropReason::Parse(ParseError::UnknownVersion)),
+        (version_2, DropReason::Parse(ParseError::UnknownVersion)),
         (foreign, DropReason::Parse(ParseError::ForeignNetwork)),
-        (vec![0x6d, 2, 0], DropReason::Parse(ParseError::Truncated)),
+        (vec![0x6d, 3, 0], DropReason::Parse(ParseError::Truncated)),
         (own, DropReason::Own),
         (unknown, DropReason::UnknownSender),
     ];

@@ -6,13 +6,13 @@ use super::net::{INTERFACE, Net, address, host, key, ms, network};
 use crate::hash_chain::{ChainValue, Link};
 use crate::router::{Announcement, DropReason, Event};
 use crate::wire::{Binding, KeyKind, Ogm, OgmIndex, Tlv};
-use crate::{Metric, Network, NodeRecord, Router, SeqNo, Table};
+use crate::{Metric, Network, NodeRecord, Price, Router, SeqNo, Table};
 
 fn named(name: &str, prefix: &str) -> Announcement {
     Announcement {
         name: name.to_owned(),
         prefixes: vec![prefix.parse().unwrap()],
-        gateway: None,
+        ..Announcement::default()
     }
 }
 
@@ -69,6 +69,7 @@ fn rumor(record_seq: u32) -> Ogm {
         fresh: Some(fresh),
         metric: Metric::from_us(600),
         hops: 1,
+        price: Price::FREE,
     }
 }
 

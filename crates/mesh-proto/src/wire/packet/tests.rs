@@ -12,7 +12,7 @@ use crate::wire::{
     Binding, Hello, LinkReport, Ogm, OgmIndex, PathCheck, Payload, Probe, ProbeAnswer,
     RecordRequest, Reminder, ReportEntry, SeqnoRequest, SyncRequest, Update,
 };
-use crate::{Metric, NodeId, NodeRecord, SeqNo};
+use crate::{Metric, NodeId, NodeRecord, Price, SeqNo};
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
@@ -55,7 +55,18 @@ fn ogm(index: u16, full: bool) -> Ogm {
         fresh: full.then_some(fresh),
         metric: Metric::from_us(1234),
         hops: 3,
+        price: Price::FREE,
     }
+}
+
+/// An update about something that costs something, in short and in full.
+fn priced_update() -> Tlv {
+    let price = Price::new(0x0102_0304_0506_0708);
+    let ogms = [ogm(9, false), ogm(9, true)].map(|ogm| Ogm { price, ..ogm });
+    Tlv::Update(Update {
+        ogms: ogms.to_vec(),
+        ..update()
+    })
 }
 
 fn update() -> Update {
@@ -119,6 +130,7 @@ fn one_of_each() -> Vec<Tlv> {
             hop_limit: 32,
             originators: vec![id(4)],
         }),
+        priced_update(),
     ]
 }
 
@@ -310,6 +322,25 @@ fn parts_of_unknown_types_are_skipped() {
     assert_eq!(tlvs, [one_of_each()[0].clone(), one_of_each()[6].clone()]);
 }
 
+/// The content of an update whose only OGM says that its price is 0, and nothing more.
+fn free_with_a_price() -> Vec<u8> {
+    let mut value = vec![0; 22];
+    value[8] = 0x20;
+    value
+}
+
+#[test]
+fn what_costs_nothing_takes_no_bytes() {
+    let lengths = [false, true].map(|full| {
+        let priced = Ogm {
+            price: Price::new(1),
+            ..ogm(9, full)
+        };
+        (ogm(9, full).wire_len(), priced.wire_len())
+    });
+    assert_eq!(lengths, [(6, 14), (36, 44)]);
+}
+
 #[test]
 fn values_that_cannot_be_are_refused() {
     let hello_of = |interval: u16| {
@@ -321,6 +352,7 @@ fn values_that_cannot_be_are_refused() {
         ("a hello without interval", hello_of(0)),
         ("an interval longer than the longest", hello_of(4001)),
         ("an update back in time", part(7, &[0, 0, 0, 2, 0, 0, 0, 1])),
+        ("a price of nothing", part(7, &free_with_a_price())),
         ("traffic neither there nor not", part(10, &[0, 0, 0, 1, 2])),
         ("more records than one asks for", part(5, &[4; 650])),
         ("a payload beyond its limit", part(6, &[4; 1026])),
@@ -330,6 +362,9 @@ fn values_that_cannot_be_are_refused() {
     ] {
         assert_eq!(parse_part(&bytes), Err(ParseError::Malformed), "{what}");
     }
+    let mut priced = free_with_a_price();
+    priced[21] = 1;
+    assert!(parse_part(&part(7, &priced)).is_ok());
     assert!(parse_part(&part(5, &[4; 640])).is_ok());
     assert!(parse_part(&part(6, &[4; 1025])).is_ok());
 }
