@@ -1,10 +1,11 @@
-//! From the kernel's counters to what each neighbor carried for us and we for it.
+//! From the kernel's counters to what each neighbor carried for us and we for it, by gateway.
 //!
 //! The kernel only ever adds. A value below the one before means that counting began anew, and so does
 //! another generation of counters that we have made: then the whole new value is new. Of counters that
 //! were there before us, or that somebody else has put in the place of ours, the first reading is only the
-//! base: they may hold what was accounted for before.
+//! base: they may hold what was accounted for before. Unless a [`checkpoint`] says what was.
 
+pub mod checkpoint;
 mod meter;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,12 @@ use std::net::Ipv6Addr;
 
 use mesh_proto::{IfIndex, NodeId};
 
-use crate::kernel::{CounterSample, Counters, Flow, Neighbor};
+use crate::kernel::{CounterKey, CounterSample, Counters, Flow, Held, Neighbor};
+use checkpoint::Metered;
 use meter::Meter;
+
+/// So many names are remembered at least.
+const MANY_NODES: usize = 4096;
 
 /// Bytes carried between us and one neighbor, by direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +41,7 @@ impl Carried {
     }
 }
 
-/// What is new with one neighbor.
+/// What is new with one neighbor and gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
     /// What we carried for it: it is farther from the gateway and pays.
@@ -45,21 +50,57 @@ pub struct Delta {
     pub consumed: Carried,
 }
 
-type Key = (Flow, IfIndex, Neighbor);
+impl Delta {
+    fn add(&mut self, flow: Flow, new: Carried) {
+        match flow {
+            Flow::UpRx | Flow::DownTx => self.provided.add(new),
+            Flow::UpTx | Flow::DownRx => self.consumed.add(new),
+        }
+    }
+}
+
+/// What is new, by the neighbor and the gateway's mesh address.
+pub type Deltas = BTreeMap<(NodeId, Ipv6Addr), Delta>;
+
 /// A neighbor's address at one of our interfaces.
 pub type Link = (IfIndex, Ipv6Addr);
 
 /// The counters as last read, and who is behind them.
 #[derive(Debug, Default)]
 pub struct Usage {
-    last: BTreeMap<Key, Meter>,
-    /// The life of the kernel's counters that `last` belongs to.
+    meters: BTreeMap<CounterKey, Meter>,
+    /// The life of the kernel's counters that the meters belong to.
     generation: Option<u64>,
+    /// Whether the meters are those of an earlier run.
+    is_resumed: bool,
     nodes: BTreeMap<Link, NodeId>,
+    /// Where nodes were when they were named last.
+    present: BTreeSet<Link>,
+    /// Whose Ethernet address is whose, as far as the last reading tells.
+    senders: BTreeMap<(IfIndex, [u8; 6]), Ipv6Addr>,
     totals: BTreeMap<Link, Carried>,
 }
 
 impl Usage {
+    /// Goes on where an earlier run in this life of the kernel was.
+    pub fn resume(metered: Metered) -> Self {
+        Self {
+            meters: metered.meters.into_iter().collect(),
+            generation: metered.generation,
+            is_resumed: true,
+            ..Self::default()
+        }
+    }
+
+    /// How far the counters are accounted for.
+    pub fn metered(&self) -> Metered {
+        let meters = self.meters.iter();
+        Metered {
+            generation: self.generation,
+            meters: meters.map(|(&key, &meter)| (key, meter)).collect(),
+        }
+    }
+
     /// The nodes behind addresses. They are remembered after they are gone, because their last traffic is
     /// read after that. Where several say they are, nothing changes until it is one again.
     pub fn note_nodes(&mut self, nodes: impl IntoIterator<Item = (Link, NodeId)>) {
@@ -67,6 +108,7 @@ impl Usage {
         for (link, node) in nodes {
             behind.entry(link).or_default().insert(node);
         }
+        self.present = behind.keys().copied().collect();
         for (link, nodes) in behind {
             if let (Some(&node), 1) = (nodes.first(), nodes.len()) {
                 self.nodes.insert(link, node);
@@ -76,24 +118,15 @@ impl Usage {
 
     /// Takes a reading and gives what is new for each neighbor that can be named. What cannot be
     /// named yet is kept for the next reading.
-    pub fn handle_counters(&mut self, counters: &Counters) -> BTreeMap<NodeId, Delta> {
-        let mut deltas: BTreeMap<NodeId, Delta> = BTreeMap::new();
-        if self.generation.replace(counters.generation) != Some(counters.generation) {
-            self.last.clear();
-            if !counters.from_zero {
-                self.take_as_base(counters);
-            }
-        }
+    pub fn handle_counters(&mut self, counters: &Counters) -> Deltas {
+        self.follow_generation(counters);
+        let mut deltas = Deltas::new();
         for sample in &counters.samples {
             let Some((node, link, bytes)) = self.new_bytes(sample, counters.frame) else {
                 continue;
             };
-            let delta = deltas.entry(node).or_default();
-            let carried = match sample.flow {
-                Flow::UpRx | Flow::DownTx => &mut delta.provided,
-                Flow::UpTx | Flow::DownRx => &mut delta.consumed,
-            };
-            let new = match sample.flow {
+            let CounterKey { flow, gateway, .. } = sample.key;
+            let new = match flow {
                 Flow::UpRx | Flow::UpTx => Carried {
                     up_bytes: bytes,
                     down_bytes: 0,
@@ -103,28 +136,76 @@ impl Usage {
                     down_bytes: bytes,
                 },
             };
-            carried.add(new);
+            deltas.entry((node, gateway)).or_default().add(flow, new);
             self.totals.entry(link).or_default().add(new);
         }
+        self.meters.retain(|key, _| !counters.removed.contains(key));
+        self.follow_names(counters);
         deltas
     }
 
-    fn take_as_base(&mut self, counters: &Counters) {
-        for sample in &counters.samples {
-            self.meter(sample).advance(sample, counters.frame);
+    /// Begins anew with other counters than those of the last reading.
+    fn follow_generation(&mut self, counters: &Counters) {
+        let before = self.generation.replace(counters.generation);
+        // Counters of this run are not those of an earlier one, even if they are called alike.
+        let is_mistaken = std::mem::take(&mut self.is_resumed) && counters.from_zero;
+        if before == Some(counters.generation) && !is_mistaken {
+            return;
+        }
+        self.meters.clear();
+        if !counters.from_zero {
+            for sample in &counters.samples {
+                self.meter(sample).advance(sample, counters.frame);
+            }
         }
     }
 
     /// What a counter counted since it was last read, if its neighbor has a name.
     fn new_bytes(&mut self, sample: &CounterSample, frame: u16) -> Option<(NodeId, Link, u64)> {
-        let link = (sample.ifindex, sample.address?);
+        let link = link(sample)?;
         let node = *self.nodes.get(&link)?;
         Some((node, link, self.meter(sample).advance(sample, frame)))
     }
 
     fn meter(&mut self, sample: &CounterSample) -> &mut Meter {
-        let key = (sample.flow, sample.ifindex, sample.neighbor);
-        self.last.entry(key).or_default()
+        self.meters.entry(sample.key).or_default()
+    }
+
+    /// Takes note of whose Ethernet address is whose. Forgets nodes that are gone, and whose counters
+    /// are, once there are many.
+    fn follow_names(&mut self, counters: &Counters) {
+        let samples = counters.samples.iter();
+        let samples = samples.filter(|sample| !counters.removed.contains(&sample.key));
+        let senders = samples.clone().filter_map(|sample| {
+            let Neighbor::Mac(mac) = sample.key.neighbor else {
+                return None;
+            };
+            Some(((sample.key.ifindex, mac), sample.address?))
+        });
+        self.senders = senders.collect();
+        if self.nodes.len() <= MANY_NODES {
+            return;
+        }
+        let counted: BTreeSet<Link> = samples.filter_map(link).collect();
+        let present = &self.present;
+        self.nodes
+            .retain(|link, _| present.contains(link) || counted.contains(link));
+        let nodes = &self.nodes;
+        self.totals.retain(|link, _| nodes.contains_key(link));
+    }
+
+    /// What the kernel has to slow down if these nodes are held.
+    pub fn held(&self, nodes: &BTreeSet<NodeId>) -> Held {
+        let links = self.nodes.iter();
+        let links = links.filter(|(_, node)| nodes.contains(node));
+        let receivers: BTreeSet<Link> = links.map(|(link, _)| *link).collect();
+        let senders = self.senders.iter();
+        let senders =
+            senders.filter(|(sender, address)| receivers.contains(&(sender.0, **address)));
+        Held {
+            senders: senders.map(|(sender, _)| *sender).collect(),
+            receivers,
+        }
     }
 
     /// What was carried over a link since the start, whoever pays.
@@ -136,159 +217,12 @@ impl Usage {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::Counted;
-
-    const NODE: NodeId = NodeId::from_bytes([7; 32]);
-    const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
-
-    fn sample(flow: Flow, bytes: u64) -> CounterSample {
-        CounterSample {
-            flow,
-            ifindex: IfIndex(3),
-            neighbor: Neighbor::LinkLocal(ADDRESS),
-            address: Some(ADDRESS),
-            all: Counted { bytes, packets: 1 },
-            merged: [Counted::default(); 2],
-        }
-    }
-
-    fn reading(generation: u64, samples: &[CounterSample]) -> Counters {
-        Counters {
-            generation,
-            from_zero: true,
-            frame: 1500,
-            samples: samples.to_vec(),
-        }
-    }
-
-    fn usage() -> Usage {
-        let mut usage = Usage::default();
-        usage.note_nodes([((IfIndex(3), ADDRESS), NODE)]);
-        usage
-    }
-
-    #[test]
-    fn each_flow_counts_for_the_one_who_carried_it() {
-        let mut usage = usage();
-        let samples = [
-            sample(Flow::UpRx, 1),
-            sample(Flow::DownTx, 20),
-            sample(Flow::UpTx, 300),
-            sample(Flow::DownRx, 4000),
-        ];
-        let delta = usage.handle_counters(&reading(1, &samples))[&NODE];
-        assert_eq!(
-            delta.provided,
-            Carried {
-                up_bytes: 1,
-                down_bytes: 20
-            }
-        );
-        assert_eq!(
-            delta.consumed,
-            Carried {
-                up_bytes: 300,
-                down_bytes: 4000
-            }
-        );
-        assert_eq!(
-            usage.total(IfIndex(3), ADDRESS),
-            Carried {
-                up_bytes: 301,
-                down_bytes: 4020
-            }
-        );
-        assert_eq!(
-            usage.handle_counters(&reading(1, &samples))[&NODE],
-            Delta::default()
-        );
-    }
-
-    #[test]
-    fn a_counter_that_began_anew_never_loses_or_doubles_bytes() {
-        let mut usage = usage();
-        usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]));
-        let delta = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 60)]))[&NODE];
-        assert_eq!(delta.provided.up_bytes, 60);
-        let delta = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 100)]))[&NODE];
-        assert_eq!(delta.provided.up_bytes, 40);
-        let delta = usage.handle_counters(&reading(2, &[sample(Flow::UpRx, 500)]))[&NODE];
-        assert_eq!(delta.provided.up_bytes, 500, "a new table counts from zero");
-    }
-
-    /// Counters that an earlier run made, or that somebody restored.
-    fn found(generation: u64, samples: &[CounterSample]) -> Counters {
-        Counters {
-            from_zero: false,
-            ..reading(generation, samples)
-        }
-    }
-
-    #[test]
-    fn what_was_counted_before_is_not_counted_again() {
-        let mut usage = usage();
-        let first = usage.handle_counters(&found(1, &[sample(Flow::UpRx, 1000)]));
-        assert_eq!(first[&NODE], Delta::default());
-        let later = [sample(Flow::UpRx, 1500), sample(Flow::UpTx, 9)];
-        let delta = usage.handle_counters(&found(1, &later));
-        assert_eq!(delta[&NODE].provided.up_bytes, 500);
-        assert_eq!(
-            delta[&NODE].consumed.up_bytes, 9,
-            "a new counter began at zero"
-        );
-    }
-
-    #[test]
-    fn bytes_of_a_node_that_is_named_later_are_not_lost() {
-        let mut usage = Usage::default();
-        assert!(
-            usage
-                .handle_counters(&reading(1, &[sample(Flow::UpRx, 700)]))
-                .is_empty()
-        );
-        usage.note_nodes([((IfIndex(3), ADDRESS), NODE)]);
-        let delta = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]))[&NODE];
-        assert_eq!(delta.provided.up_bytes, 1000);
-    }
-
-    #[test]
-    fn what_somebody_restored_is_not_counted_again() {
-        let mut usage = usage();
-        usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]));
-        let restored = usage.handle_counters(&found(2, &[sample(Flow::UpRx, 1000)]));
-        assert_eq!(restored[&NODE], Delta::default());
-        let delta = usage.handle_counters(&found(2, &[sample(Flow::UpRx, 1100)]))[&NODE];
-        assert_eq!(delta.provided.up_bytes, 100);
-    }
-
-    #[test]
-    fn another_name_of_a_neighbor_counts_nothing_again() {
-        const OTHER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 8);
-        let received = |bytes, address| CounterSample {
-            neighbor: Neighbor::Mac([2; 6]),
-            address,
-            ..sample(Flow::DownRx, bytes)
-        };
-        let mut usage = usage();
-        usage.note_nodes([((IfIndex(3), OTHER), NODE)]);
-        // Found before the kernel knew whose address it is.
-        usage.handle_counters(&found(1, &[received(1000, None)]));
-        let delta = usage.handle_counters(&found(1, &[received(1200, Some(ADDRESS))]))[&NODE];
-        assert_eq!(delta.consumed.down_bytes, 200);
-        let delta = usage.handle_counters(&found(1, &[received(1300, Some(OTHER))]))[&NODE];
-        assert_eq!(delta.consumed.down_bytes, 100);
-    }
-
-    #[test]
-    fn an_address_that_two_nodes_claim_stays_with_the_first() {
-        const RIVAL: NodeId = NodeId::from_bytes([9; 32]);
-        let link = (IfIndex(3), ADDRESS);
-        let mut usage = usage();
-        usage.note_nodes([(link, RIVAL), (link, NODE)]);
-        let deltas = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]));
-        assert_eq!(deltas.keys().collect::<Vec<_>>(), [&NODE]);
-    }
+/// Where the neighbor of a counter is, if the kernel knows.
+fn link(sample: &CounterSample) -> Option<Link> {
+    Some((sample.key.ifindex, sample.address?))
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,7 @@ impl Driver {
                 self.warn_once("the nftables table was changed by somebody else: mending it");
                 self.configure_kernel();
             }
+            KernelEvent::FlowtablesChanged => self.configure_kernel(),
             KernelEvent::NeighborFailed { ifindex, address } => {
                 debug!(%ifindex, %address, "neighbor does not answer the kernel");
                 self.router.handle_neighbor_failed(now, ifindex, address);
@@ -62,6 +63,7 @@ impl Driver {
             KernelEvent::Adopted(_)
             | KernelEvent::GatewaysSet
             | KernelEvent::NewFlowsSet
+            | KernelEvent::Shaped
             | KernelEvent::ShutDown { .. } => {}
         }
     }
@@ -271,6 +273,7 @@ impl Driver {
             outside: self.ways.outside.clone(),
             mesh_ipv4,
             mesh_mtu: self.router.mesh_mtu(),
+            shaping: kernel::Shaping::default(),
         };
         self.mesh_mtu = base.mesh_mtu;
         self.kernel.request(KernelRequest::Configure(base));
@@ -359,11 +362,21 @@ impl Driver {
         self.usage.note_nodes(nodes);
     }
 
+    /// Warns for as long as there is no room for further counters.
+    fn note_room(&mut self, is_full: bool) {
+        let line = Warning::CountersFull.to_string();
+        match is_full {
+            true => self.warn_once(&line),
+            false => self.kernel_warnings.retain(|said| *said != line),
+        }
+    }
+
     fn handle_counters(&mut self, now: Instant, counters: &Counters) {
         if !counters.samples.is_empty() {
             self.note_neighbors(now);
         }
-        for (node, delta) in self.usage.handle_counters(counters) {
+        self.note_room(counters.is_full);
+        for ((node, _gateway), delta) in self.usage.handle_counters(counters) {
             let peer = Party::new(*node.as_bytes());
             for (role, carried) in [
                 (Role::Provider, delta.provided),

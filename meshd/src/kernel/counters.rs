@@ -1,17 +1,25 @@
-//! The counter sets of our nftables table: bytes carried for and by each neighbor.
+//! The counter sets of our nftables table: bytes carried for and by each neighbor, to and from each gateway.
 //!
 //! The kernel passes on several frames of a connection as one packet where drivers and devices let it
 //! (GRO, GSO), and counts it with the headers of one. What is longer than a frame is counted in a set of
 //! its own as well, for [`usage`](crate::usage) to tell how many it were.
+//!
+//! Anybody can send packets from Ethernet addresses that nobody has, each of which gets a counter. So
+//! where a set is nearly full, counters that have not counted for a while make room for others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
 
 use mesh_proto::{Family, IfIndex};
+use serde::{Deserialize, Serialize};
 
+use super::nat::TABLE;
 use super::neighbor::{MacKey, Neighbors};
 use super::netlink::KernelError;
 use super::nfnetlink::{Element, Nfnetlink};
+use super::traffic::interface;
 
 pub use super::nfnetlink::Counted;
 
@@ -19,8 +27,15 @@ pub use super::nfnetlink::Counted;
 /// tells whether they have to be read.
 pub(super) const COUNTER: &str = "carried";
 
+/// Counters in a set: neighbors times gateways. The kernel sets room aside for all of them, and looks
+/// through it when they are read.
+pub(super) const SET_SIZE: u32 = 2048;
+
+/// So many in a set are no reason to remove any.
+const ROOMY: usize = SET_SIZE as usize / 4 * 3;
+
 /// Which packets a counter counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Flow {
     /// Received from the neighbor, on their way to a gateway.
     UpRx,
@@ -67,7 +82,7 @@ impl Flow {
 }
 
 /// A neighbor as the counters know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Neighbor {
     /// Where packets are sent: its link-local address.
     LinkLocal(Ipv6Addr),
@@ -75,15 +90,30 @@ pub enum Neighbor {
     Mac([u8; 6]),
 }
 
-/// What one counter counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CounterSample {
+/// The name of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CounterKey {
     /// Which packets.
     pub flow: Flow,
     /// At which mesh interface.
+    #[serde(with = "Index")]
     pub ifindex: IfIndex,
-    /// From or to which neighbor: with the flow and the interface, the name of the counter.
+    /// From or to which neighbor.
     pub neighbor: Neighbor,
+    /// To or from which gateway: its mesh address.
+    pub gateway: Ipv6Addr,
+}
+
+/// How an index is written down.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "IfIndex")]
+struct Index(u32);
+
+/// What one counter counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterSample {
+    /// Which counter.
+    pub key: CounterKey,
     /// The neighbor's link-local address, if the kernel knows it.
     pub address: Option<Ipv6Addr>,
     /// All packets.
@@ -103,8 +133,12 @@ pub struct Counters {
     pub from_zero: bool,
     /// The longest packet that one frame holds, in bytes: the smallest MTU of the mesh.
     pub frame: u16,
-    /// One for each flow, interface and neighbor that had packets.
+    /// One for each flow, interface, neighbor and gateway that had packets.
     pub samples: Vec<CounterSample>,
+    /// Those that were removed after they were read: if they come again they begin at zero.
+    pub removed: BTreeSet<CounterKey>,
+    /// Whether a set has no room for further neighbors. What cannot be counted is slowed down.
+    pub is_full: bool,
 }
 
 /// Reads the counters, as far as they changed.
@@ -117,6 +151,8 @@ pub(super) struct Reader {
     frame: u16,
     /// The generation that we have made.
     made: Option<u64>,
+    /// What each counter had counted when that changed last, and when it was read.
+    changed: BTreeMap<CounterKey, (Counted, Instant)>,
 }
 
 impl Reader {
@@ -155,18 +191,18 @@ impl Reader {
     fn read_anew(&self, nfnetlink: &mut Nfnetlink) -> Result<Counters, KernelError> {
         let generation_before = generation(nfnetlink)?;
         let mut samples = Vec::new();
+        let mut is_full = false;
         for flow in Flow::ALL {
-            let all = by_neighbor(flow, nfnetlink.elements(flow.set_name())?);
+            let all = by_key(flow, nfnetlink.elements(flow.set_name())?);
+            is_full |= all.len() >= SET_SIZE as usize;
             let [ipv4, ipv6] = Family::BOTH.map(|family| {
                 let elements = nfnetlink.elements(&flow.merged_set_name(family));
-                elements.map(|elements| by_neighbor(flow, elements))
+                elements.map(|elements| by_key(flow, elements))
             });
             let merged = [ipv4?, ipv6?];
             samples.extend(all.into_iter().map(|(key, all)| {
                 CounterSample {
-                    flow,
-                    ifindex: key.0,
-                    neighbor: key.1,
+                    key,
                     address: None,
                     all,
                     merged: merged
@@ -185,7 +221,43 @@ impl Reader {
             from_zero: self.made == Some(generation),
             frame: self.frame,
             samples,
+            removed: BTreeSet::new(),
+            is_full,
         })
+    }
+
+    /// Which counters of a new reading should make room for others: those that have not counted for
+    /// `idle_time`.
+    pub(super) fn idle(
+        &mut self,
+        now: Instant,
+        idle_time: Duration,
+        counters: &Counters,
+    ) -> BTreeSet<CounterKey> {
+        let before = std::mem::take(&mut self.changed);
+        let changed = counters.samples.iter().map(|sample| {
+            let before = before.get(&sample.key);
+            let unchanged = before.filter(|(counted, _)| *counted == sample.all);
+            (sample.key, unchanged.copied().unwrap_or((sample.all, now)))
+        });
+        self.changed = changed.collect();
+        let is_crowded = |flow: Flow| {
+            let of_flow = self.changed.keys().filter(|key| key.flow == flow);
+            of_flow.count() > ROOMY
+        };
+        let crowded = Flow::ALL.map(|flow| (flow, is_crowded(flow)));
+        let idle = self.changed.iter().filter(|(key, (_, since))| {
+            now.duration_since(*since) >= idle_time && crowded.contains(&(key.flow, true))
+        });
+        idle.map(|(key, _)| *key).collect()
+    }
+
+    /// These counters are gone.
+    pub(super) fn removed(&mut self, removed: &BTreeSet<CounterKey>) {
+        if let Some((_, last)) = &mut self.last {
+            last.samples.retain(|it| !removed.contains(&it.key));
+        }
+        self.changed.retain(|key, _| !removed.contains(key));
     }
 }
 
@@ -195,8 +267,8 @@ impl Counters {
         let macs = self
             .samples
             .iter()
-            .filter_map(|sample| match sample.neighbor {
-                Neighbor::Mac(mac) => Some((sample.ifindex, mac)),
+            .filter_map(|sample| match sample.key.neighbor {
+                Neighbor::Mac(mac) => Some((sample.key.ifindex, mac)),
                 Neighbor::LinkLocal(_) => None,
             });
         macs.collect()
@@ -205,12 +277,52 @@ impl Counters {
     /// Adds the addresses of neighbors as far as they are known.
     pub(super) fn resolve(&mut self, neighbors: &Neighbors) {
         for sample in &mut self.samples {
-            sample.address = match sample.neighbor {
+            sample.address = match sample.key.neighbor {
                 Neighbor::LinkLocal(address) => Some(address),
-                Neighbor::Mac(mac) => neighbors.address((sample.ifindex, mac)),
+                Neighbor::Mac(mac) => neighbors.address((sample.key.ifindex, mac)),
             };
         }
     }
+
+    /// Commands for nft(8) that remove these counters from their sets.
+    pub(super) fn removing(&self, removed: &BTreeSet<CounterKey>) -> String {
+        let samples = self.samples.iter();
+        let samples = samples.filter(|sample| removed.contains(&sample.key));
+        samples.flat_map(CounterSample::removing).collect()
+    }
+}
+
+impl CounterSample {
+    fn removing(&self) -> impl Iterator<Item = String> {
+        let CounterKey {
+            flow,
+            ifindex,
+            neighbor,
+            gateway,
+        } = self.key;
+        let element = format!("{ifindex} . {neighbor} . {gateway}");
+        let merged = Family::BOTH.into_iter().zip(self.merged);
+        // What has counted nothing is not there.
+        let merged = merged.filter(|(_, counted)| counted.packets > 0);
+        let sets = merged.map(move |(family, _)| flow.merged_set_name(family));
+        let sets = sets.chain([flow.set_name().to_owned()]);
+        sets.map(move |set| format!("delete element inet {TABLE} {set} {{ {element} }}\n"))
+    }
+}
+
+/// As nft(8) reads it.
+impl fmt::Display for Neighbor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinkLocal(address) => address.fmt(f),
+            Self::Mac(mac) => write_mac(f, mac),
+        }
+    }
+}
+
+fn write_mac(f: &mut fmt::Formatter<'_>, [first, others @ ..]: &[u8; 6]) -> fmt::Result {
+    write!(f, "{first:02x}")?;
+    others.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
 }
 
 /// Names the life of the counters: as in [`Counters`].
@@ -227,15 +339,14 @@ pub(super) fn generation(nfnetlink: &mut Nfnetlink) -> Result<u64, KernelError> 
     Ok(nfnetlink.table()? << 32 | newest_set.unwrap_or_default())
 }
 
-fn by_neighbor(flow: Flow, elements: Vec<Element>) -> BTreeMap<(IfIndex, Neighbor), Counted> {
+fn by_key(flow: Flow, elements: Vec<Element>) -> BTreeMap<CounterKey, Counted> {
     let mut counts = BTreeMap::new();
     for element in elements {
         let Some(counted) = element.counted else {
             continue;
         };
-        let neighbor = neighbor(flow, element.address);
         // A set that grows while it is dumped may have an element twice.
-        let kept: &mut Counted = counts.entry((element.ifindex, neighbor)).or_default();
+        let kept: &mut Counted = counts.entry(key(flow, element)).or_default();
         if kept.bytes < counted.bytes {
             *kept = counted;
         }
@@ -243,11 +354,17 @@ fn by_neighbor(flow: Flow, elements: Vec<Element>) -> BTreeMap<(IfIndex, Neighbo
     counts
 }
 
-fn neighbor(flow: Flow, address: [u8; 16]) -> Neighbor {
-    if flow.is_received() {
-        let [a, b, c, d, e, f, ..] = address;
-        Neighbor::Mac([a, b, c, d, e, f])
-    } else {
-        Neighbor::LinkLocal(Ipv6Addr::from(address))
+/// An interface, a neighbor, a gateway: as [`counting`](super::counting) puts them there.
+fn key(flow: Flow, element: Element) -> CounterKey {
+    let address = |at| Ipv6Addr::from(element.part::<16>(at));
+    let (neighbor, gateway) = match flow.is_received() {
+        true => (Neighbor::Mac(element.part(4)), address(12)),
+        false => (Neighbor::LinkLocal(address(4)), address(20)),
+    };
+    CounterKey {
+        flow,
+        ifindex: interface(element),
+        neighbor,
+        gateway,
     }
 }

@@ -39,15 +39,16 @@
 //! on. So a driver must not wait for room in the request channel without receiving events
 //! meanwhile: it uses `try_send`, and on `Full` offers the request again after the next event.
 //! Every request is answered by exactly one of [`KernelEvent::Configured`],
-//! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::NewFlowsSet`], [`KernelEvent::Counters`],
-//! [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the
+//! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::NewFlowsSet`],
+//! [`KernelEvent::Shaped`], [`KernelEvent::Counters`], [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the
 //! order of the requests; but stations come when the drivers have told them, and only once if they
 //! were asked for again meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
 use mesh_proto::{Family, IfIndex, Mark, OriginatorId, Route, RouteChange};
@@ -55,7 +56,9 @@ use tokio::sync::mpsc;
 
 mod address;
 mod counters;
+mod counting;
 mod fib;
+mod gateways;
 mod genl;
 mod link;
 mod marks;
@@ -72,6 +75,7 @@ pub mod radio;
 mod raw;
 mod route;
 mod rule;
+mod shape;
 mod speed;
 mod sysctl;
 mod task;
@@ -79,12 +83,13 @@ mod traffic;
 mod tunnel;
 mod uplink;
 
-pub use counters::{Counted, CounterSample, Counters, Flow, Neighbor};
+pub use counters::{Counted, CounterKey, CounterSample, Counters, Flow, Neighbor};
 pub use link::Link;
 pub use monitor::DefaultRoute;
 pub use netlink::KernelError;
 pub use numbers::Numbers;
 use radio::{RadioReport, RadioSettings, Station};
+pub use shape::Held;
 pub use sysctl::SysctlError;
 pub use tunnel::WireguardSecret;
 
@@ -105,8 +110,15 @@ pub const TUNNEL_DEVICE: &str = TUNNEL_DEVICES[0];
 /// The UDP port that VXLAN is received at; the other ends have the next ones, in their order.
 pub const TUNNEL_PORT: u16 = 5526;
 
-/// The VXLAN network identifier of the tunnel.
-pub const TUNNEL_VNI: u32 = 7;
+/// The port of a gateway's end of WireGuard: what is sent there is on its way to the gateway, what is sent
+/// from there comes from it.
+pub const WIREGUARD_GATEWAY_PORT: u16 = TUNNEL_PORT + 1;
+
+/// The VXLAN network identifier of packets to a gateway.
+pub const VNI_UP: u32 = 7;
+
+/// The VXLAN network identifier of packets from a gateway.
+pub const VNI_DOWN: u32 = 8;
 
 /// The most that a tunnel adds to a packet, in bytes.
 pub const TUNNEL_OVERHEAD: u32 = tunnel::MAX_OVERHEAD;
@@ -132,6 +144,9 @@ pub struct Setup {
     pub numbers: Numbers,
     /// Whether tunnels of VXLAN end here.
     pub vxlan: bool,
+    /// A counter that has not counted for this long makes room for others where that is scarce. By then
+    /// it was read many times.
+    pub counter_idle_time: Duration,
     /// The secret of WireGuard's ends, if there are any.
     pub wireguard: Option<WireguardSecret>,
 }
@@ -146,6 +161,7 @@ impl Setup {
             runtime: PathBuf::from("/run/meshd"),
             numbers: Numbers::default(),
             vxlan: true,
+            counter_idle_time: Duration::from_secs(60),
             wireguard: None,
         }
     }
@@ -190,6 +206,29 @@ pub struct Base {
     /// The largest packet that every link of the mesh takes, as far as is known: what tunnels are sized
     /// for, unless one of the mesh interfaces takes less.
     pub mesh_mtu: u16,
+    /// How fast those are who are slowed down.
+    pub shaping: Shaping,
+}
+
+/// How fast those are who are slowed down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shaping {
+    /// What a neighbor gets who has used up its credit, in bytes per second and direction; and all
+    /// tunnel packets together that cannot be accounted for. Local networks are slowed down to three
+    /// quarters of it.
+    pub free: u32,
+    /// Whom local networks always reach at full speed, besides DNS.
+    pub settlement: BTreeSet<IpAddr>,
+}
+
+impl Default for Shaping {
+    /// 256 kbit/s.
+    fn default() -> Self {
+        Self {
+            free: 32_000,
+            settlement: BTreeSet::new(),
+        }
+    }
 }
 
 /// The ways to the Internet, one for each family.
@@ -288,8 +327,13 @@ pub enum KernelRequest {
     /// drops with an interface that goes down, or what others remove, and tries refused ones again
     /// then.
     Routes(Vec<RouteChange>),
-    /// The mesh addresses of all gateways of the mesh, whose traffic is counted.
+    /// The mesh addresses of all gateways of the mesh, whose traffic is counted. That of one that is none
+    /// any longer still is for a minute.
     SetGateways(BTreeSet<Ipv6Addr>),
+    /// Slow down these neighbors, and no others.
+    SetHeld(Held),
+    /// Slow down what local networks send into tunnels and get from there, or no longer.
+    SetThrottle(bool),
     /// Gives new flows of local hosts these marks.
     SetNewFlows(NewFlows),
     /// Read the byte counters of all neighbors.
@@ -343,6 +387,9 @@ pub enum KernelEvent {
     /// Somebody else removed our nftables table or something in it: [`KernelRequest::Configure`]
     /// makes it whole.
     TableDamaged,
+    /// There are other flowtables of nftables than before: [`KernelRequest::Configure`] tells whether they
+    /// are a reason to warn.
+    FlowtablesChanged,
     /// The kernel asked a neighbor on a mesh interface for its Ethernet address, in vain. A hint:
     /// it asks late, and only what is sent to.
     NeighborFailed {
@@ -365,6 +412,8 @@ pub enum KernelEvent {
     GatewaysSet,
     /// [`KernelRequest::SetNewFlows`] is done.
     NewFlowsSet,
+    /// [`KernelRequest::SetHeld`] or [`KernelRequest::SetThrottle`] is done.
+    Shaped,
     /// Something about the radios under mesh interfaces changed.
     RadiosChanged(RadioReport),
     /// [`KernelRequest::ReadCounters`] is done.
@@ -408,6 +457,26 @@ pub enum Warning {
     /// Our nftables table had to be made from scratch, so the counters begin again at zero.
     #[error("the nftables table was replaced, its counters began again: {0}")]
     CountersReset(KernelError),
+    /// Flows are passed on without asking nftables.
+    #[error(
+        "flow offload{} is on for {device} (nftables flowtable {flowtable}): what it passes on is neither \
+         filtered nor slowed down by meshd and may not be counted; switch it off for this device",
+        if *is_hardware { " in hardware" } else { "" }
+    )]
+    FlowOffload {
+        /// A device of ours that it is on for.
+        device: String,
+        /// The table of nftables, and the name of the flowtable in it.
+        flowtable: String,
+        /// Whether devices pass on packets by themselves.
+        is_hardware: bool,
+    },
+    /// Packets come from so many Ethernet addresses that there is no room to count for further ones.
+    #[error(
+        "there is no room for the counters of further neighbors, which are slowed down: somebody on the \
+         mesh may be sending from Ethernet addresses that nobody has"
+    )]
+    CountersFull,
     /// Something of ours could not be removed or changed.
     #[error(transparent)]
     Kernel(#[from] KernelError),

@@ -15,7 +15,8 @@
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
-//! | `received`, `passed_on` (`passing`), `sent` (`leaving`) | input, forward, output, 250 | after all filters, so that only what really goes on is counted |
+//! | `received`, `passed_on`, `sent` and those they send to | input, forward, output, 250 | after all filters, so that only what really goes on is counted, see [`counting`](super::counting) |
+//! | `held`, `throttled` | | who is slowed down, if anybody is, see [`shape`](super::shape) |
 //! | `tell_received`, `tell_sent` | | tell of neighbors that carry traffic, once a second |
 //!
 //! A relay's packets pass three chains of the kernel's hooks: each costs, also if nothing matches. So does
@@ -31,13 +32,15 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use mesh_proto::Family;
 use mesh_proto::identity::MESH_IPV4_RANGE;
 
-use super::counters::{self, Flow};
+use super::counters::Flow;
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
-use super::{Base, Lan, LanMode, Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, marks, nft, traffic};
+use super::shape::{self, Shape};
+use super::{
+    Base, Lan, LanMode, Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, counting, marks, nft, traffic,
+};
 use crate::udp;
 
 /// The name of the table, of family `inet`.
@@ -47,17 +50,17 @@ pub(super) const TABLE: &str = "meshd";
 const TRANSLATE: &str = "translate";
 
 /// The set of all gateways' mesh addresses.
-const GATEWAYS: &str = "gateways";
+pub(super) const GATEWAYS: &str = "gateways";
 
-/// Neighbors per set: as many as the routing core takes up, on two interfaces. The kernel sets
+/// Neighbors that are told of: as many as the routing core takes up, on two interfaces. The kernel sets
 /// room aside for all of them, and looks through it when they are read.
 const NEIGHBOR_SET_SIZE: u32 = 1024;
 
 /// Whom a packet comes from: an interface and an Ethernet address.
-const SENDER: &str = "iif . ether saddr";
+pub(super) const SENDER: &str = "iif . ether saddr";
 
 /// Whom an IPv6 packet is sent to: an interface and a link-local address.
-const RECEIVER: &str = "oif . rt ip6 nexthop";
+pub(super) const RECEIVER: &str = "oif . rt ip6 nexthop";
 
 /// Where the Internet is not, though an uplink may lead there: the provider's own network or that of
 /// the gateway's owner (RFC 6890, with the address ranges of multicast and the future).
@@ -80,12 +83,8 @@ const PRIVATE_V6: [&str; 5] = ["::/96", "fc00::/7", "fe80::/10", "fec0::/10", "f
 /// Where an uplink without IPv4 has that Internet: the last 32 bits of an address (RFC 6052).
 const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
-/// The match for IPv6 inside VXLAN: the type of the Ethernet frame (`ETH_P_IPV6`), behind the headers of UDP
-/// and VXLAN and two addresses. What is in WireGuard is never merged.
-const INNER_IS_IPV6: &str = "@th,224,16 0x86dd";
-
 /// The end of a rule for packets that must not go on.
-const DROP: &str = "counter name dropped drop";
+pub(super) const DROP: &str = "counter name dropped drop";
 
 /// The match for packets that belong to a connection that was let through.
 const IS_ANSWER: &str = "ct state established,related";
@@ -101,24 +100,33 @@ pub(super) enum Made {
     Replaced(Warning),
 }
 
-/// Makes the table what `base` asks for. Networks `attached` to uplinks are nobody's business in the
-/// mesh. `gateways` replaces the addresses in the set, if given.
+/// What the table is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) base: &'a Base,
+    /// Networks attached to uplinks, which are nobody's business in the mesh.
+    pub(super) attached: &'a BTreeSet<IpNet>,
+    /// The addresses of gateways.
+    pub(super) gateways: &'a BTreeSet<Ipv6Addr>,
+    pub(super) flows: &'a marks::Flows,
+    pub(super) shape: &'a Shape,
+}
+
+/// Makes the table what it should be.
 ///
 /// # Errors
 /// When `nft` is missing or refuses; the table is then as it was.
 pub(super) async fn apply(
-    setup: &Setup,
-    base: &Base,
-    attached: &BTreeSet<IpNet>,
-    gateways: Option<&BTreeSet<Ipv6Addr>>,
-    marks: &marks::Flows,
+    wanted: Wanted<'_>,
     nfnetlink: &mut Nfnetlink,
 ) -> Result<Made, KernelError> {
     let found = nfnetlink.sets()?;
     let had_counters = Flow::ALL
         .iter()
         .any(|flow| found.contains_key(flow.set_name()));
-    let table = table(setup, base, attached, gateways, marks);
+    let setup = wanted.setup;
+    let table = table(wanted);
     let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
     let error = match nft::apply(&setup.nft, &(begin + &table)).await {
         Ok(()) if had_counters => return Ok(Made::Kept),
@@ -135,14 +143,6 @@ pub(super) async fn apply(
     })
 }
 
-/// Replaces the addresses of gateways.
-pub(super) async fn set_gateways(
-    setup: &Setup,
-    gateways: &BTreeSet<Ipv6Addr>,
-) -> Result<(), KernelError> {
-    nft::apply(&setup.nft, &gateway_elements(gateways)).await
-}
-
 /// Removes the table, if it is there.
 pub(super) async fn remove(setup: &Setup) -> Result<(), KernelError> {
     nft::apply(&setup.nft, &delete()).await
@@ -152,37 +152,44 @@ fn delete() -> String {
     format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
 }
 
-fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> String {
-    let set = format!("inet {TABLE} {GATEWAYS}");
+/// Commands that replace the addresses of gateways.
+pub(super) fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> String {
+    replace_elements(GATEWAYS, gateways.iter().map(Ipv6Addr::to_string))
+}
+
+/// Commands that replace the elements of a set.
+pub(super) fn replace_elements(name: &str, elements: impl Iterator<Item = String>) -> String {
+    let set = format!("inet {TABLE} {name}");
     let flush = format!("flush set {set}\n");
-    if gateways.is_empty() {
+    let elements: Vec<String> = elements.collect();
+    if elements.is_empty() {
         return flush;
     }
-    let addresses: Vec<String> = gateways.iter().map(Ipv6Addr::to_string).collect();
-    format!("{flush}add element {set} {{ {} }}\n", addresses.join(", "))
+    format!("{flush}add element {set} {{ {} }}\n", elements.join(", "))
 }
 
 /// The whole table, as nft(8) reads it.
-fn table(
-    setup: &Setup,
-    base: &Base,
-    attached: &BTreeSet<IpNet>,
-    gateways: Option<&BTreeSet<Ipv6Addr>>,
-    marks: &marks::Flows,
-) -> String {
+fn table(wanted: Wanted<'_>) -> String {
+    let Wanted { setup, base, .. } = wanted;
     let names = Names::new(base);
     let translate = translate(setup, base, &names);
     let chains = [
         tell_traffic(),
         untracked(setup, base, &names),
-        flows(setup, marks, &names),
+        flows(setup, wanted.flows, &names),
         input(setup, base, &names),
-        forward(setup, base, attached, &names),
+        wanted.shape.chains(&base.shaping),
+        forward(setup, base, wanted.attached, &names),
         translate.clone().unwrap_or_default(),
-        count(base.mesh_mtu, &names),
+        counting::chains(setup, base.mesh_mtu, &base.shaping, &names.mesh),
     ];
-    let sets = sets();
-    let rules = chains.concat();
+    let sets = [
+        format!("counter dropped {{ }}\nset {GATEWAYS} {{ type ipv6_addr; }}\n"),
+        counting::sets(),
+        shape::sets(&base.shaping),
+        traffic_sets(),
+    ];
+    let (sets, rules) = (sets.concat(), chains.concat());
     // One of an earlier configuration would go on having everything tracked.
     let removed = match translate {
         Some(_) => String::new(),
@@ -190,41 +197,23 @@ fn table(
             .map(|verb| format!("{verb} chain inet {TABLE} {TRANSLATE}\n"))
             .concat(),
     };
-    let gateways = gateways.map(gateway_elements).unwrap_or_default();
-    format!("table inet {TABLE} {{\n{sets}{rules}}}\n{removed}{gateways}")
+    let elements = gateway_elements(wanted.gateways) + &wanted.shape.elements(&base.shaping);
+    format!("table inet {TABLE} {{\n{sets}{rules}}}\n{removed}{elements}")
 }
 
-fn sets() -> String {
-    let counting = Flow::ALL.map(|flow| {
-        let address = match flow.is_received() {
-            true => "ether_addr",
-            false => "ipv6_addr",
-        };
-        let spec = "flags dynamic; counter;";
-        let merged = Family::BOTH.map(|family| flow.merged_set_name(family));
-        let names = [flow.set_name().to_owned()].into_iter().chain(merged);
-        let sets = names.map(|name| neighbor_set(&name, address, spec));
-        sets.collect::<String>()
-    });
+fn traffic_sets() -> String {
     let seconds = traffic::MEMORY.as_secs();
-    let traffic = [
+    let sets = [
         (traffic::RECEIVED, "ether_addr"),
         (traffic::SENT, "ipv6_addr"),
     ];
-    let traffic = traffic.map(|(name, address)| {
-        let spec = format!("flags dynamic,timeout; timeout {seconds}s;");
-        neighbor_set(name, address, &spec)
+    let sets = sets.map(|(name, address)| {
+        format!(
+            "set {name} {{ type iface_index . {address}; size {NEIGHBOR_SET_SIZE}; \
+             flags dynamic,timeout; timeout {seconds}s; }}\n"
+        )
     });
-    format!(
-        "counter dropped {{ }}\ncounter {} {{ }}\nset {GATEWAYS} {{ type ipv6_addr; }}\n{}{}",
-        counters::COUNTER,
-        counting.concat(),
-        traffic.concat(),
-    )
-}
-
-fn neighbor_set(name: &str, address: &str, spec: &str) -> String {
-    format!("set {name} {{ type iface_index . {address}; size {NEIGHBOR_SET_SIZE}; {spec} }}\n")
+    sets.concat()
 }
 
 /// Our interfaces by what they are for, as sets of names. By name: an interface may come later, or
@@ -267,7 +256,7 @@ impl Names {
     }
 }
 
-fn set_of(names: &[&str]) -> String {
+pub(super) fn set_of(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     format!("{{ {} }}", quoted.join(", "))
 }
@@ -384,7 +373,7 @@ fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names
         from_mesh(base, names),
         from_tunnel(names),
         to_internet(attached, names),
-        chain("from_lan", &[into_a_tunnel, CLAMP.to_owned()]),
+        chain("from_lan", &[into_a_tunnel, CLAMP.to_owned(), throttle()]),
         from_uplink(names),
     ]
     .concat()
@@ -406,7 +395,8 @@ fn from_tunnel(names: &Names) -> String {
     let uplink = names.uplink.iter();
     let to_internet = uplink.map(|uplink| format!("oifname {uplink} goto to_internet"));
     let rules = [CLAMP.to_owned()].into_iter().chain(to_internet);
-    let rules = rules.chain(answers_to_lan(names)).chain([DROP.to_owned()]);
+    let rules = rules.chain([throttle()]).chain(answers_to_lan(names));
+    let rules = rules.chain([DROP.to_owned()]);
     chain("from_tunnel", &rules.collect::<Vec<_>>())
 }
 
@@ -433,6 +423,11 @@ fn to_internet(attached: &BTreeSet<IpNet>, names: &Names) -> String {
     let first = ["ct state established accept".to_owned()].into_iter();
     let rules = first.chain(refused).chain(["accept".to_owned()]);
     chain("to_internet", &rules.collect::<Vec<_>>())
+}
+
+/// What is between local networks and tunnels may be slowed down.
+fn throttle() -> String {
+    format!("jump {}", shape::THROTTLED)
 }
 
 fn answers_to_lan(names: &Names) -> Option<String> {
@@ -498,70 +493,6 @@ fn to_uplink(names: &Names) -> Vec<String> {
         private.map(|it| format!("iifname {lan} oifname {outside} {it} masquerade"))
     });
     from_tunnel.chain(from_lan).collect()
-}
-
-/// Counts tunnel packets to (`up`) and from (`down`) gateways, where they come from a neighbor
-/// and where they are sent to one: at both ends of a hop the same packets. Those that do not fit into one
-/// frame of the mesh are several, which the kernel has merged.
-fn count(frame: u16, names: &Names) -> String {
-    /// After all filters.
-    const PRIORITY: i32 = 250;
-    let (mesh, ports) = (&names.mesh, tunnel_ports());
-    let to_mesh = |chain| [format!("oifname {mesh} goto {chain}")];
-    let received = [format!(
-        "iifname {mesh} udp dport {ports} goto count_received"
-    )];
-    let leaving = |counting: &str| {
-        let counted = format!("udp dport {ports} jump {counting}");
-        [counted, "goto tell_sent".to_owned()]
-    };
-    [
-        counting("count_received", frame, Flow::is_received),
-        counting("count_passing", frame, |_| true),
-        counting("count_sent", frame, |flow| !flow.is_received()),
-        chain("passing", &leaving("count_passing")),
-        chain("leaving", &leaving("count_sent")),
-        base_chain("received", "filter", "input", PRIORITY, &received),
-        base_chain(
-            "passed_on",
-            "filter",
-            "forward",
-            PRIORITY,
-            &to_mesh("passing"),
-        ),
-        base_chain("sent", "filter", "output", PRIORITY, &to_mesh("leaving")),
-    ]
-    .concat()
-}
-
-/// A chain that counts these flows, and those of them with frames that were merged once more, by what is
-/// inside of the tunnel. Between two gateways it is up at both ends, and nowhere both.
-fn counting(name: &str, frame: u16, is_counted: impl Fn(Flow) -> bool) -> String {
-    let rule = |is_up: bool, set_name: &dyn Fn(Flow) -> String, total: &str| {
-        let flows = Flow::ALL.into_iter().filter(|flow| flow.is_up() == is_up);
-        let counters = flows.filter(|flow| is_counted(*flow)).map(|flow| {
-            let key = if flow.is_received() { SENDER } else { RECEIVER };
-            format!("add @{} {{ {key} }}", set_name(flow))
-        });
-        let counters = counters.collect::<Vec<_>>().join(" ");
-        let field = if is_up { "daddr" } else { "saddr" };
-        format!("ip6 {field} @{GATEWAYS} {counters} {total} return")
-    };
-    let rules = |set_name: &dyn Fn(Flow) -> String, total: &str| {
-        [true, false].map(|is_up| rule(is_up, set_name, total))
-    };
-    let merged = |family| rules(&|flow| flow.merged_set_name(family), "");
-    let total = format!("counter name {}", counters::COUNTER);
-    let all = rules(&|flow| flow.set_name().to_owned(), &total);
-    let (longer, ipv6) = (format!("{name}_merged"), format!("{name}_merged6"));
-    let is_longer = [format!("meta length > {frame} jump {longer}")];
-    let is_ipv6 = [format!("{INNER_IS_IPV6} goto {ipv6}")];
-    [
-        chain(&ipv6, &merged(Family::Ipv6)),
-        chain(&longer, &[&is_ipv6[..], &merged(Family::Ipv4)].concat()),
-        chain(name, &[&is_longer[..], &all].concat()),
-    ]
-    .concat()
 }
 
 /// Tells whom packets come from and go to, but for what neighbors say to each other: the routing

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use mesh_proto::IfIndex;
 use neli::consts::socket::NlFamily;
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::nat;
 use super::netlink::KernelError;
@@ -20,9 +21,14 @@ const NFT_MSG_GETGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 16;
 const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
 const NFT_MSG_GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
 const NFT_MSG_GETOBJ: u16 = NFNL_SUBSYS_NFTABLES << 8 | 19;
+const NFT_MSG_NEWFLOWTABLE: u8 = 22;
+const NFT_MSG_GETFLOWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 23;
+const NFT_MSG_DELFLOWTABLE: u8 = 24;
 const NFPROTO_INET: u8 = 1;
 /// `struct nfgenmsg`: family, version, resource id.
 const NFGENMSG: [u8; 4] = [NFPROTO_INET, 0, 0, 0];
+/// The same for objects of all families (`NFPROTO_UNSPEC`).
+const ANY_FAMILY: [u8; 4] = [0; 4];
 
 const NFTA_GEN_ID: u16 = 1;
 const NFTA_TABLE_NAME: u16 = 1;
@@ -46,11 +52,19 @@ const NFTA_OBJ_NAME: u16 = 2;
 const NFTA_OBJ_TYPE: u16 = 3;
 const NFTA_OBJ_DATA: u16 = 4;
 const NFT_OBJECT_COUNTER: u32 = 1;
+const NFTA_FLOWTABLE_TABLE: u16 = 1;
+const NFTA_FLOWTABLE_NAME: u16 = 2;
+const NFTA_FLOWTABLE_HOOK: u16 = 3;
+const NFTA_FLOWTABLE_FLAGS: u16 = 7;
+const NFTA_FLOWTABLE_HOOK_DEVS: u16 = 3;
+const NFTA_DEVICE_NAME: u16 = 1;
+const NFTA_DEVICE_PREFIX: u16 = 2;
+const NFT_FLOWTABLE_HW_OFFLOAD: u32 = 1;
 
 const READ: &str = "read the nftables counters";
 
 /// What a counter counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// Bytes of whole packets, all IP headers included.
     pub bytes: u64,
@@ -58,14 +72,69 @@ pub struct Counted {
     pub packets: u64,
 }
 
-/// An element of a set whose keys are an interface and an address.
+/// The longest key of our sets, in bytes: an interface and two IPv6 addresses.
+const MAX_KEY_BYTES: usize = 36;
+
+/// An element of a set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element {
-    pub(super) ifindex: IfIndex,
-    /// The address, with zeros behind it.
-    pub(super) address: [u8; 16],
+    /// Its parts, each filled up to 4 bytes, with zeros behind them.
+    key: [u8; MAX_KEY_BYTES],
     /// What its counter counted, if it has one.
     pub(super) counted: Option<Counted>,
+}
+
+impl Element {
+    /// The part of the key that begins at a byte. Zeros if the key ends before.
+    pub(super) fn part<const LEN: usize>(&self, at: usize) -> [u8; LEN] {
+        let part = self.key.get(at..).and_then(<[u8]>::first_chunk);
+        part.copied().unwrap_or([0; LEN])
+    }
+}
+
+/// A table of flows that go past nftables, whoever has made it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flowtable {
+    /// Its name, with the one of the table of nftables it belongs to.
+    pub(super) name: String,
+    /// Names of devices at which such flows are looked for.
+    devices: Vec<String>,
+    /// How the names of others begin.
+    prefixes: Vec<String>,
+    /// Whether devices may pass on packets of such flows by themselves.
+    pub(super) is_hardware: bool,
+}
+
+impl Flowtable {
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let it = attributes(payload);
+        let table = it.string(NFTA_FLOWTABLE_TABLE)?;
+        let name = it.string(NFTA_FLOWTABLE_NAME)?;
+        let flags = it.bytes(NFTA_FLOWTABLE_FLAGS).unwrap_or_default();
+        let flags = flags.try_into().map_or(0, u32::from_be_bytes);
+        let hook = it.nested(NFTA_FLOWTABLE_HOOK);
+        let devices = hook.and_then(|hook| hook.nested(NFTA_FLOWTABLE_HOOK_DEVS));
+        let named = |wanted: u16| {
+            let devices = devices.into_iter().flatten();
+            let names = devices.filter(|(kind, _)| *kind == wanted);
+            names
+                .filter_map(|(_, name)| std::str::from_utf8(name).ok())
+                .map(|name| name.trim_end_matches('\0').to_owned())
+                .collect()
+        };
+        Some(Self {
+            name: format!("{table} {name}"),
+            devices: named(NFTA_DEVICE_NAME),
+            prefixes: named(NFTA_DEVICE_PREFIX),
+            is_hardware: flags & NFT_FLOWTABLE_HW_OFFLOAD != 0,
+        })
+    }
+
+    /// Whether a device is among its own.
+    pub(super) fn has(&self, device: &str) -> bool {
+        let mut prefixes = self.prefixes.iter();
+        self.devices.iter().any(|it| it == device) || prefixes.any(|it| device.starts_with(it))
+    }
 }
 
 /// The multicast group that is told of changes to tables (`NFNLGRP_NFTABLES`,
@@ -78,6 +147,13 @@ pub(super) fn damages_table(kind: u16, payload: &[u8]) -> bool {
     let removes = u16::from(subsystem) == NFNL_SUBSYS_NFTABLES && NFT_MSG_DEL.contains(&message);
     // All of these name their table in an attribute of the same number.
     removes && attributes(payload).string(NFTA_TABLE_NAME) == Some(nat::TABLE)
+}
+
+/// Whether a message says that there is another flowtable, or one less.
+pub(super) fn changes_flowtables(kind: u16) -> bool {
+    let [subsystem, message] = kind.to_be_bytes();
+    let is_change = [NFT_MSG_NEWFLOWTABLE, NFT_MSG_DELFLOWTABLE].contains(&message);
+    u16::from(subsystem) == NFNL_SUBSYS_NFTABLES && is_change
 }
 
 /// A socket of the nfnetlink family.
@@ -166,6 +242,20 @@ impl Nfnetlink {
         data.and_then(counted).ok_or(KernelError::TableMissing)
     }
 
+    /// All flowtables there are. A kernel that cannot have any has none.
+    pub(super) fn flowtables(&mut self) -> Result<Vec<Flowtable>, KernelError> {
+        let action = "list the flowtables of nftables";
+        let found = self.socket.dump(action, NFT_MSG_GETFLOWTABLE, &ANY_FAMILY);
+        let nothing = [Errno::ENOENT, Errno::EOPNOTSUPP, Errno::EINVAL];
+        match found {
+            Err(error) if error.is_errno(&nothing) => Ok(Vec::new()),
+            found => Ok(found?
+                .iter()
+                .filter_map(|it| Flowtable::parse(it))
+                .collect()),
+        }
+    }
+
     /// Dumps objects that belong to what `names` names.
     fn dump(&mut self, kind: u16, names: &[(u16, &str)]) -> Result<Vec<Payload>, KernelError> {
         let mut request = NFGENMSG.to_vec();
@@ -183,14 +273,12 @@ fn attributes(payload: &[u8]) -> Attributes<'_> {
 
 fn element(element: Attributes<'_>) -> Option<Element> {
     let key = element.nested(NFTA_SET_ELEM_KEY)?.bytes(NFTA_DATA_VALUE)?;
-    let (ifindex, value) = key.split_first_chunk()?;
-    let mut address = [0; 16];
-    for (to, from) in address.iter_mut().zip(value) {
+    let mut padded = [0; MAX_KEY_BYTES];
+    for (to, from) in padded.iter_mut().zip(key) {
         *to = *from;
     }
     Some(Element {
-        ifindex: IfIndex(u32::from_ne_bytes(*ifindex)),
-        address,
+        key: padded,
         counted: counter_of(element),
     })
 }
@@ -211,4 +299,50 @@ fn counted(counter: Attributes<'_>) -> Option<Counted> {
         bytes: counter.big_endian(NFTA_COUNTER_BYTES)?,
         packets: counter.big_endian(NFTA_COUNTER_PACKETS)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `nf_tables_fill_flowtable_info` in net/netfilter/nf_tables_api.c writes it, on a machine with the
+    /// lowest byte first: `flowtable ft { hook ingress priority 0; devices = { lan0, mesh0 }; flags offload; }`
+    /// of `table inet fw4`.
+    const MESSAGE: &[u8] = &[
+        1, 0, 0, 7, // struct nfgenmsg
+        8, 0, 1, 0, b'f', b'w', b'4', 0, // NFTA_FLOWTABLE_TABLE
+        7, 0, 2, 0, b'f', b't', 0, 0, // NFTA_FLOWTABLE_NAME
+        8, 0, 4, 0, 0, 0, 0, 1, // NFTA_FLOWTABLE_USE
+        12, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2, // NFTA_FLOWTABLE_HANDLE
+        8, 0, 7, 0, 0, 0, 0, 1, // NFTA_FLOWTABLE_FLAGS
+        48, 0, 3, 0x80, // NFTA_FLOWTABLE_HOOK
+        8, 0, 1, 0, 0, 0, 0, 0, // NFTA_FLOWTABLE_HOOK_NUM
+        8, 0, 2, 0, 0, 0, 0, 0, // NFTA_FLOWTABLE_HOOK_PRIORITY
+        28, 0, 3, 0x80, // NFTA_FLOWTABLE_HOOK_DEVS
+        9, 0, 1, 0, b'l', b'a', b'n', b'0', 0, 0, 0, 0, // NFTA_DEVICE_NAME
+        10, 0, 1, 0, b'm', b'e', b's', b'h', b'0', 0, 0, 0, // NFTA_DEVICE_NAME
+    ];
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn a_flowtable_tells_its_devices() {
+        let found = Flowtable::parse(MESSAGE).unwrap();
+        assert_eq!(found.name, "fw4 ft");
+        assert!(found.is_hardware);
+        assert!(found.has("lan0") && found.has("mesh0"));
+        assert!(!found.has("mesh") && !found.has("mesh1"));
+        for length in 0..MESSAGE.len() {
+            // Whatever there is of it.
+            let _ = Flowtable::parse(&MESSAGE[..length]);
+        }
+    }
+
+    #[test]
+    fn a_prefix_stands_for_all_that_begin_with_it() {
+        let found = Flowtable {
+            prefixes: vec!["lan".to_owned()],
+            ..Flowtable::default()
+        };
+        assert!(found.has("lan7") && !found.has("wan7"));
+    }
 }

@@ -28,7 +28,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use super::netlink::{KernelError, ask, dump};
 use super::nexthop::ObjectId;
 use super::tunnel::Tunnels;
-use super::{Numbers, ROUTE_PROTOCOL, Setup, TUNNEL_VNI};
+use super::{Numbers, ROUTE_PROTOCOL, Setup, VNI_DOWN, VNI_UP};
 
 /// The metric of all our routes: the kernel's own default for IPv6, spelled out for both families.
 const METRIC: u32 = 1024;
@@ -279,9 +279,10 @@ fn through_vxlan(
     device: IfIndex,
 ) -> Vec<RouteAttribute> {
     let via = peer.tunnel_next_hop();
+    let encap = parameters(setup, peer, prefix);
     vec![
         RouteAttribute::EncapType(RouteLwEnCapType::Ip6),
-        RouteAttribute::Encap(encap(setup, peer)),
+        RouteAttribute::Encap(encap.map(RouteLwTunnelEncap::Ip6).to_vec()),
         match prefix {
             IpNet::V4(_) => RouteAttribute::Via(RouteVia::Inet6(via)),
             IpNet::V6(_) => RouteAttribute::Gateway(RouteAddress::Inet6(via)),
@@ -290,15 +291,22 @@ fn through_vxlan(
     ]
 }
 
-fn encap(setup: &Setup, peer: OriginatorId) -> Vec<RouteLwTunnelEncap> {
+fn parameters(setup: &Setup, peer: OriginatorId, prefix: IpNet) -> [RouteIp6Tunnel; 4] {
     [
-        RouteIp6Tunnel::Id(u64::from(TUNNEL_VNI)),
+        RouteIp6Tunnel::Id(u64::from(vni(prefix))),
         RouteIp6Tunnel::Destination(setup.mesh_address_of(peer)),
         RouteIp6Tunnel::Source(setup.mesh_ipv6()),
         RouteIp6Tunnel::Hoplimit(TUNNEL_HOP_LIMIT),
     ]
-    .map(RouteLwTunnelEncap::Ip6)
-    .to_vec()
+}
+
+/// What tells nodes on the way the direction: only the Internet is behind a gateway, and only a gateway has
+/// tunnels to anything else.
+fn vni(prefix: IpNet) -> u32 {
+    match prefix.prefix_len() {
+        0 => VNI_UP,
+        _ => VNI_DOWN,
+    }
 }
 
 /// Reads a route of ours back; none if we would not have set it like this.
@@ -347,11 +355,16 @@ fn own_target(message: &RouteMessage, prefix: IpNet, ends: Ends<'_>) -> Option<T
         | RouteAttribute::Gateway(RouteAddress::Inet6(via)) => Some(*via),
         _ => None,
     })?;
-    let Some((from, to)) = tunnel_ends(message) else {
+    let Some(encap) = encap_of(message) else {
         return Some(Target::NextHop { via, ifindex });
     };
-    let peer = setup.node_at(to)?;
-    let ours = from == setup.mesh_ipv6() && via == peer.tunnel_next_hop();
+    let to = |part: &RouteIp6Tunnel| match part {
+        RouteIp6Tunnel::Destination(address) => Some(*address),
+        _ => None,
+    };
+    let peer = setup.node_at(encap.iter().find_map(to)?)?;
+    let wanted = parameters(setup, peer, prefix);
+    let ours = wanted.iter().all(|it| encap.contains(it)) && via == peer.tunnel_next_hop();
     let tunnel = Tunnel::Vxlan;
     ours.then_some(Target::Tunnel { peer, tunnel })
 }
@@ -376,29 +389,16 @@ pub(super) fn prefix(message: &RouteMessage) -> Option<IpNet> {
     }
 }
 
-/// Where the tunnel of an encapsulating route starts and ends.
-fn tunnel_ends(message: &RouteMessage) -> Option<(Ipv6Addr, Ipv6Addr)> {
+/// How a route encapsulates packets, if it does.
+fn encap_of(message: &RouteMessage) -> Option<Vec<RouteIp6Tunnel>> {
     let encap = find(message, |attribute| match attribute {
         RouteAttribute::Encap(encap) => Some(encap.clone()),
         _ => None,
     })?;
-    let address = |pick: fn(&RouteIp6Tunnel) -> Option<Ipv6Addr>| {
-        encap.iter().find_map(|part| match part {
-            RouteLwTunnelEncap::Ip6(part) => pick(part),
-            _ => None,
-        })
-    };
-    let from = address(|part| match part {
-        RouteIp6Tunnel::Source(address) => Some(*address),
-        _ => None,
-    });
-    let to = address(|part| match part {
-        RouteIp6Tunnel::Destination(address) => Some(*address),
-        _ => None,
-    });
     // Another kind of encapsulation has no addresses to compare, and is not ours.
-    Some((
-        from.unwrap_or(Ipv6Addr::UNSPECIFIED),
-        to.unwrap_or(Ipv6Addr::UNSPECIFIED),
-    ))
+    let parts = encap.into_iter().filter_map(|part| match part {
+        RouteLwTunnelEncap::Ip6(part) => Some(part),
+        _ => None,
+    });
+    Some(parts.collect())
 }

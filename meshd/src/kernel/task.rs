@@ -14,12 +14,14 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
 
 use super::fib::Fib;
+use super::gateways::Gateways;
 use super::link::Link;
 use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
 use super::radio::{News as RadioNews, RadioPort, Station, UNFINISHED};
+use super::shape::Shape;
 use super::traffic::{News, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICES, Warning,
@@ -27,15 +29,14 @@ use super::{
 };
 use crate::alarm::Alarm;
 
+mod table;
+
 /// Time from the first sign that something must be put back to doing so: what changes together is
 /// then seen together, as when an interface goes down with all its routes.
 pub(super) const SETTLING: Duration = Duration::from_millis(50);
 
 /// What could not be put back is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How often to make the table of nftables anew while others change something there as well.
-const TABLE_TRIES: usize = 3;
 
 /// Either the next input comes, or the task ends.
 type Next = ControlFlow<()>;
@@ -60,7 +61,10 @@ pub(super) struct Task {
     attached: BTreeSet<IpNet>,
     /// The table could not be made.
     is_table_due: bool,
-    gateways: Option<BTreeSet<Ipv6Addr>>,
+    /// There are other flowtables, which was not reported yet.
+    flowtables_changed: bool,
+    gateways: Gateways,
+    shape: Shape,
     new_flows: NewFlows,
     /// The marks that flows may have: there were routes for them.
     marks: marks::Marks,
@@ -97,7 +101,9 @@ impl Task {
             base: None,
             attached: BTreeSet::new(),
             is_table_due: false,
-            gateways: None,
+            flowtables_changed: false,
+            gateways: Gateways::default(),
+            shape: Shape::default(),
             new_flows: NewFlows::default(),
             marks: marks::Marks::default(),
             taken_up: BTreeSet::new(),
@@ -113,9 +119,7 @@ impl Task {
         }
         let mut next = self.resync().await;
         while next.is_continue() {
-            let waiting = self.marks.deadline();
-            let due = [self.mend_at, self.look_at, waiting, self.radios.deadline()];
-            let due = due.into_iter().flatten().min();
+            let due = self.deadline();
             next = tokio::select! {
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
@@ -141,12 +145,30 @@ impl Task {
         }
     }
 
+    /// When something is due that nobody asks for.
+    fn deadline(&self) -> Option<Instant> {
+        let due = [
+            self.mend_at,
+            self.look_at,
+            self.marks.deadline(),
+            self.gateways.deadline(),
+            self.radios.deadline(),
+        ];
+        due.into_iter().flatten().min()
+    }
+
     /// Takes note of what the kernel's filter tells.
     async fn hear(&mut self, news: News) -> Next {
         if news.traffic {
             self.look_soon();
         }
-        if news.table_damaged && self.base.is_some() {
+        if self.base.is_none() {
+            return Next::Continue(());
+        }
+        if news.flowtables_changed {
+            self.report(KernelEvent::FlowtablesChanged).await?;
+        }
+        if news.table_damaged {
             return self.report(KernelEvent::TableDamaged).await;
         }
         Next::Continue(())
@@ -165,6 +187,13 @@ impl Task {
         }
         if self.marks.handle_timeouts(now) {
             self.follow_marks().await;
+        }
+        if self.gateways.handle_timeouts(now)
+            && let Err(error) = self.follow_gateways().await
+        {
+            tracing::warn!(%error);
+            self.is_table_due = true;
+            self.mend_soon();
         }
         if let Some(report) = self.radios.look_after(now) {
             self.report(KernelEvent::RadiosChanged(report)).await?;
@@ -196,8 +225,16 @@ impl Task {
         self.report(event).await
     }
 
-    /// Takes over the routes of a predecessor.
+    /// Takes over the routes of a predecessor, and the gateways it knew.
     async fn adopt(&mut self) -> Result<(), KernelError> {
+        match self.nfnetlink.elements(nat::GATEWAYS) {
+            Ok(found) => {
+                let addresses = found.iter().map(|it| Ipv6Addr::from(it.part::<16>(0)));
+                self.gateways.adopt(Instant::now(), addresses);
+            }
+            Err(KernelError::TableMissing) => {}
+            Err(error) => return Err(error),
+        }
         let adopted = KernelEvent::Adopted(self.fib.adopt().await?);
         let marked = self.fib.marked();
         self.marks.follow(Instant::now(), &marked, &marked);
@@ -231,6 +268,14 @@ impl Task {
                 .set_gateways(gateways.clone())
                 .await
                 .map(|()| KernelEvent::GatewaysSet),
+            KernelRequest::SetHeld(held) => {
+                self.shape.held.clone_from(held);
+                self.follow_shape().await.map(|()| KernelEvent::Shaped)
+            }
+            &KernelRequest::SetThrottle(is_throttled) => {
+                self.shape.is_throttled = is_throttled;
+                self.follow_shape().await.map(|()| KernelEvent::Shaped)
+            }
             &KernelRequest::SetNewFlows(new_flows) => self
                 .set_new_flows(new_flows)
                 .await
@@ -253,6 +298,10 @@ impl Task {
         let configured = matches!(answer, Ok(KernelEvent::Configured { .. }));
         let event = answer.unwrap_or_else(|error| KernelEvent::RequestFailed { request, error });
         self.report(event).await?;
+        // Those that there were when the kernel was configured are in its answer.
+        if std::mem::take(&mut self.flowtables_changed) && !configured {
+            self.report(KernelEvent::FlowtablesChanged).await?;
+        }
         // Which default routes are not into the mesh depends on the configuration.
         if configured {
             self.base
@@ -488,6 +537,7 @@ impl Task {
         let attached = self.attached(&base).await?;
         let made = self.make_table(&base, &attached).await?;
         let mut warnings: Vec<Warning> = made.into_iter().collect();
+        warnings.extend(self.offloads(&base)?);
         self.attached = attached;
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
@@ -495,59 +545,6 @@ impl Task {
         self.fib.set_mesh_ipv4(base.mesh_ipv4);
         warnings.extend(self.establish(&base).await?);
         Ok(warnings)
-    }
-
-    /// Makes the table of nftables, or has it tried again soon.
-    async fn make_table(
-        &mut self,
-        base: &Base,
-        attached: &BTreeSet<IpNet>,
-    ) -> Result<Option<Warning>, KernelError> {
-        let made = self.try_table(base, attached).await;
-        self.is_table_due = made.is_err();
-        if self.is_table_due {
-            self.mend_at.get_or_insert(Instant::now() + RETRY);
-        }
-        made
-    }
-
-    /// Makes the table, again if others changed nftables at the same time: it may have been ours.
-    async fn try_table(
-        &mut self,
-        base: &Base,
-        attached: &BTreeSet<IpNet>,
-    ) -> Result<Option<Warning>, KernelError> {
-        let mut warning = None;
-        for _ in 0..TABLE_TRIES {
-            let before = self.nfnetlink.generation()?;
-            let flows = self.marks.flows(self.new_flows, &self.fib.marked());
-            let (setup, nfnetlink) = (&self.setup, &mut self.nfnetlink);
-            let gateways = self.gateways.as_ref();
-            let made = nat::apply(setup, base, attached, gateways, &flows, nfnetlink).await;
-            let _ = self.is_damaged();
-            let made = made?;
-            let is_new = !matches!(made, nat::Made::Kept);
-            let counters = is_new.then(|| counters::generation(&mut self.nfnetlink));
-            let counters = counters.transpose()?;
-            if let nat::Made::Replaced(reset) = made {
-                warning = Some(reset);
-            }
-            // After the news of it were skipped, or something could come in between.
-            if self.nfnetlink.generation()? == before.wrapping_add(1) {
-                counters.into_iter().for_each(|it| self.counters.made(it));
-                return Ok(warning);
-            }
-        }
-        Err(KernelError::Disturbed)
-    }
-
-    /// Whether the news so far tell of damage to our table: of what nft does for us, too.
-    fn is_damaged(&mut self) -> bool {
-        let news = self.traffic.news_so_far();
-        if news.traffic {
-            self.look_soon();
-        }
-        news.table_damaged
     }
 
     /// Makes tunnel, sysctls, addresses, routes and rules what they should be.
@@ -669,46 +666,6 @@ impl Task {
             routed: self.fib.marked(),
             waiting: self.marks.waiting(),
         }
-    }
-
-    async fn set_gateways(&mut self, gateways: BTreeSet<Ipv6Addr>) -> Result<(), KernelError> {
-        let gateways = self.gateways.insert(gateways);
-        if self.base.is_none() {
-            // They go into the table when it is made.
-            return Ok(());
-        }
-        let gateways = gateways.clone();
-        let before = self.nfnetlink.generation()?;
-        let was_damaged = self.is_damaged();
-        nat::set_gateways(&self.setup, &gateways).await?;
-        let _ = self.is_damaged();
-        // Others may have changed our table meanwhile.
-        if was_damaged || self.nfnetlink.generation()? != before.wrapping_add(1) {
-            self.is_table_due = true;
-            self.mend_soon();
-        }
-        Ok(())
-    }
-
-    async fn set_new_flows(&mut self, new_flows: NewFlows) -> Result<(), KernelError> {
-        self.new_flows = new_flows;
-        let Some(base) = self.base.clone().filter(|base| !base.lan.is_empty()) else {
-            // They go into the table when it is made, if there are local hosts.
-            return Ok(());
-        };
-        let attached = self.attached.clone();
-        self.make_table(&base, &attached).await.map(drop)
-    }
-
-    async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
-        let (mut counters, is_new) = self.counters.read(&mut self.nfnetlink)?;
-        let macs = counters.macs();
-        let mut unknown = macs.iter();
-        if is_new || unknown.any(|&mac| self.neighbors.address(mac).is_none()) {
-            self.neighbors.update(&self.handle, &macs).await?;
-        }
-        counters.resolve(&self.neighbors);
-        Ok(counters)
     }
 
     /// Finds out who the stations are.

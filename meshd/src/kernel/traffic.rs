@@ -17,7 +17,7 @@ use neli::utils::Groups;
 
 use super::neighbor::MacKey;
 use super::netlink::KernelError;
-use super::nfnetlink::{self, Nfnetlink};
+use super::nfnetlink::{self, Element, Nfnetlink};
 use super::raw::{EventSocket, Payload, Socket, push};
 
 /// How long the sets remember a neighbor. Less than the routing core watches a neighbor for after
@@ -63,6 +63,8 @@ pub(super) struct News {
     pub(super) traffic: bool,
     /// Something of our table was removed.
     pub(super) table_damaged: bool,
+    /// There are other flowtables than before.
+    pub(super) flowtables_changed: bool,
 }
 
 impl News {
@@ -70,6 +72,7 @@ impl News {
     const LOST: Self = Self {
         traffic: true,
         table_damaged: true,
+        flowtables_changed: true,
     };
 
     fn of(events: &[(u16, Payload)]) -> Self {
@@ -77,6 +80,7 @@ impl News {
         for (kind, payload) in events {
             news.traffic |= *kind == NFULNL_MSG_PACKET;
             news.table_damaged |= nfnetlink::damages_table(*kind, payload);
+            news.flowtables_changed |= nfnetlink::changes_flowtables(*kind);
         }
         news
     }
@@ -132,6 +136,7 @@ impl Traffic {
             let news = events.map_or(News::LOST, |events| News::of(&events));
             all.traffic |= news.traffic;
             all.table_damaged |= news.table_damaged;
+            all.flowtables_changed |= news.flowtables_changed;
         }
         all
     }
@@ -154,16 +159,20 @@ impl Traffic {
         self.looked_at = Some(now);
         let mut seen = Seen::default();
         for element in nfnetlink.elements(RECEIVED)? {
-            let [a, b, c, d, e, f, ..] = element.address;
-            seen.macs.insert((element.ifindex, [a, b, c, d, e, f]));
+            seen.macs.insert((interface(element), element.part(4)));
         }
         for element in nfnetlink.elements(SENT)? {
-            let address = Ipv6Addr::from(element.address);
+            let address = Ipv6Addr::from(element.part::<16>(4));
             // Others may have an address of a network that the interface is attached to.
             if address.is_unicast_link_local() {
-                seen.addresses.insert((element.ifindex, address));
+                seen.addresses.insert((interface(element), address));
             }
         }
         Ok(seen)
     }
+}
+
+/// The interface that the key of an element begins with.
+pub(super) fn interface(element: Element) -> IfIndex {
+    IfIndex(u32::from_ne_bytes(element.part(0)))
 }

@@ -6,6 +6,8 @@
 //! not known, so what was merged is told to within half of 1 %; to 1.4 % where the far end has an MTU of 1280
 //! and fills no frame.
 
+use serde::{Deserialize, Serialize};
+
 use crate::kernel::{Counted, CounterSample};
 
 /// What each frame has for itself, by what is inside of the tunnel: the outer headers (VXLAN's, as packets
@@ -13,14 +15,14 @@ use crate::kernel::{Counted, CounterSample};
 const HEADERS: [u64; 2] = [70 + 20 + 26, 70 + 40 + 26];
 
 /// A counter as last read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Meter {
     all: Counted,
     merged: [Merged; 2],
 }
 
 /// The part of it that counts merged frames of one family.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Merged {
     counted: Counted,
     /// Payload that did not fill a frame: the next reading goes on from it, so that it does not matter
@@ -73,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kernel::{Flow, Neighbor};
+    use crate::kernel::{CounterKey, Flow, Neighbor};
 
     const FRAME: u16 = 1500;
     const NONE: [Counted; 2] = [Counted {
@@ -83,9 +85,12 @@ mod tests {
 
     fn sample(all: Counted, merged: [Counted; 2]) -> CounterSample {
         CounterSample {
-            flow: Flow::UpTx,
-            ifindex: IfIndex(1),
-            neighbor: Neighbor::LinkLocal(Ipv6Addr::UNSPECIFIED),
+            key: CounterKey {
+                flow: Flow::UpTx,
+                ifindex: IfIndex(1),
+                neighbor: Neighbor::LinkLocal(Ipv6Addr::UNSPECIFIED),
+                gateway: Ipv6Addr::UNSPECIFIED,
+            },
             address: None,
             all,
             merged,

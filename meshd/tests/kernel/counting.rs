@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use mesh_proto::{IfIndex, Route, Table, Target};
-use meshd::kernel::{Base, Counted, CounterSample, Flow, KernelEvent, Neighbor, Uplinks};
+use meshd::kernel::{
+    Base, Counted, CounterKey, CounterSample, Flow, KernelEvent, Neighbor, Uplinks,
+};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
 use crate::Test;
@@ -35,7 +37,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// What a UDP datagram through the tunnel has around it: the tunnel, an inner IP header, UDP.
-const fn size_in_tunnel(payload: u64, inner_header: u64) -> u64 {
+pub(crate) const fn size_in_tunnel(payload: u64, inner_header: u64) -> u64 {
     70 + inner_header + 8 + payload
 }
 
@@ -146,7 +148,7 @@ impl Chain {
     }
 
     /// The target that leads from a node's interface to the neighbor at the other end.
-    fn link(&self, node: usize, name: &str, peer: usize, peer_name: &str) -> Target {
+    pub(crate) fn link(&self, node: usize, name: &str, peer: usize, peer_name: &str) -> Target {
         let via = self.nodes[peer].link_local(peer_name);
         Target::NextHop {
             via,
@@ -156,45 +158,60 @@ impl Chain {
 
     /// Sends datagrams of `size` bytes from the phone to the Internet, which sends each back.
     pub(crate) fn echo(&self, server: IpAddr, count: usize, size: usize) {
-        let socket = self
-            .internet
-            .call(move || UdpSocket::bind((server, 0)).expect("a socket"));
-        socket
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .expect("a timeout");
-        let server = socket.local_addr().expect("its address");
-        let client = self.phone.call(move || {
-            let any: IpAddr = if server.is_ipv4() {
+        Talk::new(&self.phone, &self.internet, server).echo(count, size);
+    }
+
+    /// What a node has counted of a flow, which must be with one neighbor and gateway.
+    pub(crate) fn sample(&mut self, node: usize, flow: Flow) -> Option<CounterSample> {
+        let counters = self.ports[node].counters();
+        let samples: Vec<_> = counters
+            .samples
+            .into_iter()
+            .filter(|sample| sample.key.flow == flow)
+            .collect();
+        assert!(samples.len() <= 1, "{samples:?}");
+        samples.first().copied()
+    }
+}
+
+/// Sockets of two that talk to each other.
+pub(crate) struct Talk {
+    pub(crate) client: UdpSocket,
+    pub(crate) server: UdpSocket,
+}
+
+impl Talk {
+    pub(crate) fn new(client: &Namespace, server: &Namespace, address: IpAddr) -> Self {
+        let server = server.call(move || UdpSocket::bind((address, 0)).expect("a socket"));
+        let address = server.local_addr().expect("its address");
+        let client = client.call(move || {
+            let any: IpAddr = if address.is_ipv4() {
                 [0; 4].into()
             } else {
                 [0; 16].into()
             };
             let socket = UdpSocket::bind((any, 0)).expect("a socket");
-            socket.connect(server).expect("a route");
+            socket.connect(address).expect("a route");
             socket
         });
-        client
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .expect("a timeout");
+        for socket in [&client, &server] {
+            let limit = Some(Duration::from_secs(5));
+            socket.set_read_timeout(limit).expect("a timeout");
+        }
+        Self { client, server }
+    }
+
+    /// Sends datagrams of `size` bytes to the server, which sends each back.
+    pub(crate) fn echo(&self, count: usize, size: usize) {
+        let Self { client, server } = self;
         let mut buffer = vec![0; size + 1];
         for _ in 0..count {
             client.send(&vec![1; size]).expect("send");
-            let (length, from) = socket.recv_from(&mut buffer).expect("the datagram");
+            let (length, from) = server.recv_from(&mut buffer).expect("the datagram");
             assert_eq!(length, size);
-            socket.send_to(&buffer[..length], from).expect("send back");
+            server.send_to(&buffer[..length], from).expect("send back");
             assert_eq!(client.recv(&mut buffer).expect("the answer"), size);
         }
-    }
-
-    fn sample(&mut self, node: usize, flow: Flow) -> Option<CounterSample> {
-        let counters = self.ports[node].counters();
-        let samples: Vec<_> = counters
-            .samples
-            .into_iter()
-            .filter(|sample| sample.flow == flow)
-            .collect();
-        assert!(samples.len() <= 1, "{samples:?}");
-        samples.first().copied()
     }
 }
 
@@ -212,7 +229,7 @@ pub(crate) const SERVER_V6: &str = "2001:db8:9::9";
 pub(crate) const PROVIDER_V4: &str = "203.0.113.254";
 pub(crate) const PROVIDER_V6: &str = "2001:db8::fe";
 
-fn address(text: &str) -> IpAddr {
+pub(crate) fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
@@ -314,15 +331,18 @@ fn counts() {
                 panic!("node {} counted nothing of {flow:?}", node + 1);
             };
             let expected = CounterSample {
-                flow,
-                ifindex,
-                neighbor: sample.neighbor,
+                key: CounterKey {
+                    flow,
+                    ifindex,
+                    neighbor: sample.key.neighbor,
+                    gateway: setup(3).mesh_ipv6(),
+                },
                 address: Some(neighbor),
                 all: Counted { bytes, packets },
                 merged: [Counted::default(); 2],
             };
             assert_eq!(sample, expected, "node {}", node + 1);
-            let is_received = matches!(sample.neighbor, Neighbor::Mac(_));
+            let is_received = matches!(sample.key.neighbor, Neighbor::Mac(_));
             assert_eq!(is_received, matches!(flow, Flow::UpRx | Flow::DownRx));
         }
     }

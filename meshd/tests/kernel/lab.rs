@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::{IfIndex, Network, OriginatorId, Route, RouteChange, Target, Tunnel};
 use meshd::kernel::{
-    self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, NewFlows, Setup, Uplinks,
-    Warning,
+    self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, NewFlows, Setup, Shaping,
+    Uplinks, Warning,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getpid, gettid};
@@ -307,6 +307,7 @@ impl Port {
                     | KernelEvent::RoutesApplied { .. }
                     | KernelEvent::GatewaysSet
                     | KernelEvent::NewFlowsSet
+                    | KernelEvent::Shaped
                     | KernelEvent::Counters(_)
                     | KernelEvent::RequestFailed { .. }
                     | KernelEvent::ShutDown { .. }
@@ -372,6 +373,14 @@ impl Port {
         });
     }
 
+    /// Has the port slow somebody down, or nobody.
+    pub(crate) fn shape(&mut self, request: KernelRequest) {
+        self.answer(request, |event| match event {
+            KernelEvent::Shaped => Some(()),
+            _ => None,
+        });
+    }
+
     pub(crate) fn counters(&mut self) -> Counters {
         self.answer(KernelRequest::ReadCounters, |event| match event {
             KernelEvent::Counters(counters) => Some(counters),
@@ -424,6 +433,7 @@ pub(crate) fn base(number: u8) -> Base {
         outside: BTreeSet::new(),
         mesh_ipv4: mesh_ipv4(number),
         mesh_mtu: 1500,
+        shaping: Shaping::default(),
     }
 }
 

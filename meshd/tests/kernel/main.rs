@@ -17,6 +17,7 @@
 
 mod configure;
 mod counting;
+mod directions;
 mod events;
 mod filter;
 mod lab;
@@ -25,6 +26,7 @@ mod neighbors;
 mod nexthops;
 mod routes;
 mod sandbox;
+mod shaping;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -36,12 +38,14 @@ fn main() {
     let tests: Vec<Trial> = [
         configure::tests(),
         counting::tests(),
+        directions::tests(),
         events::tests(),
         filter::tests(),
         life::tests(),
         neighbors::tests(),
         nexthops::tests(),
         routes::tests(),
+        shaping::tests(),
     ]
     .into_iter()
     .flatten()

@@ -333,8 +333,8 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::kernel::Uplinks;
     use crate::kernel::radio::{Channel, PhyChoice, RadioMode, Width};
+    use crate::kernel::{Shaping, Uplinks};
 
     /// In the place of the thread: takes orders, and does nothing by itself.
     struct Idler {
@@ -390,6 +390,7 @@ mod tests {
             outside: BTreeSet::new(),
             mesh_ipv4: Ipv4Addr::LOCALHOST,
             mesh_mtu: 1500,
+            shaping: Shaping::default(),
         }
     }
 

@@ -23,7 +23,9 @@ use zeroize::Zeroizing;
 use crate::kernel::genl::Genl;
 use crate::kernel::link::{self, Link};
 use crate::kernel::netlink::{KernelError, ask};
-use crate::kernel::{Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, address, sysctl};
+use crate::kernel::{
+    Setup, TUNNEL_DEVICES, TUNNEL_PORT, WIREGUARD_GATEWAY_PORT, Warning, address, sysctl,
+};
 use messages::{Change, Peer};
 
 mod messages;
@@ -228,7 +230,8 @@ impl Wireguard {
         if known.is_some_and(|known| known.allowed.contains(&prefix)) {
             return Ok(end.ifindex);
         }
-        let gateway = SocketAddrV6::new(setup.mesh_address_of(id), port(GATEWAY_END), 0, 0);
+        let gateway = setup.mesh_address_of(id);
+        let gateway = SocketAddrV6::new(gateway, WIREGUARD_GATEWAY_PORT, 0, 0);
         let peer = Peer {
             // A gateway learns from a node's first packet where it is.
             endpoint: (number != GATEWAY_END).then_some(gateway),
