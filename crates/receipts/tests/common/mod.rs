@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer, SigningKey};
-use receipts::log::{Header, Record, Writer, recover, verify};
+use receipts::log::{Header, Record, SegmentHeader, Writer, recover, verify};
 use receipts::{
     AccountView, ContentHash, Event, Ledger, LedgerConfig, Message, NetworkId, Offer, Output,
-    Party, Position, Price, Receipt, Role, Totals, Usage,
+    Party, Position, Price, Receipt, Role, State, Totals, Usage,
 };
 
 pub const MIB: u64 = receipts::MIB;
@@ -95,10 +95,20 @@ impl Node {
             network: config.network,
             owner: party(seed),
         };
-        let recovered = recover(&log, &header).unwrap();
+        let recovered = recover(&log, &SegmentHeader::first(header)).unwrap();
         log.truncate(recovered.valid_len);
-        log.extend(recovered.repair);
-        let ledger = Ledger::new(config.clone(), key(seed), recovered.state).unwrap();
+        if log.is_empty() {
+            log.extend(recovered.header.to_bytes());
+        }
+        let mut writer = recovered.writer.clone();
+        for record in &recovered.salvaged {
+            log.extend(writer.append(record));
+        }
+        let mut state = State::new(header);
+        for record in recovered.into_records() {
+            state.apply(&record).unwrap();
+        }
+        let ledger = Ledger::new(config.clone(), key(seed), state).unwrap();
         Self {
             seed,
             config,
@@ -106,7 +116,7 @@ impl Node {
             log,
             events: Vec::new(),
             disk_full: false,
-            writer: recovered.writer,
+            writer,
         }
     }
 
@@ -138,6 +148,7 @@ impl Node {
             network: self.config.network,
             owner: party(self.seed),
         };
+        let header = SegmentHeader::first(header);
         recover(&self.log, &header).unwrap().records
     }
 }
