@@ -50,7 +50,7 @@ use disk::Directory;
 pub use epoch::EPOCH_FILE;
 pub use export::Piece;
 pub use keeper::Progress;
-use keeper::{ExportRequest, Keeper, Mail, Opener, Place};
+use keeper::{ExportRequest, Keeper, Mail, Opener, StateDirectory};
 pub use recovery::Finding;
 use segments::{OpenError, SegmentLog};
 
@@ -395,7 +395,7 @@ fn opener(directory: PathBuf, header: Header) -> Opener<Directory> {
         if directory.join(OLD_LOG_FILE).exists() {
             opened.findings.push(Finding::OldLog);
         }
-        Ok(Place {
+        Ok(StateDirectory {
             directory: Directory::new(directory.clone()),
             log: opened.log,
             state: opened.state,

@@ -19,7 +19,7 @@
 //!      3    1  zero
 //!      4    4  CRC-32 of bytes 0..4 and 8..40+length
 //!      8   32  SHA-256 of the record before, whole; of the header for the first record
-//!     40       payload: offer 180, receipt 256, equivocation 512 bytes
+//!     40       payload: offer 240, receipt 256, equivocation 512 bytes
 //! ```
 //! The CRC tells an honest accident (a torn write, a worn flash cell), the chain of hashes tells
 //! that no record was taken out or changed, and the signatures inside tell the rest.
@@ -42,7 +42,7 @@ mod verify;
 
 pub use buffer::Buffer;
 pub use frame::{ChainHash, Writer};
-pub use heads::{Heads, Part, Selection};
+pub use heads::{Heads, Selection};
 pub use record::Record;
 pub use recover::{Cut, CutReason, Recovered, recover};
 pub use segment::{Header, HeaderError, SegmentHeader};

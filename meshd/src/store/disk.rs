@@ -13,8 +13,8 @@ pub(super) trait Disk {
     /// The names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
 
-    /// At most `max` bytes from the start of a file.
-    fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>>;
+    /// At most `max` bytes of a file from `at`.
+    fn read(&self, name: &str, at: u64, max: u64) -> io::Result<Vec<u8>>;
 
     /// Cuts a file to `at` bytes and writes `bytes` behind them; all of it is on the disk when this
     /// returns. The file is made if it is missing; its name is on the disk after [`Self::sync`].
@@ -53,9 +53,10 @@ impl Disk for Directory {
         Ok(names.into_iter().flat_map(|it| it.into_string()).collect())
     }
 
-    fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, name: &str, at: u64, max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let file = File::open(self.path.join(name))?;
+        let mut file = File::open(self.path.join(name))?;
+        file.seek(SeekFrom::Start(at))?;
         file.take(max).read_to_end(&mut bytes)?;
         Ok(bytes)
     }

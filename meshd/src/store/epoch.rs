@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 16;
 /// The number of the last start; 0 if there was none. What cannot be read is as good as none:
 /// neighbors who remember more will tell.
 pub(super) fn read(disk: &impl Disk) -> u32 {
-    let bytes = match disk.read(EPOCH_FILE, MAX_BYTES) {
+    let bytes = match disk.read(EPOCH_FILE, 0, MAX_BYTES) {
         Ok(bytes) => bytes,
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {

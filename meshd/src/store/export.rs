@@ -1,15 +1,16 @@
 //! What the log proves, handed out in pieces: the newest receipts, what it takes to check them, and
 //! proofs, those included that are not on the disk yet.
 //!
-//! An export is a log of one segment. It is made while it is handed out, so it takes the memory of a
-//! piece and a segment.
+//! An export is a log of one segment. It is made while it is handed out, so that it takes little
+//! memory.
 
 use std::io;
+use std::vec;
 
-use receipts::log::{Header, Heads, Record, SegmentHeader, Writer};
+use receipts::log::{Header, Record, SegmentHeader, Writer};
 
 use super::disk::Disk;
-use super::segments::{SegmentLog, Sweep};
+use super::segments::{Place, SegmentLog};
 
 /// A piece of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +29,18 @@ pub struct Piece {
 #[derive(Debug)]
 pub(super) struct Export {
     number: u64,
-    sweep: Sweep,
+    /// Records that are not on the disk, as of the beginning.
+    unwritten: Vec<Record>,
+    ahead: vec::IntoIter<Place>,
     writer: Writer,
     offset: u64,
     total_bytes: u64,
     /// Made, but not handed out.
     ready: Vec<u8>,
 }
+
+/// Stands for the number of the segment of what is in none yet; they are numbered from 1.
+const UNWRITTEN: u64 = 0;
 
 impl Export {
     /// Begins to export the log and what is not written yet.
@@ -44,15 +50,17 @@ impl Export {
         log: &SegmentLog<D>,
         unwritten: &[Record],
     ) -> io::Result<Self> {
-        let mut heads = Heads::default();
-        log.note(&mut heads)?;
-        unwritten.iter().for_each(|record| heads.note(record));
+        let mut heads = log.heads()?;
+        for (index, record) in (0..).zip(unwritten) {
+            heads.note(record, (UNWRITTEN, index));
+        }
         let selection = heads.to_prove();
         let (writer, ready) = Writer::create(&SegmentHeader::first(header));
         Ok(Self {
             number,
-            total_bytes: (ready.len() + selection.stored_len()) as u64,
-            sweep: log.sweep(selection, unwritten.to_vec()),
+            unwritten: unwritten.to_vec(),
+            total_bytes: (ready.len() + selection.stored_bytes) as u64,
+            ahead: selection.at.into_iter(),
             writer,
             offset: 0,
             ready,
@@ -71,9 +79,14 @@ impl Export {
         max: usize,
     ) -> io::Result<Piece> {
         while self.ready.len() < max
-            && let Some(record) = self.sweep.next(log)?
+            && let Some((number, at)) = self.ahead.next()
         {
-            self.ready.extend(self.writer.append(&record));
+            let record = match number {
+                UNWRITTEN => self.unwritten.get(at as usize).cloned(),
+                number => Some(log.read(number, at)?),
+            };
+            self.ready
+                .extend(record.iter().flat_map(|record| self.writer.append(record)));
         }
         let rest = self.ready.split_off(max.min(self.ready.len()));
         let data = std::mem::replace(&mut self.ready, rest);

@@ -82,7 +82,7 @@ pub struct Progress {
 }
 
 /// A state directory that could be opened.
-pub(super) struct Place<D> {
+pub(super) struct StateDirectory<D> {
     /// The state directory itself.
     pub(super) directory: D,
     pub(super) log: SegmentLog<D>,
@@ -91,7 +91,7 @@ pub(super) struct Place<D> {
 }
 
 /// Opens the state directory, however often it takes.
-pub(super) type Opener<D> = Box<dyn FnMut() -> Result<Place<D>, StoreError> + Send>;
+pub(super) type Opener<D> = Box<dyn FnMut() -> Result<StateDirectory<D>, StoreError> + Send>;
 
 /// Where everything is saved.
 struct Files<D> {
@@ -154,7 +154,7 @@ impl<D: Disk> Keeper<D> {
     }
 
     fn open(&mut self) -> Result<State, StoreError> {
-        let Place {
+        let StateDirectory {
             directory,
             log,
             state,

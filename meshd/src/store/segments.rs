@@ -6,14 +6,12 @@
 //!
 //! Reading repairs nothing, so it works on a file system that cannot be written.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
-use std::vec;
 
 use receipts::State;
 use receipts::log::{
-    ChainHash, Header, HeaderError, Heads, Part, Record, Recovered, SegmentHeader, Selection,
-    Writer, recover,
+    ChainHash, Header, HeaderError, Heads, Record, Recovered, SegmentHeader, Writer, recover,
 };
 use tracing::debug;
 
@@ -30,6 +28,9 @@ const SLACK_BYTES: u64 = 4 * SEGMENT_BYTES;
 const TEMPORARY: &str = ".tmp";
 /// Ends the name of a segment that was replaced because it was damaged.
 const DAMAGED: &str = ".damaged";
+
+/// Where a record stands: number of the segment, and offset in it.
+pub(super) type Place = (u64, u64);
 
 /// A log on a disk.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ impl<D: Disk> SegmentLog<D> {
         let mut reading = Reading::new(disk, log);
         for number in numbers {
             let name = name_of(number);
-            let bytes = reading.log.disk.read(&name, MAX_SEGMENT_BYTES)?;
+            let bytes = reading.log.disk.read(&name, 0, MAX_SEGMENT_BYTES)?;
             let recovered = recover(&bytes, &reading.expected(number))
                 .map_err(|source| OpenError::Foreign { name, source })?;
             reading.take_in(recovered);
@@ -203,11 +204,9 @@ impl<D: Disk> SegmentLog<D> {
     /// # Errors
     /// The file system refuses. Then the log is as it was.
     pub(super) fn compact(&mut self) -> io::Result<()> {
-        let mut heads = Heads::default();
-        self.note(&mut heads)?;
-        let selection = heads.to_keep();
-        let kept_bytes = selection.stored_len() as u64;
-        let written = match self.write_anew(selection) {
+        let selection = self.heads()?.to_keep();
+        let kept_bytes = selection.stored_bytes as u64;
+        let written = match self.write_anew(selection.at) {
             Ok(written) => written,
             Err(error) => {
                 self.remove_temporaries();
@@ -221,15 +220,15 @@ impl<D: Disk> SegmentLog<D> {
     }
 
     /// When this is done, the old segments are superfluous.
-    fn write_anew(&mut self, selection: Selection) -> io::Result<Vec<Last>> {
-        let mut sweep = self.sweep(selection, Vec::new());
+    fn write_anew(&mut self, selected: Vec<Place>) -> io::Result<Vec<Last>> {
         let mut written = Vec::new();
         let mut last = Last::new(SegmentHeader {
             number: self.last_number() + 1,
             ..SegmentHeader::first(self.log)
         });
         let mut bytes = last.header.to_bytes();
-        while let Some(record) = sweep.next(self)? {
+        for (number, offset) in selected {
+            let record = self.read(number, offset)?;
             if bytes.len() as u64 >= SEGMENT_BYTES {
                 self.write_temporary(&mut last, &bytes)?;
                 let next = last.next();
@@ -296,84 +295,28 @@ impl<D: Disk> SegmentLog<D> {
         }
     }
 
-    /// Notes every record.
-    pub(super) fn note(&self, heads: &mut Heads) -> io::Result<()> {
+    /// Notes where every record stands.
+    pub(super) fn heads(&self) -> io::Result<Heads<Place>> {
+        let mut heads = Heads::default();
         for number in self.numbers() {
-            self.records(number)?.for_each(|record| heads.note(&record));
-        }
-        Ok(())
-    }
-
-    /// What can be used of a segment.
-    fn records(&self, number: u64) -> io::Result<impl Iterator<Item = Record> + use<D>> {
-        let bytes = self.disk.read(&name_of(number), MAX_SEGMENT_BYTES)?;
-        let expected = SegmentHeader {
-            number,
-            ..SegmentHeader::first(self.log)
-        };
-        let recovered = recover(&bytes, &expected);
-        let recovered =
-            recovered.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(recovered.into_records())
-    }
-
-    /// Everything that was selected, of the segments and of `unwritten`.
-    pub(super) fn sweep(&self, selection: Selection, unwritten: Vec<Record>) -> Sweep {
-        let segments = self.numbers().into_iter().map(Source::Segment);
-        let sources = segments.chain([Source::Unwritten]);
-        let passes = Part::ALL.into_iter();
-        Sweep {
-            selection,
-            ahead: passes
-                .flat_map(|part| sources.clone().map(move |source| (part, source)))
-                .collect(),
-            unwritten,
-            part: Part::Offers,
-            records: Vec::new().into_iter(),
-        }
-    }
-}
-
-/// Takes from a log what was selected: first all offers, then all receipts, then all proofs. One
-/// segment at a time is in memory.
-#[derive(Debug)]
-pub(super) struct Sweep {
-    selection: Selection,
-    /// What is still to be read, and for what.
-    ahead: VecDeque<(Part, Source)>,
-    unwritten: Vec<Record>,
-    part: Part,
-    records: vec::IntoIter<Record>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    Segment(u64),
-    /// Records that are in no segment yet.
-    Unwritten,
-}
-
-impl Sweep {
-    /// The next record, if there is another.
-    ///
-    /// # Errors
-    /// A segment cannot be read.
-    pub(super) fn next<D: Disk>(&mut self, log: &SegmentLog<D>) -> io::Result<Option<Record>> {
-        loop {
-            for record in self.records.by_ref() {
-                if self.selection.take(self.part, &record) {
-                    return Ok(Some(record));
-                }
+            let bytes = self.disk.read(&name_of(number), 0, MAX_SEGMENT_BYTES)?;
+            let expected = SegmentHeader {
+                number,
+                ..SegmentHeader::first(self.log)
+            };
+            let recovered = recover(&bytes, &expected).map_err(io::Error::other)?;
+            for (offset, record) in recovered.into_records() {
+                heads.note(&record, (number, offset as u64));
             }
-            let Some((part, source)) = self.ahead.pop_front() else {
-                return Ok(None);
-            };
-            self.part = part;
-            self.records = match source {
-                Source::Segment(number) => log.records(number)?.collect::<Vec<_>>().into_iter(),
-                Source::Unwritten => self.unwritten.clone().into_iter(),
-            };
         }
+        Ok(heads)
+    }
+
+    /// Reads one record.
+    pub(super) fn read(&self, number: u64, offset: u64) -> io::Result<Record> {
+        let max = Record::MAX_STORED_LEN as u64;
+        let bytes = self.disk.read(&name_of(number), offset, max)?;
+        Record::read(&bytes).map_err(io::Error::other)
     }
 }
 
@@ -381,7 +324,7 @@ impl Sweep {
 struct Reading<D> {
     log: SegmentLog<D>,
     state: State,
-    heads: Heads,
+    heads: Heads<Place>,
     findings: Vec<Finding>,
 }
 
@@ -427,8 +370,8 @@ impl<D: Disk> Reading<D> {
                 cut,
                 salvaged: recovered.salvaged.len(),
             }));
-        for record in recovered.into_records() {
-            self.heads.note(&record);
+        for (offset, record) in recovered.into_records() {
+            self.heads.note(&record, (segment, offset as u64));
             if self.state.apply(&record).is_err() {
                 self.findings.push(Finding::OutOfRange { segment });
             }
@@ -463,7 +406,7 @@ impl<D: Disk> Reading<D> {
             Finding::TornEnd { .. } | Finding::OutOfRange { .. } | Finding::OldLog => true,
         };
         self.log.is_damaged |= !self.findings.iter().all(is_healed);
-        self.log.kept_bytes = self.heads.to_keep().stored_len() as u64;
+        self.log.kept_bytes = self.heads.to_keep().stored_bytes as u64;
         Opened {
             log: self.log,
             state: self.state,

@@ -3,8 +3,10 @@
 use std::sync::LazyLock;
 
 use ed25519_dalek::SigningKey;
-use receipts::log::{Header, Heads, Part, Record, SegmentHeader, Writer, recover, verify};
-use receipts::{Message, NetworkId, Offer, Party, Price, Receipt, State, Totals};
+use receipts::log::{Header, Heads, Record, SegmentHeader, Writer, recover, verify};
+use receipts::{
+    ContentHash, Message, NetworkId, Offer, Party, Price, Receipt, State, Terms, Totals,
+};
 
 /// A message: what parses is written as it was.
 pub fn message(data: &[u8]) {
@@ -33,8 +35,13 @@ fn sound() -> Vec<u8> {
     for epoch in 1..=2 {
         for (provider, consumer) in [(1, 2), (3, 1)] {
             let party = Party::of(&key(consumer));
-            let price = Price::new(1000);
-            let offer = Offer::sign(&key(provider), header.network, party, epoch, price, 1 << 20);
+            let terms = Terms {
+                gateway: Party::of(&key(provider)),
+                price: Price::new(1000),
+                credit_bytes: 1 << 20,
+                previous: ContentHash::NONE,
+            };
+            let offer = Offer::sign(&key(provider), header.network, party, epoch, terms);
             let ours = provider == 1;
             let opening = match ours {
                 true => Record::OfferMade(offer.clone()),
@@ -87,7 +94,7 @@ pub fn log(data: &[u8]) {
     let again = recover(&repaired, &first).expect("what was recovered is a segment");
     assert!(again.cut.is_none(), "{:?}", again.cut);
     assert_eq!(again.valid_len, repaired.len());
-    let records: Vec<Record> = recovered.into_records().collect();
+    let records: Vec<Record> = recovered.into_records().map(|(_, record)| record).collect();
     assert_eq!(again.records, records);
 
     let kept = keep(&records);
@@ -101,13 +108,12 @@ pub fn log(data: &[u8]) {
 
 fn keep(records: &[Record]) -> Vec<Record> {
     let mut heads = Heads::default();
-    records.iter().for_each(|record| heads.note(record));
-    let mut selection = heads.to_keep();
-    let mut kept = Vec::new();
-    for part in Part::ALL {
-        kept.extend(records.iter().filter(|it| selection.take(part, it)).cloned());
-    }
-    kept
+    records
+        .iter()
+        .enumerate()
+        .for_each(|(at, record)| heads.note(record, at));
+    let kept = heads.to_keep().at.into_iter();
+    kept.filter_map(|at| records.get(at).cloned()).collect()
 }
 
 fn state_of(records: &[Record]) -> State {

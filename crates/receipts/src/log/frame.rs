@@ -75,9 +75,19 @@ impl Writer {
 }
 
 impl Record {
+    /// The most bytes that a record has in a file.
+    pub const MAX_STORED_LEN: usize = Self::PROOF_LEN;
     pub(super) const OFFER_LEN: usize = FRAME_LEN + Offer::LEN;
     pub(super) const RECEIPT_LEN: usize = FRAME_LEN + Receipt::LEN;
     pub(super) const PROOF_LEN: usize = FRAME_LEN + Equivocation::LEN;
+
+    /// Reads the record at the start of `bytes`, whatever stands before and behind it.
+    ///
+    /// # Errors
+    /// [`CutReason`].
+    pub fn read(bytes: &[u8]) -> Result<Self, CutReason> {
+        Frame::read(bytes).map(|frame| frame.record)
+    }
 }
 
 /// One record as it lies in the file.

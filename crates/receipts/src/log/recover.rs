@@ -20,6 +20,8 @@ pub struct Recovered {
     pub records: Vec<Record>,
     /// Records behind a damage whose signatures hold.
     pub salvaged: Vec<Record>,
+    /// Where all of these stand.
+    offsets: Vec<usize>,
     /// Bytes at the start of the file that are sound.
     pub valid_len: usize,
     /// What was wrong behind them, if anything.
@@ -78,9 +80,12 @@ pub fn recover(segment: &[u8], expected: &SegmentHeader) -> Result<Recovered, He
     }
     let damaged = segment.split_at(recovered.valid_len).1;
     if let Some(cut) = &mut recovered.cut {
-        let salvaged = salvage(damaged, &expected.log);
-        cut.lost_bytes = damaged.len() - salvaged.iter().map(|frame| frame.len).sum::<usize>();
-        recovered.salvaged = salvaged.into_iter().map(|frame| frame.record).collect();
+        cut.lost_bytes = damaged.len();
+        for (offset, frame) in salvage(damaged, &expected.log) {
+            cut.lost_bytes -= frame.len;
+            recovered.offsets.push(recovered.valid_len + offset);
+            recovered.salvaged.push(frame.record);
+        }
     }
     Ok(recovered)
 }
@@ -99,6 +104,7 @@ fn begin(segment: &[u8], expected: &SegmentHeader) -> Recovered {
         header,
         records: Vec::new(),
         salvaged: Vec::new(),
+        offsets: Vec::new(),
         valid_len: found.map_or(0, |_| SegmentHeader::LEN),
         cut: reason.map(Cut::because),
         writer: Writer::create(&header).0,
@@ -122,6 +128,7 @@ impl Recovered {
                 Ok(frame) => {
                     self.writer.last = frame.hash;
                     rest = rest.split_at(frame.len).1;
+                    self.offsets.push(self.valid_len);
                     self.valid_len += frame.len;
                     self.records.push(frame.record);
                 }
@@ -133,9 +140,11 @@ impl Recovered {
         }
     }
 
-    /// The sound records, then those found behind a damage.
-    pub fn into_records(self) -> impl Iterator<Item = Record> {
-        self.records.into_iter().chain(self.salvaged)
+    /// The sound records, then those found behind a damage, each with the offset at which
+    /// [`Record::read`] finds it.
+    pub fn into_records(self) -> impl Iterator<Item = (usize, Record)> {
+        let records = self.records.into_iter().chain(self.salvaged);
+        self.offsets.into_iter().zip(records)
     }
 }
 
@@ -151,13 +160,15 @@ fn read_next(bytes: &[u8], last: ChainHash, log: &Header) -> Result<Frame, CutRe
 }
 
 /// Looks for records behind a damage. Their chain is broken, so only a valid signature counts.
-fn salvage(mut bytes: &[u8], log: &Header) -> Vec<Frame> {
+fn salvage(bytes: &[u8], log: &Header) -> Vec<(usize, Frame)> {
     let mut salvaged = Vec::new();
-    while !bytes.is_empty() {
-        let frame = Frame::read(bytes).ok();
+    let mut offset = 0;
+    while offset < bytes.len() {
+        let frame = Frame::read(bytes.split_at(offset).1).ok();
         let sound = frame.filter(|it| it.record.belongs_to(log) && it.record.verify().is_ok());
-        bytes = bytes.split_at(sound.as_ref().map_or(1, |it| it.len)).1;
-        salvaged.extend(sound);
+        let len = sound.as_ref().map_or(1, |it| it.len);
+        salvaged.extend(sound.map(|frame| (offset, frame)));
+        offset += len;
     }
     salvaged
 }

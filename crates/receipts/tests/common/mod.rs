@@ -105,7 +105,7 @@ impl Node {
             log.extend(writer.append(record));
         }
         let mut state = State::new(header);
-        for record in recovered.into_records() {
+        for (_, record) in recovered.into_records() {
             state.apply(&record).unwrap();
         }
         let ledger = Ledger::new(config.clone(), key(seed), state).unwrap();
