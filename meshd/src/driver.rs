@@ -11,7 +11,8 @@
 //! | `outputs` | what router and ledger want done |
 //! | `radios` | what is known of radios, and what it means for routing |
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
-//! | `reload` | the configuration read again, the receipt log exported |
+//! | `reload` | the configuration read again |
+//! | `saving` | what follows from how saving receipts goes; exports |
 //! | `naming` | what resolvers on this machine should know |
 //! | `gateways` | which gateways may be used |
 //! | `internet` | since when there is Internet, and through whom |
@@ -24,6 +25,7 @@ mod naming;
 mod outputs;
 pub(crate) mod radios;
 mod reload;
+mod saving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -52,7 +54,7 @@ use crate::identity;
 use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup, WireguardSecret};
 use crate::names::NameFiles;
-use crate::store::Store;
+use crate::store::{Progress, Store};
 use crate::udp::{Datagram, Received, Sockets};
 use crate::uplink::{DefaultRoutes, Shared, Watcher};
 use crate::usage::Usage;
@@ -76,6 +78,8 @@ pub(crate) struct Driver {
     config_path: PathBuf,
     config: Config,
     started: Instant,
+    /// For a ledger that has to begin anew. Wipes itself when dropped.
+    key: SigningKey,
     router: Router,
     ledger: Ledger,
     store: Store,
@@ -125,16 +129,15 @@ pub(crate) struct Driver {
     kernel_warnings: Vec<String>,
     /// Routes the kernel refused, to be offered again with the next reading of counters.
     refused_routes: Vec<RouteChange>,
-    /// Why receipts cannot be saved, in the words shown to operators.
-    store_error: Option<String>,
-    /// Saving failed since the last reading of counters.
-    store_paused: bool,
+    /// How saving goes, as far as it was logged.
+    saving: Progress,
 }
 
 /// What a driver is made of.
 struct Parts {
     config_path: PathBuf,
     config: Config,
+    key: SigningKey,
     router: Router,
     ledger: Ledger,
     store: Store,
@@ -231,21 +234,23 @@ impl Driver {
         let seed = getrandom::u64().context("randomness")?;
         let router_config = RouterConfig {
             tunnels,
-            ..RouterConfig::new(network, start, store.begin_epoch()?, seed)
+            ..RouterConfig::new(network, start, store.begin_epoch(), seed)
         };
         let announcement = announcement(&config, None);
         let terms = ledger_config(&config, state.header().network);
         let ledger = Ledger::new(terms, key.clone(), state).context("receipt log")?;
         let parts = Parts {
-            router: Router::new(router_config, key, announcement, now),
+            router: Router::new(router_config, key.clone(), announcement, now),
             config_path,
             config,
+            key,
             ledger,
             store,
             kernel: KernelPort::new(requests),
         };
         let mut driver = Self::new(parts, now, warm);
         driver.set_gateway_policy(now);
+        driver.log_saving();
         info!(
             network = driver.router.network().name(),
             name = driver.config.name().as_str(),
@@ -262,6 +267,7 @@ impl Driver {
         let Parts {
             config_path,
             config,
+            key,
             router,
             ledger,
             store,
@@ -274,6 +280,7 @@ impl Driver {
             Duration::ZERO
         };
         Self {
+            key,
             router,
             config_path,
             config,
@@ -308,8 +315,7 @@ impl Driver {
             failure: None,
             kernel_warnings: Vec::new(),
             refused_routes: Vec::new(),
-            store_error: None,
-            store_paused: false,
+            saving: Progress::default(),
         }
     }
 
@@ -337,6 +343,7 @@ impl Driver {
                     Some(event) => self.handle_kernel_event(Instant::now(), event),
                     None => bail!("the netlink task ended"),
                 },
+                () = self.store.changed() => self.handle_saving(Instant::now()),
                 news = self.watcher.changed() => {
                     if self.watcher.take_in(news) {
                         self.update_uplink(Instant::now());
@@ -377,7 +384,6 @@ impl Driver {
         if (self.next_counters).is_some_and(|at| now + COUNTER_HASTE >= at) {
             let flows = now < self.traffic_until;
             self.next_counters = flows.then_some(now + COUNTER_INTERVAL);
-            self.store_paused = false;
             self.update_uplink(now);
             self.settle(now);
             if self.unconfigured {
@@ -433,6 +439,9 @@ impl Driver {
             None
         };
         let finished = tokio::time::timeout(SHUTDOWN_PATIENCE, finish).await;
+        if let Err(error) = self.store.close(SHUTDOWN_PATIENCE).await {
+            warn!("receipts are lost: {error:#}");
+        }
         let Ok(Some(warnings)) = finished else {
             bail!("the kernel did not answer within {SHUTDOWN_PATIENCE:?}");
         };

@@ -1,28 +1,65 @@
 //! The state directory: the lock that keeps two daemons apart, the receipt log, and the number
 //! of starts.
 //!
-//! The log is written before anything that depends on it is sent, and synced: a node never signs
-//! below what it signed, whatever happens to its power. A record is about 300 bytes and comes
-//! once every few MiB of traffic, so the event loop waits for the disk.
+//! | room | what lives there |
+//! |---|---|
+//! | this file | what the driver sees: submitting records, and messages that wait for them |
+//! | `keeper` | when what is written, and what happens if it cannot be |
+//! | `segments` | the log as files: reading, appending, compaction |
+//! | `export` | the log handed out in pieces |
+//! | `epoch` | the number of starts |
+//! | `recovery` | what was wrong with the log |
+//! | `disk` | what all of this asks of a file system |
+//!
+//! A thread of its own writes, so that nothing else ever waits for a disk. The two share a mailbox,
+//! which holds of each epoch's receipts only the newest and so is bounded by the number of accounts.
+//!
+//! **Invariant: disk before air.** Nothing is sent to a neighbor while an urgent record about it
+//! ([`Record::is_urgent`]) is not on the disk. Other neighbors do not wait for it.
+//!
+//! A disk that is full, broken or cannot be written to keeps nothing from going on but new epochs, which
+//! are urgent: without one, what is carried is carried for nothing.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod disk;
+mod epoch;
+mod export;
+mod keeper;
+#[cfg(test)]
+mod model;
+mod recovery;
+mod segments;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use receipts::log::{self, Header, HeaderError, Record, Writer};
+use receipts::log::{Buffer, Header, HeaderError, Record};
 use receipts::{NetworkId, Party, State};
-use tracing::warn;
+use tokio::sync::watch;
+use tracing::{debug, error};
 
-/// The receipt log in the state directory.
-pub const LOG_FILE: &str = "receipts.log";
-const LOCK_FILE: &str = "lock";
-/// How often the node was started: decimal digits and a newline.
-pub const EPOCH_FILE: &str = "epoch";
-/// Receipts are nobody else's business.
-const FILE_MODE: u32 = 0o600;
+use disk::Directory;
+pub use epoch::EPOCH_FILE;
+pub use export::Piece;
+pub use keeper::Progress;
+use keeper::{ExportRequest, Keeper, Mail, Opener, StateDirectory};
+pub use recovery::Finding;
+use segments::{OpenError, SegmentLog};
+
+/// The directory of the receipt log in the state directory.
+pub const LOG_DIRECTORY: &str = "receipts";
+/// A log of the first version, which was one file.
+const OLD_LOG_FILE: &str = "receipts.log";
+/// Messages that wait for one neighbor's record. More are lost, as they may be in the air.
+const MAX_HELD: usize = 16;
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,337 +85,344 @@ pub enum StoreError {
     },
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io { path, source }
+impl StoreError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Whether the daemon must not run, rather than run without a disk.
+    const fn is_fatal(&self) -> bool {
+        match self {
+            Self::Locked(_) | Self::ForeignLog { .. } => true,
+            Self::Io { .. } => false,
+        }
+    }
 }
 
-/// The state directory, ours while this lives.
+/// Why an export does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// The log cannot be read.
+    #[error("the receipt log cannot be read: {0}")]
+    Unreadable(String),
+    /// Another export was begun, or the log was compacted.
+    #[error("the export was overtaken by another or by a compaction: begin again at 0")]
+    Overtaken,
+}
+
+/// The state directory, ours while this lives. Dropping it saves what waits.
 #[derive(Debug)]
 pub struct Store {
-    directory: PathBuf,
-    log: LogFile,
-    _lock: Flock<File>,
+    shared: Arc<Shared>,
+    progress: watch::Receiver<Progress>,
+    thread: Option<thread::JoinHandle<()>>,
+    last_epoch: u32,
+    submitted: u64,
+    held: BTreeMap<Party, Held>,
+}
+
+/// Messages to a neighbor that wait for a record.
+#[derive(Debug, Default)]
+struct Held {
+    /// Until so many records are saved.
+    until: u64,
+    messages: VecDeque<Vec<u8>>,
 }
 
 impl Store {
     /// Takes the directory, making it if it is missing, and reads the receipt log as far as it is
-    /// sound. A damaged part is cut off and kept beside it.
+    /// sound. What the file system refuses is tried again from time to time; until then the state
+    /// is that of a node without accounts ([`Self::take_state`]).
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// The directory is another daemon's or another node's. See [`StoreError`].
     pub fn open(
         directory: &Path,
         network: NetworkId,
         owner: Party,
     ) -> Result<(Self, State), StoreError> {
-        fs::create_dir_all(directory).map_err(io_error(directory))?;
-        let lock = lock(directory)?;
-        let (log, state) = LogFile::open(directory.join(LOG_FILE), &Header { network, owner })?;
+        let header = Header { network, owner };
+        let opener = opener(directory.to_owned(), header);
+        let (keeper, state) = Keeper::start(Instant::now(), directory, header, opener)?;
+        let last_epoch = keeper.last_epoch();
+        let shared = Arc::new(Shared::default());
+        let (sender, progress) = watch::channel(keeper.progress().clone());
+        let thread = {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().name("store".to_owned());
+            thread.spawn(move || run(keeper, &shared, &sender))
+        };
         let store = Self {
-            directory: directory.to_owned(),
-            log,
-            _lock: lock,
+            shared,
+            progress,
+            thread: Some(thread.map_err(StoreError::at(directory))?),
+            last_epoch,
+            submitted: 0,
+            held: BTreeMap::new(),
         };
         Ok((store, state))
     }
 
-    /// Begins another epoch: the number of this start. If the file cannot be read, counting
-    /// begins anew; neighbors who remember more will tell.
-    ///
-    /// # Errors
-    /// The number cannot be saved.
-    pub fn begin_epoch(&self) -> Result<u32, StoreError> {
-        let path = self.directory.join(EPOCH_FILE);
-        let last = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes)
-                .trim_end()
-                .parse()
-                .unwrap_or_else(|_| {
-                    warn!(path = %path.display(), "not a number of starts, counting begins anew");
-                    0
-                }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(io_error(&path)(error)),
+    /// Begins another epoch: the number of this start.
+    pub fn begin_epoch(&self) -> u32 {
+        let epoch = self.last_epoch.saturating_add(1);
+        self.save_epoch(epoch);
+        epoch
+    }
+
+    /// Keeps the number of the present epoch.
+    pub fn save_epoch(&self, epoch: u32) {
+        self.shared.send(|mail| mail.epoch = Some(epoch));
+    }
+
+    /// Has a record saved: at once if it is urgent, else within minutes.
+    pub fn submit(&mut self, record: Record) {
+        self.submitted += 1;
+        if record.is_urgent() {
+            self.held.entry(record.peer()).or_default().until = self.submitted;
+        }
+        self.shared.submit(self.submitted, record);
+    }
+
+    /// Gives back a message that may be sent, and keeps one that has to wait.
+    pub fn hold_back(&mut self, to: Party, message: Vec<u8>) -> Option<Vec<u8>> {
+        let Some(held) = self.held.get_mut(&to) else {
+            return Some(message);
         };
-        let epoch = u32::saturating_add(last, 1);
-        self.save_epoch(epoch)?;
-        Ok(epoch)
+        if held.messages.len() < MAX_HELD {
+            held.messages.push_back(message);
+        } else {
+            debug!(%to, "receipt message lost: too many wait for the disk");
+        }
+        None
     }
 
-    /// Keeps the number of the present epoch. The file is complete or the one before.
+    /// Messages that need not wait any longer, in the order in which they came.
+    pub fn take_released(&mut self) -> Vec<(Party, Vec<u8>)> {
+        let saved = self.progress.borrow_and_update().saved;
+        let mut released = Vec::new();
+        self.held.retain(|to, held| {
+            let waits = held.until > saved;
+            if !waits {
+                released.extend(held.messages.drain(..).map(|message| (*to, message)));
+            }
+            waits
+        });
+        released
+    }
+
+    /// The accounts of a log that could not be read at first: the ledger is to begin anew with them.
+    /// Nothing was sent that contradicts them, and what waited is forgotten.
+    pub fn take_state(&mut self) -> Option<State> {
+        let state = self.shared.lock().late.take()?;
+        self.held.clear();
+        Some(state)
+    }
+
+    /// Waits until [`Self::progress`] has changed.
+    pub async fn changed(&mut self) {
+        if self.progress.changed().await.is_err() {
+            // The thread ended before us, which it does not do: there is nothing to wait for.
+            std::future::pending().await
+        }
+    }
+
+    /// How far saving has come.
+    pub fn progress(&self) -> watch::Ref<'_, Progress> {
+        self.progress.borrow()
+    }
+
+    /// Makes a piece of an export, of `max` bytes unless it is the last one, and gives it to `reply`.
+    /// Pieces follow one another from offset 0.
+    pub fn export(
+        &self,
+        offset: u64,
+        max: usize,
+        reply: impl FnOnce(Result<Piece, ExportError>) + Send + 'static,
+    ) {
+        let reply = Box::new(reply);
+        let request = ExportRequest { offset, max, reply };
+        self.shared.send(|mail| mail.exports.push_back(request));
+    }
+
+    /// Saves what waits, and lets go of the directory.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn save_epoch(&self, epoch: u32) -> Result<(), StoreError> {
-        let path = self.directory.join(EPOCH_FILE);
-        let temporary = self.directory.join(format!(".{EPOCH_FILE}"));
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(FILE_MODE)
-                .open(&temporary)?;
-            writeln!(file, "{epoch}")?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(&self.directory)?.sync_all()
+    /// It could not be saved, or takes longer than `patience`; then it is lost.
+    pub async fn close(mut self, patience: Duration) -> anyhow::Result<()> {
+        self.shared.send(|mail| mail.ends = true);
+        let ended = self.progress.wait_for(|progress| progress.ended);
+        let problem = match tokio::time::timeout(patience, ended).await {
+            Ok(Ok(progress)) => progress.problem.clone(),
+            Ok(Err(_)) => None,
+            Err(_) => {
+                // Whoever joined it would wait, too.
+                self.thread = None;
+                Some(format!("the disk does not answer within {patience:?}"))
+            }
         };
-        write().map_err(io_error(&path))
-    }
-
-    /// Appends a record and syncs it.
-    ///
-    /// # Errors
-    /// The file system refuses; the record then is not in the log, and neither is any part of it.
-    pub fn append(&mut self, record: &Record) -> Result<(), StoreError> {
-        self.log.append(record).map_err(io_error(&self.log.path))
-    }
-
-    /// Bytes of the log that are complete records.
-    pub const fn log_len(&self) -> u64 {
-        self.log.len
-    }
-
-    /// At most `max` bytes of the log from `offset`.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn read_log(&mut self, offset: u64, max: usize) -> Result<Vec<u8>, StoreError> {
-        self.log.read(offset, max).map_err(io_error(&self.log.path))
+        match problem {
+            Some(problem) => Err(anyhow::Error::msg(problem)),
+            None => Ok(()),
+        }
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.shared.send(|mail| mail.ends = true);
+            if thread.join().is_err() {
+                error!("the thread that saves receipts has failed");
+            }
+        }
+    }
+}
+
+/// What driver and thread share.
+#[derive(Default)]
+struct Shared {
+    mailbox: Mutex<Mailbox>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    mail: Mail,
+    /// Accounts that the ledger does not know of; until it does, its records are not taken.
+    late: Option<State>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+        // Nothing in here can be left half done.
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, change: impl FnOnce(&mut Mail)) {
+        change(&mut self.lock().mail);
+        self.filled.notify_one();
+    }
+
+    fn submit(&self, submitted: u64, record: Record) {
+        let mut mailbox = self.lock();
+        mailbox.mail.submitted = submitted;
+        if mailbox.late.is_none() {
+            mailbox.mail.records.push(record);
+            self.filled.notify_one();
+        }
+    }
+
+    fn hand_over(&self, late: State) {
+        let mut mailbox = self.lock();
+        mailbox.mail.records = Buffer::default();
+        mailbox.late = Some(late);
+    }
+
+    /// Waits for mail, or until `deadline`.
+    fn receive(&self, deadline: Option<Instant>) -> Mail {
+        let mut mailbox = self.lock();
+        while mailbox.mail.is_empty() {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let woken = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => {
+                    let woken = self.filled.wait_timeout(mailbox, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    let woken = self.filled.wait(mailbox);
+                    woken.unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+            mailbox = woken;
+        }
+        let submitted = mailbox.mail.submitted;
+        let next = Mail {
+            submitted,
+            ..Mail::default()
+        };
+        mem::replace(&mut mailbox.mail, next)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// The thread.
+fn run(mut keeper: Keeper<Directory>, shared: &Shared, sender: &watch::Sender<Progress>) {
+    let mut mail = Mail::default();
+    loop {
+        if let Some(late) = keeper.work(Instant::now(), mail) {
+            // Before it is said that anything is saved.
+            shared.hand_over(late);
+        }
+        let progress = keeper.progress();
+        sender.send_if_modified(|known| {
+            let is_news = known != progress;
+            known.clone_from(progress);
+            is_news
+        });
+        if progress.ended {
+            return;
+        }
+        mail = shared.receive(keeper.deadline());
+    }
+}
+
+/// Opens the state directory, and has it while it lives.
+fn opener(directory: PathBuf, header: Header) -> Opener<Directory> {
+    let mut locked = None;
+    Box::new(move || {
+        make(&directory)?;
+        if locked.is_none() {
+            locked = Some(lock(&directory)?);
+        }
+        let log = directory.join(LOG_DIRECTORY);
+        make(&log)?;
+        let opened = SegmentLog::open(Directory::new(log.clone()), header);
+        let mut opened = opened.map_err(|error| match error {
+            OpenError::Io(source) => StoreError::at(&log)(source),
+            OpenError::Foreign { name, source } => StoreError::ForeignLog {
+                path: log.join(name),
+                source,
+            },
+        })?;
+        if directory.join(OLD_LOG_FILE).exists() {
+            opened.findings.push(Finding::OldLog);
+        }
+        Ok(StateDirectory {
+            directory: Directory::new(directory.clone()),
+            log: opened.log,
+            state: opened.state,
+            findings: opened.findings,
+        })
+    })
+}
+
+/// Makes a directory whose name outlasts a loss of power.
+fn make(directory: &Path) -> Result<(), StoreError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory)
+        .and_then(|()| File::open(parent)?.sync_all())
+        .map_err(StoreError::at(directory))
+}
+
+/// Locks the directory itself: that works where no file can be made.
 fn lock(directory: &Path) -> Result<Flock<File>, StoreError> {
-    let path = directory.join(LOCK_FILE);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .open(&path)
-        .map_err(io_error(&path))?;
+    let file = File::open(directory).map_err(StoreError::at(directory))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
         if errno == Errno::EWOULDBLOCK {
             StoreError::Locked(directory.to_owned())
         } else {
-            StoreError::Io {
-                path,
-                source: errno.into(),
-            }
+            StoreError::at(directory)(errno.into())
         }
     })
-}
-
-#[derive(Debug)]
-struct LogFile {
-    path: PathBuf,
-    file: File,
-    len: u64,
-    writer: Writer,
-}
-
-impl LogFile {
-    fn open(path: PathBuf, header: &Header) -> Result<(Self, State), StoreError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(&path)
-            .map_err(io_error(&path))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io_error(&path))?;
-        let recovered = log::recover(&bytes, header).map_err(|source| StoreError::ForeignLog {
-            path: path.clone(),
-            source,
-        })?;
-        if let Some(cut) = &recovered.cut {
-            let kept = keep_damaged(&path, &bytes).map_err(io_error(&path))?;
-            warn!(
-                reason = %cut.reason,
-                lost_bytes = cut.lost_bytes,
-                salvaged_records = cut.salvaged,
-                copy = %kept.display(),
-                "receipt log was damaged and has been repaired"
-            );
-        }
-        let valid_len = recovered.valid_len as u64;
-        let mut log = Self {
-            path,
-            file,
-            len: valid_len,
-            writer: recovered.writer,
-        };
-        log.repair(&recovered.repair).map_err(io_error(&log.path))?;
-        Ok((log, recovered.state))
-    }
-
-    /// Makes the file end behind its sound part, plus `repair`.
-    fn repair(&mut self, repair: &[u8]) -> io::Result<()> {
-        self.file.set_len(self.len)?;
-        self.file.seek(SeekFrom::Start(self.len))?;
-        self.file.write_all(repair)?;
-        self.file.sync_all()?;
-        self.len += repair.len() as u64;
-        // The entry of a new file must reach the disk as well.
-        match self.path.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
-    }
-
-    fn append(&mut self, record: &Record) -> io::Result<()> {
-        let mut writer = self.writer.clone();
-        let bytes = writer.append(record);
-        self.file.seek(SeekFrom::Start(self.len))?;
-        let written = self
-            .file
-            .write_all(&bytes)
-            .and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // What was written in part must not stand before the next record.
-            self.file.set_len(self.len)?;
-            return Err(error);
-        }
-        self.writer = writer;
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn read(&mut self, offset: u64, max: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let rest = self.len.saturating_sub(offset);
-        self.file.seek(SeekFrom::Start(offset))?;
-        (&self.file)
-            .take(rest.min(max as u64))
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-}
-
-/// Keeps a copy of a damaged log beside it: it may hold evidence. The newest one replaces the one
-/// before, so that a broken disk does not fill up with copies.
-fn keep_damaged(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    let kept = path.with_extension("log.damaged");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(FILE_MODE)
-        .open(&kept)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(kept)
-}
-
-#[cfg(test)]
-mod tests {
-    use ed25519_dalek::SigningKey;
-    use receipts::{ContentHash, Offer, Price, Terms};
-
-    use super::*;
-
-    fn key() -> SigningKey {
-        SigningKey::from_bytes(&[7; 32])
-    }
-
-    fn network() -> NetworkId {
-        NetworkId::from_name("village")
-    }
-
-    fn open(directory: &Path) -> Result<(Store, State), StoreError> {
-        Store::open(directory, network(), Party::of(&key()))
-    }
-
-    fn record(epoch: u64) -> Record {
-        let consumer = Party::of(&SigningKey::from_bytes(&[9; 32]));
-        Record::OfferMade(Offer::sign(
-            &key(),
-            network(),
-            consumer,
-            epoch,
-            Terms {
-                gateway: Party::of(&key()),
-                price: Price::new(5),
-                credit_bytes: 1 << 20,
-                previous: ContentHash::NONE,
-            },
-        ))
-    }
-
-    #[test]
-    fn records_survive_the_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut store, _) = open(directory.path()).unwrap();
-        store.append(&record(1)).unwrap();
-        store.append(&record(2)).unwrap();
-        let written = store.read_log(0, usize::MAX).unwrap();
-        drop(store);
-        let (mut store, state) = open(directory.path()).unwrap();
-        assert_eq!(store.read_log(0, usize::MAX).unwrap(), written);
-        assert_eq!(state.providing().values().next().unwrap().newest_epoch(), 2);
-    }
-
-    #[test]
-    fn a_cut_at_any_byte_loses_one_record_at_most_and_is_repaired() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(LOG_FILE);
-        let (mut store, _) = open(directory.path()).unwrap();
-        store.append(&record(1)).unwrap();
-        let one = store.log_len();
-        store.append(&record(2)).unwrap();
-        let whole = store.read_log(0, usize::MAX).unwrap();
-        drop(store);
-        for len in usize::try_from(one).unwrap()..whole.len() {
-            fs::write(&path, &whole[..len]).unwrap();
-            let (mut store, state) = open(directory.path()).unwrap();
-            assert_eq!(state.providing().values().next().unwrap().newest_epoch(), 1);
-            assert_eq!(store.log_len(), one);
-            store.append(&record(2)).unwrap();
-            assert_eq!(
-                store.read_log(0, usize::MAX).unwrap(),
-                whole,
-                "cut at {len}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_start_has_a_higher_epoch() {
-        let directory = tempfile::tempdir().unwrap();
-        for epoch in [1, 2, 3] {
-            let (store, _) = open(directory.path()).unwrap();
-            assert_eq!(store.begin_epoch().unwrap(), epoch);
-        }
-        let (store, _) = open(directory.path()).unwrap();
-        store.save_epoch(77).unwrap();
-        assert_eq!(store.begin_epoch().unwrap(), 78);
-        fs::write(directory.path().join(EPOCH_FILE), "many\n").unwrap();
-        assert_eq!(store.begin_epoch().unwrap(), 1, "neighbors will tell");
-    }
-
-    #[test]
-    fn a_second_daemon_is_kept_out() {
-        let directory = tempfile::tempdir().unwrap();
-        let (store, _) = open(directory.path()).unwrap();
-        assert!(matches!(open(directory.path()), Err(StoreError::Locked(_))));
-        drop(store);
-        assert!(open(directory.path()).is_ok());
-    }
-
-    #[test]
-    fn the_log_of_another_node_is_not_touched() {
-        let directory = tempfile::tempdir().unwrap();
-        let (store, _) = open(directory.path()).unwrap();
-        drop(store);
-        let path = directory.path().join(LOG_FILE);
-        let before = fs::read(&path).unwrap();
-        let other = Party::of(&SigningKey::from_bytes(&[8; 32]));
-        let refused = Store::open(directory.path(), network(), other);
-        assert!(matches!(refused, Err(StoreError::ForeignLog { .. })));
-        assert_eq!(fs::read(&path).unwrap(), before);
-    }
 }

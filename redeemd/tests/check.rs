@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use ed25519_dalek::SigningKey;
-use receipts::log::{Header, Record, Writer};
+use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{ContentHash, MIB, NetworkId, Offer, Party, Price, Receipt, Terms, Totals};
 use tempfile::TempDir;
 
@@ -43,10 +43,10 @@ fn account(mebibytes: &[u64]) -> (Offer, Vec<Receipt>) {
 }
 
 fn log(owner: u8, records: &[Record]) -> Vec<u8> {
-    let (mut writer, mut bytes) = Writer::create(&Header {
+    let (mut writer, mut bytes) = Writer::create(&SegmentHeader::first(Header {
         network: network(),
         owner: party(owner),
-    });
+    }));
     for record in records {
         bytes.extend(writer.append(record));
     }

@@ -18,7 +18,7 @@ use crate::{
 /// Read at once from the socket.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How often an export begins anew because the log was compacted under it.
+/// How often an export begins anew because it was overtaken.
 const EXPORT_ATTEMPTS: u32 = 3;
 
 /// The largest log taken in, far beyond what a router keeps: a wrong daemon must not fill the
@@ -63,7 +63,7 @@ pub enum ClientError {
         /// The daemon's version of the layout.
         found: u64,
     },
-    /// The receipt log was compacted again and again during the export.
+    /// The export was overtaken again and again: by others, or by compactions of the log.
     #[error("the receipt log keeps changing, try again later")]
     LogChanges,
     /// The daemon said no.
@@ -169,7 +169,7 @@ impl Client {
         self.call(Method::ReceiptsList)
     }
 
-    /// Fetches the whole receipt log, up to its last complete record at the time of the call.
+    /// Fetches an export of the receipt log, as of the time of the call.
     ///
     /// # Errors
     /// As [`Client::call`]; [`ClientError::LogChanges`].
@@ -243,7 +243,7 @@ impl Client {
         }
     }
 
-    /// The log, or `None` when it was compacted meanwhile.
+    /// The export, or `None` when it was overtaken.
     fn export_generation(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         let mut log = Vec::new();
         let mut first: Option<(u64, u64)> = None;
@@ -251,7 +251,6 @@ impl Client {
             let offset = log.len() as u64;
             let chunk: ReceiptsChunk = match self.call(Method::ReceiptsExport { offset }) {
                 Ok(chunk) => chunk,
-                // A log that was compacted may end before the offset.
                 Err(ClientError::Refused(_)) if first.is_some() => return Ok(None),
                 Err(error) => return Err(error),
             };
@@ -262,8 +261,6 @@ impl Client {
             check_chunk(&chunk, offset, total)?;
             log.extend(chunk.data.into_bytes());
             if log.len() as u64 >= total {
-                // What was appended during the export may end amid a record.
-                log.truncate(usize::try_from(total).unwrap_or(usize::MAX));
                 return Ok(Some(log));
             }
         }
@@ -335,13 +332,15 @@ fn parse_answer<T: DeserializeOwned>(line: &str, id: &Id) -> Result<T, ClientErr
 
 fn check_chunk(chunk: &ReceiptsChunk, offset: u64, total: u64) -> Result<(), ClientError> {
     let problem = if chunk.offset != offset {
-        "a piece of another place of the log"
-    } else if chunk.total_bytes < total {
-        "the log became shorter"
-    } else if chunk.total_bytes > MAX_LOG_BYTES {
-        "the log is too large"
+        "a piece of another place of the export"
+    } else if chunk.total_bytes != total {
+        "the export became longer or shorter"
+    } else if total > MAX_LOG_BYTES {
+        "the export is too large"
     } else if chunk.data.is_empty() && offset < total {
-        "an empty piece before the end of the log"
+        "an empty piece before the end of the export"
+    } else if chunk.data.len() as u64 > total.saturating_sub(offset) {
+        "a piece beyond the end of the export"
     } else {
         return Ok(());
     };

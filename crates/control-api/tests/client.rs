@@ -277,7 +277,7 @@ fn the_exit_code_follows_the_daemons_error() {
     }
 }
 
-/// A server whose log is `log` in pieces of `piece` bytes, of the generation that `generation`
+/// A server whose export is `log` in pieces of `piece` bytes, of the generation that `generation`
 /// gives for each request.
 fn log_server(
     log: Vec<u8>,
@@ -322,7 +322,7 @@ fn an_export_is_put_together_from_its_pieces() {
 }
 
 #[test]
-fn an_export_begins_anew_when_the_log_is_compacted() {
+fn an_export_begins_anew_when_it_is_overtaken() {
     let server = log_server(log_bytes(), 300, |request| u64::from(request > 2));
     assert_eq!(server.client(AMPLE).export_receipts().unwrap(), log_bytes());
 
@@ -331,48 +331,45 @@ fn an_export_begins_anew_when_the_log_is_compacted() {
     assert!(matches!(error, ClientError::LogChanges), "{error}");
 }
 
-/// What is appended meanwhile may be half a record, so it is left for the next export.
-#[test]
-fn an_export_ends_where_the_log_ended_when_it_began() {
-    let mut log = log_bytes();
-    let server = Server::start(move |request, stream| {
-        let Method::ReceiptsExport { offset } = request.method else {
-            panic!("not an export")
-        };
-        let from = usize::try_from(offset).unwrap();
-        let data = log[from..log.len().min(from + 600)].to_vec();
-        let total_bytes = log.len() as u64;
-        log.extend([0xff; 10]);
-        let chunk = ReceiptsChunk {
-            schema: SCHEMA,
-            generation: 1,
-            offset,
-            total_bytes,
-            data: data.into(),
-        };
-        respond(request, stream, Ok(chunk));
-    });
-
-    assert_eq!(server.client(AMPLE).export_receipts().unwrap(), log_bytes());
-}
-
 #[test]
 fn pieces_that_do_not_fit_are_refused() {
-    let chunk = |offset, total_bytes| ReceiptsChunk {
+    let chunk = |offset, total_bytes, bytes| ReceiptsChunk {
         schema: SCHEMA,
         generation: 1,
         offset,
         total_bytes,
-        data: HexBytes::default(),
+        data: HexBytes::from(vec![0; bytes]),
     };
     for (chunk, problem) in [
-        (chunk(5, 10), "another place"),
-        (chunk(0, 10), "an empty piece"),
-        (chunk(0, u64::MAX), "too large"),
+        (chunk(5, 10, 1), "another place"),
+        (chunk(0, 10, 0), "an empty piece"),
+        (chunk(0, 10, 11), "beyond the end"),
+        (chunk(0, u64::MAX, 0), "too large"),
     ] {
         let server =
             Server::start(move |request, stream| respond(request, stream, Ok(chunk.clone())));
         let error = server.client(AMPLE).export_receipts().unwrap_err();
         assert!(error.to_string().contains(problem), "{error}");
     }
+}
+
+#[test]
+fn an_export_that_changes_its_length_is_refused() {
+    let server = Server::start(|request, stream| {
+        let Method::ReceiptsExport { offset } = request.method else {
+            panic!("not an export")
+        };
+        let chunk = ReceiptsChunk {
+            schema: SCHEMA,
+            generation: 1,
+            offset,
+            total_bytes: 100 + offset,
+            data: HexBytes::from(vec![0; 10]),
+        };
+        respond(request, stream, Ok(chunk));
+    });
+
+    let error = server.client(AMPLE).export_receipts().unwrap_err();
+
+    assert!(error.to_string().contains("longer or shorter"), "{error}");
 }

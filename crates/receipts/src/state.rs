@@ -11,7 +11,7 @@ use crate::offer::Offer;
 use crate::receipt::Receipt;
 
 /// Offers kept of one account: those since the last receipt, which may still come to light.
-const MAX_OFFERS: usize = 8;
+pub(crate) const MAX_OFFERS: usize = 8;
 
 /// Where one account stands: its offers from the newest receipt's epoch on, and that receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

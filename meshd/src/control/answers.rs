@@ -20,6 +20,7 @@ use crate::driver::internet::{Internet as History, Way};
 use crate::driver::radios::Radios;
 use crate::kernel::Link;
 use crate::kernel::radio::Problem;
+use crate::store::Progress;
 use crate::uplink::{Uplink, Watcher};
 use crate::usage::Usage;
 
@@ -42,6 +43,7 @@ pub(crate) struct View<'a> {
     pub(crate) internet: &'a History,
     /// The gateway that was selected at run time.
     pub(crate) selected: Option<&'a Allowed>,
+    pub(crate) saving: &'a Progress,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -107,6 +109,7 @@ impl View<'_> {
             warnings: (self.warnings().into_iter())
                 .chain(self.radio_warnings())
                 .chain(self.prefix_conflicts().map(|(_, problem)| problem))
+                .chain(self.saving_warnings())
                 .collect(),
         }
     }
@@ -191,6 +194,15 @@ impl View<'_> {
             );
             (prefix, problem)
         })
+    }
+
+    /// The doctor has more of them, and what to do about it.
+    fn saving_warnings(&self) -> impl Iterator<Item = String> {
+        let problem = self.saving.problem.iter();
+        let problem = problem.map(|problem| format!("receipts cannot be saved: {problem}"));
+        let findings = self.saving.findings.iter();
+        let findings = findings.filter(|finding| !finding.is_ordinary());
+        problem.chain(findings.map(ToString::to_string))
     }
 
     /// The doctor has them too, with what to do about it.

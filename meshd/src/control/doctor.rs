@@ -29,6 +29,7 @@ impl View<'_> {
             self.examine_stations(state, &mut findings);
         }
         self.examine_uplinks(&mut findings);
+        self.examine_saving(&mut findings);
         for warning in self.warnings() {
             findings.push(Finding {
                 severity: Severity::Warning,
@@ -125,6 +126,26 @@ impl View<'_> {
                 let advice = "plug it in; is its DHCP or PPP client running?";
                 findings.push(error(name, problem, advice));
             }
+        }
+    }
+
+    fn examine_saving(&self, findings: &mut Vec<Finding>) {
+        if let Some(problem) = &self.saving.problem {
+            let problem = format!("they cannot be saved: {problem}");
+            let advice = "make room, or make it writable: until then no neighbor gets an offer, and \
+                          what is carried without one is carried for nothing";
+            findings.push(error("receipts", problem, advice));
+        }
+        for finding in &self.saving.findings {
+            findings.push(Finding {
+                severity: match finding.is_ordinary() {
+                    true => Severity::Note,
+                    false => Severity::Warning,
+                },
+                subject: "receipts".to_owned(),
+                problem: finding.to_string(),
+                advice: finding.advice().to_owned(),
+            });
         }
     }
 

@@ -403,10 +403,12 @@ impl Driver {
 
     pub(super) fn handle_question(&mut self, now: Instant, question: Question) {
         let Question { method, answer } = question;
+        if let Method::ReceiptsExport { offset } = method {
+            self.export(offset, answer);
+            return;
+        }
         let outcome = if method == Method::Reload {
             self.reload(now).map(Answer::from)
-        } else if let Method::ReceiptsExport { offset } = method {
-            self.export(offset).map(Answer::from)
         } else if let Method::GatewaysSelect { gateway } = &method {
             self.select_gateway(now, gateway)
         } else {
@@ -431,12 +433,8 @@ impl Driver {
             watcher: &self.watcher,
             internet: &self.internet,
             selected: self.selected.as_ref(),
-            warnings: self
-                .kernel_warnings
-                .iter()
-                .chain(&self.store_error)
-                .cloned()
-                .collect(),
+            saving: &self.saving,
+            warnings: self.kernel_warnings.clone(),
         }
     }
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use mesh_proto::router::{Event, Transmit};
-use mesh_proto::{Family, NodeId, OriginatorId, Output};
+use mesh_proto::{Family, OriginatorId, Output};
 use receipts::Party;
-use receipts::log::Record;
 use tracing::{debug, error, info, trace, warn};
 
 use super::Driver;
@@ -98,9 +97,7 @@ impl Driver {
                     "going on in a new epoch: neighbors remember a later start than we do, or the \
                      numbers of the last one are used up"
                 );
-                if let Err(error) = self.store.save_epoch(epoch) {
-                    error!(%error, "number of starts cannot be saved");
-                }
+                self.store.save_epoch(epoch);
             }
             Event::DuplicateIdentity => error!(
                 node = %self.router.id(),
@@ -134,16 +131,13 @@ impl Driver {
 
     fn carry_out_receipts(&mut self, now: Instant) -> bool {
         let mut any = false;
-        while !self.store_paused
-            && let Some(output) = self.ledger.poll_output()
-        {
+        while let Some(output) = self.ledger.poll_output() {
             any = true;
             match output {
-                receipts::Output::Persist(record) => self.persist(now, record),
+                receipts::Output::Persist(record) => self.store.submit(record),
                 receipts::Output::Send { to, payload } => {
-                    let to = NodeId::from_bytes(*to.as_bytes()).originator_id();
-                    if !self.router.send_payload(now, to, RECEIPTS_CHANNEL, payload) {
-                        debug!(node = %to, "receipt message not sent: no link");
+                    if let Some(payload) = self.store.hold_back(to, payload) {
+                        self.send_receipt_message(now, to, payload);
                     }
                 }
                 receipts::Output::Hold { peer, held } => debug!(%peer, held, "neighbor held"),
@@ -152,24 +146,6 @@ impl Driver {
             }
         }
         any
-    }
-
-    /// Saves a record. If that fails, nothing that follows may be sent: the ledger is left alone
-    /// until the next reading of counters, and then offers the record again.
-    fn persist(&mut self, now: Instant, record: Record) {
-        match self.store.append(&record) {
-            Ok(()) => self.store_error = None,
-            Err(error) => {
-                self.ledger.persist_failed(record);
-                self.store_paused = true;
-                self.try_again_soon(now);
-                let line = format!("receipts cannot be saved: {error}");
-                if self.store_error.as_ref() != Some(&line) {
-                    error!("{line}");
-                    self.store_error = Some(line);
-                }
-            }
-        }
     }
 
     /// Tells the kernel whose traffic is counted.

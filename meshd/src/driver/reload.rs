@@ -1,8 +1,8 @@
-//! Reading the configuration again, and the receipt log for export.
+//! Reading the configuration again.
 
 use std::time::Instant;
 
-use control_api::{ErrorCode, MAX_CHUNK_BYTES, Reloaded, RpcError, SCHEMA};
+use control_api::{Reloaded, RpcError, SCHEMA};
 use tracing::{error, info};
 
 use super::{Driver, credit, max_price};
@@ -48,26 +48,6 @@ impl Driver {
             schema: SCHEMA,
             changed: owned(changed),
             needs_restart: owned(needs_restart),
-        })
-    }
-
-    /// A piece of the receipt log from `offset`. The log only grows, so its generation stays.
-    pub(super) fn export(&mut self, offset: u64) -> Result<control_api::ReceiptsChunk, RpcError> {
-        let total_bytes = self.store.log_len();
-        if offset > total_bytes {
-            let message = format!("the log ends at {total_bytes}");
-            return Err(RpcError::new(ErrorCode::InvalidParams, message));
-        }
-        let data = self.store.read_log(offset, MAX_CHUNK_BYTES);
-        let data = data
-            .map_err(|error| RpcError::failed(error.to_string()))?
-            .into();
-        Ok(control_api::ReceiptsChunk {
-            schema: SCHEMA,
-            generation: 0,
-            offset,
-            total_bytes,
-            data,
         })
     }
 }

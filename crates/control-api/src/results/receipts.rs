@@ -62,22 +62,23 @@ pub enum Role {
     Consumer,
 }
 
-/// A piece of the receipt log, as it stands on the daemon's disk.
+/// A piece of an export: a log of one segment with the newest receipts, what it takes to check them, and
+/// proofs of contradictions.
 ///
-/// The log is handed out by the daemon, not read from its state directory: whoever may use the
-/// socket may export without being root, and the daemon knows where the last complete record ends.
+/// It is handed out by the daemon, not made from its state directory: whoever may use the socket may
+/// export without being root, and the newest receipts are in the daemon's memory only.
 /// The bytes are hex digits, so that a line holds them; a piece is at most
 /// [`crate::MAX_CHUNK_BYTES`], which bounds what a router spends on an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptsChunk {
     /// [`crate::SCHEMA`].
     pub schema: u32,
-    /// Changes when bytes already written changed, as they do when the log is compacted: the
-    /// pieces of one export must all have the same.
+    /// Names the export: that of offset 0 begins one, and ends the one before. All pieces must have the
+    /// same.
     pub generation: u64,
     /// Where the piece begins.
     pub offset: u64,
-    /// Where the log's last complete record ends. It only grows within a generation.
+    /// The length of the export; the same in all pieces.
     pub total_bytes: u64,
     /// The bytes from `offset`; empty only at the end.
     pub data: HexBytes,

@@ -1,31 +1,32 @@
-//! Reading our own log after whatever happened to it.
+//! Reading a segment of our own log after whatever happened to it.
 //!
 //! Signatures are not checked here, except of what lies behind a damage: a router that had to
 //! verify ten thousand receipts would need minutes to start.
 
-use super::{Frame, Header, HeaderError, Record, Writer, chain_hash};
+use super::frame::Frame;
+use super::{ChainHash, Header, HeaderError, Record, SegmentHeader, Writer};
 use crate::codec::ParseError;
-use crate::state::State;
 
-/// What a log holds, and how to go on with the file.
+/// What a segment holds, and how to go on with the file.
 ///
-/// Truncate the file to `valid_len`, append `repair`, sync, and append from then on what `writer`
-/// gives. This is the same for a file that does not exist yet, one that is sound, and one that is
-/// damaged; keep a copy of a damaged one.
+/// To append, truncate the file to `valid_len`, write the bytes of `header` if that is 0, and then
+/// what `writer` gives, beginning with `salvaged`. This is the same for a file that does not exist
+/// yet, one that is sound, and one that is damaged.
 #[derive(Debug, Clone)]
 pub struct Recovered {
-    /// The records of the sound part, then those found behind a damage.
+    /// The header; what it should be if it is damaged.
+    pub header: SegmentHeader,
+    /// The records of the sound part.
     pub records: Vec<Record>,
+    /// Records behind a damage whose signatures hold.
+    pub salvaged: Vec<Record>,
+    /// Where all of these stand.
+    offsets: Vec<usize>,
     /// Bytes at the start of the file that are sound.
     pub valid_len: usize,
     /// What was wrong behind them, if anything.
     pub cut: Option<Cut>,
-    /// Bytes to append after truncation: the header of a new file, the records found behind a
-    /// damage. Empty for a sound log.
-    pub repair: Vec<u8>,
-    /// Where the accounts stand.
-    pub state: State,
-    /// Writes the next record.
+    /// Writes the next record behind the sound part.
     pub writer: Writer,
 }
 
@@ -36,8 +37,6 @@ pub struct Cut {
     pub reason: CutReason,
     /// Bytes that hold no usable record.
     pub lost_bytes: usize,
-    /// Records behind the damage that could still be used.
-    pub salvaged: usize,
 }
 
 /// Why a record, or the header, cannot be used.
@@ -61,71 +60,55 @@ pub enum CutReason {
     /// It is of another network or another node.
     #[error("belongs to another log")]
     Foreign,
-    /// An account's amount would leave the range.
-    #[error("figures out of range")]
-    Overflow,
-    /// The header's check sum does not match.
+    /// The header is not the one expected here, and nobody else's.
     #[error("the header is damaged")]
     Header,
 }
 
-/// Reads the log of the node and network in `expected`; an empty `log` is a new one.
+/// Reads a segment of which log and number are known; one that is empty was not begun. The
+/// predecessor in `expected` stands for the one in the file if that cannot be read; comparing the
+/// two is left to the caller.
 ///
 /// # Errors
-/// [`HeaderError`] if this is not a log, or one of another node or network: then the file must not
-/// be touched. A header that is only damaged is replaced.
-pub fn recover(log: &[u8], expected: &Header) -> Result<Recovered, HeaderError> {
-    let mut recovered = begin(log, expected)?;
+/// [`HeaderError`] if it is certainly of another node or network, or of a later version: then the
+/// file must not be touched. Anything else is a damage.
+pub fn recover(segment: &[u8], expected: &SegmentHeader) -> Result<Recovered, HeaderError> {
+    SegmentHeader::check_ours(segment, &expected.log)?;
+    let mut recovered = begin(segment, expected);
     if recovered.valid_len > 0 {
-        recovered.read_sound_part(log);
+        recovered.read_sound_part(segment);
     }
-    let damaged = log.split_at(recovered.valid_len).1;
+    let damaged = segment.split_at(recovered.valid_len).1;
     if let Some(cut) = &mut recovered.cut {
         cut.lost_bytes = damaged.len();
-        recovered.salvage(damaged);
+        for (offset, frame) in salvage(damaged, &expected.log) {
+            cut.lost_bytes -= frame.len;
+            recovered.offsets.push(recovered.valid_len + offset);
+            recovered.salvaged.push(frame.record);
+        }
     }
     Ok(recovered)
 }
 
-fn begin(log: &[u8], expected: &Header) -> Result<Recovered, HeaderError> {
-    let (writer, header) = Writer::create(expected);
-    let mut recovered = Recovered {
-        records: Vec::new(),
-        valid_len: 0,
-        cut: None,
-        repair: header,
-        state: State::new(*expected),
-        writer,
+fn begin(segment: &[u8], expected: &SegmentHeader) -> Recovered {
+    let found = SegmentHeader::parse(segment).ok();
+    let found = found.filter(|found| found.number == expected.number);
+    let reason = match found {
+        Some(_) => None,
+        None if segment.is_empty() => None,
+        None if segment.len() < SegmentHeader::LEN => Some(CutReason::Incomplete),
+        None => Some(CutReason::Header),
     };
-    match Header::parse(log) {
-        Ok(found) if found == *expected => {
-            recovered.valid_len = Header::LEN;
-            recovered.repair.clear();
-        }
-        Ok(found) => return Err(HeaderError::Foreign(found)),
-        Err(_) if log.is_empty() => {}
-        Err(_) if expected.to_bytes().starts_with(log) => {
-            recovered.cut = Some(Cut::because(CutReason::Incomplete));
-        }
-        // Anything that is not at least partly our header could be a file of somebody else.
-        Err(HeaderError::NotALog) if !resembles(log, expected) => return Err(HeaderError::NotALog),
-        Err(HeaderError::NotALog | HeaderError::Damaged) => {
-            recovered.cut = Some(Cut::because(CutReason::Header));
-        }
-        Err(other @ (HeaderError::Version(_) | HeaderError::Foreign(_))) => return Err(other),
+    let header = found.unwrap_or(*expected);
+    Recovered {
+        header,
+        records: Vec::new(),
+        salvaged: Vec::new(),
+        offsets: Vec::new(),
+        valid_len: found.map_or(0, |_| SegmentHeader::LEN),
+        cut: reason.map(Cut::because),
+        writer: Writer::create(&header).0,
     }
-    Ok(recovered)
-}
-
-/// Whether most bytes of the header are where they should be.
-fn resembles(log: &[u8], expected: &Header) -> bool {
-    let equal = expected
-        .to_bytes()
-        .iter()
-        .zip(log)
-        .filter(|(a, b)| a == b)
-        .count();
-    equal > Header::LEN / 2
 }
 
 impl Cut {
@@ -133,20 +116,19 @@ impl Cut {
         Self {
             reason,
             lost_bytes: 0,
-            salvaged: 0,
         }
     }
 }
 
 impl Recovered {
-    fn read_sound_part(&mut self, log: &[u8]) {
-        let (header, mut rest) = log.split_at(self.valid_len);
-        let mut last = chain_hash(header);
+    fn read_sound_part(&mut self, segment: &[u8]) {
+        let mut rest = segment.split_at(self.valid_len).1;
         while !rest.is_empty() {
-            match self.read_record(rest, last) {
+            match read_next(rest, self.writer.last(), &self.header.log) {
                 Ok(frame) => {
-                    last = frame.hash;
+                    self.writer.last = frame.hash;
                     rest = rest.split_at(frame.len).1;
+                    self.offsets.push(self.valid_len);
                     self.valid_len += frame.len;
                     self.records.push(frame.record);
                 }
@@ -156,44 +138,37 @@ impl Recovered {
                 }
             }
         }
-        self.writer = Writer { last };
     }
 
-    fn read_record(&mut self, bytes: &[u8], last: super::ChainHash) -> Result<Frame, CutReason> {
-        let frame = Frame::read(bytes)?;
-        if frame.previous != last {
-            return Err(CutReason::Chain);
-        }
-        if !frame.record.belongs_to(self.state.header()) {
-            return Err(CutReason::Foreign);
-        }
-        self.state
-            .apply(&frame.record)
-            .map_err(|_| CutReason::Overflow)?;
-        Ok(frame)
+    /// The sound records, then those found behind a damage, each with the offset at which
+    /// [`Record::read`] finds it.
+    pub fn into_records(self) -> impl Iterator<Item = (usize, Record)> {
+        let records = self.records.into_iter().chain(self.salvaged);
+        self.offsets.into_iter().zip(records)
     }
+}
 
-    /// Looks for records behind a damage. Their chain is broken, so only a valid signature counts.
-    fn salvage(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let used = self.salvage_record(bytes);
-            if let (Some(len), Some(cut)) = (used, &mut self.cut) {
-                cut.salvaged += 1;
-                cut.lost_bytes -= len;
-            }
-            bytes = bytes.split_at(used.unwrap_or(1)).1;
-        }
+fn read_next(bytes: &[u8], last: ChainHash, log: &Header) -> Result<Frame, CutReason> {
+    let frame = Frame::read(bytes)?;
+    if frame.previous != last {
+        return Err(CutReason::Chain);
     }
+    if !frame.record.belongs_to(log) {
+        return Err(CutReason::Foreign);
+    }
+    Ok(frame)
+}
 
-    /// The length of the usable record that `bytes` begins with.
-    fn salvage_record(&mut self, bytes: &[u8]) -> Option<usize> {
-        let frame = Frame::read(bytes).ok()?;
-        if !frame.record.belongs_to(self.state.header()) || frame.record.verify().is_err() {
-            return None;
-        }
-        self.state.apply(&frame.record).ok()?;
-        self.repair.extend(self.writer.append(&frame.record));
-        self.records.push(frame.record);
-        Some(frame.len)
+/// Looks for records behind a damage. Their chain is broken, so only a valid signature counts.
+fn salvage(bytes: &[u8], log: &Header) -> Vec<(usize, Frame)> {
+    let mut salvaged = Vec::new();
+    let mut offset = 0;
+    while offset < bytes.len() {
+        let frame = Frame::read(bytes.split_at(offset).1).ok();
+        let sound = frame.filter(|it| it.record.belongs_to(log) && it.record.verify().is_ok());
+        let len = sound.as_ref().map_or(1, |it| it.len);
+        salvaged.extend(sound.map(|frame| (offset, frame)));
+        offset += len;
     }
+    salvaged
 }

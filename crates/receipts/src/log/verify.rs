@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{CutReason, Frame, Header, HeaderError, Record, chain_hash};
-use crate::heading::Heading;
+use super::frame::Frame;
+use super::{ChainHash, CutReason, Epoch, Header, HeaderError, Record, SegmentHeader, epoch_of};
 use crate::identity::{BadSignature, ContentHash, Party};
 use crate::money::{Amount, Overflow, Totals};
 use crate::offer::Offer;
@@ -19,7 +19,7 @@ pub struct Report {
     /// Receipts in the log.
     pub receipts: usize,
     /// The newest receipt of every (provider, consumer, epoch).
-    pub newest: BTreeMap<(Party, Party, u64), Receipt>,
+    pub newest: BTreeMap<Epoch, Receipt>,
     /// Proofs that a consumer contradicted itself.
     pub equivocations: Vec<Equivocation>,
 }
@@ -81,10 +81,10 @@ pub enum Fault {
 /// [`VerifyError`] for the first fault; a log with a cut end does not verify ([`super::recover`]
 /// first).
 pub fn verify(log: &[u8]) -> Result<Report, VerifyError> {
-    let header = Header::parse(log)?;
-    let mut verifier = Verifier::new(header);
-    let (start, mut rest) = log.split_at(Header::LEN);
-    let mut last = chain_hash(start);
+    let header = SegmentHeader::parse(log)?;
+    let mut verifier = Verifier::new(header.log);
+    let (start, mut rest) = log.split_at(SegmentHeader::LEN);
+    let mut last = ChainHash::of(start);
     let mut index = 0;
     while !rest.is_empty() {
         let offset = log.len() - rest.len();
@@ -123,7 +123,7 @@ impl Verifier {
         }
     }
 
-    fn check(&mut self, frame: Frame, last: super::ChainHash) -> Result<Frame, Fault> {
+    fn check(&mut self, frame: Frame, last: ChainHash) -> Result<Frame, Fault> {
         if frame.previous != last {
             return Err(CutReason::Chain.into());
         }
@@ -154,20 +154,16 @@ impl Verifier {
             .get(&receipt.offer_hash())
             .ok_or(Fault::NoOffer)?;
         receipt.check_offer(offer)?;
-        match self.report.newest.get(&account(receipt.heading())) {
+        match self.report.newest.get(&epoch_of(receipt.heading())) {
             Some(previous) => receipt.check_follows(previous)?,
             None => receipt.check_first()?,
         }
         self.report
             .newest
-            .insert(account(receipt.heading()), receipt.clone());
+            .insert(epoch_of(receipt.heading()), receipt.clone());
         self.report.receipts += 1;
         Ok(())
     }
-}
-
-const fn account(heading: &Heading) -> (Party, Party, u64) {
-    (heading.provider, heading.consumer, heading.position.epoch)
 }
 
 impl Report {
