@@ -23,6 +23,7 @@ mod lan;
 mod numbers;
 mod path;
 mod radio;
+mod sharing;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,6 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path as FilePath, PathBuf};
 
-use mesh_proto::Price;
 use mesh_proto::gateway_policy::Policy;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
@@ -42,13 +42,14 @@ use zeroize::Zeroizing;
 use document::Node;
 use fields::{Fields, scalar};
 use path::{Fault, Path};
-use values::{AbsolutePath, Credit, SocketPath, Switch};
+use values::{AbsolutePath, SocketPath, Switch};
 
 use crate::kernel::Numbers;
 use crate::kernel::radio::RadioSettings;
 use crate::uplink::Target;
 pub use error::ConfigError;
 pub use lan::{Lan, LanMode};
+pub use sharing::Sharing;
 pub use values::{Bandwidth, InterfaceName, NetworkName, NodeName, TunnelChoice, UplinkInterface};
 
 /// Where meshd looks for its configuration unless told otherwise.
@@ -82,9 +83,6 @@ const ROOT_KEYS: &[&str] = &[
 ];
 const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
 const UPLINK_KEYS: &[&str] = &["interface", "bandwidth", "check"];
-const SHARING_KEYS: &[&str] = &["fee", "credit", OLD_FEE];
-/// What `fee` was called before.
-const OLD_FEE: &str = "price";
 
 const MESH_ALLOWED: &str = "a list of at least one, such as [{interface: mesh0}]";
 const LAN_ALLOWED: &str = "a list such as [{interface: br-lan, mode: masquerade}]";
@@ -140,13 +138,6 @@ pub struct Uplink {
     interface: UplinkInterface,
     bandwidth: Option<Bandwidth>,
     check: Vec<Target>,
-}
-
-/// What others pay for what this node forwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sharing {
-    fee: Price,
-    credit_bytes: u64,
 }
 
 impl Config {
@@ -287,8 +278,8 @@ impl Config {
     }
 
     /// The terms of sharing.
-    pub const fn sharing(&self) -> Sharing {
-        self.settings.sharing
+    pub const fn sharing(&self) -> &Sharing {
+        &self.settings.sharing
     }
 
     /// How traffic to gateways, and as a gateway, is wrapped.
@@ -464,32 +455,6 @@ impl Uplink {
             interface,
             bandwidth: fields.optional("bandwidth")?,
             check,
-        })
-    }
-}
-
-impl Sharing {
-    /// What this node takes for carrying to and from the Internet.
-    pub const fn fee(self) -> Price {
-        self.fee
-    }
-
-    /// How many bytes a neighbor may leave unpaid.
-    pub const fn credit_bytes(self) -> u64 {
-        self.credit_bytes
-    }
-
-    fn read(root: &Fields<'_>) -> Result<Self, Fault> {
-        let node = root.node("sharing").unwrap_or(&Node::Null);
-        let fields = Fields::of(node, root.path_of("sharing"), SHARING_KEYS)?;
-        let (fee, old) = (fields.optional("fee")?, fields.optional(OLD_FEE)?);
-        if fee.is_some() && old.is_some() {
-            let what = "is the old name of fee, which is given too";
-            return Err(Fault::new(fields.path_of(OLD_FEE), what, "fee alone"));
-        }
-        Ok(Self {
-            fee: fee.or(old).unwrap_or(Price::FREE),
-            credit_bytes: fields.optional("credit")?.unwrap_or(Credit::DEFAULT).0,
         })
     }
 }

@@ -9,6 +9,7 @@
 //! | this file | start, loop, shutdown |
 //! | `inputs` | what each kind of input means |
 //! | `outputs` | what router and ledger want done |
+//! | `accounts` | what the kernel counted, and what the ledger wants done |
 //! | `radios` | what is known of radios, and what it means for routing |
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
 //! | `reload` | the configuration read again |
@@ -17,6 +18,7 @@
 //! | `gateways` | which gateways may be used |
 //! | `internet` | since when there is Internet, and through whom |
 
+mod accounts;
 mod gateways;
 mod inputs;
 pub(crate) mod internet;
@@ -58,6 +60,7 @@ use crate::store::{Progress, Store};
 use crate::udp::{Datagram, Received, Sockets};
 use crate::uplink::{DefaultRoutes, Shared, Watcher};
 use crate::usage::Usage;
+use accounts::Books;
 use internet::Internet;
 use kernel_port::KernelPort;
 use radios::Radios;
@@ -98,6 +101,7 @@ pub(crate) struct Driver {
     /// The gateway that was selected at run time, in place of the configured one.
     selected: Option<Allowed>,
     usage: Usage,
+    books: Books,
     counted_gateways: BTreeSet<Ipv6Addr>,
     new_flows: NewFlows,
     /// Prefixes of ours that others announce too, as far as it was logged.
@@ -250,6 +254,7 @@ impl Driver {
         };
         let mut driver = Self::new(parts, now, warm);
         driver.set_gateway_policy(now);
+        driver.take_over_unsettled(now);
         driver.log_saving();
         info!(
             network = driver.router.network().name(),
@@ -273,7 +278,10 @@ impl Driver {
             store,
             kernel,
         } = parts;
-        let names = NameFiles::within(config.control().parent().unwrap_or(Path::new("/")));
+        let runtime = config.control().parent().unwrap_or(Path::new("/"));
+        let names = NameFiles::within(runtime);
+        let owner = NodeId::from_bytes(key.verifying_key().to_bytes());
+        let (books, usage) = Books::open(runtime, owner);
         let until_names = if took_over {
             SETTLING_LIMIT
         } else {
@@ -298,7 +306,8 @@ impl Driver {
             left_resolvers: names.left_resolvers(),
             internet: Internet::new(now),
             selected: None,
-            usage: Usage::default(),
+            usage,
+            books,
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
             logged_conflicts: BTreeSet::new(),
@@ -553,7 +562,7 @@ fn ledger_config(config: &Config, network: NetworkId) -> LedgerConfig {
 fn credit(config: &Config) -> Credit {
     Credit {
         known_bytes: config.sharing().credit_bytes(),
-        ..Credit::new()
+        stranger_bytes: config.sharing().stranger_credit_bytes(),
     }
 }
 

@@ -59,8 +59,8 @@ impl Delta {
     }
 }
 
-/// What is new, by the neighbor and the gateway's mesh address.
-pub type Deltas = BTreeMap<(NodeId, Ipv6Addr), Delta>;
+/// What is new, by the neighbor and the gateway.
+pub type Deltas = BTreeMap<(NodeId, NodeId), Delta>;
 
 /// A neighbor's address at one of our interfaces.
 pub type Link = (IfIndex, Ipv6Addr);
@@ -74,6 +74,8 @@ pub struct Usage {
     /// Whether the meters are those of an earlier run.
     is_resumed: bool,
     nodes: BTreeMap<Link, NodeId>,
+    /// Gateways, by mesh address.
+    gateways: BTreeMap<Ipv6Addr, NodeId>,
     /// Where nodes were when they were named last.
     present: BTreeSet<Link>,
     /// Whose Ethernet address is whose, as far as the last reading tells.
@@ -116,16 +118,23 @@ impl Usage {
         }
     }
 
-    /// Takes a reading and gives what is new for each neighbor that can be named. What cannot be
-    /// named yet is kept for the next reading.
+    /// The gateways there are, by mesh address. They are remembered for as long as they are counted for.
+    pub fn note_gateways(&mut self, gateways: impl IntoIterator<Item = (Ipv6Addr, NodeId)>) {
+        let counted: BTreeSet<Ipv6Addr> = self.meters.keys().map(|key| key.gateway).collect();
+        self.gateways.retain(|address, _| counted.contains(address));
+        self.gateways.extend(gateways);
+    }
+
+    /// Takes a reading and gives what is new for each neighbor and gateway that can be named. What
+    /// cannot be named yet is kept for the next reading.
     pub fn handle_counters(&mut self, counters: &Counters) -> Deltas {
         self.follow_generation(counters);
         let mut deltas = Deltas::new();
         for sample in &counters.samples {
-            let Some((node, link, bytes)) = self.new_bytes(sample, counters.frame) else {
+            let Some((account, link, bytes)) = self.new_bytes(sample, counters.frame) else {
                 continue;
             };
-            let CounterKey { flow, gateway, .. } = sample.key;
+            let flow = sample.key.flow;
             let new = match flow {
                 Flow::UpRx | Flow::UpTx => Carried {
                     up_bytes: bytes,
@@ -136,7 +145,7 @@ impl Usage {
                     down_bytes: bytes,
                 },
             };
-            deltas.entry((node, gateway)).or_default().add(flow, new);
+            deltas.entry(account).or_default().add(flow, new);
             self.totals.entry(link).or_default().add(new);
         }
         self.meters.retain(|key, _| !counters.removed.contains(key));
@@ -160,11 +169,17 @@ impl Usage {
         }
     }
 
-    /// What a counter counted since it was last read, if its neighbor has a name.
-    fn new_bytes(&mut self, sample: &CounterSample, frame: u16) -> Option<(NodeId, Link, u64)> {
+    /// What a counter counted since it was last read, if its neighbor and its gateway have names.
+    fn new_bytes(
+        &mut self,
+        sample: &CounterSample,
+        frame: u16,
+    ) -> Option<((NodeId, NodeId), Link, u64)> {
         let link = link(sample)?;
         let node = *self.nodes.get(&link)?;
-        Some((node, link, self.meter(sample).advance(sample, frame)))
+        let gateway = *self.gateways.get(&sample.key.gateway)?;
+        let bytes = self.meter(sample).advance(sample, frame);
+        Some(((node, gateway), link, bytes))
     }
 
     fn meter(&mut self, sample: &CounterSample) -> &mut Meter {

@@ -5,8 +5,10 @@ mod machine;
 mod messages;
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
+use mesh_proto::Price;
 use mesh_proto::gateway_policy::{Allowed, NodePattern};
 
 use super::*;
@@ -49,6 +51,9 @@ fn two_keys_are_enough() {
     assert_eq!(config.gateways(), &Policy::default());
     assert_eq!(config.sharing().fee(), Price::FREE);
     assert_eq!(config.sharing().credit_bytes(), 8 << 20);
+    assert_eq!(config.sharing().stranger_credit_bytes(), 1 << 20);
+    assert_eq!(config.sharing().free_bps(), 256_000);
+    assert!(config.sharing().settlement().is_empty());
 }
 
 #[test]
@@ -62,9 +67,10 @@ fn the_example_is_right_and_shows_every_key() {
         ("lan", lan::KEYS),
         ("uplink", UPLINK_KEYS),
         ("gateways", gateways::KEYS),
+        ("sharing", sharing::KEYS),
     ];
     assert_eq!(keys_shown(&root), ROOT_KEYS);
-    for (key, keys) in known.into_iter().chain([("sharing", SHARING_KEYS)]) {
+    for (key, keys) in known {
         let node = Fields::of(&root, Path::default(), ROOT_KEYS)
             .unwrap()
             .node(key)
@@ -116,7 +122,8 @@ fn everything_can_be_said_at_once() {
          uplink: {interface: eth0, bandwidth: 20M/500k}\n\
          gateways: {prefer: [mill, 01234567], avoid: [a b], never: [\"off\"], pin: ABCDEF0123,\n\
          \x20 maximum_price: 7}\n\
-         sharing: {fee: 18446744073709551615, credit: 1GiB}\n",
+         sharing: {fee: 18446744073709551615, credit: 1GiB, stranger_credit: 64KiB,\n\
+         \x20 free_rate: 1M, settlement: [203.0.113.7, \"2001:db8::7\"]}\n",
     )
     .unwrap();
     assert_eq!(config.name().as_str(), "router-1");
@@ -144,12 +151,10 @@ fn everything_can_be_said_at_once() {
     assert_eq!(config.gateways(), &policy);
     assert_eq!(config.sharing().fee(), Price::new(u64::MAX));
     assert_eq!(config.sharing().credit_bytes(), 1 << 30);
-}
-
-#[test]
-fn a_fee_may_bear_its_old_name() {
-    let config = parse(&format!("{MINIMAL}sharing: {{price: 7}}\n")).unwrap();
-    assert_eq!(config.sharing().fee(), Price::new(7));
+    assert_eq!(config.sharing().stranger_credit_bytes(), 64 << 10);
+    assert_eq!(config.sharing().free_bps(), 1_000_000);
+    let settlement = ["203.0.113.7", "2001:db8::7"].map(|it| it.parse::<IpAddr>().unwrap());
+    assert_eq!(config.sharing().settlement(), settlement);
 }
 
 #[test]
@@ -283,7 +288,7 @@ fn a_reload_names_what_needs_a_restart() {
         new(
             "network: village\nname: x\nmesh: [{interface: mesh1}]\nlan: [{interface: a}]\n\
              uplink: {interface: off, bandwidth: 1M/1M}\ngateways: {pin: a}\n\
-             sharing: {price: 3, credit: 1MiB}\n"
+             sharing: {fee: 3, credit: 1MiB}\n"
         ),
         Vec::<&str>::new()
     );

@@ -73,6 +73,9 @@ pub enum TunnelChoice {
 /// How much may be unpaid, in bytes.
 pub(super) struct Credit(pub(super) u64);
 
+/// How fast something may be, in bit/s.
+pub(super) struct Rate(pub(super) u64);
+
 impl NetworkName {
     const MAX_LEN: usize = 32;
 
@@ -229,13 +232,7 @@ impl Bandwidth {
     }
 
     fn rate(text: &str) -> Option<u64> {
-        let units = [
-            ("k", 1_000),
-            ("K", 1_000),
-            ("M", 1_000_000),
-            ("G", 1_000_000_000),
-        ];
-        with_unit(text, &units).filter(|rate| (1..=Self::MAX_BPS).contains(rate))
+        with_unit(text, &BIT_RATES).filter(|rate| (1..=Self::MAX_BPS).contains(rate))
     }
 }
 
@@ -350,6 +347,8 @@ impl Credit {
     const MAX: u64 = 1 << 30;
     /// The credit window of the design: enough for a page, too little to be worth cheating for.
     pub(super) const DEFAULT: Self = Self(8 << 20);
+    /// The same for who has never paid.
+    pub(super) const STRANGERS: Self = Self(1 << 20);
 }
 
 impl Value for Credit {
@@ -365,6 +364,32 @@ impl Value for Credit {
         .ok_or_else(|| format!("is {}", quoted(text)))
     }
 }
+
+impl Rate {
+    const MIN: u64 = 8_000;
+    const MAX: u64 = 1_000_000_000;
+    /// What slows down whom nobody pays for: enough for words, and to ask what is wrong.
+    pub(super) const FREE: Self = Self(256_000);
+}
+
+impl Value for Rate {
+    const ALLOWED: &'static str = "8k to 1G bit/s, with k, M or G for thousands, such as 256k";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        with_unit(text, &BIT_RATES)
+            .filter(|rate| (Self::MIN..=Self::MAX).contains(rate))
+            .map(Self)
+            .ok_or_else(|| format!("is {}", quoted(text)))
+    }
+}
+
+/// As makers of lines and radios count: thousands.
+const BIT_RATES: [(&str, u64); 4] = [
+    ("k", 1_000),
+    ("K", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+];
 
 /// A whole decimal number, with one of the units if it likes. Signs, `_`, `0x…` and exponents,
 /// which YAML would take, are not numbers here: whoever writes them means something else.

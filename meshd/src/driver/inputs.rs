@@ -5,15 +5,12 @@ use std::time::Instant;
 
 use control_api::{Answer, Method};
 use mesh_proto::{Family, IfIndex, Route, RouteChange};
-use receipts::{Party, Price, Role};
 use tracing::{debug, info, warn};
 
 use super::{Driver, SETTLING_LIMIT, Ways, announcement};
 use crate::config::{LanMode, MeshInterface};
 use crate::control::{Question, View};
-use crate::kernel::{
-    self, Base, Counters, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
-};
+use crate::kernel::{self, Base, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning};
 use crate::uplink::{Bps, Fault, Health, Line, Shared, Uplink, inner_interfaces};
 
 impl Driver {
@@ -273,7 +270,7 @@ impl Driver {
             outside: self.ways.outside.clone(),
             mesh_ipv4,
             mesh_mtu: self.router.mesh_mtu(),
-            shaping: kernel::Shaping::default(),
+            shaping: self.shaping(),
         };
         self.mesh_mtu = base.mesh_mtu;
         self.kernel.request(KernelRequest::Configure(base));
@@ -337,6 +334,10 @@ impl Driver {
             self.unconfigured = true;
             self.try_again_soon(now);
         }
+        if matches!(request, KernelRequest::SetHeld(_)) {
+            self.forget_who_is_held();
+            self.try_again_soon(now);
+        }
         self.warn_once(&error.to_string());
     }
 
@@ -345,59 +346,6 @@ impl Driver {
         if !self.kernel_warnings.iter().any(|said| said == line) {
             warn!("{line}");
             self.kernel_warnings.push(line.to_owned());
-        }
-    }
-
-    /// Remembers which node is behind which address: one that has answered from there, since anybody can
-    /// say hello in another's name.
-    fn note_neighbors(&mut self, now: Instant) {
-        let router = &self.router;
-        let neighbors = router.neighbors(now);
-        let confirmed = neighbors.filter(|neighbor| neighbor.cost.is_finite());
-        let nodes = confirmed.filter_map(|neighbor| {
-            let record = router.record(neighbor.link.neighbor)?;
-            let link = (neighbor.link.ifindex, neighbor.address);
-            Some((link, record.node()))
-        });
-        self.usage.note_nodes(nodes);
-    }
-
-    /// Warns for as long as there is no room for further counters.
-    fn note_room(&mut self, is_full: bool) {
-        let line = Warning::CountersFull.to_string();
-        match is_full {
-            true => self.warn_once(&line),
-            false => self.kernel_warnings.retain(|said| *said != line),
-        }
-    }
-
-    fn handle_counters(&mut self, now: Instant, counters: &Counters) {
-        if !counters.samples.is_empty() {
-            self.note_neighbors(now);
-        }
-        self.note_room(counters.is_full);
-        for ((node, _gateway), delta) in self.usage.handle_counters(counters) {
-            let peer = Party::new(*node.as_bytes());
-            for (role, carried) in [
-                (Role::Provider, delta.provided),
-                (Role::Consumer, delta.consumed),
-            ] {
-                if !carried.is_empty() {
-                    let (up_bytes, down_bytes) = (carried.up_bytes, carried.down_bytes);
-                    let price = Price::new(self.config.sharing().price());
-                    let usage = receipts::Usage {
-                        peer,
-                        role,
-                        gateway: peer,
-                        price: (role == Role::Provider).then_some(price),
-                        up_bytes,
-                        down_bytes,
-                    };
-                    if let Err(error) = self.ledger.handle_usage(now, usage) {
-                        debug!(%error, "usage not accounted");
-                    }
-                }
-            }
         }
     }
 

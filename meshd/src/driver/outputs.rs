@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use mesh_proto::router::{Event, Transmit};
-use mesh_proto::{Family, OriginatorId, Output};
-use receipts::Party;
+use mesh_proto::{Family, Output};
 use tracing::{debug, error, info, trace, warn};
 
 use super::Driver;
@@ -29,6 +28,7 @@ impl Driver {
         self.update_internet(now);
         self.mark_flows();
         self.log_prefix_conflicts();
+        self.write_checkpoint();
         self.kernel.flush();
     }
 
@@ -119,44 +119,6 @@ impl Driver {
         }
     }
 
-    fn handle_receipt_message(&mut self, now: Instant, from: OriginatorId, bytes: &[u8]) {
-        let Some(record) = self.router.record(from) else {
-            return;
-        };
-        let party = Party::new(*record.node().as_bytes());
-        if let Err(error) = self.ledger.handle_message(now, party, bytes) {
-            debug!(node = %from, %error, "receipt message dropped");
-        }
-    }
-
-    fn carry_out_receipts(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        while let Some(output) = self.ledger.poll_output() {
-            any = true;
-            match output {
-                receipts::Output::Persist(record) => self.store.submit(record),
-                receipts::Output::Send { to, payload } => {
-                    if let Some(payload) = self.store.hold_back(to, payload) {
-                        self.send_receipt_message(now, to, payload);
-                    }
-                }
-                receipts::Output::Hold { peer, held } => debug!(%peer, held, "neighbor held"),
-                receipts::Output::Throttle(throttled) => debug!(throttled, "own traffic"),
-                receipts::Output::Event(event) => log_receipt_event(&event),
-            }
-        }
-        any
-    }
-
-    /// Tells the kernel whose traffic is counted.
-    pub(super) fn count_gateways(&mut self) {
-        let gateways = self.router.gateway_addresses().collect();
-        if self.counted_gateways != gateways {
-            self.counted_gateways.clone_from(&gateways);
-            self.kernel.request(KernelRequest::SetGateways(gateways));
-        }
-    }
-
     /// Tells the kernel the marks of the gateways in use. After the routes: until then, new flows go
     /// through the gateway they have gone through so far, which is there still or they go nowhere.
     fn mark_flows(&mut self) {
@@ -194,62 +156,6 @@ impl Driver {
             Some(Way::Own(interface)) => info!(interface, "Internet through our own uplink"),
             Some(Way::Gateway(id)) => info!(gateway = %id, "Internet through the mesh"),
             None => warn!("no Internet"),
-        }
-    }
-}
-
-/// Everyday bookkeeping at DEBUG; what somebody disputes or loses, an operator should read.
-fn log_receipt_event(event: &receipts::Event) {
-    use receipts::Event as E;
-    match event {
-        E::OfferMade {
-            peer, epoch, price, ..
-        } => debug!(%peer, epoch, %price, "offer made"),
-        E::OfferAccepted {
-            peer, epoch, price, ..
-        } => debug!(%peer, epoch, %price, "offer accepted"),
-        E::ReceiptReceived {
-            peer,
-            position,
-            amount,
-            ..
-        } => {
-            debug!(%peer, epoch = position.epoch, seq = position.seq, %amount, "receipt received");
-        }
-        E::ReceiptGiven {
-            peer,
-            position,
-            amount,
-            ..
-        } => {
-            debug!(%peer, epoch = position.epoch, seq = position.seq, %amount, "receipt given");
-        }
-        E::Refused {
-            peer,
-            role,
-            refusal,
-        } => warn!(%peer, ?role, ?refusal, "receipt refused"),
-        E::Disputed { peer, bytes } => warn!(%peer, bytes, "bytes not confirmed"),
-        E::Adopted {
-            peer,
-            role,
-            position,
-        } => warn!(
-            %peer, ?role, epoch = position.epoch, seq = position.seq,
-            "the neighbor's copy of the account was ahead of ours and has been taken over"
-        ),
-        E::Held {
-            peer,
-            exposure,
-            window,
-            standing,
-        } => warn!(%peer, exposure, window, ?standing, "neighbor has used up its credit"),
-        E::Released { peer, exposure, .. } => info!(%peer, exposure, "neighbor has signed again"),
-        E::Equivocation(proof) => {
-            error!(
-                ?proof,
-                "a neighbor signed two different receipts of one number"
-            );
         }
     }
 }

@@ -50,8 +50,8 @@ pub struct Unsettled {
     pub side: Side,
     /// The key of the gateway.
     pub gateway: [u8; 32],
-    /// What it costs, in attoSMT per MiB.
-    pub price: u64,
+    /// What it costs, in atto-SMT per MiB, if that is known.
+    pub price: Option<u64>,
     /// Bytes towards the gateway.
     pub up_bytes: u64,
     /// Bytes from the gateway.
@@ -204,7 +204,7 @@ mod tests {
                 peer: [7; 32],
                 side: Side::Provider,
                 gateway: [9; 32],
-                price: u64::MAX,
+                price: Some(u64::MAX),
                 up_bytes: bytes,
                 down_bytes: 1,
             }],

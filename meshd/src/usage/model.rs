@@ -15,7 +15,7 @@ const NODES: u8 = 2;
 const GATEWAYS: u8 = 2;
 
 /// Bytes by node, gateway and whether we were paid for them.
-type Bytes = BTreeMap<(NodeId, Ipv6Addr, bool), u64>;
+type Bytes = BTreeMap<(NodeId, NodeId, bool), u64>;
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -115,6 +115,10 @@ fn node(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])
 }
 
+fn gateway_node(number: u8) -> NodeId {
+    NodeId::from_bytes([0xf0 | number; 32])
+}
+
 fn gateway(number: u8) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())
 }
@@ -145,7 +149,7 @@ impl World {
         let counted = self.counters.entry(key).or_default();
         counted.bytes += bytes;
         counted.packets += 1;
-        let carried = (node(number), gateway(to), is_paid(flow));
+        let carried = (node(number), gateway_node(to), is_paid(flow));
         *self.carried.entry(carried).or_default() += bytes;
     }
 
@@ -181,6 +185,8 @@ impl World {
             renamed.map(move |renamed| (Self::link(number, renamed), node(number)))
         });
         self.usage.note_nodes(links);
+        let gateways = (0..GATEWAYS).map(|number| (gateway(number), gateway_node(number)));
+        self.usage.note_gateways(gateways);
         let reading = self.reading(makes_room);
         self.hidden = self.hidden.saturating_sub(1);
         for ((node, gateway), delta) in self.usage.handle_counters(&reading) {

@@ -6,8 +6,9 @@ use crate::kernel::Counted;
 const NODE: NodeId = NodeId::from_bytes([7; 32]);
 const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
 const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+const GATEWAY_NODE: NodeId = NodeId::from_bytes([1; 32]);
 /// Where deltas of the node are.
-const ACCOUNT: (NodeId, Ipv6Addr) = (NODE, GATEWAY);
+const ACCOUNT: (NodeId, NodeId) = (NODE, GATEWAY_NODE);
 
 fn sample(flow: Flow, bytes: u64) -> CounterSample {
     CounterSample {
@@ -36,6 +37,7 @@ fn reading(generation: u64, samples: &[CounterSample]) -> Counters {
 fn usage() -> Usage {
     let mut usage = Usage::default();
     usage.note_nodes([((IfIndex(3), ADDRESS), NODE)]);
+    usage.note_gateways([(GATEWAY, GATEWAY_NODE)]);
     usage
 }
 
@@ -113,6 +115,7 @@ fn what_was_counted_before_is_not_counted_again() {
 #[test]
 fn bytes_of_a_node_that_is_named_later_are_not_lost() {
     let mut usage = Usage::default();
+    usage.note_gateways([(GATEWAY, GATEWAY_NODE)]);
     assert!(
         usage
             .handle_counters(&reading(1, &[sample(Flow::UpRx, 700)]))
@@ -167,13 +170,29 @@ fn an_address_that_two_nodes_claim_stays_with_the_first() {
 #[test]
 fn the_same_neighbor_has_an_account_for_each_gateway() {
     const OTHER: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+    const OTHER_NODE: NodeId = NodeId::from_bytes([2; 32]);
     let mut usage = usage();
+    usage.note_gateways([(GATEWAY, GATEWAY_NODE), (OTHER, OTHER_NODE)]);
     let mut other = sample(Flow::UpRx, 30);
     other.key.gateway = OTHER;
     let deltas = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 4), other]));
     assert_eq!(deltas[&ACCOUNT].provided.up_bytes, 4);
-    assert_eq!(deltas[&(NODE, OTHER)].provided.up_bytes, 30);
+    assert_eq!(deltas[&(NODE, OTHER_NODE)].provided.up_bytes, 30);
     assert_eq!(usage.total(IfIndex(3), ADDRESS).up_bytes, 34);
+}
+
+#[test]
+fn bytes_for_a_gateway_are_kept_until_it_has_a_name_and_while_it_is_counted_for() {
+    let mut usage = Usage::default();
+    usage.note_nodes([((IfIndex(3), ADDRESS), NODE)]);
+    let first = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 700)]));
+    assert!(first.is_empty());
+    usage.note_gateways([(GATEWAY, GATEWAY_NODE)]);
+    let deltas = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]));
+    assert_eq!(deltas[&ACCOUNT].provided.up_bytes, 1000);
+    usage.note_gateways([]);
+    let deltas = usage.handle_counters(&reading(1, &[sample(Flow::UpRx, 1100)]));
+    assert_eq!(deltas[&ACCOUNT].provided.up_bytes, 100);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{Event, Router};
 use crate::gateway_policy::{Allowed, Policy, Refusal};
 use crate::gateway_selection::{Candidate, Selection, select};
 use crate::rib::RouteKey;
-use crate::{Family, Mark, OriginatorId, Table, Target};
+use crate::{Family, Mark, NodeId, OriginatorId, Table, Target};
 
 /// The gateways in use.
 #[derive(Clone, Debug)]
@@ -47,12 +47,13 @@ impl Router {
         self.announce_moved_traffic(now);
     }
 
-    /// The mesh addresses of all nodes that offer an uplink, ourselves included: traffic to and
-    /// from them is what receipts are about.
-    pub fn gateway_addresses(&self) -> impl Iterator<Item = Ipv6Addr> {
-        self.records
-            .gateways()
-            .map(|id| self.config.network.mesh_ipv6(id))
+    /// The mesh addresses of all nodes that offer an uplink, ourselves included, and whose they are:
+    /// traffic to and from them is what receipts are about.
+    pub fn gateway_addresses(&self) -> impl Iterator<Item = (Ipv6Addr, NodeId)> {
+        self.records.gateways().filter_map(|id| {
+            let address = self.config.network.mesh_ipv6(id);
+            Some((address, self.records.get(id)?.node()))
+        })
     }
 
     /// Whether we offer an uplink ourselves.

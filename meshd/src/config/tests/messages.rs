@@ -370,20 +370,21 @@ fn bandwidth_fee_and_credit_are_in_range() {
             BANDWIDTH,
         ),
         ("sharing: {fee: -1}\n", "3: sharing.fee: is \"-1\"", PRICE),
-        (
-            "sharing: {price: 1e3}\n",
-            "3: sharing.price: is \"1e3\"",
-            PRICE,
-        ),
+        ("sharing: {fee: 1e3}\n", "3: sharing.fee: is \"1e3\"", PRICE),
         (
             "sharing: {fee: 18446744073709551616}\n",
             "3: sharing.fee: is \"18446744073709551616\"",
             PRICE,
         ),
         (
-            "sharing: {fee: 1,\n  price: 1}\n",
-            "4: sharing.price: is the old name of fee, which is given too",
-            "fee alone",
+            "sharing: {free_rate: 7k}\n",
+            "3: sharing.free_rate: is \"7k\"",
+            "8k to 1G bit/s, with k, M or G for thousands, such as 256k",
+        ),
+        (
+            "sharing:\n  settlement: [203.0.113.7,\n   smt.example]\n",
+            "5: sharing.settlement[1]: is \"smt.example\"",
+            "an address of IPv4 or IPv6",
         ),
         (
             "sharing:\n  credit: 8MB\n",
@@ -398,7 +399,7 @@ fn bandwidth_fee_and_credit_are_in_range() {
         (
             "sharing: 5\n",
             "3: sharing: is \"5\"",
-            "a mapping with fee, credit, price",
+            "a mapping with fee, credit, stranger_credit, free_rate, settlement",
         ),
     ]);
 }

@@ -77,7 +77,8 @@ fn the_gateway_in_reach_is_used_until_it_withdraws() {
     assert!(net.events[0].contains(&changed));
     assert!(net.events[0].contains(&Event::GatewaysChanged));
     assert!(net.events[2].contains(&Event::GatewaysChanged), "its own");
-    let addresses: Vec<_> = net.routers[0].gateway_addresses().collect();
+    let addresses = net.routers[0].gateway_addresses();
+    let addresses: Vec<_> = addresses.map(|(address, _)| address).collect();
     assert_eq!(addresses, [network().mesh_ipv6(peer)]);
 
     announce(&mut net, 2, Announcement::default());
