@@ -18,7 +18,7 @@ use common::{Daemon, assert_golden, meshctl, stderr_of, stdout_of};
 use control_api::{Method, ReceiptsChunk, RpcError, SCHEMA};
 use ed25519_dalek::SigningKey;
 use receipts::log::{Header, Record, Writer};
-use receipts::{Equivocation, NetworkId, Offer, Party, Price, Receipt, Totals};
+use receipts::{ContentHash, Equivocation, NetworkId, Offer, Party, Price, Receipt, Terms, Totals};
 
 /// 0.0015 SMT.
 const PRICE: Price = Price::new(1_500_000_000_000_000);
@@ -33,7 +33,13 @@ fn network() -> NetworkId {
 
 fn offer(provider: u8, consumer: u8, epoch: u64) -> Offer {
     let consumer = Party::of(&key(consumer));
-    Offer::sign(&key(provider), network(), consumer, epoch, PRICE, 8 << 20)
+    let terms = Terms {
+        gateway: Party::of(&key(provider)),
+        price: PRICE,
+        credit_bytes: 8 << 20,
+        previous: ContentHash::NONE,
+    };
+    Offer::sign(&key(provider), network(), consumer, epoch, terms)
 }
 
 fn totals(mib: u64) -> Totals {

@@ -40,7 +40,7 @@ use mesh_proto::router::{Announcement, Start};
 use mesh_proto::{
     IfIndex, Network, NodeId, OriginatorId, RouteChange, Router, RouterConfig, Tunnels,
 };
-use receipts::{Ledger, LedgerConfig, NetworkId, Party, Price, State};
+use receipts::{Credit, Ledger, LedgerConfig, NetworkId, Party, Price, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -534,12 +534,17 @@ fn max_price(config: &Config) -> Price {
 }
 
 fn ledger_config(config: &Config, network: NetworkId) -> LedgerConfig {
-    let sharing = config.sharing();
     LedgerConfig {
-        price: Price::new(sharing.fee().atto_smt_per_mib()),
-        credit_bytes: sharing.credit_bytes(),
+        credit: credit(config),
         max_price: max_price(config),
         ..LedgerConfig::new(network)
+    }
+}
+
+fn credit(config: &Config) -> Credit {
+    Credit {
+        known_bytes: config.sharing().credit_bytes(),
+        ..Credit::new()
     }
 }
 

@@ -277,7 +277,7 @@ fn keep_damaged(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use ed25519_dalek::SigningKey;
-    use receipts::{Offer, Price};
+    use receipts::{ContentHash, Offer, Price, Terms};
 
     use super::*;
 
@@ -300,8 +300,12 @@ mod tests {
             network(),
             consumer,
             epoch,
-            Price::new(5),
-            1 << 20,
+            Terms {
+                gateway: Party::of(&key()),
+                price: Price::new(5),
+                credit_bytes: 1 << 20,
+                previous: ContentHash::NONE,
+            },
         ))
     }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use ed25519_dalek::SigningKey;
 use receipts::log::{Header, Record, Writer};
-use receipts::{MIB, NetworkId, Offer, Party, Price, Receipt, Totals};
+use receipts::{ContentHash, MIB, NetworkId, Offer, Party, Price, Receipt, Terms, Totals};
 use tempfile::TempDir;
 
 fn key(seed: u8) -> SigningKey {
@@ -23,8 +23,13 @@ fn network() -> NetworkId {
 
 /// The offer of provider 1 to consumer 2, and receipts for that many MiB each.
 fn account(mebibytes: &[u64]) -> (Offer, Vec<Receipt>) {
-    let price = Price::new(500_000_000_000_000_000);
-    let offer = Offer::sign(&key(1), network(), party(2), 1, price, 8 * MIB);
+    let terms = Terms {
+        gateway: party(1),
+        price: Price::new(500_000_000_000_000_000),
+        credit_bytes: 8 * MIB,
+        previous: ContentHash::NONE,
+    };
+    let offer = Offer::sign(&key(1), network(), party(2), 1, terms);
     let mut receipts: Vec<Receipt> = Vec::new();
     for n in mebibytes {
         let totals = Totals {

@@ -4,7 +4,7 @@
 //! ```text
 //! offset size
 //!      0    7  domain tag "MESHPAY": no other signature of a node's key begins like this
-//!      7    1  kind: 1 offer, 2 receipt (3 is kept for the countersigned close of an epoch)
+//!      7    1  kind: 1 offer, 2 receipt
 //!      8   16  network
 //!     24   32  provider
 //!     56   32  consumer
@@ -24,10 +24,29 @@ pub(crate) const KIND_RECEIPT: u8 = 2;
 /// The only order there is: by epoch, then by seq within the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Rises by one or more with every new offer; the first is 1.
+    /// Rises by one or more with every new offer of a pair; the first is 1.
     pub epoch: u64,
     /// 0 is the offer, receipts count from 1.
     pub seq: u32,
+}
+
+impl Position {
+    /// A place that a receipt can have.
+    pub(crate) fn read_receipt(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+        let position = Self {
+            epoch: reader.u64()?,
+            seq: reader.u32()?,
+        };
+        match position.seq {
+            0 => Err(ParseError::Seq(0)),
+            _ => Ok(position),
+        }
+    }
+
+    pub(crate) fn emit(&self, out: &mut Vec<u8>) {
+        out.extend(self.epoch.to_le_bytes());
+        out.extend(self.seq.to_le_bytes());
+    }
 }
 
 impl fmt::Display for Position {
@@ -45,7 +64,7 @@ pub struct Heading {
     pub provider: Party,
     /// Whose bytes are carried and who pays.
     pub consumer: Party,
-    /// Place in the account of these two.
+    /// Place in what these two have had with each other, over all their accounts.
     pub position: Position,
 }
 
@@ -58,8 +77,7 @@ impl Heading {
         out.extend(self.network.as_bytes());
         out.extend(self.provider.as_bytes());
         out.extend(self.consumer.as_bytes());
-        out.extend(self.position.epoch.to_le_bytes());
-        out.extend(self.position.seq.to_le_bytes());
+        self.position.emit(out);
     }
 
     pub(crate) fn parse(kind: u8, reader: &mut Reader<'_>) -> Result<Self, ParseError> {

@@ -132,6 +132,15 @@ impl ContentHash {
     pub const fn as_bytes(&self) -> &[u8; 28] {
         &self.0
     }
+
+    /// Its first 8 bytes: enough to tell apart what two neighbors both know.
+    pub fn short(&self) -> [u8; 8] {
+        let mut out = [0; 8];
+        for (to, from) in out.iter_mut().zip(self.0) {
+            *to = from;
+        }
+        out
+    }
 }
 
 impl fmt::Display for ContentHash {

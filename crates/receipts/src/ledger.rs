@@ -1,25 +1,30 @@
 //! The state machine: usage, messages and time in; [`Output`] out.
 //!
 //! One [`Ledger`] holds two kinds of accounts. For neighbors whose traffic this node carries it is
-//! the provider (`provider.rs`: offers, asks, keeps receipts); for neighbors who carry its traffic
-//! it is the consumer (`consumer.rs`: compares, signs or refuses).
+//! the provider (`provider`: offers, asks, keeps receipts, holds who does not sign); for neighbors
+//! who carry its traffic it is the consumer (`consumer`: compares, signs or refuses). There is an
+//! account for each neighbor and gateway, because what a byte costs depends on the way.
 //!
 //! # Driving it
 //! After every `handle_*` call, drain [`Ledger::poll_output`]. On [`Output::Persist`] append the
-//! record to the log and sync it **before taking the next output**. If that fails, give the record
-//! back with [`Ledger::persist_failed`] and stop draining: it comes first the next time. Dropping
-//! the outputs instead would not do, because the ledger repeats later what it believes to be on
-//! disk. While the queue is blocked it is bounded: above a limit, messages are refused as
-//! [`MessageError::Busy`]. Call [`Ledger::handle_timeout`] when [`Ledger::poll_timeout`] says so.
+//! record to the log, and if it is urgent sync it, **before taking the next output**. If that
+//! fails, give the record back with [`Ledger::persist_failed`] and stop draining: it comes first
+//! the next time. Dropping the outputs instead would not do, because the ledger repeats later what
+//! it believes to be on disk. While the queue is blocked it is bounded: above a limit, messages are
+//! refused as [`MessageError::Busy`]. Call [`Ledger::handle_timeout`] when
+//! [`Ledger::poll_timeout`] says so.
+//!
+//! Before a process ends, and after each reading of counters, write down [`Ledger::unsettled`]
+//! where it does not outlive the kernel's counters; give it to [`Ledger::handle_usage`] of the
+//! next one. Then nothing is lost at a restart, and [`Tolerance::restart_bytes`] can be 0.
 //!
 //! # What the consumer signs
-//! In one run of the process, all figures signed for a provider together stay within what this
+//! In one run of the process, all figures signed in an account together stay within what this
 //! node counted, plus the [`Tolerance`]. The tolerance is granted once per run, not per receipt,
-//! so asking often gains nothing. After a restart the bytes of the run before that were counted
-//! but not yet signed are unknown; for a provider with a receipt in the recovered log, the smaller
-//! of the offer's credit and [`Tolerance::restart_bytes`] is granted for them. A provider that
-//! slows down at its own credit window has no more than that unsigned; so this, once per restart,
-//! is the most a consumer can lose. A stranger is granted nothing.
+//! so asking often gains nothing. After a loss of power the bytes of the run before that were
+//! counted but not yet signed are unknown; a provider with a receipt in the recovered log is
+//! granted the smaller of the offer's credit and [`Tolerance::restart_bytes`] for them, once for
+//! all its accounts. A stranger is granted nothing.
 //!
 //! A figure above that is not refused at once: the provider may have read its counters a moment
 //! earlier than this node. It is judged again with each usage report and refused after
@@ -27,31 +32,47 @@
 //!
 //! # What the provider does with a refusal
 //! It asks again for what the consumer confirms and books the rest as disputed: on a lossy radio
-//! link those are the bytes that were sent and never arrived. They are shown in [`AccountView`], so
-//! that an operator, and the credit window, can tell a bad link from a bad neighbor.
+//! link those are the bytes that were sent and never arrived. What is disputed beyond a hundredth
+//! fills the window like what is not signed, so that a consumer that confirms less than it gets is
+//! held in the end.
 
 mod consumer;
+mod credit;
+mod desk;
+mod errors;
+mod output;
 mod provider;
+mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+pub use credit::{Credit, Standing};
+pub use errors::{Counters, LedgerError, MessageError, UsageError};
+pub use output::{Event, Output};
+pub use view::AccountView;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 
-use crate::codec::ParseError;
-use crate::heading::{Heading, Position};
-use crate::identity::{BadSignature, ContentHash, NetworkId, Party};
+use crate::identity::{NetworkId, Party};
 use crate::log::{Header, Record};
-use crate::message::{Head, Message, Refusal};
-use crate::money::{Amount, Overflow, Price, Totals};
-use crate::receipt::{Equivocation, ReceiptError};
+use crate::message::{Head, Message, Request};
+use crate::money::Price;
+use crate::offer::Offer;
 use crate::state::{PairState, State};
-use consumer::ConsumerAccount;
-use provider::ProviderAccount;
+use consumer::Consumed;
+use desk::{Desk, Suspects};
+use provider::Provided;
 
-/// Accounts of each kind. A village has tens of neighbors; the limit only stops a flood of invented
-/// ones from filling the memory (about 1 KiB each).
+/// Accounts, both kinds together. A village has tens of neighbors; the limit only stops a flood of
+/// invented ones from filling the memory (about 1 KiB each).
 const MAX_ACCOUNTS: usize = 1024;
+
+/// Accounts of each kind with one neighbor. A node uses at most 15 gateways at a time.
+const MAX_PAIR_ACCOUNTS: usize = 16;
+
+/// An account without traffic for so long gives way to a new one.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// Outputs that may wait while the log cannot be written. One message causes a handful; neighbors
 /// repeat what is refused above this.
@@ -62,13 +83,11 @@ const MAX_OUTPUTS: usize = 256;
 pub struct LedgerConfig {
     /// The mesh all accounts are in.
     pub network: NetworkId,
-    /// What this node asks for.
-    pub price: Price,
-    /// Bytes a consumer may leave unpaid, as offered.
-    pub credit_bytes: u64,
-    /// Offers above this are refused.
+    /// Bytes that consumers may leave unpaid.
+    pub credit: Credit,
+    /// The most that this node pays.
     pub max_price: Price,
-    /// Ask for a receipt after this many new bytes …
+    /// Ask for a receipt after this many new bytes, or a quarter of the window if that is less …
     pub receipt_every_bytes: u64,
     /// … or after this time, if there are any.
     pub receipt_every: Duration,
@@ -82,12 +101,11 @@ pub struct LedgerConfig {
 }
 
 impl LedgerConfig {
-    /// Community mode: price 0; a receipt every 2 MiB or minute.
+    /// Any price is paid; a receipt every 2 MiB or minute.
     pub const fn new(network: NetworkId) -> Self {
         Self {
             network,
-            price: Price::FREE,
-            credit_bytes: 8 << 20,
+            credit: Credit::new(),
             max_price: Price::MAX,
             receipt_every_bytes: 2 << 20,
             receipt_every: Duration::from_secs(60),
@@ -98,14 +116,14 @@ impl LedgerConfig {
     }
 }
 
-/// How much more than its own count the consumer signs, per provider and run of the process.
+/// How much more than its own count the consumer signs, per account and run of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tolerance {
     /// Hundredths of the own count.
     pub percent: u8,
     /// Plus this many bytes: what is in flight when counters are read.
     pub bytes: u64,
-    /// Plus this many bytes for a provider known from before a restart.
+    /// Plus this many bytes, for all accounts with a provider known from before a restart.
     pub restart_bytes: u64,
     /// Seconds of service beyond the time since the provider was first seen.
     pub seconds: u32,
@@ -148,266 +166,37 @@ pub struct Usage {
     pub peer: Party,
     /// `Provider`: carried by this node for the peer. `Consumer`: carried by the peer for this one.
     pub role: Role,
+    /// The gateway from or to which they were carried.
+    pub gateway: Party,
+    /// The price announced on the way to the gateway right now, as provider by this node, as
+    /// consumer by the peer. `None`: there is no way now, the last price stays.
+    pub price: Option<Price>,
     /// Bytes from the consumer towards the gateway.
     pub up_bytes: u64,
     /// Bytes from the gateway towards the consumer.
     pub down_bytes: u64,
 }
 
-/// What the driver has to do, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Append to the log and sync before taking the next output.
-    Persist(Record),
-    /// Send to the neighbor. May be lost.
-    Send {
-        /// The neighbor.
-        to: Party,
-        /// A [`Message`] in bytes.
-        payload: Vec<u8>,
-    },
-    /// Something an operator may want to know.
-    Event(Event),
-}
-
-/// Something that happened in an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A new epoch was offered to a consumer.
-    OfferMade {
-        /// The consumer.
-        peer: Party,
-        /// The new epoch.
-        epoch: u64,
-        /// Its price.
-        price: Price,
-    },
-    /// A provider's offer is in force.
-    OfferAccepted {
-        /// The provider.
-        peer: Party,
-        /// The new epoch.
-        epoch: u64,
-        /// Its price.
-        price: Price,
-    },
-    /// A consumer signed.
-    ReceiptReceived {
-        /// The consumer.
-        peer: Party,
-        /// Place in the account.
-        position: Position,
-        /// Service in this epoch.
-        totals: Totals,
-        /// Its price.
-        amount: Amount,
-    },
-    /// This node signed.
-    ReceiptGiven {
-        /// The provider.
-        peer: Party,
-        /// Place in the account.
-        position: Position,
-        /// Service in this epoch.
-        totals: Totals,
-        /// Its price.
-        amount: Amount,
-    },
-    /// A request or an offer was refused: by the peer if this node is the provider, else by it.
-    Refused {
-        /// The other side.
-        peer: Party,
-        /// This node's side.
-        role: Role,
-        /// What was refused.
-        refusal: Refusal,
-    },
-    /// The consumer does not confirm these bytes; they are not asked for again.
-    Disputed {
-        /// The consumer.
-        peer: Party,
-        /// How many.
-        bytes: u128,
-    },
-    /// The peer knew more of the account than this node, which had lost part of its log.
-    Adopted {
-        /// The other side.
-        peer: Party,
-        /// This node's side.
-        role: Role,
-        /// Where the account stands now.
-        position: Position,
-    },
-    /// A consumer signed two receipts for one place.
-    Equivocation(Box<Equivocation>),
-}
-
-/// Why a message was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MessageError {
-    /// Not a message.
-    #[error(transparent)]
-    Parse(#[from] ParseError),
-    /// About another network, or not about the sender and this node.
-    #[error("not about the sender and this node")]
-    Foreign,
-    /// A signature is not valid.
-    #[error(transparent)]
-    Signature(#[from] BadSignature),
-    /// Overtaken by what is known already.
-    #[error("out of date")]
-    Stale,
-    /// Nothing was asked, or the account does not exist.
-    #[error("not expected")]
-    Unexpected,
-    /// The receipt does not fit the account.
-    #[error(transparent)]
-    Receipt(#[from] ReceiptError),
-    /// The consumer contradicts what it signed.
-    #[error("contradicts what was signed before")]
-    Contradiction,
-    /// No room for another account.
-    #[error("too many accounts")]
-    TooManyAccounts,
-    /// The outputs of earlier messages have not been taken: the log cannot be written.
-    #[error("the log cannot be written")]
-    Busy,
-    /// Figures out of range.
-    #[error(transparent)]
-    Overflow(#[from] Overflow),
-}
-
-/// Why the ledger cannot do what it was told by its own side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerError {
-    /// The recovered state is of another network or node.
-    #[error("the recovered state is of node {} in network {}", .0.owner, .0.network)]
-    ForeignState(Header),
-    /// Figures out of range.
-    #[error(transparent)]
-    Overflow(#[from] Overflow),
-    /// No room for another account.
-    #[error("too many accounts")]
-    TooManyAccounts,
-}
-
-/// Messages handled, and why others were dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Taken in.
-    pub accepted: u64,
-    /// Dropped: not parsed.
-    pub malformed: u64,
-    /// Dropped: other network or parties.
-    pub foreign: u64,
-    /// Dropped: signature not valid.
-    pub forged: u64,
-    /// Dropped: overtaken or not expected; harmless when messages are repeated.
-    pub stale: u64,
-    /// Dropped: contradicts the account, or out of range.
-    pub inconsistent: u64,
-    /// Dropped: the log cannot be written.
-    pub busy: u64,
-}
-
-impl Counters {
-    const fn count(&mut self, result: &Result<(), MessageError>) {
-        let counter = match result {
-            Ok(()) => &mut self.accepted,
-            Err(MessageError::Parse(_)) => &mut self.malformed,
-            Err(MessageError::Foreign) => &mut self.foreign,
-            Err(MessageError::Signature(_)) => &mut self.forged,
-            Err(MessageError::Stale | MessageError::Unexpected) => &mut self.stale,
-            Err(MessageError::Busy) => &mut self.busy,
-            Err(
-                MessageError::Receipt(_)
-                | MessageError::Contradiction
-                | MessageError::TooManyAccounts
-                | MessageError::Overflow(_),
-            ) => &mut self.inconsistent,
-        };
-        *counter = counter.wrapping_add(1);
+impl Usage {
+    /// Whether nothing was counted.
+    pub const fn is_empty(&self) -> bool {
+        self.up_bytes == 0 && self.down_bytes == 0
     }
-}
-
-/// Where an account stands, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AccountView {
-    /// The other side.
-    pub peer: Party,
-    /// This node's side.
-    pub role: Role,
-    /// Place of the last receipt, of the offer if there is none; `None` before the first offer.
-    pub position: Option<Position>,
-    /// Price of the epoch, if its offer is known.
-    pub price: Option<Price>,
-    /// Credit of the epoch, if its offer is known.
-    pub credit_bytes: Option<u64>,
-    /// Service signed for in this epoch.
-    pub signed: Totals,
-    /// Its price.
-    pub amount: Amount,
-    /// Signed for in earlier epochs.
-    pub earlier_amount: Amount,
-    /// Bytes counted and not signed for.
-    pub unsigned_bytes: u128,
-    /// Bytes the consumer did not confirm since this process started. Zero as consumer.
-    pub disputed_bytes: u128,
-    /// The last receipt.
-    pub last_hash: Option<ContentHash>,
-    /// Whether the consumer is known to have signed two receipts for one place.
-    pub equivocated: bool,
 }
 
 /// All accounts of one node. See the module's documentation for how to drive it.
 #[derive(Debug)]
 pub struct Ledger {
     desk: Desk,
-    providing: BTreeMap<Party, ProviderAccount>,
-    consuming: BTreeMap<Party, ConsumerAccount>,
+    providing: BTreeMap<Party, Provided>,
+    consuming: BTreeMap<Party, Consumed>,
+    suspects: Suspects,
+    throttled: bool,
     counters: Counters,
 }
 
-/// What every account needs: the terms, the key, the way out.
-#[derive(Debug)]
-struct Desk {
-    config: LedgerConfig,
-    /// Wipes itself when dropped.
-    key: SigningKey,
-    me: Party,
-    outputs: VecDeque<Output>,
-}
-
-impl Desk {
-    fn persist(&mut self, record: Record) {
-        self.outputs.push_back(Output::Persist(record));
-    }
-
-    fn send(&mut self, to: Party, message: &Message) {
-        self.outputs.push_back(Output::Send {
-            to,
-            payload: message.to_bytes(),
-        });
-    }
-
-    fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
-    }
-
-    /// Whether a signed object is about these two in this network.
-    fn concerns(&self, heading: &Heading, provider: Party, consumer: Party) -> bool {
-        *heading
-            == Heading {
-                network: self.config.network,
-                provider,
-                consumer,
-                position: heading.position,
-            }
-    }
-}
-
 impl Ledger {
-    /// A ledger that goes on where the log ended. The owner of `key` is this node.
+    /// A ledger that knows what the log says. The owner of `key` is this node.
     ///
     /// # Errors
     /// [`LedgerError::ForeignState`] if `recovered` is of another network or node.
@@ -416,14 +205,10 @@ impl Ledger {
         key: SigningKey,
         recovered: State,
     ) -> Result<Self, LedgerError> {
-        let me = Party::of(&key);
+        let desk = Desk::new(config, key);
         let header = *recovered.header();
-        if header
-            != (Header {
-                network: config.network,
-                owner: me,
-            })
-        {
+        let (network, owner) = (desk.config.network, desk.me);
+        if header != (Header { network, owner }) {
             return Err(LedgerError::ForeignState(header));
         }
         let State {
@@ -432,29 +217,17 @@ impl Ledger {
             equivocators,
             ..
         } = recovered;
-        let mut providing: BTreeMap<Party, ProviderAccount> = providing
-            .into_iter()
-            .map(|(peer, state)| (peer, ProviderAccount::new(peer, state)))
-            .collect();
-        for peer in equivocators {
-            providing
-                .entry(peer)
-                .and_modify(ProviderAccount::set_equivocated);
-        }
-        let consuming = consuming
-            .into_iter()
-            .map(|(peer, state)| (peer, ConsumerAccount::new(peer, state)))
-            .collect();
-        let desk = Desk {
-            config,
-            key,
-            me,
-            outputs: VecDeque::new(),
+        let provided = |(peer, state)| {
+            let is_cheat = equivocators.contains(&peer);
+            (peer, Provided::new(peer, state, is_cheat))
         };
+        let consumed = |(peer, state)| (peer, Consumed::new(peer, state, &desk));
         Ok(Self {
+            providing: providing.into_iter().map(provided).collect(),
+            consuming: consuming.into_iter().map(consumed).collect(),
             desk,
-            providing,
-            consuming,
+            suspects: Suspects::default(),
+            throttled: false,
             counters: Counters::default(),
         })
     }
@@ -467,28 +240,36 @@ impl Ledger {
     /// Takes in what the kernel counted since the last report.
     ///
     /// # Errors
-    /// [`LedgerError`] if the count is out of range or there are too many accounts.
-    pub fn handle_usage(&mut self, now: Instant, usage: Usage) -> Result<(), LedgerError> {
-        if usage.up_bytes == 0 && usage.down_bytes == 0 {
+    /// [`UsageError`] if the count is out of range or there are too many accounts; counted in
+    /// [`Self::counters`]. Not a reason to log: it may come with each report.
+    pub fn handle_usage(&mut self, now: Instant, usage: Usage) -> Result<(), UsageError> {
+        if usage.is_empty() {
             return Ok(());
         }
-        self.make_room(usage.peer, usage.role)
-            .map_err(|_| LedgerError::TooManyAccounts)?;
-        let Self {
-            desk,
-            providing,
-            consuming,
-            ..
-        } = self;
+        let result = self.count(now, &usage);
+        self.counters.count_usage(&result);
+        result
+    }
+
+    fn count(&mut self, now: Instant, usage: &Usage) -> Result<(), UsageError> {
+        let peer = usage.peer;
+        if !self.make_room(now, peer, usage.role, usage.gateway) {
+            return Err(UsageError::TooManyAccounts);
+        }
+        let desk = &mut self.desk;
         match usage.role {
             Role::Provider => {
-                let account = provider_account(providing, usage.peer);
-                account.handle_usage(now, &usage, desk)?;
+                let provided = provided(&mut self.providing, peer);
+                let counted = provided.handle_usage(now, usage, desk);
+                provided.review(now, desk);
+                counted?;
             }
             Role::Consumer => {
-                let account = consumer_account(consuming, usage.peer);
-                account.handle_usage(now, &usage)?;
-                account.judge_held(now, desk);
+                let consumed = consumed(&mut self.consuming, peer, desk);
+                let counted = consumed.handle_usage(now, usage, desk);
+                consumed.judge_held(now, desk);
+                self.review_consumed(now, peer);
+                counted?;
             }
         }
         Ok(())
@@ -506,7 +287,10 @@ impl Ledger {
         payload: &[u8],
     ) -> Result<(), MessageError> {
         let result = self.dispatch(now, from, payload);
-        self.counters.count(&result);
+        if matches!(result, Err(MessageError::Signature(_))) {
+            self.suspects.note_bad(now, from);
+        }
+        self.counters.count_message(&result);
         result
     }
 
@@ -517,81 +301,125 @@ impl Ledger {
         if self.desk.outputs.len() > MAX_OUTPUTS {
             return Err(MessageError::Busy);
         }
-        match Message::parse(payload)? {
-            Message::Offer(offer) => {
-                if !self.desk.concerns(offer.heading(), from, self.desk.me) {
-                    return Err(MessageError::Foreign);
-                }
-                self.make_room(from, Role::Consumer)?;
-                let account = consumer_account(&mut self.consuming, from);
-                account.handle_offer(now, &offer, &mut self.desk)
-            }
+        let message = Message::parse(payload)?;
+        if message.is_signed() && !self.suspects.may_try(now, from) {
+            return Err(MessageError::Busy);
+        }
+        let result = match message {
+            Message::Offer(offer) => self.handle_offer(now, from, &offer),
             Message::Request(request) => {
-                match self.consuming.get_mut(&from) {
-                    Some(account) => account.handle_request(now, &request, &mut self.desk),
-                    None => consumer::refuse_unknown(from, request.position, &mut self.desk),
-                }
+                self.handle_request(now, from, &request);
                 Ok(())
             }
-            Message::Receipt(receipt) => {
-                let account = self
-                    .providing
-                    .get_mut(&from)
-                    .ok_or(MessageError::Unexpected)?;
-                account.handle_receipt(now, &receipt, &mut self.desk)
-            }
-            Message::Refusal(refusal) => {
-                let account = self
-                    .providing
-                    .get_mut(&from)
-                    .ok_or(MessageError::Unexpected)?;
-                account.handle_refusal(now, refusal, &mut self.desk)
-            }
+            Message::Receipt(receipt) => self.as_provider_of(from, |provided, desk| {
+                provided.handle_receipt(now, &receipt, desk)
+            }),
+            Message::Refusal(refusal) => self.as_provider_of(from, |provided, desk| {
+                provided.handle_refusal(now, refusal, desk)
+            }),
             Message::Head(head) => self.handle_head(now, from, &head),
+        };
+        if let Some(provided) = self.providing.get_mut(&from) {
+            provided.review(now, &mut self.desk);
+        }
+        self.review_consumed(now, from);
+        result
+    }
+
+    fn as_provider_of(
+        &mut self,
+        consumer: Party,
+        handle: impl FnOnce(&mut Provided, &mut Desk) -> Result<(), MessageError>,
+    ) -> Result<(), MessageError> {
+        let provided = self.providing.get_mut(&consumer);
+        handle(provided.ok_or(MessageError::Unexpected)?, &mut self.desk)
+    }
+
+    fn handle_offer(
+        &mut self,
+        now: Instant,
+        from: Party,
+        offer: &Offer,
+    ) -> Result<(), MessageError> {
+        if !self.desk.concerns(offer.heading(), from, self.desk.me) {
+            return Err(MessageError::Foreign);
+        }
+        if !self.make_room(now, from, Role::Consumer, offer.gateway()) {
+            return Err(MessageError::TooManyAccounts);
+        }
+        let consumed = consumed(&mut self.consuming, from, &self.desk);
+        let result = consumed.handle_offer(now, offer, &mut self.desk);
+        self.forget_if_empty(from);
+        result
+    }
+
+    fn handle_request(&mut self, now: Instant, from: Party, request: &Request) {
+        let consumed = consumed(&mut self.consuming, from, &self.desk);
+        consumed.handle_request(now, request, &mut self.desk);
+        self.forget_if_empty(from);
+    }
+
+    /// A stranger's message that left no account leaves nothing else.
+    fn forget_if_empty(&mut self, provider: Party) {
+        let consumed = self.consuming.get(&provider);
+        if consumed.is_some_and(Consumed::is_forgettable) {
+            self.consuming.remove(&provider);
         }
     }
 
+    /// A head carries the signature of the node that it is shown to, on its offer or its receipt.
+    /// So it cannot be invented, and an account is opened for it once it is verified.
     fn handle_head(&mut self, now: Instant, from: Party, head: &Head) -> Result<(), MessageError> {
-        let heading = head.offer().heading();
-        if self.desk.concerns(heading, self.desk.me, from) {
-            let account = self
-                .providing
-                .get_mut(&from)
-                .ok_or(MessageError::Unexpected)?;
-            account.handle_head(now, head, &mut self.desk)
+        let (heading, gateway) = (head.offer().heading(), head.offer().gateway());
+        let role = if self.desk.concerns(heading, self.desk.me, from) {
+            Role::Provider
         } else if self.desk.concerns(heading, from, self.desk.me) {
-            let account = self
-                .consuming
-                .get_mut(&from)
-                .ok_or(MessageError::Unexpected)?;
-            account.handle_head(head, &mut self.desk)
+            Role::Consumer
         } else {
-            Err(MessageError::Foreign)
+            return Err(MessageError::Foreign);
+        };
+        if !self.has_account(from, role, gateway) {
+            head.verify()?;
+        }
+        if !self.make_room(now, from, role, gateway) {
+            return Err(MessageError::TooManyAccounts);
+        }
+        let desk = &mut self.desk;
+        match role {
+            Role::Provider => provided(&mut self.providing, from).handle_head(now, head, desk),
+            Role::Consumer => {
+                let consumed = consumed(&mut self.consuming, from, desk);
+                let result = consumed.handle_head(now, head, desk);
+                self.forget_if_empty(from);
+                result
+            }
         }
     }
 
     /// Does what is due: asks, asks again, refuses what could not be confirmed in time.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for account in self.providing.values_mut() {
-            account.handle_timeout(now, &mut self.desk);
+        for provided in self.providing.values_mut() {
+            provided.handle_timeout(now, &mut self.desk);
+            provided.review(now, &mut self.desk);
         }
-        for account in self.consuming.values_mut() {
-            account.judge_held(now, &mut self.desk);
+        for consumed in self.consuming.values_mut() {
+            consumed.judge_held(now, &mut self.desk);
+            consumed.review(now, &self.desk);
         }
+        self.throttle();
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let every = self.desk.config.receipt_every;
-        let providing = self
-            .providing
-            .values()
-            .filter_map(|account| account.timeout(every));
-        let consuming = self.consuming.values().filter_map(ConsumerAccount::timeout);
+        let providing = self.providing.values();
+        let providing = providing.filter_map(|provided| provided.timeout(every));
+        let consuming = self.consuming.values().filter_map(Consumed::timeout);
         providing.chain(consuming).min()
     }
 
-    /// What to do next. An [`Output::Persist`] must be on disk before the next call, or given back.
+    /// What to do next. An urgent [`Output::Persist`] must be on disk before the next call, or
+    /// given back.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.desk.outputs.pop_front()
     }
@@ -603,74 +431,129 @@ impl Ledger {
         self.desk.outputs.push_front(Output::Persist(record));
     }
 
-    /// Changes what this node asks for. Bytes carried so far stay at the old price: each account
-    /// asks for a last receipt, then opens a new epoch.
-    pub fn set_sharing(&mut self, now: Instant, price: Price, credit_bytes: u64) {
-        self.desk.config.price = price;
-        self.desk.config.credit_bytes = credit_bytes;
-        for account in self.providing.values_mut() {
-            account.handle_new_terms(now, &mut self.desk);
+    /// Changes what the operator decides. Where the offered credit is another, a new epoch opens
+    /// after a last receipt in the old one. Of what this node pays, epochs in which it has signed
+    /// stay.
+    pub fn set_terms(&mut self, now: Instant, credit: Credit, max_price: Price) {
+        self.desk.config.credit = credit;
+        self.desk.config.max_price = max_price;
+        for provided in self.providing.values_mut() {
+            provided.handle_new_terms(now, &mut self.desk);
+            provided.review(now, &mut self.desk);
         }
     }
 
-    /// Changes what this node is ready to pay. Epochs already accepted stay.
-    pub const fn set_max_price(&mut self, max_price: Price) {
-        self.desk.config.max_price = max_price;
-    }
-
-    /// All accounts, in the order of the peers' keys, provided before consumed.
-    pub fn accounts(&self) -> impl Iterator<Item = AccountView> + '_ {
-        let providing = self.providing.values().map(ProviderAccount::view);
-        let consuming = self.consuming.values().map(ConsumerAccount::view);
+    /// What is counted and neither signed nor disputed, by account and price. Given to
+    /// [`Self::handle_usage`] of the next run's ledger, it goes on where this one ended.
+    pub fn unsettled(&self) -> impl Iterator<Item = Usage> + '_ {
+        let providing = self.providing.values().flat_map(Provided::unsettled);
+        let consuming = self.consuming.values().flat_map(Consumed::unsettled);
         providing.chain(consuming)
     }
 
-    /// Messages taken in and dropped.
+    /// All accounts, in the order of the peers' keys and then the gateways', provided before
+    /// consumed.
+    pub fn accounts(&self) -> impl Iterator<Item = AccountView> + '_ {
+        let providing = self.providing.values().flat_map(Provided::views);
+        let consuming = self.consuming.values().flat_map(Consumed::views);
+        providing.chain(consuming)
+    }
+
+    /// Messages and counts taken in and dropped.
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Makes sure that an account with `peer` exists or can be opened; one that was never used
-    /// gives way.
-    fn make_room(&mut self, peer: Party, role: Role) -> Result<(), MessageError> {
-        let Self {
-            providing,
-            consuming,
-            ..
-        } = self;
-        let (known, count) = match role {
-            Role::Provider => (providing.contains_key(&peer), providing.len()),
-            Role::Consumer => (consuming.contains_key(&peer), consuming.len()),
-        };
-        if known || count < MAX_ACCOUNTS {
-            return Ok(());
+    fn review_consumed(&mut self, now: Instant, provider: Party) {
+        if let Some(consumed) = self.consuming.get_mut(&provider) {
+            consumed.review(now, &self.desk);
+            self.throttle();
         }
-        // An account with a consumer is opened by traffic, so only one with a provider, opened by
-        // an offer, can be unused.
-        let unused = consuming
-            .iter()
-            .find(|(_, account)| role == Role::Consumer && account.is_unused())
-            .map(|(provider, _)| *provider)
-            .ok_or(MessageError::TooManyAccounts)?;
-        consuming.remove(&unused);
-        Ok(())
+    }
+
+    /// This node goes slow while it owes any provider too much.
+    fn throttle(&mut self) {
+        let throttled = self.consuming.values().any(Consumed::is_throttled);
+        if std::mem::replace(&mut self.throttled, throttled) != throttled {
+            self.desk.output(Output::Throttle(throttled));
+        }
+    }
+
+    fn has_account(&self, peer: Party, role: Role, gateway: Party) -> bool {
+        match role {
+            Role::Provider => self
+                .providing
+                .get(&peer)
+                .is_some_and(|p| p.has_account(gateway)),
+            Role::Consumer => self
+                .consuming
+                .get(&peer)
+                .is_some_and(|c| c.has_account(gateway)),
+        }
+    }
+
+    /// Makes sure that this account exists or can be opened; one that is not used gives way.
+    fn make_room(&mut self, now: Instant, peer: Party, role: Role, gateway: Party) -> bool {
+        if self.has_account(peer, role, gateway) {
+            return true;
+        }
+        let of_pair = match role {
+            Role::Provider => self.providing.get(&peer).map_or(0, Provided::account_count),
+            Role::Consumer => self.consuming.get(&peer).map_or(0, Consumed::account_count),
+        };
+        if of_pair >= MAX_PAIR_ACCOUNTS {
+            return self.evict(now, |at, with| at == role && with == peer);
+        }
+        let providing = self.providing.values().map(Provided::account_count);
+        let consuming = self.consuming.values().map(Consumed::account_count);
+        let all: usize = providing.chain(consuming).sum();
+        all < MAX_ACCOUNTS || self.evict(now, |_, _| true)
+    }
+
+    /// Forgets the account that was used longest ago, of those that may give way.
+    fn evict(&mut self, now: Instant, among: impl Fn(Role, Party) -> bool) -> bool {
+        let providing = self.providing.iter();
+        let providing = providing
+            .filter(|(peer, _)| among(Role::Provider, **peer))
+            .filter_map(|(peer, pair)| Some((Role::Provider, *peer, pair.dispensable(now)?)));
+        let consuming = self.consuming.iter();
+        let consuming = consuming
+            .filter(|(peer, _)| among(Role::Consumer, **peer))
+            .filter_map(|(peer, pair)| Some((Role::Consumer, *peer, pair.dispensable(now)?)));
+        let oldest = providing
+            .chain(consuming)
+            .min_by_key(|(_, _, (_, last))| *last);
+        let Some((role, peer, (gateway, _))) = oldest else {
+            return false;
+        };
+        match role {
+            Role::Provider => {
+                let provided = provided(&mut self.providing, peer);
+                if provided.forget(now, gateway, &mut self.desk) {
+                    self.providing.remove(&peer);
+                }
+            }
+            Role::Consumer => {
+                consumed(&mut self.consuming, peer, &self.desk).forget(gateway);
+                self.forget_if_empty(peer);
+            }
+        }
+        true
     }
 }
 
-fn provider_account(
-    accounts: &mut BTreeMap<Party, ProviderAccount>,
-    consumer: Party,
-) -> &mut ProviderAccount {
-    accounts
+fn provided(pairs: &mut BTreeMap<Party, Provided>, consumer: Party) -> &mut Provided {
+    pairs
         .entry(consumer)
-        .or_insert_with(|| ProviderAccount::new(consumer, PairState::default()))
+        .or_insert_with(|| Provided::new(consumer, PairState::default(), false))
 }
 
-fn consumer_account(
-    accounts: &mut BTreeMap<Party, ConsumerAccount>,
+fn consumed<'a>(
+    pairs: &'a mut BTreeMap<Party, Consumed>,
     provider: Party,
-) -> &mut ConsumerAccount {
-    accounts
+    desk: &Desk,
+) -> &'a mut Consumed {
+    pairs
         .entry(provider)
-        .or_insert_with(|| ConsumerAccount::new(provider, PairState::default()))
+        .or_insert_with(|| Consumed::new(provider, PairState::default(), desk))
 }

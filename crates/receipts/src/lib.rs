@@ -58,11 +58,11 @@ pub use codec::ParseError;
 pub use heading::{Heading, Position};
 pub use identity::{BadSignature, ContentHash, NetworkId, Party};
 pub use ledger::{
-    AccountView, Counters, Event, Ledger, LedgerConfig, LedgerError, MessageError, Output, Role,
-    Tolerance, Usage,
+    AccountView, Counters, Credit, Event, Ledger, LedgerConfig, LedgerError, MessageError, Output,
+    Role, Standing, Tolerance, Usage, UsageError,
 };
 pub use message::{Message, Refusal, RefusalReason, Request};
 pub use money::{Amount, MIB, Overflow, Price, Totals};
-pub use offer::Offer;
+pub use offer::{Offer, Terms};
 pub use receipt::{CompactReceipt, Equivocation, Receipt, ReceiptError};
-pub use state::{PairState, State};
+pub use state::{AccountState, PairState, State};

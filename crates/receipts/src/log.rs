@@ -14,7 +14,7 @@
 //!      3    1  zero
 //!      4    4  CRC-32 of bytes 0..4 and 8..40+length
 //!      8   32  SHA-256 of the record before, whole; of the header for the first record
-//!     40       payload: offer 180, receipt 256, equivocation 512 bytes
+//!     40       payload: offer 240, receipt 256, equivocation 512 bytes
 //! ```
 //! The CRC tells an honest accident (a torn write, a worn flash cell), the chain of hashes tells
 //! that no record was taken out or changed, and the signatures inside tell the rest.
@@ -170,6 +170,20 @@ impl Record {
             }
         };
         heading.network == header.network && owner == header.owner
+    }
+
+    /// Whether the record must be on disk before anything that follows it is given out.
+    ///
+    /// Offers and proofs must: an offer says that its epoch exists, and a node signs only in epochs
+    /// whose offer it got in the present run, so no place is signed twice whatever else is lost.
+    /// Receipts may wait in memory, and of one epoch only the newest is worth writing: what a loss
+    /// of power takes, the other side has. Otherwise records reach the file in the order in which
+    /// they were given out; an urgent one takes along what waits before it.
+    pub const fn is_urgent(&self) -> bool {
+        match self {
+            Self::OfferMade(_) | Self::OfferAccepted(_) | Self::Equivocation(_) => true,
+            Self::ReceiptReceived(_) | Self::ReceiptGiven(_) => false,
+        }
     }
 
     /// Checks every signature in the record.

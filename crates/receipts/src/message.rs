@@ -2,27 +2,27 @@
 //!
 //! ```text
 //! offset size
-//!      0    1  version, 1
+//!      0    1  version, 2
 //!      1    1  type
-//!      2       1 Offer    180  offer                                    provider → consumer
-//!              2 Request   76  epoch 8, seq 4, seconds 4, up 8, down 8,
-//!                              amount 16, offer hash 28                 provider → consumer
+//!      2       1 Offer    240  offer                                    provider → consumer
+//!              2 Request   40  epoch 8, seq 4, seconds 4, up 8, down 8,
+//!                              first 8 bytes of the offer's hash        provider → consumer
 //!              3 Receipt  124  compact receipt                          consumer → provider
 //!              4 Refusal   33  epoch 8, seq 4, seconds 4, up 8, down 8,
 //!                              reason 1                                 consumer → provider
-//!              5 Head     180 or 436  offer, last receipt if any        either way
+//!              5 Head     240 or 496  offer, last receipt if any        either way
 //! ```
 //! Only offers and receipts are signed. A forged request gets nothing signed that the consumer did
 //! not count itself; a forged refusal can delay a receipt, not change one.
 
 use crate::codec::{ParseError, Reader};
 use crate::heading::Position;
-use crate::identity::ContentHash;
-use crate::money::{Amount, Totals};
+use crate::identity::BadSignature;
+use crate::money::Totals;
 use crate::offer::Offer;
 use crate::receipt::{CompactReceipt, Receipt, emit_totals, read_totals};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const TYPE_OFFER: u8 = 1;
 const TYPE_REQUEST: u8 = 2;
 const TYPE_RECEIPT: u8 = 3;
@@ -51,10 +51,8 @@ pub struct Request {
     pub position: Position,
     /// Service in this epoch.
     pub totals: Totals,
-    /// Its price.
-    pub amount: Amount,
-    /// The epoch's offer.
-    pub offer_hash: ContentHash,
+    /// The epoch's offer: the beginning of its hash.
+    pub offer: [u8; 8],
 }
 
 /// Why a request is not signed, and what would be.
@@ -74,33 +72,29 @@ pub enum RefusalReason {
     /// The consumer does not have the epoch's offer; send it.
     #[error("the offer is not known")]
     UnknownOffer,
-    /// Receipts before this one are not known to the consumer; send the head.
-    #[error("receipts before this one are not known")]
-    Gap,
+    /// The consumer signs nothing more in this epoch, or not at this place: open the next one.
+    #[error("the epoch has ended")]
+    Ended,
     /// The consumer counted less.
     #[error("more than was counted")]
     Unconfirmed,
-    /// The amount does not follow from the offer's price.
-    #[error("the amount does not follow from the price")]
-    Amount,
     /// A figure is below what is already signed, or no byte is new.
     #[error("nothing new since the last receipt")]
     NothingNew,
-    /// The price is above what the consumer's operator allows.
+    /// The price is above what the consumer's operator allows, or what was announced.
     #[error("the price is too high")]
     Price,
 }
 
-const REASONS: [(u8, RefusalReason); 6] = [
+const REASONS: [(u8, RefusalReason); 5] = [
     (1, RefusalReason::UnknownOffer),
-    (2, RefusalReason::Gap),
+    (2, RefusalReason::Ended),
     (3, RefusalReason::Unconfirmed),
-    (4, RefusalReason::Amount),
-    (5, RefusalReason::NothingNew),
-    (6, RefusalReason::Price),
+    (4, RefusalReason::NothingNew),
+    (5, RefusalReason::Price),
 ];
 
-/// The offer of the newest epoch and its last receipt, in full.
+/// An epoch's offer and its last receipt, in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     offer: Offer,
@@ -138,6 +132,15 @@ impl Head {
             .as_ref()
             .map_or(self.offer.heading().position, Receipt::position)
     }
+
+    /// Checks both signatures.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify(&self) -> Result<(), BadSignature> {
+        self.offer.verify()?;
+        self.receipt.as_ref().map_or(Ok(()), Receipt::verify)
+    }
 }
 
 impl Message {
@@ -161,6 +164,14 @@ impl Message {
         };
         reader.finish()?;
         Ok(message)
+    }
+
+    /// Whether it carries a signature, which costs time to check.
+    pub(crate) const fn is_signed(&self) -> bool {
+        match self {
+            Self::Offer(_) | Self::Receipt(_) | Self::Head(_) => true,
+            Self::Request(_) | Self::Refusal(_) => false,
+        }
     }
 
     /// The bytes of this message.
@@ -195,45 +206,31 @@ impl Message {
 
 impl Request {
     fn read(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
-        let position = Position {
-            epoch: reader.u64()?,
-            seq: reader.u32()?,
-        };
-        if position.seq == 0 {
-            return Err(ParseError::Seq(0));
-        }
         Ok(Self {
-            position,
+            position: Position::read_receipt(reader)?,
             totals: read_totals(reader)?,
-            amount: Amount::new(reader.u128()?),
-            offer_hash: ContentHash::new(reader.array()?),
+            offer: reader.array()?,
         })
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
-        out.extend(self.position.epoch.to_le_bytes());
-        out.extend(self.position.seq.to_le_bytes());
+        self.position.emit(out);
         emit_totals(&self.totals, out);
-        out.extend(self.amount.atto_smt().to_le_bytes());
-        out.extend(self.offer_hash.as_bytes());
+        out.extend(self.offer);
     }
 }
 
 impl Refusal {
     fn read(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         Ok(Self {
-            position: Position {
-                epoch: reader.u64()?,
-                seq: reader.u32()?,
-            },
+            position: Position::read_receipt(reader)?,
             confirmed: read_totals(reader)?,
             reason: RefusalReason::from_code(reader.u8()?)?,
         })
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
-        out.extend(self.position.epoch.to_le_bytes());
-        out.extend(self.position.seq.to_le_bytes());
+        self.position.emit(out);
         emit_totals(&self.confirmed, out);
         out.push(self.reason.code());
     }
@@ -250,11 +247,10 @@ impl RefusalReason {
     const fn code(self) -> u8 {
         match self {
             Self::UnknownOffer => 1,
-            Self::Gap => 2,
+            Self::Ended => 2,
             Self::Unconfirmed => 3,
-            Self::Amount => 4,
-            Self::NothingNew => 5,
-            Self::Price => 6,
+            Self::NothingNew => 4,
+            Self::Price => 5,
         }
     }
 }

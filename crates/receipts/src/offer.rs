@@ -3,12 +3,15 @@
 //! ```text
 //! offset size
 //!      0  100  heading (kind 1, seq 0)
-//!    100    8  price, atto-SMT per MiB
-//!    108    8  credit, bytes that may be unpaid before the provider slows down
-//!    116   64  signature of the provider over bytes 0..116
+//!    100   32  gateway: the node to which the bytes are carried
+//!    132    8  price, atto-SMT per MiB
+//!    140    8  credit, bytes that may be unpaid before the provider slows down
+//!    148   28  hash of the last receipt of the account's epoch before (zero if there is none)
+//!    176   64  signature of the provider over bytes 0..176
 //! ```
 //! One epoch has one offer: other terms are a new epoch. So a receipt's amount follows from its
-//! epoch and its bytes, and nobody can argue about which bytes were carried at which price.
+//! epoch and its bytes, and nobody can argue about which bytes were carried at which price. By
+//! naming the last receipt before, the provider countersigns where the epoch before ended.
 
 use ed25519_dalek::SigningKey;
 
@@ -17,18 +20,30 @@ use crate::heading::{Heading, KIND_OFFER, Position};
 use crate::identity::{self, BadSignature, ContentHash, NetworkId, Party};
 use crate::money::Price;
 
-/// Terms, signed by the provider. 180 bytes.
+/// What an offer says, beside whom it binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The node to which the bytes are carried: what they cost depends on the way there.
+    pub gateway: Party,
+    /// What a MiB costs.
+    pub price: Price,
+    /// Bytes that may be unpaid.
+    pub credit_bytes: u64,
+    /// The last receipt of the account's epoch before, [`ContentHash::NONE`] if there is none.
+    pub previous: ContentHash,
+}
+
+/// Terms, signed by the provider. 240 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     heading: Heading,
-    price: Price,
-    credit_bytes: u64,
+    terms: Terms,
     signature: [u8; 64],
 }
 
 impl Offer {
     /// Length in bytes.
-    pub const LEN: usize = Heading::LEN + 8 + 8 + 64;
+    pub const LEN: usize = Heading::LEN + 32 + 8 + 8 + ContentHash::LEN + 64;
 
     /// Opens `epoch` with these terms; the owner of `key` is the provider.
     ///
@@ -38,8 +53,7 @@ impl Offer {
         network: NetworkId,
         consumer: Party,
         epoch: u64,
-        price: Price,
-        credit_bytes: u64,
+        terms: Terms,
     ) -> Self {
         let heading = Heading {
             network,
@@ -49,8 +63,7 @@ impl Offer {
         };
         let mut offer = Self {
             heading,
-            price,
-            credit_bytes,
+            terms,
             signature: [0; 64],
         };
         offer.signature = identity::sign(key, &offer.content());
@@ -67,14 +80,24 @@ impl Offer {
         self.heading.position.epoch
     }
 
+    /// All that it offers.
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The node to which the bytes are carried.
+    pub const fn gateway(&self) -> Party {
+        self.terms.gateway
+    }
+
     /// What a MiB costs.
     pub const fn price(&self) -> Price {
-        self.price
+        self.terms.price
     }
 
     /// Bytes that may be unpaid.
     pub const fn credit_bytes(&self) -> u64 {
-        self.credit_bytes
+        self.terms.credit_bytes
     }
 
     /// Names the content; a receipt carries it.
@@ -100,8 +123,12 @@ impl Offer {
         let mut reader = Reader::new(bytes);
         let offer = Self {
             heading: Heading::parse(KIND_OFFER, &mut reader)?,
-            price: Price::new(reader.u64()?),
-            credit_bytes: reader.u64()?,
+            terms: Terms {
+                gateway: Party::new(reader.array()?),
+                price: Price::new(reader.u64()?),
+                credit_bytes: reader.u64()?,
+                previous: ContentHash::new(reader.array()?),
+            },
             signature: reader.array()?,
         };
         reader.finish()?;
@@ -118,8 +145,10 @@ impl Offer {
     fn content(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(Self::LEN);
         self.heading.emit(KIND_OFFER, &mut out);
-        out.extend(self.price.atto_smt_per_mib().to_le_bytes());
-        out.extend(self.credit_bytes.to_le_bytes());
+        out.extend(self.terms.gateway.as_bytes());
+        out.extend(self.terms.price.atto_smt_per_mib().to_le_bytes());
+        out.extend(self.terms.credit_bytes.to_le_bytes());
+        out.extend(self.terms.previous.as_bytes());
         out
     }
 }

@@ -305,15 +305,8 @@ impl CompactReceipt {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
-        let position = Position {
-            epoch: reader.u64()?,
-            seq: reader.u32()?,
-        };
-        if position.seq == 0 {
-            return Err(ParseError::Seq(0));
-        }
         Ok(Self {
-            position,
+            position: Position::read_receipt(reader)?,
             totals: read_totals(reader)?,
             previous_hash: ContentHash::new(reader.array()?),
             signature: reader.array()?,
@@ -321,8 +314,7 @@ impl CompactReceipt {
     }
 
     pub(crate) fn emit(&self, out: &mut Vec<u8>) {
-        out.extend(self.position.epoch.to_le_bytes());
-        out.extend(self.position.seq.to_le_bytes());
+        self.position.emit(out);
         emit_totals(&self.totals, out);
         out.extend(self.previous_hash.as_bytes());
         out.extend(self.signature);
@@ -340,8 +332,8 @@ impl From<&Receipt> for CompactReceipt {
     }
 }
 
-/// Two receipts for one place in an account, with different content and both signed: proof that
-/// the consumer cheats, or that it lost its log and nobody told it. 512 bytes.
+/// Two receipts for one place of a pair, with different content and both signed: proof that the
+/// consumer cheats, or that it lost its whole log and was led to use an epoch again. 512 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Equivocation {
     first: Receipt,

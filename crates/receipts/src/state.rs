@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::heading::Position;
 use crate::identity::Party;
 use crate::log::{Header, Record};
+use crate::message::Head;
 use crate::money::{Amount, Overflow, Totals};
 use crate::offer::Offer;
 use crate::receipt::Receipt;
 
-/// Where one account of a pair stands: its newest offer and its newest receipt.
-///
-/// The receipt may be of an earlier epoch than the offer, and either may be missing: a damaged log
-/// can lose an offer and keep the receipts given under it.
+/// Offers kept of one account: those since the last receipt, which may still come to light.
+const MAX_OFFERS: usize = 8;
+
+/// Where one account stands: its offers from the newest receipt's epoch on, and that receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PairState {
-    offer: Option<Offer>,
+pub struct AccountState {
+    /// By epoch. The one of the newest receipt is always there.
+    offers: BTreeMap<u64, Offer>,
     receipt: Option<Receipt>,
     /// Sum over the epochs before the receipt's.
     before_receipt: Amount,
@@ -23,10 +25,15 @@ pub struct PairState {
     through_receipt: Amount,
 }
 
-impl PairState {
+impl AccountState {
     /// The newest offer.
-    pub const fn offer(&self) -> Option<&Offer> {
-        self.offer.as_ref()
+    pub fn offer(&self) -> Option<&Offer> {
+        self.offers.last_key_value().map(|(_, offer)| offer)
+    }
+
+    /// The offer of `epoch`, unless receipts of later ones have overtaken it.
+    pub fn offer_of(&self, epoch: u64) -> Option<&Offer> {
+        self.offers.get(&epoch)
     }
 
     /// The newest receipt, of whatever epoch.
@@ -34,35 +41,40 @@ impl PairState {
         self.receipt.as_ref()
     }
 
-    /// The newest receipt, if it is of the newest offer's epoch.
-    pub fn current_receipt(&self) -> Option<&Receipt> {
-        let epoch = self.offer.as_ref()?.epoch();
-        self.receipt
-            .as_ref()
-            .filter(|receipt| receipt.position().epoch == epoch)
+    /// The newest receipt, if it is of `epoch`.
+    pub fn receipt_of(&self, epoch: u64) -> Option<&Receipt> {
+        let receipt = self.receipt.as_ref();
+        receipt.filter(|receipt| receipt.position().epoch == epoch)
     }
 
-    /// The newest offer, unless a receipt of a later epoch shows that it is out of date.
-    pub fn current_offer(&self) -> Option<&Offer> {
-        let newest = self.newest_epoch();
-        self.offer.as_ref().filter(|offer| offer.epoch() == newest)
+    /// The newest receipt with its offer.
+    pub fn head(&self) -> Option<Head> {
+        let receipt = self.receipt.as_ref()?;
+        let offer = self.offers.get(&receipt.position().epoch)?;
+        Head::new(offer.clone(), Some(receipt.clone())).ok()
     }
 
-    /// The highest epoch seen; 0 if none.
-    pub fn newest_epoch(&self) -> u64 {
-        self.position().map_or(0, |position| position.epoch)
+    /// The offer of `epoch`, with its last receipt if there is one.
+    pub(crate) fn head_of(&self, epoch: u64) -> Option<Head> {
+        let offer = self.offers.get(&epoch)?;
+        Head::new(offer.clone(), self.receipt_of(epoch).cloned()).ok()
     }
 
     /// The highest place taken in this account.
     pub fn position(&self) -> Option<Position> {
-        let offer = self.offer.as_ref().map(|offer| offer.heading().position);
+        let offer = self.offer().map(|offer| offer.heading().position);
         offer.max(self.receipt.as_ref().map(Receipt::position))
     }
 
-    /// Service signed for in the newest offer's epoch.
-    pub fn signed(&self) -> Totals {
-        self.current_receipt()
+    /// Service signed for in `epoch`.
+    pub fn signed_in(&self, epoch: u64) -> Totals {
+        self.receipt_of(epoch)
             .map_or(Totals::ZERO, |receipt| *receipt.totals())
+    }
+
+    /// The newest receipt, if it is of the newest offer's epoch.
+    pub fn current_receipt(&self) -> Option<&Receipt> {
+        self.receipt_of(self.offer()?.epoch())
     }
 
     /// Amount signed for in the newest offer's epoch.
@@ -78,24 +90,45 @@ impl PairState {
         }
     }
 
-    /// Takes over an offer, unless a newer one is known.
+    /// Takes over an offer, unless a receipt has overtaken it or names another of its epoch.
     pub(crate) fn set_offer(&mut self, offer: &Offer) {
-        if self
-            .offer
-            .as_ref()
-            .is_none_or(|known| known.epoch() <= offer.epoch())
-        {
-            self.offer = Some(offer.clone());
+        let epoch = offer.epoch();
+        let overtaken = self.receipt.as_ref().is_some_and(|receipt| {
+            let signed = receipt.position().epoch;
+            epoch < signed || (epoch == signed && receipt.offer_hash() != offer.hash())
+        });
+        if overtaken {
+            return;
+        }
+        self.offers.insert(epoch, offer.clone());
+        if self.offers.len() > MAX_OFFERS {
+            let signed = self
+                .receipt
+                .as_ref()
+                .map(|receipt| receipt.position().epoch);
+            let oldest = self.offers.keys().find(|epoch| Some(**epoch) != signed);
+            if let Some(&oldest) = oldest {
+                self.offers.remove(&oldest);
+            }
         }
     }
 
-    /// Takes over a receipt, unless a newer one is known: heads never move back.
+    /// Whether the offer that `receipt` was given under is known.
+    fn has_offer_of(&self, receipt: &Receipt) -> bool {
+        self.offers
+            .get(&receipt.position().epoch)
+            .is_some_and(|offer| offer.hash() == receipt.offer_hash())
+    }
+
+    /// Takes over a receipt under a known offer, unless a newer one is known: heads never move
+    /// back.
     pub(crate) fn set_receipt(&mut self, receipt: &Receipt) -> Result<(), Overflow> {
         let known = self.receipt.as_ref().map(Receipt::position);
-        if known.is_some_and(|known| known >= receipt.position()) {
+        let position = receipt.position();
+        if known.is_some_and(|known| known >= position) || !self.has_offer_of(receipt) {
             return Ok(());
         }
-        let is_next_epoch = known.is_some_and(|known| known.epoch < receipt.position().epoch);
+        let is_next_epoch = known.is_some_and(|known| known.epoch < position.epoch);
         let before = if is_next_epoch {
             self.through_receipt
         } else {
@@ -104,6 +137,50 @@ impl PairState {
         self.through_receipt = before.checked_add(receipt.amount())?;
         self.before_receipt = before;
         self.receipt = Some(receipt.clone());
+        self.offers.retain(|epoch, _| *epoch >= position.epoch);
+        Ok(())
+    }
+}
+
+/// Where two neighbors stand with each other, one of them as provider.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PairState {
+    pub(crate) newest_epoch: u64,
+    pub(crate) has_receipt: bool,
+    pub(crate) accounts: BTreeMap<Party, AccountState>,
+}
+
+impl PairState {
+    /// The highest epoch seen in any of the accounts; 0 if none. Epochs are numbered for the pair.
+    pub const fn newest_epoch(&self) -> u64 {
+        self.newest_epoch
+    }
+
+    /// Whether the consumer has ever signed anything.
+    pub const fn has_receipt(&self) -> bool {
+        self.has_receipt
+    }
+
+    /// The accounts, by gateway.
+    pub const fn accounts(&self) -> &BTreeMap<Party, AccountState> {
+        &self.accounts
+    }
+
+    fn set_offer(&mut self, offer: &Offer) {
+        self.newest_epoch = self.newest_epoch.max(offer.epoch());
+        let account = self.accounts.entry(offer.gateway()).or_default();
+        account.set_offer(offer);
+    }
+
+    /// A receipt does not name its gateway. One whose offer a damaged log has lost says no more
+    /// than that its epoch was.
+    fn set_receipt(&mut self, receipt: &Receipt) -> Result<(), Overflow> {
+        let mut accounts = self.accounts.values_mut();
+        if let Some(account) = accounts.find(|account| account.has_offer_of(receipt)) {
+            account.set_receipt(receipt)?;
+        }
+        self.newest_epoch = self.newest_epoch.max(receipt.position().epoch);
+        self.has_receipt = true;
         Ok(())
     }
 }
@@ -133,12 +210,12 @@ impl State {
         &self.header
     }
 
-    /// Accounts in which the owner provides, by consumer.
+    /// Pairs in which the owner provides, by consumer.
     pub const fn providing(&self) -> &BTreeMap<Party, PairState> {
         &self.providing
     }
 
-    /// Accounts in which the owner consumes, by provider.
+    /// Pairs in which the owner consumes, by provider.
     pub const fn consuming(&self) -> &BTreeMap<Party, PairState> {
         &self.consuming
     }
@@ -148,8 +225,9 @@ impl State {
         &self.equivocators
     }
 
-    /// Brings the state up to date with one record. The order of records does not matter: the
-    /// highest position wins.
+    /// Brings the state up to date with one record. An offer comes before its receipts, and the
+    /// last receipt of an account's epoch before those of the next; apart from that the order does
+    /// not matter: the highest position wins.
     ///
     /// # Errors
     /// [`Overflow`] if an account's amount leaves the range; the record is then not taken over.
@@ -161,20 +239,15 @@ impl State {
                 self.consuming.entry(peer).or_default().set_offer(offer);
             }
             Record::ReceiptReceived(receipt) => {
-                self.providing
-                    .entry(peer)
-                    .or_default()
-                    .set_receipt(receipt)?;
+                let pair = self.providing.entry(peer).or_default();
+                pair.set_receipt(receipt)?;
             }
             Record::ReceiptGiven(receipt) => {
-                self.consuming
-                    .entry(peer)
-                    .or_default()
-                    .set_receipt(receipt)?;
+                let pair = self.consuming.entry(peer).or_default();
+                pair.set_receipt(receipt)?;
             }
-            Record::Equivocation(proof) => {
-                self.equivocators
-                    .insert(proof.receipts().0.heading().consumer);
+            Record::Equivocation(_) => {
+                self.equivocators.insert(peer);
             }
         }
         Ok(())

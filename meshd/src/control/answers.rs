@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
 use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Target, Tunnel};
-use receipts::{AccountView, Ledger};
+use receipts::{AccountView, Ledger, Standing};
 
 use crate::config::Config;
 use crate::driver::internet::{Internet as History, Way};
@@ -127,6 +127,8 @@ impl View<'_> {
             ("receipt_stale", ledger.stale),
             ("receipt_inconsistent", ledger.inconsistent),
             ("receipt_busy", ledger.busy),
+            ("receipt_crowded", ledger.crowded),
+            ("receipt_uncountable", ledger.uncountable),
         ];
         let all = routing.chain(receipts).filter(|(_, count)| *count > 0);
         all.map(|(reason, count)| (reason.to_owned(), count))
@@ -347,7 +349,7 @@ impl View<'_> {
             price_atto_per_mib: account.price.map(|price| price.atto_smt_per_mib().into()),
             last_receipt: account.last_hash.map(|hash| (*hash.as_bytes()).into()),
             credit_bytes: account.credit_bytes,
-            equivocated: account.equivocated,
+            equivocated: account.standing == Standing::Cheat,
         }
     }
 

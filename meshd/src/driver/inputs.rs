@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use control_api::{Answer, Method};
 use mesh_proto::{Family, IfIndex, Route, RouteChange};
-use receipts::{Party, Role};
-use tracing::{debug, error, info, warn};
+use receipts::{Party, Price, Role};
+use tracing::{debug, info, warn};
 
 use super::{Driver, SETTLING_LIMIT, Ways, announcement};
 use crate::config::{LanMode, MeshInterface};
@@ -371,14 +371,17 @@ impl Driver {
             ] {
                 if !carried.is_empty() {
                     let (up_bytes, down_bytes) = (carried.up_bytes, carried.down_bytes);
+                    let price = Price::new(self.config.sharing().fee().atto_smt_per_mib());
                     let usage = receipts::Usage {
                         peer,
                         role,
+                        gateway: peer,
+                        price: (role == Role::Provider).then_some(price),
                         up_bytes,
                         down_bytes,
                     };
                     if let Err(error) = self.ledger.handle_usage(now, usage) {
-                        error!(%error, "usage not accounted");
+                        debug!(%error, "usage not accounted");
                     }
                 }
             }

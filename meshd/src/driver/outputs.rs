@@ -146,6 +146,8 @@ impl Driver {
                         debug!(node = %to, "receipt message not sent: no link");
                     }
                 }
+                receipts::Output::Hold { peer, held } => debug!(%peer, held, "neighbor held"),
+                receipts::Output::Throttle(throttled) => debug!(throttled, "own traffic"),
                 receipts::Output::Event(event) => log_receipt_event(&event),
             }
         }
@@ -224,8 +226,12 @@ impl Driver {
 fn log_receipt_event(event: &receipts::Event) {
     use receipts::Event as E;
     match event {
-        E::OfferMade { peer, epoch, price } => debug!(%peer, epoch, %price, "offer made"),
-        E::OfferAccepted { peer, epoch, price } => debug!(%peer, epoch, %price, "offer accepted"),
+        E::OfferMade {
+            peer, epoch, price, ..
+        } => debug!(%peer, epoch, %price, "offer made"),
+        E::OfferAccepted {
+            peer, epoch, price, ..
+        } => debug!(%peer, epoch, %price, "offer accepted"),
         E::ReceiptReceived {
             peer,
             position,
@@ -256,6 +262,13 @@ fn log_receipt_event(event: &receipts::Event) {
             %peer, ?role, epoch = position.epoch, seq = position.seq,
             "the neighbor's copy of the account was ahead of ours and has been taken over"
         ),
+        E::Held {
+            peer,
+            exposure,
+            window,
+            standing,
+        } => warn!(%peer, exposure, window, ?standing, "neighbor has used up its credit"),
+        E::Released { peer, exposure, .. } => info!(%peer, exposure, "neighbor has signed again"),
         E::Equivocation(proof) => {
             error!(
                 ?proof,

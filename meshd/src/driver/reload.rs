@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use control_api::{ErrorCode, MAX_CHUNK_BYTES, Reloaded, RpcError, SCHEMA};
-use receipts::Price;
 use tracing::{error, info};
 
-use super::{Driver, max_price};
+use super::{Driver, credit, max_price};
 use crate::config::Config;
 
 impl Driver {
@@ -34,12 +33,8 @@ impl Driver {
         new.keep_restart_keys(&self.config);
         let old = std::mem::replace(&mut self.config, new);
         let changed = changed_keys(&old, &self.config);
-        if changed.contains(&"sharing") {
-            let sharing = self.config.sharing();
-            let price = Price::new(sharing.fee().atto_smt_per_mib());
-            self.ledger.set_sharing(now, price, sharing.credit_bytes());
-        }
-        self.ledger.set_max_price(max_price(&self.config));
+        self.ledger
+            .set_terms(now, credit(&self.config), max_price(&self.config));
         let interfaces: Vec<_> = self.links.keys().copied().collect();
         for ifindex in interfaces {
             self.update_interface(now, ifindex);

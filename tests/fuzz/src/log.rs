@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use ed25519_dalek::SigningKey;
 use receipts::log::{Header, Record, Writer, recover, verify};
-use receipts::{Message, NetworkId, Offer, Party, Price, Receipt, Totals};
+use receipts::{ContentHash, Message, NetworkId, Offer, Party, Price, Receipt, Terms, Totals};
 
 /// A message: what parses is written as it was.
 pub fn message(data: &[u8]) {
@@ -33,8 +33,13 @@ fn sound() -> Vec<u8> {
     for epoch in 1..=2 {
         for (provider, consumer) in [(1, 2), (3, 1)] {
             let party = Party::of(&key(consumer));
-            let price = Price::new(1000);
-            let offer = Offer::sign(&key(provider), header.network, party, epoch, price, 1 << 20);
+            let terms = Terms {
+                gateway: Party::of(&key(provider)),
+                price: Price::new(1000),
+                credit_bytes: 1 << 20,
+                previous: ContentHash::NONE,
+            };
+            let offer = Offer::sign(&key(provider), header.network, party, epoch, terms);
             let ours = provider == 1;
             let opening = match ours {
                 true => Record::OfferMade(offer.clone()),
