@@ -7,6 +7,7 @@
 //! | [`flows`] | traffic: between whom packets flow all the time |
 //! | [`simulation`] | virtual time: the event queue and its dispatch |
 //! | [`node`] | a node: the core, fed as the daemon feeds it |
+//! | [`books`] | what a node notes of whom it carries for and who carries for it, if it keeps books |
 //! | [`radio`] | links: who hears whom, what is lost, how long it takes |
 //! | [`watch`] | what is checked and measured while the mesh runs: loops, outages, traffic |
 //! | [`oracle`] | shortest paths, computed with knowledge of the whole mesh |
@@ -18,6 +19,7 @@
 //! and timers; what the watch knows never flows back. Every event that changed a node's routes
 //! is followed by a loop check.
 
+pub mod books;
 pub mod flows;
 pub mod node;
 pub mod oracle;

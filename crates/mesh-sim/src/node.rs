@@ -12,7 +12,9 @@ use mesh_proto::router::{Announcement, Start};
 use mesh_proto::{IfIndex, Network, NodeId, OriginatorId, Route, Router, RouterConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use receipts::LedgerConfig;
 
+use crate::books::Books;
 use crate::random;
 use crate::scenario::Inheritance;
 
@@ -80,6 +82,8 @@ pub struct Node {
     pub(crate) changed: Duration,
     /// Whether it is not switched on with the others.
     pub(crate) is_late: bool,
+    /// Its books, if it keeps any.
+    pub(crate) books: Option<Books>,
 }
 
 impl Node {
@@ -112,6 +116,7 @@ impl Node {
             timer_queued: None,
             changed: Duration::ZERO,
             is_late: false,
+            books: None,
         }
     }
 
@@ -163,12 +168,23 @@ impl Node {
         router.handle_interface_up(now, INTERFACE, self.index.address(), MTU);
         self.router = Some(router);
         self.note_ipv4();
+        if let Some(books) = &mut self.books {
+            books.start(now);
+        }
     }
 
     /// Ends the daemon.
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self, how: Inheritance) {
         self.router = None;
         self.note_ipv4();
+        if let Some(books) = &mut self.books {
+            books.stop(how);
+        }
+    }
+
+    /// Keeps books from its next start on.
+    pub(crate) fn open_books(&mut self, config: LedgerConfig) {
+        self.books = Some(Books::new(self.key.clone(), config));
     }
 
     /// Its IPv4 address in the mesh may have changed.

@@ -19,6 +19,9 @@ pub(crate) const TARGETS: u64 = 7;
 /// Between whom flows are.
 pub(crate) const FLOWS: u64 = 6;
 
+/// What flows carry.
+pub(crate) const BYTES: u64 = 8;
+
 /// The stream for `purpose` of a run with `seed`.
 pub(crate) fn stream(seed: u64, purpose: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -2,10 +2,12 @@
 //!
 //! | file | concern |
 //! |---|---|
+//! | `accounts` | who carried how much for whom, if books are kept |
 //! | `drive` | nodes: packets and timers in, what the core wants done out |
 //! | `steps` | steps of the scenario, and on whom those fall that leave it open |
 //! | `traffic` | flows: who carries them, and their outages |
 
+mod accounts;
 mod drive;
 mod steps;
 mod traffic;
@@ -26,6 +28,7 @@ use crate::scenario::{Plan, Step};
 use crate::topology::Topology;
 use crate::trace::Trace;
 use crate::watch::{Cycle, NextHops, Phase, Phases, Reach, Sent, Traffic, Uplinks};
+pub use accounts::Accounting;
 
 /// What a run is made of besides its topology and scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +90,12 @@ pub struct Simulation {
     luck: ChaCha8Rng,
     choices: ChaCha8Rng,
     flows: Flows,
+    accounting: Option<Accounting>,
+    /// How much flows carry.
+    bytes: ChaCha8Rng,
+    /// By how many bytes anybody owed more than its window and what was carried since counters were
+    /// last read.
+    overdrawn: u128,
     next_hops: NextHops,
     reach: Reach,
     uplinks: Uplinks,
@@ -121,6 +130,9 @@ impl Simulation {
             luck: random::stream(options.seed, random::LOSS),
             choices: random::stream(options.seed, random::TARGETS),
             flows: Flows::default(),
+            accounting: None,
+            bytes: random::stream(options.seed, random::BYTES),
+            overdrawn: 0,
             next_hops: NextHops::new(nodes.iter().map(Node::host).collect()),
             reach: Reach::new(count),
             uplinks: Uplinks::new(count),

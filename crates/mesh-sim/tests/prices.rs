@@ -18,8 +18,9 @@ use mesh_sim::{Action, NodeIndex, Simulation, Step};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-/// Settled: every originator has raised its sequence number, so that no better route is infeasible.
-const SETTLED_S: f64 = 75.0;
+/// Everybody has a route to everybody, and links are known well. Not every route is the best by then,
+/// but each has its price.
+const SETTLED_S: f64 = 15.0;
 
 /// A fee of 0 to 999, so that some are free.
 fn any_fee(rng: &mut ChaCha8Rng) -> Price {
@@ -112,7 +113,7 @@ fn settled(topology: &str, seed: u64, loss: f64) -> (Simulation, ChaCha8Rng) {
 
 #[test]
 fn the_price_at_each_node_is_the_sum_of_the_fees_along_its_route() {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         println!("seed {seed}");
         let (mut simulation, mut rng) = settled("geometric:200", seed, 0.0);
         assert_eq!(wrong(&simulation), [], "seed {seed}");
@@ -121,7 +122,7 @@ fn the_price_at_each_node_is_the_sum_of_the_fees_along_its_route() {
             .filter(|it| simulation.node(*it).is_gateway());
         assert!(gateways.count() > 0);
         // A fee that changes, at some node in the middle of something.
-        for _ in 0..20 {
+        for _ in 0..10 {
             let node = NodeIndex(rng.next_u32() as usize % 200);
             let is_gateway = simulation.node(node).is_gateway();
             announce(
@@ -129,7 +130,7 @@ fn the_price_at_each_node_is_the_sum_of_the_fees_along_its_route() {
                 node,
                 announcement(any_fee(&mut rng), is_gateway),
             );
-            let until = simulation.now() + secs(1.0);
+            let until = simulation.now() + secs(0.5);
             simulation.run_until(until);
             assert_eq!(wrong(&simulation), [], "seed {seed}, {node} changed");
         }
@@ -138,9 +139,9 @@ fn the_price_at_each_node_is_the_sum_of_the_fees_along_its_route() {
 
 #[test]
 fn prices_are_right_on_links_with_loss() {
-    for seed in 1..=5 {
+    for seed in 1..=3 {
         println!("seed {seed}");
-        let (mut simulation, _) = settled("geometric:40", seed, 0.15);
+        let (mut simulation, _) = settled("geometric:30", seed, 0.15);
         assert_priced_right(&mut simulation);
     }
 }
@@ -148,9 +149,9 @@ fn prices_are_right_on_links_with_loss() {
 #[test]
 fn prices_are_right_after_anything_happened_to_anybody() {
     let churn = Named::find("churn").unwrap();
-    for seed in 1..=8 {
+    for seed in 1..=4 {
         println!("seed {seed}");
-        let mut simulation = mesh("geometric:30", seed, 0.0);
+        let mut simulation = mesh("geometric:20", seed, 0.0);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let duration = Duration::from_secs(churn.seconds);
         let mut plan = churn.plan(simulation.topology(), seed, duration, 0);

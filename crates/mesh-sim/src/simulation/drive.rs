@@ -65,11 +65,16 @@ impl Simulation {
     /// the node's timer.
     pub(super) fn drain(&mut self, index: NodeIndex) {
         let mut changed = Vec::new();
-        while let Some(output) = self.poll_output(index) {
-            match output {
-                Output::Transmit(transmit) => self.transmit(index, transmit),
-                Output::Route(change) => changed.extend(self.change_route(index, change)),
-                Output::Event(event) => self.note(index, &event),
+        loop {
+            while let Some(output) = self.poll_output(index) {
+                match output {
+                    Output::Transmit(transmit) => self.transmit(index, transmit),
+                    Output::Route(change) => changed.extend(self.change_route(index, change)),
+                    Output::Event(event) => self.note(index, &event),
+                }
+            }
+            if !self.say(index) {
+                break;
             }
         }
         for row in changed {
@@ -220,8 +225,8 @@ impl Simulation {
             | router::Event::NodeChanged(_)
             | router::Event::GatewaysChanged
             | router::Event::EpochBegun(_)
-            | router::Event::DuplicateIdentity
-            | router::Event::Payload { .. } => {}
+            | router::Event::DuplicateIdentity => {}
+            router::Event::Payload { from, bytes, .. } => self.hear(index, *from, bytes),
         }
     }
 
@@ -274,7 +279,7 @@ impl Simulation {
     pub(super) fn stop(&mut self, index: NodeIndex, how: Inheritance) {
         let now = self.now;
         let node = self.node_mut(index);
-        node.stop();
+        node.stop(how);
         node.changed = now;
         if how != Inheritance::Warm {
             self.flush(index);

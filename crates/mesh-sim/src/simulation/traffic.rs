@@ -34,6 +34,7 @@ impl Simulation {
             self.node_mut(node).tell_carrying(now, neighbor);
             self.drain(node);
         }
+        self.carry_bytes();
         self.queue.push(self.now + CARRY_INTERVAL, Event::Carry);
     }
 

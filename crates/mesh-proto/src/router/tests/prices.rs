@@ -63,9 +63,11 @@ fn seen(net: &Net, at: usize) -> (Option<u64>, Verdict) {
 const TOO_DEAR: (Option<u64>, Verdict) = (None, Verdict::Refused(Refusal::TooDear));
 
 fn ogms(net: &Net) -> impl Iterator<Item = &Ogm> {
-    let updates = net.sent.iter().filter_map(|(_, tlv)| match tlv {
-        Tlv::Update(update) => Some(update),
-        _ => None,
+    let updates = net.sent.iter().filter_map(|(_, tlv)| {
+        let Tlv::Update(update) = tlv else {
+            return None;
+        };
+        Some(update)
     });
     updates.flat_map(|update| &update.ogms)
 }
@@ -190,6 +192,28 @@ fn a_better_route_that_is_too_dear_loses_from_the_start() {
         net.run(ms(120_000));
         assert_eq!((net.next_hop(0, 2), net.next_hop(0, 1)), (Some(3), Some(1)));
     }
+}
+
+/// The record says that there is a gateway, and comes when it was asked for.
+#[test]
+fn a_record_that_comes_after_the_price_makes_it_count() {
+    let mut net = Net::ring(4);
+    let two = net.id(2);
+    let dear = net.next_hop(0, 2).unwrap();
+    let other = 4 - dear;
+    set_maximum(&mut net, 0, 5);
+    announce(&mut net, dear, 5, false);
+    net.lose(|_, to, tlvs| to == 0 && tlvs.iter().any(|tlv| matches!(tlv, Tlv::Update(_))));
+    announce(&mut net, 2, 1, true);
+    net.run(ms(50));
+    assert!(net.routers[0].gateways().is_empty());
+    for node in [dear, other] {
+        let said = net.routers[node].said(two).unwrap().ogm(two, 0);
+        net.say(0, node, &[said]);
+    }
+    assert_eq!(net.next_hop(0, 2), Some(dear));
+    net.run(ms(5));
+    assert_eq!(net.next_hop(0, 2), Some(other));
 }
 
 #[test]

@@ -1,0 +1,277 @@
+//! What is paid for traffic to the Internet: both sides of every account agree, and each node keeps
+//! its fee.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use common::{mesh, run, secs};
+use mesh_proto::router::Announcement;
+use mesh_proto::{GatewayOffer, Price};
+use mesh_sim::books::{Epoch, Signed};
+use mesh_sim::scenario::Inheritance;
+use mesh_sim::simulation::Accounting;
+use mesh_sim::{Action, Flow, NodeIndex, Simulation, Step};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use receipts::{MIB, Party, Role};
+
+/// Every route is the best one by then, and stays, as nothing is lost.
+const SETTLED_S: f64 = 75.0;
+/// After the last byte everything is asked for within a minute, and then repeated a few times.
+const SIGNED_S: f64 = 130.0;
+
+/// A village with fees at random, where some nodes are used by people.
+struct Village {
+    simulation: Simulation,
+    rng: ChaCha8Rng,
+    fees: Vec<Price>,
+    gateways: [NodeIndex; 2],
+    clients: BTreeSet<NodeIndex>,
+}
+
+impl Village {
+    fn new(topology: &str, seed: u64, loss: f64) -> Self {
+        let mut simulation = mesh(topology, seed, loss);
+        let network = String::from("simulated village");
+        simulation.keep_accounts(Accounting::new(&network));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let count = simulation.nodes().count();
+        let gateways = [0, 1].map(|_| NodeIndex(rng.next_u32() as usize % count));
+        let mut village = Self {
+            simulation,
+            rng,
+            fees: vec![Price::FREE; count],
+            gateways,
+            clients: BTreeSet::new(),
+        };
+        for node in 0..count {
+            village.change_fee(NodeIndex(node));
+        }
+        while village.clients.len() < count / 4 {
+            let node = village.any_node();
+            if !gateways.contains(&node) {
+                village.clients.insert(node);
+            }
+        }
+        village
+    }
+
+    fn any_node(&mut self) -> NodeIndex {
+        NodeIndex(self.rng.next_u32() as usize % self.fees.len())
+    }
+
+    /// Asks for something else from now on, up to a thousandth of an SMT per MiB.
+    fn change_fee(&mut self, node: NodeIndex) {
+        let fee = Price::new(self.rng.next_u64() % 1_000_000_000_000_000);
+        self.fees[node.0] = fee;
+        let offer = GatewayOffer {
+            down_bps: 20_000_000,
+            up_bps: 5_000_000,
+            ipv4: true,
+            ipv6: true,
+            dns: Vec::new(),
+        };
+        let announcement = Announcement {
+            gateway: self.gateways.contains(&node).then_some(offer),
+            fee,
+            ..Announcement::default()
+        };
+        self.step(Action::Announce(node, announcement));
+    }
+
+    fn step(&mut self, action: Action) {
+        let step = Step::new(self.simulation.now(), action);
+        self.simulation.schedule(step);
+    }
+
+    fn pass(&mut self, seconds: f64) {
+        let until = self.simulation.now() + secs(seconds);
+        run(&mut self.simulation, until.as_secs_f64());
+    }
+
+    fn begin_traffic(&mut self) {
+        for from in &self.clients {
+            let flow = Flow {
+                from: *from,
+                to: None,
+            };
+            self.simulation.add_flow(flow);
+        }
+    }
+
+    /// No byte is carried any longer, and what was is signed for.
+    fn end_traffic(&mut self) {
+        self.simulation.set_traffic(0);
+        self.pass(SIGNED_S);
+    }
+
+    fn party(&self, node: NodeIndex) -> Party {
+        self.simulation.books(node).unwrap().party()
+    }
+
+    fn signed(&self, node: NodeIndex) -> BTreeMap<Epoch, Signed> {
+        self.simulation.books(node).unwrap().signed()
+    }
+
+    /// What all receipts of all nodes together say that was earned and paid, in atto-SMT, after it was
+    /// checked that both sides of each account have the same newest receipt; but for those with one of
+    /// `except`.
+    #[track_caller]
+    fn earned_and_paid(&self, except: &BTreeSet<NodeIndex>) -> (u128, u128) {
+        let seed = self.simulation.options().seed;
+        let nodes = || {
+            self.simulation
+                .nodes()
+                .filter(|node| !except.contains(node))
+        };
+        let excepted: BTreeSet<_> = except.iter().map(|node| self.party(*node)).collect();
+        let (mut provided, mut consumed) = (BTreeMap::new(), BTreeMap::new());
+        for node in nodes() {
+            let me = self.party(node);
+            for ((peer, role, epoch), signed) in self.signed(node) {
+                if excepted.contains(&peer) {
+                    continue;
+                }
+                match role {
+                    Role::Provider => provided.insert((me, peer, epoch), signed),
+                    Role::Consumer => consumed.insert((peer, me, epoch), signed),
+                };
+            }
+        }
+        assert_eq!(provided, consumed, "seed {seed}");
+        let sum = |all: &BTreeMap<_, Signed>| all.values().map(|it| it.amount.atto_smt()).sum();
+        (sum(&provided), sum(&consumed))
+    }
+
+    /// What must hold whatever happened.
+    #[track_caller]
+    fn assert_honest(&self) {
+        let seed = self.simulation.options().seed;
+        assert_eq!(self.simulation.overdrawn(), 0, "seed {seed}");
+        for node in self.simulation.nodes() {
+            let books = self.simulation.books(node).unwrap();
+            assert_eq!(books.equivocations(), 0, "seed {seed}: {node}");
+            // Signatures, amounts, chains.
+            let report = receipts::log::verify(books.log());
+            assert!(report.is_ok(), "seed {seed}: {node}: {report:?}");
+        }
+    }
+}
+
+/// Earned less paid of a relay, and its fee for what it carried for others; with how many epochs, each of
+/// which is rounded once.
+fn margin(village: &Village, relay: NodeIndex) -> (i128, i128, i128) {
+    let (mut margin, mut sold, mut bought, mut epochs) = (0, 0, 0, 0);
+    for ((_, role, _), signed) in village.signed(relay) {
+        let amount = i128::try_from(signed.amount.atto_smt()).unwrap();
+        let bytes = i128::try_from(signed.totals.bytes()).unwrap();
+        epochs += 1;
+        match role {
+            Role::Provider => (margin, sold) = (margin + amount, sold + bytes),
+            Role::Consumer => (margin, bought) = (margin - amount, bought + bytes),
+        }
+    }
+    assert_eq!(sold, bought, "{relay} keeps nothing");
+    let fee = i128::from(village.fees[relay.0].atto_smt_per_mib());
+    (margin, fee * sold / i128::from(MIB), epochs)
+}
+
+#[test]
+fn both_sides_agree_and_each_relay_keeps_its_fee() {
+    let seed = 1;
+    let mut village = Village::new("geometric:200", seed, 0.0);
+    village.pass(SETTLED_S);
+    village.begin_traffic();
+    village.pass(60.0);
+    village.end_traffic();
+    village.assert_honest();
+    let (earned, paid) = village.earned_and_paid(&BTreeSet::new());
+    assert_eq!(earned, paid, "seed {seed}");
+    assert!(earned > 0);
+    let nodes: Vec<_> = village.simulation.nodes().collect();
+    let relays = nodes
+        .iter()
+        .filter(|node| !village.clients.contains(node) && !village.gateways.contains(node));
+    let mut busy = 0;
+    for relay in relays {
+        let (margin, fees, epochs) = margin(&village, *relay);
+        assert!(
+            (margin - fees).abs() <= epochs,
+            "seed {seed}: {relay}: {margin} {fees}"
+        );
+        busy += usize::from(epochs > 0);
+    }
+    assert!(busy > 20, "{busy}");
+}
+
+/// Something happens to somebody every two seconds; `how` daemons are restarted.
+fn trouble(village: &mut Village, seconds: u32, how: Inheritance) -> BTreeSet<NodeIndex> {
+    let links: Vec<_> = village.simulation.radio().links().collect();
+    let mut restarted = BTreeSet::new();
+    for _ in 0..seconds / 2 {
+        match village.rng.next_u32() % 4 {
+            0 => {
+                let (a, b) = links[village.rng.next_u32() as usize % links.len()];
+                village.step(Action::Cut(a, b));
+                let heal = Step::new(
+                    village.simulation.now() + Duration::from_secs(5),
+                    Action::Heal(a, b),
+                );
+                village.simulation.schedule(heal);
+            }
+            1 => {
+                let node = village.any_node();
+                village.change_fee(node);
+            }
+            _ => {
+                let node = village.any_node();
+                restarted.insert(node);
+                village.step(Action::Restart(node, how));
+            }
+        }
+        village.pass(2.0);
+    }
+    restarted
+}
+
+#[test]
+fn both_sides_agree_whatever_happens_to_daemons_links_and_fees() {
+    for seed in 1..=2 {
+        println!("seed {seed}");
+        let mut village = Village::new("geometric:40", seed, 0.1);
+        village.pass(10.0);
+        village.begin_traffic();
+        trouble(&mut village, 60, Inheritance::Warm);
+        village.pass(20.0);
+        village.end_traffic();
+        village.assert_honest();
+        let (earned, paid) = village.earned_and_paid(&BTreeSet::new());
+        assert_eq!(earned, paid, "seed {seed}");
+        assert!(earned > 0);
+    }
+}
+
+#[test]
+fn a_loss_of_power_costs_only_those_who_have_it() {
+    for seed in 1..=2 {
+        println!("seed {seed}");
+        let mut village = Village::new("geometric:40", seed, 0.1);
+        village.pass(10.0);
+        village.begin_traffic();
+        let unlucky = trouble(&mut village, 60, Inheritance::Cold);
+        village.pass(20.0);
+        village.end_traffic();
+        village.assert_honest();
+        let (earned, paid) = village.earned_and_paid(&unlucky);
+        assert_eq!(earned, paid, "seed {seed}");
+        assert!(earned > 0);
+    }
+}
