@@ -8,12 +8,12 @@
 
 mod common;
 
-use common::{MIB, key, network, offer, party, receipts, resigned, totals};
+use common::{MIB, gateway, key, network, offer, offer_of, party, receipts, resigned, totals};
 use proptest::prelude::*;
 use receipts::log::{
     CutReason, Fault, Header, HeaderError, Record, VerifyError, Writer, export, recover, verify,
 };
-use receipts::{Amount, Equivocation, NetworkId, Offer, Position, Price, Receipt, ReceiptError};
+use receipts::{Amount, Equivocation, NetworkId, Position, Price, Receipt, ReceiptError};
 
 /// The log of party 1, and the length of every sound prefix that ends between records.
 struct Sample {
@@ -55,7 +55,7 @@ fn provided() -> Vec<Record> {
 
 /// What party 1 wrote as consumer of party 3.
 fn consumed() -> Vec<Record> {
-    let terms = Offer::sign(&key(3), network(), party(1), 1, Price::new(5), MIB);
+    let terms = offer_of(3, 1, 1, Price::new(5));
     let first = Receipt::sign(&key(1), &terms, None, totals(MIB, 0, 1)).unwrap();
     let second = Receipt::sign(&key(1), &terms, Some(&first), totals(MIB, MIB, 2)).unwrap();
     vec![
@@ -86,11 +86,11 @@ fn head_positions(state: &receipts::State) -> (Option<Position>, Option<Position
     let provided = state
         .providing()
         .get(&party(2))
-        .and_then(|pair| pair.receipt());
+        .and_then(|pair| pair.accounts()[&gateway()].receipt());
     let consumed = state
         .consuming()
         .get(&party(3))
-        .and_then(|pair| pair.receipt());
+        .and_then(|pair| pair.accounts()[&gateway()].receipt());
     (
         provided.map(Receipt::position),
         consumed.map(Receipt::position),
@@ -132,8 +132,8 @@ fn the_header_is_laid_out_as_specified() {
 fn a_record_is_laid_out_as_specified() {
     let sample = small();
     let record = &sample.bytes[sample.ends[0]..sample.ends[1]];
-    assert_eq!(&record[..4], &[180, 0, 1, 0]);
-    assert_eq!(hex::encode(&record[4..8]), "a7835372");
+    assert_eq!(&record[..4], &[240, 0, 1, 0]);
+    assert_eq!(hex::encode(&record[4..8]), "8668fa32");
     assert_eq!(
         hex::encode(&record[8..40]),
         "018fd95019f013f4ae4ba1e77224aba877535f9f9f481611074e51c1dcafce1d"
@@ -375,21 +375,58 @@ fn a_first_receipt_with_a_predecessor_is_found() {
 fn heads_never_move_back() {
     let mut state = receipts::State::new(header());
     let mut records = provided();
-    records.reverse();
+    records[1..].reverse();
     for record in records {
         state.apply(&record).unwrap();
     }
-    let pair = &state.providing()[&party(2)];
-    assert_eq!(pair.position(), Some(Position { epoch: 7, seq: 3 }));
-    assert_eq!(pair.amount(), receipts(3)[2].amount());
-    let earlier = Offer::sign(&key(1), network(), party(2), 6, Price::FREE, 0);
+    let account =
+        |state: &receipts::State| state.providing()[&party(2)].accounts()[&gateway()].clone();
+    let known = account(&state);
+    assert_eq!(known.position(), Some(Position { epoch: 7, seq: 3 }));
+    assert_eq!(known.amount(), receipts(3)[2].amount());
+    let earlier = offer_of(1, 2, 6, Price::FREE);
     state.apply(&Record::OfferMade(earlier)).unwrap();
-    assert_eq!(state.providing()[&party(2)].current_offer(), Some(&offer()));
+    assert_eq!(account(&state), known);
+}
+
+#[test]
+fn a_receipt_without_its_offer_says_that_its_epoch_was() {
+    let mut state = receipts::State::new(header());
+    state.apply(&provided()[1]).unwrap();
+    let pair = &state.providing()[&party(2)];
+    assert_eq!((pair.newest_epoch(), pair.has_receipt()), (7, true));
+    assert!(pair.accounts().is_empty());
+}
+
+#[test]
+fn a_receipt_that_comes_to_light_late_counts_in_its_epoch() {
+    let mut state = receipts::State::new(header());
+    let next = offer_of(1, 2, 8, Price::new(1000));
+    state.apply(&Record::OfferMade(next.clone())).unwrap();
+    for record in provided() {
+        state.apply(&record).unwrap();
+    }
+    let account = &state.providing()[&party(2)].accounts()[&gateway()];
+    assert_eq!(account.offer(), Some(&next));
+    assert_eq!(account.earlier_amount(), receipts(3)[2].amount());
+}
+
+#[test]
+fn what_must_not_be_lost_is_urgent() {
+    let urgent = sample()
+        .records
+        .iter()
+        .map(Record::is_urgent)
+        .collect::<Vec<_>>();
+    assert_eq!(
+        urgent,
+        [true, false, false, false, true, false, false, true]
+    );
 }
 
 #[test]
 fn receipts_under_two_offers_of_one_epoch_are_found() {
-    let cheap = Offer::sign(&key(1), network(), party(2), 7, Price::new(1), 8 * MIB);
+    let cheap = offer_of(1, 2, 7, Price::new(1));
     let first = Receipt::sign(&key(2), &cheap, None, totals(0, 1, 0)).unwrap();
     let records = vec![
         Record::OfferMade(cheap),
@@ -488,7 +525,7 @@ fn logs_of_two_networks_are_not_added_up() {
 
 #[test]
 fn sums_out_of_range_are_errors() {
-    let dear = |epoch| Offer::sign(&key(1), network(), party(2), epoch, Price::MAX, 0);
+    let dear = |epoch| offer_of(1, 2, epoch, Price::MAX);
     let most = totals(0, u64::MAX, 0);
     let receipt = |epoch| Receipt::sign(&key(2), &dear(epoch), None, most).unwrap();
     let records = vec![

@@ -6,14 +6,14 @@
     reason = "each test binary uses a part of it"
 )]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer, SigningKey};
 use receipts::log::{Header, Record, Writer, recover, verify};
 use receipts::{
     AccountView, ContentHash, Event, Ledger, LedgerConfig, Message, NetworkId, Offer, Output,
-    Party, Position, Price, Receipt, Role, Totals, Usage,
+    Party, Position, Price, Receipt, Role, Terms, Totals, Usage,
 };
 
 pub const MIB: u64 = receipts::MIB;
@@ -30,6 +30,11 @@ pub fn party(seed: u8) -> Party {
     Party::of(&key(seed))
 }
 
+/// The gateway of every account, unless a test says otherwise.
+pub fn gateway() -> Party {
+    party(9)
+}
+
 pub fn totals(up_bytes: u64, down_bytes: u64, seconds: u32) -> Totals {
     Totals {
         up_bytes,
@@ -38,9 +43,24 @@ pub fn totals(up_bytes: u64, down_bytes: u64, seconds: u32) -> Totals {
     }
 }
 
+/// The way to [`gateway`] with 8 MiB of credit, and nothing before.
+pub fn terms(price: Price) -> Terms {
+    Terms {
+        gateway: gateway(),
+        price,
+        credit_bytes: 8 * MIB,
+        previous: ContentHash::NONE,
+    }
+}
+
+pub fn offer_of(provider: u8, consumer: u8, epoch: u64, price: Price) -> Offer {
+    let consumer = party(consumer);
+    Offer::sign(&key(provider), network(), consumer, epoch, terms(price))
+}
+
 /// Provider 1 offers epoch 7 to consumer 2 at 1000 atto-SMT per MiB.
 pub fn offer() -> Offer {
-    Offer::sign(&key(1), network(), party(2), 7, Price::new(1000), 8 * MIB)
+    offer_of(1, 2, 7, Price::new(1000))
 }
 
 /// `count` receipts of one MiB down each, under [`offer`].
@@ -81,16 +101,26 @@ fn beginning() -> Instant {
 pub struct Node {
     seed: u8,
     pub config: LedgerConfig,
+    /// What it announces on its way to every gateway …
+    pub price: Price,
+    /// … but these.
+    pub prices: BTreeMap<Party, Price>,
     pub ledger: Ledger,
     pub log: Vec<u8>,
+    /// As much of the log as survives a loss of power; what follows waits in memory.
+    pub synced: usize,
     pub events: Vec<Event>,
+    /// Neighbors it slows down.
+    pub held: BTreeSet<Party>,
+    /// Whether it slows itself down.
+    pub throttled: bool,
     pub disk_full: bool,
     writer: Writer,
 }
 
 impl Node {
     /// Starts a node on whatever its log holds, as the daemon does.
-    pub fn start(seed: u8, config: LedgerConfig, mut log: Vec<u8>) -> Self {
+    pub fn start(seed: u8, config: LedgerConfig, price: Price, mut log: Vec<u8>) -> Self {
         let header = Header {
             network: config.network,
             owner: party(seed),
@@ -102,12 +132,21 @@ impl Node {
         Self {
             seed,
             config,
+            price,
+            prices: BTreeMap::new(),
             ledger,
+            synced: log.len(),
             log,
             events: Vec::new(),
+            held: BTreeSet::new(),
+            throttled: false,
             disk_full: false,
             writer: recovered.writer,
         }
+    }
+
+    pub fn price_to(&self, gateway: Party) -> Price {
+        *self.prices.get(&gateway).unwrap_or(&self.price)
     }
 
     fn drain(&mut self) -> Vec<(Party, Vec<u8>)> {
@@ -118,18 +157,44 @@ impl Node {
                     self.ledger.persist_failed(record);
                     break;
                 }
-                Output::Persist(record) => self.log.extend(self.writer.append(&record)),
+                Output::Persist(record) => self.append(&record),
                 Output::Send { to, payload } => sent.push((to, payload)),
+                Output::Hold { peer, held } => {
+                    let changed = match held {
+                        true => self.held.insert(peer),
+                        false => self.held.remove(&peer),
+                    };
+                    assert!(changed, "said twice");
+                }
+                Output::Throttle(throttled) => {
+                    let before = std::mem::replace(&mut self.throttled, throttled);
+                    assert_ne!(before, throttled, "said twice");
+                }
                 Output::Event(event) => self.events.push(event),
             }
         }
         sent
     }
 
+    fn append(&mut self, record: &Record) {
+        self.log.extend(self.writer.append(record));
+        if record.is_urgent() {
+            self.synced = self.log.len();
+        }
+    }
+
+    pub fn accounts(&self, peer: Party, role: Role) -> Vec<AccountView> {
+        let accounts = self.ledger.accounts();
+        accounts
+            .filter(|view| view.peer == peer && view.role == role)
+            .collect()
+    }
+
     pub fn account(&self, peer: Party, role: Role) -> AccountView {
-        self.ledger
-            .accounts()
-            .find(|view| view.peer == peer && view.role == role)
+        let accounts = self.accounts(peer, role);
+        *accounts
+            .iter()
+            .find(|view| view.gateway == gateway())
             .unwrap()
     }
 
@@ -160,11 +225,22 @@ pub fn assert_one_content_per_place(world: &World) {
     }
 }
 
+/// Nobody has a proof against anybody.
+pub fn assert_nobody_accused(world: &World) {
+    for node in world.nodes.values() {
+        let proof = |event: &Event| matches!(event, Event::Equivocation(_));
+        assert!(!node.events.iter().any(proof), "{:?}", node.events);
+        let proof = |record: &Record| matches!(record, Record::Equivocation(_));
+        assert!(!node.records().iter().any(proof));
+    }
+}
+
 pub fn assert_logs_verify(world: &World) {
     for node in world.nodes.values() {
         verify(&node.log).unwrap();
     }
     assert_one_content_per_place(world);
+    assert_nobody_accused(world);
 }
 
 type Filter = Box<dyn FnMut(&Message) -> bool>;
@@ -191,20 +267,14 @@ impl World {
     /// Provider 1 at this price and consumer 2.
     pub fn pair(price: u64) -> Self {
         let mut world = Self::new();
-        world.add(
-            1,
-            LedgerConfig {
-                price: Price::new(price),
-                ..LedgerConfig::new(network())
-            },
-        );
-        world.add(2, LedgerConfig::new(network()));
+        world.add(1, price, LedgerConfig::new(network()));
+        world.add(2, 0, LedgerConfig::new(network()));
         world
     }
 
-    pub fn add(&mut self, seed: u8, config: LedgerConfig) {
-        self.nodes
-            .insert(party(seed), Node::start(seed, config, Vec::new()));
+    pub fn add(&mut self, seed: u8, price: u64, config: LedgerConfig) {
+        let node = Node::start(seed, config, Price::new(price), Vec::new());
+        self.nodes.insert(party(seed), node);
     }
 
     pub fn node(&mut self, seed: u8) -> &mut Node {
@@ -216,39 +286,69 @@ impl World {
         self.loses = Box::new(filter);
     }
 
-    /// Kills a node and starts it again on its log as `damage` leaves it.
+    /// Kills a node and starts it again on its log as `damage` leaves it; what it had counted is
+    /// lost.
     pub fn restart(&mut self, seed: u8, damage: impl FnOnce(&mut Vec<u8>)) {
         let node = self.nodes.remove(&party(seed)).unwrap();
         let mut log = node.log;
         damage(&mut log);
-        self.nodes
-            .insert(party(seed), Node::start(seed, node.config, log));
+        let prices = node.prices;
+        let mut node = Node::start(seed, node.config, node.price, log);
+        node.prices = prices;
+        self.nodes.insert(party(seed), node);
+    }
+
+    /// Ends a node and starts it again with what it had counted.
+    pub fn hand_over(&mut self, seed: u8) {
+        let unsettled: Vec<Usage> = self.node(seed).ledger.unsettled().collect();
+        self.restart(seed, |_| {});
+        let now = self.now;
+        self.node(seed).ledger.resume(now, unsettled);
+        self.settle();
+    }
+
+    /// A loss of power: of what waits in memory, the first `percent` hundredths were on disk by
+    /// chance.
+    pub fn power_cut(&mut self, seed: u8, percent: usize) {
+        let node = self.node(seed);
+        let waiting = node.log.len() - node.synced;
+        let len = node.synced + waiting * percent / 100;
+        self.restart(seed, |log| log.truncate(len));
     }
 
     /// Traffic that both ends count alike. The consumer's report comes first or second.
     pub fn traffic(&mut self, provider: u8, consumer: u8, up_bytes: u64, down_bytes: u64) {
-        self.count(
-            consumer,
-            party(provider),
-            Role::Consumer,
-            up_bytes,
-            down_bytes,
-        );
-        self.count(
-            provider,
-            party(consumer),
-            Role::Provider,
-            up_bytes,
-            down_bytes,
-        );
+        self.traffic_to(gateway(), provider, consumer, (up_bytes, down_bytes));
+    }
+
+    pub fn traffic_to(&mut self, to: Party, provider: u8, consumer: u8, bytes: (u64, u64)) {
+        self.count_to(to, consumer, party(provider), Role::Consumer, bytes);
+        self.count_to(to, provider, party(consumer), Role::Provider, bytes);
     }
 
     /// What one node counts.
     pub fn count(&mut self, seed: u8, peer: Party, role: Role, up_bytes: u64, down_bytes: u64) {
+        self.count_to(gateway(), seed, peer, role, (up_bytes, down_bytes));
+    }
+
+    pub fn count_to(
+        &mut self,
+        gateway: Party,
+        seed: u8,
+        peer: Party,
+        role: Role,
+        (up_bytes, down_bytes): (u64, u64),
+    ) {
         let now = self.now;
+        let provider = match role {
+            Role::Provider => party(seed),
+            Role::Consumer => peer,
+        };
         let usage = Usage {
             peer,
             role,
+            gateway,
+            price: self.nodes.get(&provider).map(|node| node.price_to(gateway)),
             up_bytes,
             down_bytes,
         };
@@ -277,7 +377,7 @@ impl World {
     pub fn settle(&mut self) {
         for round in 0.. {
             assert!(
-                round < 1000,
+                round < 5000,
                 "the nodes keep each other busy without time passing"
             );
             for (&from, node) in &mut self.nodes {
