@@ -28,6 +28,8 @@ mod keeper;
 mod model;
 mod recovery;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -52,7 +54,7 @@ pub use export::Piece;
 pub use keeper::Progress;
 use keeper::{ExportRequest, Keeper, Mail, Opener, StateDirectory};
 pub use recovery::Finding;
-use segments::{OpenError, SegmentLog};
+use segments::{OpenError, SEGMENT_BYTES, SegmentLog};
 
 /// The directory of the receipt log in the state directory.
 pub const LOG_DIRECTORY: &str = "receipts";
@@ -384,7 +386,7 @@ fn opener(directory: PathBuf, header: Header) -> Opener<Directory> {
         }
         let log = directory.join(LOG_DIRECTORY);
         make(&log)?;
-        let opened = SegmentLog::open(Directory::new(log.clone()), header);
+        let opened = SegmentLog::open(Directory::new(log.clone()), header, SEGMENT_BYTES);
         let mut opened = opened.map_err(|error| match error {
             OpenError::Io(source) => StoreError::at(&log)(source),
             OpenError::Foreign { name, source } => StoreError::ForeignLog {

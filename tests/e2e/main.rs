@@ -1,6 +1,7 @@
 //! meshd and meshctl end to end, each test in a village of its own.
 
 mod configuration;
+mod disk;
 mod flows;
 mod gateways;
 mod hostile;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             tidy::tests(),
             hostile::tests(),
             configuration::tests(),
+            disk::tests(),
         ]
         .into_iter()
         .flatten()

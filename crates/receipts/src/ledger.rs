@@ -14,9 +14,9 @@
 //! refused as [`MessageError::Busy`]. Call [`Ledger::handle_timeout`] when
 //! [`Ledger::poll_timeout`] says so.
 //!
-//! Before a process ends, and after each reading of counters, write down [`Ledger::unsettled`]
-//! where it does not outlive the kernel's counters; give it to [`Ledger::handle_usage`] of the
-//! next one. Then nothing is lost at a restart, and [`Tolerance::restart_bytes`] can be 0.
+//! Before a process ends, and whenever receipts or readings change it, write down
+//! [`Ledger::unsettled`] where it does not outlive the kernel's counters, and let the next process
+//! [`Ledger::resume`] with it. Then nothing is lost at a restart and nothing billed twice.
 //!
 //! # What the consumer signs
 //! In one run of the process, all figures signed in an account together stay within what this
@@ -232,6 +232,20 @@ impl Ledger {
         })
     }
 
+    /// Goes on with what the ledger of the run before had [`Self::unsettled`], before anything
+    /// else. Nothing is then granted for what that run may have counted and lost.
+    pub fn resume(&mut self, now: Instant, unsettled: impl IntoIterator<Item = Usage>) {
+        self.desk.resumed = true;
+        self.desk.config.tolerance.restart_bytes = 0;
+        for consumed in self.consuming.values_mut() {
+            consumed.revoke_unseen();
+        }
+        for usage in unsettled {
+            // Counted among those that are dropped.
+            let _ = self.handle_usage(now, usage);
+        }
+    }
+
     /// This node.
     pub const fn owner(&self) -> Party {
         self.desk.me
@@ -443,8 +457,8 @@ impl Ledger {
         }
     }
 
-    /// What is counted and neither signed nor disputed, by account and price. Given to
-    /// [`Self::handle_usage`] of the next run's ledger, it goes on where this one ended.
+    /// What is counted and neither signed nor disputed, by account and price: for
+    /// [`Self::resume`] in the next run.
     pub fn unsettled(&self) -> impl Iterator<Item = Usage> + '_ {
         let providing = self.providing.values().flat_map(Provided::unsettled);
         let consuming = self.consuming.values().flat_map(Consumed::unsettled);

@@ -106,8 +106,8 @@ impl AccountState {
                 .receipt
                 .as_ref()
                 .map(|receipt| receipt.position().epoch);
-            let oldest = self.offers.keys().find(|epoch| Some(**epoch) != signed);
-            if let Some(&oldest) = oldest {
+            let mut others = self.offers.keys().filter(|other| **other != epoch);
+            if let Some(&oldest) = others.find(|other| Some(**other) != signed) {
                 self.offers.remove(&oldest);
             }
         }

@@ -8,11 +8,11 @@
 
 mod common;
 
-use common::{MIB, key, network, offer, party, receipts, totals};
+use common::{MIB, key, offer, offer_of, receipts, totals};
 use proptest::prelude::*;
 use receipts::message::Head;
 use receipts::{
-    Amount, CompactReceipt, Equivocation, Message, Offer, ParseError, Position, Price, Receipt,
+    CompactReceipt, Equivocation, Message, Offer, ParseError, Position, Price, Receipt,
     ReceiptError, Refusal, RefusalReason, Request,
 };
 
@@ -20,18 +20,19 @@ use receipts::{
 const GOLDEN_OFFER: &str = concat!(
     "4d45534850415901ca0d656d0af869b45992c1ff89f462118a88e3dd7409f195fd52db2d3cba5d72",
     "ca6709bf1d94121bf3748801b40f6f5c8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a2",
-    "5df60f5b8fc9b394070000000000000000000000e8030000000000000000800000000000308991a6",
-    "04a7a35be6a140629ec00e178df63191255dac4329bc6e15ae979c18bce044881e83bcd8b8260ba3",
-    "0e66b322f9c1feca48717eec2fe8d54c5c96bd01",
+    "5df60f5b8fc9b394070000000000000000000000fd1724385aa0c75b64fb78cd602fa1d991fdebf7",
+    "6b13c58ed702eac835e9f618e8030000000000000000800000000000000000000000000000000000",
+    "000000000000000000000000000000008e18eae65379c76b9ffa7042c669edac2b3f3328795904ce",
+    "e73d99b6aeb4e9df06981037c3194f722753d50dd57bf37c2c2880f61c6632ed9855d2d657e0f609",
 );
 const GOLDEN_RECEIPT: &str = concat!(
     "4d45534850415902ca0d656d0af869b45992c1ff89f462118a88e3dd7409f195fd52db2d3cba5d72",
     "ca6709bf1d94121bf3748801b40f6f5c8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a2",
     "5df60f5b8fc9b39407000000000000000200000006000000d0070000000000000000200000000000",
-    "d107000000000000000000000000000019dbd5164c1af2a64d7e9ee7fa8da70769741117e1b9bdc0",
-    "bb87c79a35a2336e931554c7e9e1bd663dc1f9fda2f0fe6f9280eb478741149f9e4814c40a2c7a34",
-    "c5c1dc81e3ad2cd41c7770d5a4118e6d266595fb425a50cbd10e27aef3e4b5906e9ae12a662ac517",
-    "c1dbdbefd2ad34ffafd3372ad2d29905",
+    "d1070000000000000000000000000000224053fcd50443feee030b92e3b044fa96762df8962f99da",
+    "8831d6e4dfc54ac27b1027e9c49c3b97050309c2df92c613d1dbfc0f465f0a35a34e072fdf2469cb",
+    "a8c02abea568f866a8f2b52a9480d3d3c77930953519ecbca59b52cb0bd1b9b435a87fc7f152be55",
+    "83e1e4d1d7a9563813d084687e513c0f",
 );
 
 fn every_message() -> Vec<Message> {
@@ -40,8 +41,7 @@ fn every_message() -> Vec<Message> {
     let request = Request {
         position,
         totals: totals(1, 2, 3),
-        amount: Amount::new(4),
-        offer_hash: offer().hash(),
+        offer: offer().hash().short(),
     };
     let refusal = Refusal {
         position,
@@ -78,11 +78,11 @@ fn layouts_are_those_of_the_specification() {
 #[test]
 fn lengths_are_those_of_the_specification() {
     let chain = receipts(1);
-    assert_eq!((Offer::LEN, offer().to_bytes().len()), (180, 180));
+    assert_eq!((Offer::LEN, offer().to_bytes().len()), (240, 240));
     assert_eq!((Receipt::LEN, chain[0].to_bytes().len()), (256, 256));
     assert_eq!(Equivocation::LEN, 512);
     let lengths: Vec<usize> = every_message().iter().map(|m| m.to_bytes().len()).collect();
-    assert_eq!(lengths, [182, 78, 126, 35, 182, 438]);
+    assert_eq!(lengths, [242, 42, 126, 35, 242, 498]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn objects_survive_a_round_trip() {
 
 #[test]
 fn every_refusal_reason_survives_a_round_trip() {
-    for code in 1..=6 {
+    for code in 1..=5 {
         let mut bytes = every_message()[3].to_bytes();
         *bytes.last_mut().unwrap() = code;
         assert_eq!(Message::parse(&bytes).unwrap().to_bytes(), bytes);
@@ -193,9 +193,9 @@ fn a_compact_receipt_is_completed_from_its_offer_only() {
     let compact = CompactReceipt::from(&receipt);
     assert_eq!(compact.complete(&offer()).as_ref(), Ok(&receipt));
 
-    let dearer = Offer::sign(&key(1), network(), party(2), 7, Price::new(1001), 8 * MIB);
+    let dearer = offer_of(1, 2, 7, Price::new(1001));
     assert!(compact.complete(&dearer).unwrap().verify().is_err());
-    let other_epoch = Offer::sign(&key(1), network(), party(2), 8, Price::new(1000), 8 * MIB);
+    let other_epoch = offer_of(1, 2, 8, Price::new(1000));
     assert_eq!(
         compact.complete(&other_epoch),
         Err(ReceiptError::OtherAccount)
@@ -214,10 +214,10 @@ fn only_a_consistent_receipt_is_signed() {
         sign(2, Some(&first), totals(999, MIB, 3)),
         Err(ReceiptError::Falling)
     );
-    let other = Offer::sign(&key(1), network(), party(2), 8, Price::new(1000), 8 * MIB);
+    let other = offer_of(1, 2, 8, Price::new(1000));
     let misplaced = Receipt::sign(&key(2), &other, Some(&first), totals(1000, MIB, 3));
     assert_eq!(misplaced, Err(ReceiptError::OtherAccount));
-    let dear = Offer::sign(&key(1), network(), party(2), 7, Price::MAX, 8 * MIB);
+    let dear = offer_of(1, 2, 7, Price::MAX);
     let boundless = Receipt::sign(&key(2), &dear, None, totals(u64::MAX, u64::MAX, 0));
     assert!(matches!(boundless, Err(ReceiptError::Overflow(_))));
 }
@@ -249,8 +249,8 @@ fn a_key_of_small_order_signs_nothing() {
     let identity = [[1].as_slice(), &[0; 31]].concat();
     let mut bytes = offer().to_bytes();
     bytes[24..56].copy_from_slice(&identity);
-    bytes[116..148].copy_from_slice(&identity);
-    bytes[148..180].fill(0);
+    bytes[176..208].copy_from_slice(&identity);
+    bytes[208..240].fill(0);
     let weak = Offer::parse(&bytes).unwrap();
     assert!(weak.verify().is_err());
 }
@@ -263,7 +263,7 @@ fn an_offer_has_seq_0_and_a_receipt_has_not() {
     let mut bytes = receipts(1)[0].to_bytes();
     bytes[96] = 0;
     assert_eq!(Receipt::parse(&bytes), Err(ParseError::Seq(0)));
-    for message in &every_message()[1..3] {
+    for message in &every_message()[1..4] {
         let mut bytes = message.to_bytes();
         bytes[10] = 0;
         assert_eq!(Message::parse(&bytes), Err(ParseError::Seq(0)));
@@ -292,7 +292,7 @@ proptest! {
         typed in 0_u8..7,
     ) {
         if bytes.len() > 1 && typed < 6 {
-            bytes[0] = 1;
+            bytes[0] = 2;
             bytes[1] = typed;
         }
         if let Ok(message) = Message::parse(&bytes) {
@@ -302,22 +302,21 @@ proptest! {
 
     #[test]
     fn any_request_survives_a_round_trip(
-        epoch: u64, seq in 1..=u32::MAX, up: u64, down: u64, seconds: u32, amount: u128,
+        epoch: u64, seq in 1..=u32::MAX, up: u64, down: u64, seconds: u32, offer: [u8; 8],
     ) {
         let message = Message::Request(Request {
             position: Position { epoch, seq },
             totals: totals(up, down, seconds),
-            amount: Amount::new(amount),
-            offer_hash: offer().hash(),
+            offer,
         });
         prop_assert_eq!(Message::parse(&message.to_bytes()), Ok(message));
     }
 
     #[test]
-    fn the_amount_does_not_depend_on_how_traffic_is_sliced(
+    fn amounts_are_exact_under_any_slicing(
         price: u64, slices in proptest::collection::vec(0_u64..1 << 40, 1..30),
     ) {
-        let terms = Offer::sign(&key(1), network(), party(2), 1, Price::new(price), 0);
+        let terms = offer_of(1, 2, 1, Price::new(price));
         let mut last: Option<Receipt> = None;
         let mut carried = 0;
         for bytes in slices {

@@ -20,10 +20,11 @@ use super::recovery::Finding;
 
 /// When a new segment begins: what a router may hold in memory several times.
 pub(super) const SEGMENT_BYTES: u64 = 256 * 1024;
-/// What is read of a file: one batch more than a segment has. Nothing of ours is longer.
-const MAX_SEGMENT_BYTES: u64 = 4 * SEGMENT_BYTES;
-/// By how much the log outgrows what is worth keeping before it is written anew.
-const SLACK_BYTES: u64 = 4 * SEGMENT_BYTES;
+/// What is read of a file. A segment ends with the batch that makes it too long, and a batch has at
+/// most a receipt for each account.
+const MAX_READ_BYTES: u64 = 1024 * 1024;
+/// By how many segments the log outgrows what is worth keeping before it is written anew.
+const SLACK_SEGMENTS: u64 = 4;
 /// Ends the name of a segment that is being written.
 const TEMPORARY: &str = ".tmp";
 /// Ends the name of a segment that was replaced because it was damaged.
@@ -37,6 +38,8 @@ pub(super) type Place = (u64, u64);
 pub(super) struct SegmentLog<D> {
     disk: D,
     log: Header,
+    /// When a new segment begins.
+    segment_bytes: u64,
     /// Those before the last one.
     sealed: BTreeMap<u64, Sealed>,
     last: Last,
@@ -59,6 +62,8 @@ struct Last {
     bytes: u64,
     writer: Writer,
     is_damaged: bool,
+    /// Something stands behind `bytes` that the next record is to take the place of.
+    is_torn: bool,
 }
 
 /// Why a log cannot be read.
@@ -97,6 +102,7 @@ impl Last {
             bytes: 0,
             writer: Writer::create(&header).0,
             is_damaged: false,
+            is_torn: false,
         }
     }
 
@@ -116,21 +122,22 @@ impl Last {
 }
 
 impl<D: Disk> SegmentLog<D> {
-    /// Reads a log, one segment at a time.
+    /// Reads a log, one segment at a time. A segment ends with the record with which it has
+    /// `segment_bytes` or more.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub(super) fn open(disk: D, log: Header) -> Result<Opened<D>, OpenError> {
+    pub(super) fn open(disk: D, log: Header, segment_bytes: u64) -> Result<Opened<D>, OpenError> {
         let mut numbers: Vec<u64> = disk
             .names()?
             .iter()
             .filter_map(|it| number_of(it))
             .collect();
         numbers.sort_unstable();
-        let mut reading = Reading::new(disk, log);
+        let mut reading = Reading::new(disk, log, segment_bytes);
         for number in numbers {
             let name = name_of(number);
-            let bytes = reading.log.disk.read(&name, 0, MAX_SEGMENT_BYTES)?;
+            let bytes = reading.log.disk.read(&name, 0, MAX_READ_BYTES)?;
             let recovered = recover(&bytes, &reading.expected(number))
                 .map_err(|source| OpenError::Foreign { name, source })?;
             reading.take_in(recovered);
@@ -143,7 +150,7 @@ impl<D: Disk> SegmentLog<D> {
     /// # Errors
     /// The file system refuses. Then none of the records is in the log.
     pub(super) fn append(&mut self, records: &[Record]) -> io::Result<()> {
-        if self.is_full() {
+        if self.is_full() && !self.last.is_torn {
             self.go_on_in(self.last.next());
         }
         let mut writer = self.last.writer.clone();
@@ -159,6 +166,7 @@ impl<D: Disk> SegmentLog<D> {
         if self.last.bytes == 0 {
             self.disk.sync()?;
         }
+        self.last.is_torn = false;
         self.last.writer = writer;
         self.last.bytes += bytes.len() as u64;
         Ok(())
@@ -166,7 +174,7 @@ impl<D: Disk> SegmentLog<D> {
 
     /// Whether the next record begins a segment.
     pub(super) const fn is_full(&self) -> bool {
-        self.last.bytes >= SEGMENT_BYTES
+        self.last.bytes >= self.segment_bytes
     }
 
     /// From now on, `next` is appended to.
@@ -185,7 +193,7 @@ impl<D: Disk> SegmentLog<D> {
     /// damaged. So each byte that is kept is written twice at most on average.
     pub(super) fn wants_compaction(&self) -> bool {
         let sealed: u64 = self.sealed.values().map(|segment| segment.bytes).sum();
-        let limit = SLACK_BYTES + 2 * self.kept_bytes;
+        let limit = SLACK_SEGMENTS * self.segment_bytes + 2 * self.kept_bytes;
         self.is_damaged || sealed + self.last.bytes > limit
     }
 
@@ -229,7 +237,7 @@ impl<D: Disk> SegmentLog<D> {
         let mut bytes = last.header.to_bytes();
         for (number, offset) in selected {
             let record = self.read(number, offset)?;
-            if bytes.len() as u64 >= SEGMENT_BYTES {
+            if bytes.len() as u64 >= self.segment_bytes {
                 self.write_temporary(&mut last, &bytes)?;
                 let next = last.next();
                 bytes = next.header.to_bytes();
@@ -299,7 +307,7 @@ impl<D: Disk> SegmentLog<D> {
     pub(super) fn heads(&self) -> io::Result<Heads<Place>> {
         let mut heads = Heads::default();
         for number in self.numbers() {
-            let bytes = self.disk.read(&name_of(number), 0, MAX_SEGMENT_BYTES)?;
+            let bytes = self.disk.read(&name_of(number), 0, MAX_READ_BYTES)?;
             let expected = SegmentHeader {
                 number,
                 ..SegmentHeader::first(self.log)
@@ -329,11 +337,12 @@ struct Reading<D> {
 }
 
 impl<D: Disk> Reading<D> {
-    fn new(disk: D, log: Header) -> Self {
+    fn new(disk: D, log: Header, segment_bytes: u64) -> Self {
         Self {
             log: SegmentLog {
                 disk,
                 log,
+                segment_bytes,
                 sealed: BTreeMap::new(),
                 last: Last::new(SegmentHeader::first(log)),
                 kept_bytes: 0,
@@ -429,6 +438,7 @@ impl<D: Disk> Reading<D> {
             self.findings.pop();
             self.findings.push(Finding::TornEnd { segment, cut });
             last.is_damaged = false;
+            last.is_torn = true;
         } else {
             self.log.go_on_in(self.log.last.next());
         }

@@ -127,6 +127,11 @@ impl Consumed {
         }
     }
 
+    /// Nothing was lost with the run before.
+    pub(super) fn revoke_unseen(&mut self) {
+        self.pair.unseen.bytes = 0;
+    }
+
     pub(super) fn has_account(&self, gateway: Party) -> bool {
         self.accounts.contains_key(&gateway)
     }

@@ -21,6 +21,8 @@ pub(super) struct Desk {
     /// Wipes itself when dropped.
     pub(super) key: SigningKey,
     pub(super) me: Party,
+    /// Whether the counts of the run before were handed over.
+    pub(super) resumed: bool,
     /// What all strangers together have had and not signed for.
     pub(super) strangers_bytes: u128,
     pub(super) outputs: VecDeque<Output>,
@@ -33,6 +35,7 @@ impl Desk {
             config,
             key,
             me,
+            resumed: false,
             strangers_bytes: 0,
             outputs: VecDeque::new(),
         }

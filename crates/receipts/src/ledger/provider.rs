@@ -33,6 +33,8 @@ pub(super) struct Provided {
 struct Pair {
     consumer: Party,
     newest_epoch: u64,
+    /// Later ones were opened in this run.
+    epoch_at_start: u64,
     has_signed: bool,
     is_cheat: bool,
 }
@@ -64,6 +66,7 @@ impl Provided {
             pair: Pair {
                 consumer,
                 newest_epoch: state.newest_epoch,
+                epoch_at_start: state.newest_epoch,
                 has_signed: state.has_receipt,
                 is_cheat,
             },

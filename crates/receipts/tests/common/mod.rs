@@ -122,8 +122,10 @@ pub fn state_of<'a>(header: Header, records: impl IntoIterator<Item = &'a Record
 pub struct Node {
     seed: u8,
     pub config: LedgerConfig,
-    /// What it announces on its way to every gateway.
+    /// What it announces on its way to every gateway …
     pub price: Price,
+    /// … but these.
+    pub prices: BTreeMap<Party, Price>,
     pub ledger: Ledger,
     pub log: Vec<u8>,
     /// As much of the log as survives a loss of power; what follows waits in memory.
@@ -152,6 +154,7 @@ impl Node {
             seed,
             config,
             price,
+            prices: BTreeMap::new(),
             ledger,
             synced: log.len(),
             log,
@@ -161,6 +164,10 @@ impl Node {
             disk_full: false,
             writer,
         }
+    }
+
+    pub fn price_to(&self, gateway: Party) -> Price {
+        *self.prices.get(&gateway).unwrap_or(&self.price)
     }
 
     fn drain(&mut self) -> Vec<(Party, Vec<u8>)> {
@@ -308,7 +315,9 @@ impl World {
         let node = self.nodes.remove(&party(seed)).unwrap();
         let mut log = node.log;
         damage(&mut log);
-        let node = Node::start(seed, node.config, node.price, log);
+        let prices = node.prices;
+        let mut node = Node::start(seed, node.config, node.price, log);
+        node.prices = prices;
         self.nodes.insert(party(seed), node);
     }
 
@@ -317,9 +326,7 @@ impl World {
         let unsettled: Vec<Usage> = self.node(seed).ledger.unsettled().collect();
         self.restart(seed, |_| {});
         let now = self.now;
-        for usage in unsettled {
-            self.node(seed).ledger.handle_usage(now, usage).unwrap();
-        }
+        self.node(seed).ledger.resume(now, unsettled);
         self.settle();
     }
 
@@ -364,7 +371,7 @@ impl World {
             peer,
             role,
             gateway,
-            price: self.nodes.get(&provider).map(|node| node.price),
+            price: self.nodes.get(&provider).map(|node| node.price_to(gateway)),
             up_bytes,
             down_bytes,
         };
@@ -393,7 +400,7 @@ impl World {
     pub fn settle(&mut self) {
         for round in 0.. {
             assert!(
-                round < 1000,
+                round < 5000,
                 "the nodes keep each other busy without time passing"
             );
             for (&from, node) in &mut self.nodes {

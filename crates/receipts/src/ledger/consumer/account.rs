@@ -10,6 +10,8 @@
 //! # Invariants
 //! - This node signs only in epochs whose offer it got in this run, and each place once. What an
 //!   earlier run signed is sealed, so nothing has to be read back in order to go on.
+//! - It signs only under an offer that names the last receipt of the account, so that nothing is
+//!   signed for twice because a receipt was lost.
 //! - `signed ≤ counted + tolerance`, over all epochs of this run.
 //! - An offer reaches the log with the first receipt under it, so that strangers cannot fill it,
 //!   and before that receipt is sent.
@@ -152,12 +154,18 @@ impl Account {
         self.state.receipt()
     }
 
-    /// The last receipt given in an earlier epoch, if the provider does not know it.
+    /// The last receipt given in an earlier epoch, if the offer does not name it: one of the two
+    /// has lost receipts. What they were for could be asked for again, so nothing is signed under
+    /// this offer.
     pub(super) fn head_beyond(&self, offer: &Offer) -> Option<Head> {
-        let last = self.state.receipt()?;
-        let is_earlier = last.position().epoch < offer.epoch();
-        let is_named = last.hash() == offer.terms().previous;
-        self.state.head().filter(|_| is_earlier && !is_named)
+        let head = self.is_beyond(offer).then(|| self.state.head());
+        head.flatten()
+    }
+
+    fn is_beyond(&self, offer: &Offer) -> bool {
+        self.state.receipt().is_some_and(|last| {
+            last.position().epoch < offer.epoch() && last.hash() != offer.terms().previous
+        })
     }
 
     pub(super) fn head_of(&self, epoch: u64) -> Option<Head> {
@@ -197,10 +205,11 @@ impl Account {
             return context.desk.send(context.pair.provider, &again);
         }
         let last_seq = last.map_or(0, |last| last.position().seq);
+        let is_next = last_seq.checked_add(1) == Some(request.position.seq);
         if request.offer != offer.hash().short() {
             return self.refuse(request, RefusalReason::UnknownOffer, context);
         }
-        if last_seq.checked_add(1) != Some(request.position.seq) {
+        if !is_next || self.is_beyond(offer) {
             return self.refuse(request, RefusalReason::Ended, context);
         }
         let held = self.held.as_ref();
@@ -404,9 +413,10 @@ impl Account {
         Ok(())
     }
 
-    /// Credit of the open epoch and what is unsigned in this account, if it costs anything.
+    /// Credit of the newest epoch and what is unsigned in this account, if it costs anything.
     pub(super) fn owed(&self) -> Option<(u64, u128)> {
-        let offer = self.offer().filter(|offer| offer.price() > Price::FREE)?;
+        let offer = self.state.offer();
+        let offer = offer.filter(|offer| offer.price() > Price::FREE)?;
         Some((offer.credit_bytes(), self.unsigned_bytes()))
     }
 

@@ -187,7 +187,7 @@ impl Account {
             return;
         }
         if self.unsigned.bytes() == 0 {
-            self.open = None;
+            self.close();
         } else {
             self.next_epoch = Some(Totals::ZERO);
         }
@@ -207,7 +207,7 @@ impl Account {
         if self.advance(context, at_once).is_err() {
             // Nobody can sign figures that are out of range; another epoch begins at zero.
             self.give_up_unsigned(context);
-            self.open = None;
+            self.close();
         }
     }
 
@@ -216,7 +216,7 @@ impl Account {
             return Ok(());
         }
         if self.next_epoch.is_some() && self.unsigned.bytes() == 0 {
-            self.open = None;
+            self.close();
         }
         if self.open.is_none() {
             self.open_epoch(context);
@@ -306,12 +306,16 @@ impl Account {
 
     /// The epoch is over whatever is unsigned; that is carried over into the next one.
     fn end_epoch(&mut self, context: &mut Context<'_>) {
-        self.open = None;
-        self.forget_pending();
+        self.close();
         if self.next_epoch.is_some() && self.openings >= CLOSING_ATTEMPTS {
             self.give_up_unsigned(context);
         }
         self.proceed(context);
+    }
+
+    fn close(&mut self) {
+        self.open = None;
+        self.forget_pending();
     }
 
     fn forget_pending(&mut self) {
@@ -441,11 +445,11 @@ impl Account {
         let offer = self.state.offer_of(epoch).ok_or(MessageError::Stale)?;
         let receipt = compact.complete(offer)?;
         self.handle_known(&receipt, context)
-            .unwrap_or(Err(MessageError::Stale))
+            .unwrap_or(Err(MessageError::Unexpected))
     }
 
-    /// A receipt of an epoch whose offer is known. `None` if its place is not one that this node
-    /// can judge: in an epoch that is not open, and not among the last receipts.
+    /// A receipt of an epoch whose offer is known. `None` if this run knows nothing of it: its
+    /// place is not one of the last, and its figures were not asked for.
     pub(super) fn handle_known(
         &mut self,
         receipt: &Receipt,
@@ -457,11 +461,20 @@ impl Account {
             let contradiction = Equivocation::between(known, receipt);
             return Some(contradiction.map_or(Ok(()), |proof| accuse(proof, context)));
         }
-        (self.open == Some(place.epoch)).then(|| self.handle_next(receipt, context))
+        let is_asked = self.open == Some(place.epoch) && self.is_next(receipt);
+        (is_asked && self.asked.contains(receipt.totals()))
+            .then(|| self.handle_asked(receipt, context))
     }
 
-    /// A receipt for a new place in the open epoch.
-    fn handle_next(
+    /// Whether nothing is missing before this receipt in its epoch.
+    fn is_next(&self, receipt: &Receipt) -> bool {
+        let Position { epoch, seq } = receipt.position();
+        let last = self.state.receipt_of(epoch);
+        last.map_or(0, |last| last.position().seq).checked_add(1) == Some(seq)
+    }
+
+    /// A receipt that answers a request.
+    fn handle_asked(
         &mut self,
         receipt: &Receipt,
         context: &mut Context<'_>,
@@ -470,27 +483,31 @@ impl Account {
             receipt.check_follows(last)?;
         }
         receipt.check_first()?;
-        let last_seq = self.last().map_or(0, |last| last.position().seq);
-        let is_next = last_seq.checked_add(1) == Some(receipt.position().seq);
-        // Other figures than were asked for would each cost a record and bring the next question.
-        if !is_next || !self.asked.contains(receipt.totals()) {
-            return Err(MessageError::Unexpected);
-        }
         receipt.verify()?;
         let covered = receipt.totals().beyond(&self.signed());
-        self.take(receipt, context)?;
+        self.take(receipt, covered, context)?;
+        self.proceed(context);
+        Ok(())
+    }
+
+    /// Books a checked receipt that covers so much of what is unsigned. An open epoch that does not
+    /// name it as the one before has no future: the consumer does not sign there.
+    fn take(
+        &mut self,
+        receipt: &Receipt,
+        covered: Totals,
+        context: &mut Context<'_>,
+    ) -> Result<(), MessageError> {
+        let place = receipt.position();
+        self.state.set_receipt(receipt)?;
         self.signed_bytes = self.signed_bytes.saturating_add(covered.bytes());
         self.unsigned = self.unsigned.beyond(&covered);
         self.unsigned_since = (self.unsigned.bytes() > 0).then_some(context.now);
         self.forget_pending();
         self.openings = 0;
-        self.proceed(context);
-        Ok(())
-    }
-
-    /// Books a checked receipt.
-    fn take(&mut self, receipt: &Receipt, context: &mut Context<'_>) -> Result<(), MessageError> {
-        self.state.set_receipt(receipt)?;
+        if self.open != Some(place.epoch) {
+            self.close();
+        }
         if self.recent.len() >= MAX_RECENT {
             self.recent.pop_front();
         }
@@ -595,8 +612,7 @@ impl Account {
 
     pub(super) fn close_if_overtaken_by(&mut self, head: &Head) {
         if self.is_overtaken_by(head) {
-            self.open = None;
-            self.forget_pending();
+            self.close();
         }
     }
 
@@ -614,6 +630,9 @@ impl Account {
         }
         if !self.has_offer(head.offer()) {
             self.state.set_offer(head.offer());
+            if !self.has_offer(head.offer()) {
+                return Err(MessageError::Stale);
+            }
             let record = Record::OfferMade(head.offer().clone());
             context.desk.persist(record);
         }
@@ -622,7 +641,16 @@ impl Account {
             role: Role::Provider,
             position: head.position(),
         });
-        news.map_or(Ok(()), |receipt| self.take(receipt, context))
+        let Some(news) = news else { return Ok(()) };
+        // What an answer that was lost on the way covers is unsigned here. Others were lost with a
+        // log, and with them the counts of their run.
+        let epoch = news.position().epoch;
+        let is_counted = epoch > context.pair.epoch_at_start || context.desk.resumed;
+        let covered = match is_counted && self.is_next(news) {
+            true => news.totals().beyond(&self.state.signed_in(epoch)),
+            false => Totals::ZERO,
+        };
+        self.take(news, covered, context)
     }
 
     /// Whether what is carried costs anything.

@@ -1,0 +1,323 @@
+//! Loss of power at every byte of a write and at every step of a compaction.
+
+use std::collections::BTreeMap;
+
+use receipts::log::{SegmentHeader, Writer};
+
+use super::super::model::{Tail, Trouble};
+use super::super::recovery::Finding;
+use super::*;
+
+/// A segment that begins the log, with the end of each record.
+fn segment(header: SegmentHeader, records: &[Record]) -> (Vec<u8>, Vec<usize>, SegmentHeader) {
+    let (mut writer, mut bytes) = Writer::create(&header);
+    let mut ends = vec![bytes.len()];
+    for record in records {
+        bytes.extend(writer.append(record));
+        ends.push(bytes.len());
+    }
+    let next = SegmentHeader {
+        number: header.number + 1,
+        previous: writer.last(),
+        ..header
+    };
+    (bytes, ends, next)
+}
+
+fn disk(files: &[(&str, &[u8])]) -> Model {
+    let files = files
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()));
+    Model::with_files(files.collect())
+}
+
+/// Segments of some three records each.
+fn open_short(disk: Model) -> Opened<Model> {
+    SegmentLog::open(disk, header(), 800).unwrap()
+}
+
+#[test]
+fn a_write_torn_at_any_byte_of_the_last_segment_loses_nothing_before_it() {
+    let (mut one, mut two) = (Account::with(2), Account::with(3));
+    let sealed = one.records(4);
+    let last = [two.records(1), vec![one.receipt()]].concat();
+    let (first_bytes, _, second) = segment(SegmentHeader::first(header()), &sealed);
+    let (bytes, ends, _) = segment(second, &last);
+    // What was cut off earlier may show again: records that were never acknowledged.
+    let old = segment(second, &Account::with(4).records(4)).0;
+    let more = Account::with(5).records(1);
+
+    for synced in 0..=bytes.len() {
+        let whole = ends.iter().filter(|end| **end <= synced).count();
+        let whole = &last[..whole.saturating_sub(1)];
+        let expected = state_of(sealed.iter().chain(whole));
+        for tail in Tail::ALL {
+            let torn = tail.tear(&old, synced, &bytes[synced..], 0);
+            let torn = [&bytes[..synced], &torn[synced.min(torn.len())..]].concat();
+            let model = disk(&[("00000001.log", &first_bytes), ("00000002.log", &torn)]);
+            let opened = open_short(model.clone());
+
+            let note = format!("synced {synced}, {tail:?}: {:?}", opened.findings);
+            assert_holds(&opened.state, &expected, &note);
+            if tail == Tail::Nothing {
+                assert_eq!(opened.state, expected, "{note}");
+                assert!(opened.findings.iter().all(Finding::is_ordinary), "{note}");
+            }
+            let state = opened.state.clone();
+            go_on(opened.log, &more);
+            let again = open_short(model);
+            assert_eq!(again.findings, [], "{note}");
+            assert_holds(&again.state, &state, &note);
+            assert_holds(&again.state, &state_of(&more), &note);
+        }
+    }
+}
+
+fn go_on(mut log: SegmentLog<Model>, more: &[Record]) {
+    log.append(more).unwrap();
+    if log.wants_compaction() {
+        log.compact().unwrap();
+    }
+}
+
+fn assert_holds(state: &State, expected: &State, note: &str) {
+    for (peer, pair) in expected.providing() {
+        assert_eq!(state.providing().get(peer), Some(pair), "{note}");
+    }
+}
+
+/// A log of several segments, and what is in it.
+fn grown() -> (Model, State) {
+    let model = Model::new();
+    let mut log = open(model.clone()).log;
+    let mut records = Vec::new();
+    for consumer in 2..8 {
+        let batch = Account::with(consumer).records(9);
+        log.append(&batch).unwrap();
+        records.extend(batch);
+    }
+    (model, state_of(&records))
+}
+
+#[test]
+fn compaction_leaves_what_counts_in_few_segments() {
+    let (model, state) = grown();
+    let mut log = open(model.clone()).log;
+    assert_eq!(model.files().len(), 6);
+    assert!(log.wants_compaction());
+
+    log.compact().unwrap();
+
+    let files = model.files();
+    assert_eq!(
+        files.keys().collect::<Vec<_>>(),
+        ["00000007.log", "00000008.log"]
+    );
+    assert!(!log.wants_compaction());
+    let again = open(model);
+    assert_eq!((again.state, again.findings), (state, vec![]));
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_compaction_loses_nothing() {
+    let (grown, state) = grown();
+    for tail in Tail::ALL {
+        for step in 0.. {
+            let model = Model::with_files(grown.files());
+            let mut log = open(model.clone()).log;
+            model.set_trouble(Trouble::PowerCut(step, tail));
+            let _ = log.compact();
+            if model.has_power() {
+                assert!(step > 10, "{step}");
+                break;
+            }
+            for left in model.after_power_cut() {
+                let note = format!("step {step}, {tail:?}: {:?}", left.files().keys());
+                let Opened {
+                    mut log,
+                    state: found,
+                    findings,
+                } = open(left.clone());
+                assert_eq!(found, state, "{note}");
+                assert_eq!(findings, [], "{note}");
+                // What the crash left is cleaned up, and the log goes on.
+                log.remove_temporaries();
+                log.compact().unwrap();
+                let more = Account::with(9).records(1);
+                log.append(&more).unwrap();
+                let again = open(left.clone());
+                assert_eq!(again.findings, [], "{note}");
+                assert_eq!(again.state.providing().len(), 7, "{note}");
+                assert!(left.files().len() <= 3, "{note}: {:?}", left.files().keys());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_compaction_that_fails_leaves_the_log_as_it_was() {
+    let (model, state) = grown();
+    let before = model.files();
+    let mut log = open(model.clone()).log;
+    model.set_trouble(Trouble::Failing);
+    assert!(log.compact().is_err());
+    model.set_trouble(Trouble::None);
+    log.remove_temporaries();
+    assert_eq!(model.files(), before);
+    log.append(&Account::with(9).records(1)).unwrap();
+    assert_eq!(
+        open(model).state.providing().len(),
+        state.providing().len() + 1
+    );
+}
+
+#[test]
+fn a_write_that_fails_leaves_nothing_of_it_in_front_of_the_next() {
+    let model = Model::new();
+    let mut log = open(model.clone()).log;
+    let mut account = Account::with(2);
+    let first = account.records(1);
+    log.append(&first).unwrap();
+    model.set_trouble(Trouble::Failing);
+    let second = [account.receipt()];
+    assert!(log.append(&second).is_err());
+    model.set_trouble(Trouble::None);
+    assert_eq!(open(model.clone()).state, state_of(&first));
+    let third = [second[0].clone(), account.receipt()];
+    log.append(&third).unwrap();
+    let again = open(model);
+    assert_eq!(again.state, state_of(first.iter().chain(&third)));
+    assert_eq!(again.findings, []);
+}
+
+fn several() -> (BTreeMap<String, Vec<u8>>, Vec<Vec<Record>>) {
+    let mut header = SegmentHeader::first(header());
+    let (mut files, mut records) = (BTreeMap::new(), Vec::new());
+    for consumer in 2..6 {
+        let batch = Account::with(consumer).records(2);
+        let (bytes, _, next) = segment(header, &batch);
+        files.insert(format!("{:08}.log", header.number), bytes);
+        records.push(batch);
+        header = next;
+    }
+    (files, records)
+}
+
+#[test]
+fn a_missing_segment_is_reported_and_costs_nothing_else() {
+    for (missing, first, last) in [(vec![1], 1, 1), (vec![2], 2, 2), (vec![2, 3], 2, 3)] {
+        let (mut files, records) = several();
+        for number in &missing {
+            files.remove(&format!("{number:08}.log"));
+        }
+        let left = (1..)
+            .zip(&records)
+            .filter(|(number, _)| !missing.contains(number));
+        let model = Model::with_files(files);
+        let Opened {
+            mut log,
+            state,
+            findings,
+        } = open(model.clone());
+        assert_eq!(findings, [Finding::Missing { first, last }]);
+        assert_eq!(state, state_of(left.flat_map(|(_, records)| records)));
+        // Once.
+        assert!(log.wants_compaction());
+        log.compact().unwrap();
+        let again = open(model);
+        assert_eq!((again.state, again.findings), (state, vec![]));
+    }
+}
+
+#[test]
+fn a_segment_that_was_replaced_is_reported() {
+    let (mut files, _) = several();
+    let header = SegmentHeader {
+        number: 2,
+        previous: receipts::log::ChainHash::new([1; 32]),
+        ..SegmentHeader::first(header())
+    };
+    let other = segment(header, &Account::with(9).records(1)).0;
+    files.insert("00000002.log".to_owned(), other);
+    let findings = open(Model::with_files(files)).findings;
+    let segments = [2, 3].map(|segment| Finding::Unchained { segment });
+    assert_eq!(findings, segments);
+}
+
+#[test]
+fn a_damaged_segment_gives_what_can_be_used_of_it_and_is_kept() {
+    for damaged in 1..=4u64 {
+        let (mut files, records) = several();
+        let name = format!("{damaged:08}.log");
+        // In the offer, so that the two receipts behind it must be found by their signatures.
+        files.get_mut(&name).unwrap()[200] ^= 1;
+        let model = Model::with_files(files.clone());
+        let Opened {
+            mut log,
+            state,
+            findings,
+        } = open(model.clone());
+        let [
+            Finding::Damaged {
+                segment,
+                salvaged: 2,
+                ..
+            },
+        ] = findings[..]
+        else {
+            panic!("{findings:?}");
+        };
+        assert_eq!(segment, damaged);
+        for (index, records) in records.iter().enumerate() {
+            let pair = &state.providing()[&records[0].peer()];
+            assert_eq!(
+                (pair.newest_epoch(), pair.has_receipt()),
+                (1, true),
+                "{index}"
+            );
+        }
+        // A record written before the damage is mended does not cost what is behind it.
+        let more = Account::with(9).records(1);
+        log.append(&more).unwrap();
+        let after = open(model.clone());
+        assert_eq!(after.state.providing().len(), 5);
+        log.compact().unwrap();
+        let kept = &model.files()[&(name.clone() + ".damaged")];
+        assert_eq!(kept, &files[&name]);
+        let again = open(model.clone());
+        assert_eq!((again.state, again.findings), (after.state, vec![]));
+    }
+}
+
+#[test]
+fn a_damaged_header_costs_nothing() {
+    for segment in 1..=4u64 {
+        for byte in 0..SegmentHeader::LEN {
+            let (mut files, records) = several();
+            files.get_mut(&format!("{segment:08}.log")).unwrap()[byte] ^= 1;
+            let opened = open(Model::with_files(files));
+            assert_eq!(
+                opened.state,
+                state_of(records.iter().flatten()),
+                "{segment}, {byte}"
+            );
+            assert!(opened.log.wants_compaction());
+        }
+    }
+}
+
+#[test]
+fn what_is_left_of_a_compaction_does_not_count_and_goes() {
+    let (mut files, records) = several();
+    files.insert("00000005.log.tmp".to_owned(), b"half".to_vec());
+    files.insert("notes".to_owned(), b"of somebody else".to_vec());
+    files.insert("1.log".to_owned(), b"of somebody else".to_vec());
+    let model = Model::with_files(files);
+    let mut opened = open(model.clone());
+    assert_eq!(opened.findings, []);
+    assert_eq!(opened.state, state_of(records.iter().flatten()));
+    opened.log.remove_temporaries();
+    let names: Vec<_> = model.files().into_keys().collect();
+    assert!(names.contains(&"notes".to_owned()) && names.contains(&"1.log".to_owned()));
+    assert!(!names.contains(&"00000005.log.tmp".to_owned()));
+}
