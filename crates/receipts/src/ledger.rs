@@ -47,7 +47,7 @@ mod view;
 pub use credit::{Credit, Standing};
 pub use errors::{Counters, LedgerError, MessageError, UsageError};
 pub use output::{Event, Output};
-pub use view::AccountView;
+pub use view::{AccountDetails, AccountView, Hold, PairDetails, ReceiptView, Refused};
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -214,12 +214,12 @@ impl Ledger {
         let State {
             providing,
             consuming,
-            equivocators,
+            mut equivocators,
             ..
         } = recovered;
         let provided = |(peer, state)| {
-            let is_cheat = equivocators.contains(&peer);
-            (peer, Provided::new(peer, state, is_cheat))
+            let proof = equivocators.remove(&peer);
+            (peer, Provided::new(peer, state, proof))
         };
         let consumed = |(peer, state)| (peer, Consumed::new(peer, state, &desk));
         Ok(Self {
@@ -473,6 +473,13 @@ impl Ledger {
         providing.chain(consuming)
     }
 
+    /// All that is known of the accounts with one neighbor, provided before consumed.
+    pub fn pairs_with(&self, peer: Party) -> impl Iterator<Item = PairDetails> + '_ {
+        let providing = self.providing.get(&peer).map(Provided::details);
+        let consuming = self.consuming.get(&peer).map(Consumed::details);
+        providing.into_iter().chain(consuming)
+    }
+
     /// Messages and counts taken in and dropped.
     pub const fn counters(&self) -> &Counters {
         &self.counters
@@ -559,7 +566,7 @@ impl Ledger {
 fn provided(pairs: &mut BTreeMap<Party, Provided>, consumer: Party) -> &mut Provided {
     pairs
         .entry(consumer)
-        .or_insert_with(|| Provided::new(consumer, PairState::default(), false))
+        .or_insert_with(|| Provided::new(consumer, PairState::default(), None))
 }
 
 fn consumed<'a>(

@@ -58,8 +58,9 @@ pub use codec::ParseError;
 pub use heading::{Heading, Position};
 pub use identity::{BadSignature, ContentHash, NetworkId, Party};
 pub use ledger::{
-    AccountView, Counters, Credit, Event, Ledger, LedgerConfig, LedgerError, MessageError, Output,
-    Role, Standing, Tolerance, Usage, UsageError,
+    AccountDetails, AccountView, Counters, Credit, Event, Hold, Ledger, LedgerConfig, LedgerError,
+    MessageError, Output, PairDetails, ReceiptView, Refused, Role, Standing, Tolerance, Usage,
+    UsageError,
 };
 pub use message::{Message, Refusal, RefusalReason, Request};
 pub use money::{Amount, MIB, Overflow, Price, Totals};

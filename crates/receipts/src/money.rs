@@ -80,6 +80,14 @@ impl Amount {
     pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
         self.0.checked_add(other.0).map(Self).ok_or(Overflow)
     }
+
+    /// The difference.
+    ///
+    /// # Errors
+    /// [`Overflow`] if `other` is more.
+    pub fn checked_sub(self, other: Self) -> Result<Self, Overflow> {
+        self.0.checked_sub(other.0).map(Self).ok_or(Overflow)
+    }
 }
 
 /// Exact decimal SMT, without trailing zeros: `0.000001 SMT`.

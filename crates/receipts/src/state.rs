@@ -1,6 +1,6 @@
 //! Where each account stands: what the log says, in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::heading::Position;
 use crate::identity::Party;
@@ -8,7 +8,7 @@ use crate::log::{Header, Record};
 use crate::message::Head;
 use crate::money::{Amount, Overflow, Totals};
 use crate::offer::Offer;
-use crate::receipt::Receipt;
+use crate::receipt::{Equivocation, Receipt};
 
 /// Offers kept of one account: those since the last receipt, which may still come to light.
 pub(crate) const MAX_OFFERS: usize = 8;
@@ -20,9 +20,26 @@ pub struct AccountState {
     offers: BTreeMap<u64, Offer>,
     receipt: Option<Receipt>,
     /// Sum over the epochs before the receipt's.
-    before_receipt: Amount,
+    before_receipt: Sum,
     /// The same, with the receipt's epoch.
-    through_receipt: Amount,
+    through_receipt: Sum,
+}
+
+/// What was signed for in several epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sum {
+    amount: Amount,
+    bytes: u128,
+}
+
+impl Sum {
+    fn checked_add(self, last_of_epoch: &Receipt) -> Result<Self, Overflow> {
+        let bytes = last_of_epoch.totals().bytes();
+        Ok(Self {
+            amount: self.amount.checked_add(last_of_epoch.amount())?,
+            bytes: self.bytes.checked_add(bytes).ok_or(Overflow)?,
+        })
+    }
 }
 
 impl AccountState {
@@ -84,6 +101,15 @@ impl AccountState {
 
     /// Amount signed for in all epochs before that.
     pub fn earlier_amount(&self) -> Amount {
+        self.earlier().amount
+    }
+
+    /// Bytes signed for in all epochs before that.
+    pub fn earlier_bytes(&self) -> u128 {
+        self.earlier().bytes
+    }
+
+    fn earlier(&self) -> Sum {
         match self.current_receipt() {
             Some(_) => self.before_receipt,
             None => self.through_receipt,
@@ -134,7 +160,7 @@ impl AccountState {
         } else {
             self.before_receipt
         };
-        self.through_receipt = before.checked_add(receipt.amount())?;
+        self.through_receipt = before.checked_add(receipt)?;
         self.before_receipt = before;
         self.receipt = Some(receipt.clone());
         self.offers.retain(|epoch, _| *epoch >= position.epoch);
@@ -191,7 +217,7 @@ pub struct State {
     header: Header,
     pub(crate) providing: BTreeMap<Party, PairState>,
     pub(crate) consuming: BTreeMap<Party, PairState>,
-    pub(crate) equivocators: BTreeSet<Party>,
+    pub(crate) equivocators: BTreeMap<Party, Equivocation>,
 }
 
 impl State {
@@ -201,7 +227,7 @@ impl State {
             header,
             providing: BTreeMap::new(),
             consuming: BTreeMap::new(),
-            equivocators: BTreeSet::new(),
+            equivocators: BTreeMap::new(),
         }
     }
 
@@ -220,8 +246,8 @@ impl State {
         &self.consuming
     }
 
-    /// Consumers who signed two receipts for one place.
-    pub const fn equivocators(&self) -> &BTreeSet<Party> {
+    /// Consumers who signed two receipts for one place, each with the first proof of it.
+    pub const fn equivocators(&self) -> &BTreeMap<Party, Equivocation> {
         &self.equivocators
     }
 
@@ -246,8 +272,9 @@ impl State {
                 let pair = self.consuming.entry(peer).or_default();
                 pair.set_receipt(receipt)?;
             }
-            Record::Equivocation(_) => {
-                self.equivocators.insert(peer);
+            Record::Equivocation(proof) => {
+                let first = self.equivocators.entry(peer);
+                first.or_insert_with(|| proof.as_ref().clone());
             }
         }
         Ok(())

@@ -177,7 +177,7 @@ fn a_sound_log_gives_back_its_records() {
     let seen = head_positions(&state);
     let expected = (Position { epoch: 7, seq: 3 }, Position { epoch: 1, seq: 2 });
     assert_eq!(seen, (Some(expected.0), Some(expected.1)));
-    assert!(state.equivocators().contains(&party(2)));
+    assert!(state.equivocators().contains_key(&party(2)));
 }
 
 #[test]

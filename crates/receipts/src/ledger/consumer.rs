@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::credit::{self, Standing};
 use super::desk::Desk;
-use super::view::{AccountView, PairView};
+use super::view::{AccountView, Hold, PairDetails, PairView};
 use super::{IDLE, MessageError, Role, Usage};
 use crate::identity::Party;
 use crate::log::Record;
@@ -27,7 +27,10 @@ pub(super) struct Consumed {
     /// By gateway.
     accounts: BTreeMap<Party, Account>,
     throttled: bool,
+    /// When this node went slow last.
+    hold: Option<Hold>,
     exposure: u128,
+    window: Option<u64>,
 }
 
 /// What all accounts with one provider have in common.
@@ -123,7 +126,9 @@ impl Consumed {
                 .map(|(gateway, account)| (gateway, Account::new(gateway, account)))
                 .collect(),
             throttled: false,
+            hold: None,
             exposure: 0,
+            window: None,
         }
     }
 
@@ -292,9 +297,36 @@ impl Consumed {
             .last_traffic
             .is_none_or(|last| now >= last + THROTTLE_IDLE);
         let (slow_at, fast_below) = (credit_bytes - credit_bytes / 4, credit_bytes / 2);
-        self.throttled = self.exposure > 0
+        self.window = (credit_bytes < u64::MAX).then_some(slow_at);
+        let throttled = self.exposure > 0
             && !gone
             && credit::is_over(self.throttled, self.exposure, slow_at, fast_below);
+        if throttled != self.throttled {
+            self.throttled = throttled;
+            self.note_hold(now, slow_at);
+        }
+    }
+
+    fn note_hold(&mut self, now: Instant, window_bytes: u64) {
+        if self.throttled {
+            self.hold = Some(Hold {
+                since: now,
+                until: None,
+                exposure_bytes: self.exposure,
+                window_bytes,
+                standing: self.standing(),
+            });
+        } else if let Some(hold) = &mut self.hold {
+            hold.until = Some(now);
+        }
+    }
+
+    /// What this node is to the provider.
+    const fn standing(&self) -> Standing {
+        match self.pair.has_signed {
+            true => Standing::Known,
+            false => Standing::Stranger,
+        }
     }
 
     pub(super) const fn is_throttled(&self) -> bool {
@@ -307,20 +339,34 @@ impl Consumed {
         accounts.filter_map(move |account| account.unsettled(peer))
     }
 
-    pub(super) fn views(&self) -> impl Iterator<Item = AccountView> + '_ {
-        let pair = PairView {
+    fn view(&self) -> PairView {
+        PairView {
             peer: self.pair.provider,
             role: Role::Consumer,
-            standing: match self.pair.has_signed {
-                true => Standing::Known,
-                false => Standing::Stranger,
-            },
+            standing: self.standing(),
             held: self.throttled,
             exposure_bytes: self.exposure,
-        };
+            window_bytes: self.window,
+        }
+    }
+
+    pub(super) fn views(&self) -> impl Iterator<Item = AccountView> + '_ {
+        let pair = self.view();
         self.accounts
             .values()
             .map(move |account| account.view(pair))
+    }
+
+    pub(super) fn details(&self) -> PairDetails {
+        let accounts = self.accounts.values();
+        PairDetails {
+            role: Role::Consumer,
+            accounts: accounts
+                .map(|account| account.details(self.view()))
+                .collect(),
+            hold: self.hold,
+            proof: None,
+        }
     }
 }
 

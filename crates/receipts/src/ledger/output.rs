@@ -75,6 +75,8 @@ pub enum Event {
         totals: Totals,
         /// Its price.
         amount: Amount,
+        /// By how much that is more than was known to be signed in this epoch.
+        added: Amount,
     },
     /// This node signed.
     ReceiptGiven {
@@ -88,6 +90,8 @@ pub enum Event {
         totals: Totals,
         /// Its price.
         amount: Amount,
+        /// By how much that is more than was known to be signed in this epoch.
+        added: Amount,
     },
     /// A request was refused: by the peer if this node is the provider, else by it.
     Refused {

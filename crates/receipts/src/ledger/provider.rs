@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use super::credit::{self, Carried, Standing};
 use super::desk::Desk;
 use super::output::{Event, Output};
-use super::view::{AccountView, PairView};
+use super::view::{AccountView, Hold, PairDetails, PairView};
 use super::{IDLE, MessageError, Role, Usage};
 use crate::identity::Party;
 use crate::message::{Head, Refusal};
 use crate::money::Overflow;
-use crate::receipt::CompactReceipt;
+use crate::receipt::{CompactReceipt, Equivocation};
 use crate::state::PairState;
 use account::Account;
 
@@ -23,7 +23,10 @@ pub(super) struct Provided {
     /// By gateway.
     accounts: BTreeMap<Party, Account>,
     held: bool,
+    /// When it was held last.
+    hold: Option<Hold>,
     exposure: u128,
+    window: Option<u64>,
     /// Its part of what all strangers have had.
     pooled: u128,
 }
@@ -36,12 +39,13 @@ struct Pair {
     /// Later ones were opened in this run.
     epoch_at_start: u64,
     has_signed: bool,
-    is_cheat: bool,
+    /// That it contradicted itself.
+    proof: Option<Box<Equivocation>>,
 }
 
 impl Pair {
     const fn standing(&self) -> Standing {
-        if self.is_cheat {
+        if self.proof.is_some() {
             Standing::Cheat
         } else if self.has_signed {
             Standing::Known
@@ -60,7 +64,7 @@ struct Context<'a> {
 }
 
 impl Provided {
-    pub(super) fn new(consumer: Party, state: PairState, is_cheat: bool) -> Self {
+    pub(super) fn new(consumer: Party, state: PairState, proof: Option<Equivocation>) -> Self {
         let accounts = state.accounts.into_iter();
         Self {
             pair: Pair {
@@ -68,13 +72,15 @@ impl Provided {
                 newest_epoch: state.newest_epoch,
                 epoch_at_start: state.newest_epoch,
                 has_signed: state.has_receipt,
-                is_cheat,
+                proof: proof.map(Box::new),
             },
             accounts: accounts
                 .map(|(gateway, account)| (gateway, Account::new(gateway, account)))
                 .collect(),
             held: false,
+            hold: None,
             exposure: 0,
+            window: None,
             pooled: 0,
         }
     }
@@ -232,12 +238,28 @@ impl Provided {
         self.pooled = pooled;
         desk.strangers_bytes = others.saturating_add(pooled);
         let held = has_price && credit::is_over(self.held, self.exposure, window, window / 2);
+        self.window = Some(window);
         if held != self.held {
             self.held = held;
+            self.note_hold(now, window);
             self.tell_held(window, desk);
             if held {
                 self.for_each(now, desk, Account::ask_now);
             }
+        }
+    }
+
+    fn note_hold(&mut self, now: Instant, window_bytes: u64) {
+        if self.held {
+            self.hold = Some(Hold {
+                since: now,
+                until: None,
+                exposure_bytes: self.exposure,
+                window_bytes,
+                standing: self.pair.standing(),
+            });
+        } else if let Some(hold) = &mut self.hold {
+            hold.until = Some(now);
         }
     }
 
@@ -268,17 +290,34 @@ impl Provided {
         accounts.flat_map(move |account| account.unsettled(peer))
     }
 
-    pub(super) fn views(&self) -> impl Iterator<Item = AccountView> + '_ {
-        let pair = PairView {
+    fn view(&self) -> PairView {
+        PairView {
             peer: self.pair.consumer,
             role: Role::Provider,
             standing: self.pair.standing(),
             held: self.held,
             exposure_bytes: self.exposure,
-        };
+            window_bytes: self.window,
+        }
+    }
+
+    pub(super) fn views(&self) -> impl Iterator<Item = AccountView> + '_ {
+        let pair = self.view();
         self.accounts
             .values()
             .map(move |account| account.view(pair))
+    }
+
+    pub(super) fn details(&self) -> PairDetails {
+        let accounts = self.accounts.values();
+        PairDetails {
+            role: Role::Provider,
+            accounts: accounts
+                .map(|account| account.details(self.view()))
+                .collect(),
+            hold: self.hold,
+            proof: self.pair.proof.as_deref().cloned(),
+        }
     }
 }
 

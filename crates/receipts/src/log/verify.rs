@@ -193,6 +193,22 @@ impl Report {
         Ok(())
     }
 
+    /// Whether nothing is lost of `other` if only this one is kept: each of its receipts or a newer
+    /// one, and each of its proofs.
+    pub fn covers(&self, other: &Self) -> bool {
+        let has_receipt = |(account, theirs): (&_, &Receipt)| {
+            let ours = self.newest.get(account);
+            ours.is_some_and(|ours| {
+                let (place, their_place) = (ours.position(), theirs.position());
+                place > their_place || place == their_place && ours.hash() == theirs.hash()
+            })
+        };
+        let has_proof = |proof| self.equivocations.contains(proof);
+        self.header == other.header
+            && other.newest.iter().all(has_receipt)
+            && other.equivocations.iter().all(has_proof)
+    }
+
     /// Sums per provider and consumer, in the order of their keys.
     ///
     /// # Errors

@@ -16,25 +16,31 @@
 //! - An offer reaches the log with the first receipt under it, so that strangers cannot fill it,
 //!   and before that receipt is sent.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::super::output::Event;
-use super::super::view::{AccountView, Counts, PairView};
+use super::super::view::{AccountDetails, AccountView, Counts, PairView, ReceiptView, Refused};
 use super::super::{MessageError, Role, Usage};
 use super::{Context, Pair, persist_offer};
 use crate::identity::Party;
 use crate::log::Record;
 use crate::message::{Head, Message, Refusal, RefusalReason, Request};
-use crate::money::{Overflow, Price, Totals};
+use crate::money::{Amount, Overflow, Price, Totals};
 use crate::offer::Offer;
 use crate::receipt::{CompactReceipt, Receipt};
 use crate::state::AccountState;
+
+/// Receipts remembered, for people.
+const MAX_RECENT: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Account {
     gateway: Party,
     state: AccountState,
     open: Option<Open>,
+    /// When the newest epoch was opened.
+    opened_at: Option<Instant>,
     /// What the provider announces on the way to the gateway.
     announced: Option<Price>,
     /// Counted in this run.
@@ -50,6 +56,12 @@ pub(super) struct Account {
     held: Option<Held>,
     /// What was refused last, so that the same is told once; a signature clears it.
     last_refusal: Option<RefusalReason>,
+    /// The same in full, and also when something was signed since.
+    refused: Option<Refused>,
+    /// When something was signed last.
+    signed_at: Option<Instant>,
+    /// The last receipts, the newest at the back.
+    recent: VecDeque<ReceiptView>,
 }
 
 /// An epoch whose offer came in this run.
@@ -80,11 +92,13 @@ enum Verdict {
 }
 
 impl Account {
-    pub(super) const fn new(gateway: Party, state: AccountState) -> Self {
+    pub(super) fn new(gateway: Party, state: AccountState) -> Self {
         Self {
             gateway,
+            recent: state.receipt().map(ReceiptView::from).into_iter().collect(),
             state,
             open: None,
+            opened_at: None,
             announced: None,
             counted: Totals::ZERO,
             signed: Totals::ZERO,
@@ -93,6 +107,8 @@ impl Account {
             last_traffic: None,
             held: None,
             last_refusal: None,
+            refused: None,
+            signed_at: None,
         }
     }
 
@@ -184,6 +200,7 @@ impl Account {
             answered: None,
             dear_since: None,
         });
+        self.opened_at = Some(context.now);
         self.held = None;
         context.pair.newest_epoch = offer.epoch();
         context.desk.event(Event::OfferAccepted {
@@ -322,12 +339,16 @@ impl Account {
         let open = self.open.as_mut().ok_or(MessageError::Unexpected)?;
         let last = self.state.receipt_of(open.epoch);
         let receipt = Receipt::sign(&context.desk.key, &offer, last, request.totals)?;
+        let known = last.map_or(Amount::ZERO, Receipt::amount);
+        let added = receipt.amount().checked_sub(known)?;
         let claimed = self.claimed(&request.totals)?;
         let unseen = self.beyond_count(&claimed, context);
         self.state.set_receipt(&receipt)?;
         self.signed = claimed;
         self.draw_unseen(unseen, context.pair);
         self.last_refusal = None;
+        self.signed_at = Some(context.now);
+        self.remember(&receipt);
         context.pair.has_signed = true;
         let open = self.open.as_mut().ok_or(MessageError::Unexpected)?;
         if open.answered.replace(*request).is_none() {
@@ -343,8 +364,16 @@ impl Account {
             position: receipt.position(),
             totals: *receipt.totals(),
             amount: receipt.amount(),
+            added,
         });
         Ok(())
+    }
+
+    fn remember(&mut self, receipt: &Receipt) {
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(receipt.into());
     }
 
     /// Books what was signed beyond the count of this run.
@@ -361,6 +390,11 @@ impl Account {
             confirmed: self.confirmed(context),
             reason,
         };
+        self.refused = Some(Refused {
+            at: context.now,
+            asked: request.totals,
+            refusal,
+        });
         let provider = context.pair.provider;
         context.desk.send(provider, &Message::Refusal(refusal));
         if self.last_refusal.replace(reason) != Some(reason) {
@@ -395,6 +429,7 @@ impl Account {
         let epoch = receipt.position().epoch;
         self.state.set_offer(head.offer());
         self.state.set_receipt(receipt)?;
+        self.remember(receipt);
         if self.open.as_ref().is_some_and(|open| open.epoch <= epoch) {
             self.open = None;
             self.held = None;
@@ -442,9 +477,30 @@ impl Account {
     pub(super) fn view(&self, pair: PairView) -> AccountView {
         let counts = Counts {
             unsigned_bytes: self.unsigned_bytes(),
+            unpaid: self.unpaid(),
+            signed_at: self.signed_at,
             disputed_bytes: 0,
             last_refusal: self.last_refusal,
         };
         pair.account(self.gateway, &self.state, counts)
+    }
+
+    /// The price of what is unsigned.
+    fn unpaid(&self) -> Option<Amount> {
+        let price = self.offer().map(Offer::price).or(self.announced)?;
+        let unsigned = Totals {
+            up_bytes: u64::try_from(self.unsigned_bytes()).ok()?,
+            ..Totals::ZERO
+        };
+        price.charge(&unsigned).ok()
+    }
+
+    pub(super) fn details(&self, pair: PairView) -> AccountDetails {
+        AccountDetails {
+            account: self.view(pair),
+            offered_at: self.opened_at,
+            receipts: self.recent.iter().copied().collect(),
+            refused: self.refused,
+        }
     }
 }

@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 
 use super::super::credit::{self, Carried};
 use super::super::output::Event;
-use super::super::view::{AccountView, Counts, PairView};
+use super::super::view::{AccountDetails, AccountView, Counts, PairView, ReceiptView, Refused};
 use super::super::{MessageError, Role, Usage};
 use super::{Context, Pair};
 use crate::heading::Position;
 use crate::identity::{ContentHash, Party};
 use crate::log::Record;
 use crate::message::{Head, Message, Refusal, RefusalReason, Request};
-use crate::money::{Overflow, Price, Totals};
+use crate::money::{Amount, Overflow, Price, Totals};
 use crate::offer::{Offer, Terms};
 use crate::receipt::{CompactReceipt, Equivocation, Receipt};
 use crate::state::AccountState;
@@ -56,6 +56,8 @@ pub(super) struct Account {
     price: Option<Price>,
     /// The epoch in which receipts are asked for: opened in this run and not ended.
     open: Option<u64>,
+    /// When the newest epoch was opened.
+    opened_at: Option<Instant>,
     /// Counted in this epoch beyond the last receipt.
     unsigned: Totals,
     /// Since when there is anything unsigned.
@@ -72,6 +74,10 @@ pub(super) struct Account {
     open_after: Option<Instant>,
     /// Why the consumer refused last, so that the same is told once; a receipt clears it.
     last_refusal: Option<RefusalReason>,
+    /// The same in full, and also when a receipt has come since.
+    refused: Option<Refused>,
+    /// When the last receipt came.
+    signed_at: Option<Instant>,
     /// In this run.
     disputed_bytes: u128,
     signed_bytes: u128,
@@ -116,6 +122,7 @@ impl Account {
             recent: state.receipt().cloned().into_iter().collect(),
             state,
             open: None,
+            opened_at: None,
             unsigned: Totals::ZERO,
             unsigned_since: None,
             next_epoch: None,
@@ -124,6 +131,8 @@ impl Account {
             openings: 0,
             open_after: None,
             last_refusal: None,
+            refused: None,
+            signed_at: None,
             disputed_bytes: 0,
             signed_bytes: 0,
             service: ServiceClock::default(),
@@ -268,6 +277,7 @@ impl Account {
         let offer = Offer::sign(&context.desk.key, network, consumer, epoch, terms);
         self.state.set_offer(&offer);
         self.open = Some(epoch);
+        self.opened_at = Some(context.now);
         self.open_after = Some(context.now + context.desk.retry_interval(self.openings));
         self.openings = self.openings.saturating_add(1);
         context.pair.newest_epoch = epoch;
@@ -499,6 +509,9 @@ impl Account {
         context: &mut Context<'_>,
     ) -> Result<(), MessageError> {
         let place = receipt.position();
+        let known = self.state.receipt_of(place.epoch);
+        let known = known.map_or(Amount::ZERO, Receipt::amount);
+        let added = receipt.amount().checked_sub(known)?;
         self.state.set_receipt(receipt)?;
         self.signed_bytes = self.signed_bytes.saturating_add(covered.bytes());
         self.unsigned = self.unsigned.beyond(&covered);
@@ -513,6 +526,7 @@ impl Account {
         }
         self.recent.push_back(receipt.clone());
         self.last_refusal = None;
+        self.signed_at = Some(context.now);
         context.pair.has_signed = true;
         let record = Record::ReceiptReceived(receipt.clone());
         context.desk.persist(record);
@@ -522,6 +536,7 @@ impl Account {
             position: receipt.position(),
             totals: *receipt.totals(),
             amount: receipt.amount(),
+            added,
         });
         Ok(())
     }
@@ -544,6 +559,11 @@ impl Account {
         let Some(pending) = &mut self.pending else {
             return;
         };
+        self.refused = Some(Refused {
+            at: context.now,
+            asked: pending.request.totals,
+            refusal,
+        });
         if std::mem::replace(&mut pending.helped, true) {
             return;
         }
@@ -693,17 +713,38 @@ impl Account {
     pub(super) fn view(&self, pair: PairView) -> AccountView {
         let counts = Counts {
             unsigned_bytes: self.uncollected(),
+            unpaid: self.unpaid(),
+            signed_at: self.signed_at,
             disputed_bytes: self.disputed_bytes,
             last_refusal: self.last_refusal,
         };
         pair.account(self.gateway, &self.state, counts)
+    }
+
+    /// The price of what is unsigned, as it would be asked for now.
+    fn unpaid(&self) -> Option<Amount> {
+        let offered = self.offer().map(Offer::price).or(self.price)?;
+        let next = self.next_epoch.unwrap_or_default();
+        let unsigned = offered.charge(&self.unsigned).ok()?;
+        let next = self.price?.charge(&next).ok()?;
+        unsigned.checked_add(next).ok()
+    }
+
+    pub(super) fn details(&self, pair: PairView) -> AccountDetails {
+        AccountDetails {
+            account: self.view(pair),
+            offered_at: self.opened_at,
+            receipts: self.recent.iter().map(ReceiptView::from).collect(),
+            refused: self.refused,
+        }
     }
 }
 
 /// Keeps a proof if its signature holds. One says it all; more would only fill the log.
 fn accuse(proof: Equivocation, context: &mut Context<'_>) -> Result<(), MessageError> {
     proof.receipts().1.verify()?;
-    if !std::mem::replace(&mut context.pair.is_cheat, true) {
+    if context.pair.proof.is_none() {
+        context.pair.proof = Some(Box::new(proof.clone()));
         let record = Record::Equivocation(Box::new(proof.clone()));
         context.desk.persist(record);
         context.desk.event(Event::Equivocation(Box::new(proof)));
