@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use ed25519_dalek::SigningKey;
-use receipts::log::{Header, Record, Writer, recover};
+use receipts::log::{ChainHash, Header, Record, SegmentHeader, Writer, recover};
 use receipts::{
-    AccountView, Amount, Event, Ledger, LedgerConfig, Output, Party, Price, Role, Totals, Usage,
+    AccountView, Amount, Event, Ledger, LedgerConfig, Output, Party, Price, Role, State, Totals,
+    Usage,
 };
 
 use crate::scenario::Inheritance;
@@ -108,20 +109,37 @@ impl Books {
         Party::of(&self.key)
     }
 
+    /// That of its log, which is one segment.
+    fn header(&self) -> SegmentHeader {
+        SegmentHeader {
+            log: Header {
+                network: self.config.network,
+                owner: self.party(),
+            },
+            number: 1,
+            previous: ChainHash::NONE,
+        }
+    }
+
     /// The daemon starts, and reads what its disk has.
     pub(crate) fn start(&mut self, now: Instant) {
-        let owner = self.party();
-        let network = self.config.network;
-        let Ok(recovered) = recover(&self.log, &Header { network, owner }) else {
+        let header = self.header();
+        let Ok(recovered) = recover(&self.log, &header) else {
             return;
         };
         self.log.truncate(recovered.valid_len);
-        self.log.extend(recovered.repair);
-        let ledger = Ledger::new(self.config.clone(), self.key.clone(), recovered.state);
-        self.running = ledger.ok().map(|ledger| Running {
-            ledger,
-            writer: recovered.writer,
-        });
+        let mut writer = recovered.writer;
+        if self.log.is_empty() {
+            (writer, self.log) = Writer::create(&header);
+        }
+        let mut state = State::new(header.log);
+        for record in recovered.records.iter().chain(&recovered.salvaged) {
+            if state.apply(record).is_err() {
+                return;
+            }
+        }
+        let ledger = Ledger::new(self.config.clone(), self.key.clone(), state);
+        self.running = ledger.ok().map(|ledger| Running { ledger, writer });
         // A new table of the kernel holds nobody.
         self.held.clear();
         self.throttled = false;
@@ -273,9 +291,7 @@ impl Books {
 
     /// The newest receipt of each epoch in the log.
     pub fn signed(&self) -> BTreeMap<Epoch, Signed> {
-        let owner = self.party();
-        let network = self.config.network;
-        let recovered = recover(&self.log, &Header { network, owner });
+        let recovered = recover(&self.log, &self.header());
         let (mut offers, mut signed) = (BTreeMap::new(), BTreeMap::new());
         for record in recovered.into_iter().flat_map(|it| it.records) {
             let role = match &record {
