@@ -13,10 +13,11 @@
 //!   provider   one account of what I carry for a neighbor
 //!   consumer   one account of what a neighbor carries for me
 //! state      heads per pair, rebuilt from the log at start
-//! log        append-only log: frames, CRC, hash chain
-//!   recover    what of a damaged log can be used
+//! log        append-only log in segments: frames, CRC, hash chain
+//!   buffer     what waits to be written: of each epoch's receipts the newest
+//!   heads      what is worth keeping, for compaction and export
+//!   recover    what of a damaged segment can be used
 //!   verify     everything checked, offline, by anybody
-//!   export     the newest receipt of each pair and epoch in a file of its own
 //! ```
 //!
 //! # The protocol in one paragraph

@@ -4,6 +4,7 @@ use std::path::Path as FilePath;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::net::if_::if_nameindex;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, faccessat};
 
 use crate::kernel::TUNNEL_DEVICES;
@@ -19,8 +20,9 @@ impl Config {
     /// be used or created, that there is a place for state and control socket.
     ///
     /// Mesh and LAN interfaces must exist, unless they are to be made on a radio, because an operator who misspelt one must be told so.
-    /// An uplink may come later, as a modem does that has to dial first: when it is missing, that
-    /// is a warning, of which each is one line like those of [`ConfigError`].
+    /// An uplink may come later, as a modem does that has to dial first, and a router goes on without
+    /// saving anything: a missing uplink and a read-only file system are warnings, of which each is
+    /// one line like those of [`ConfigError`].
     ///
     /// # Errors
     /// The first thing that keeps meshd from starting.
@@ -35,7 +37,8 @@ impl Config {
         self.check_interfaces(existing)
             .and_then(|()| self.check_files())
             .map_err(|fault| self.source.error(&fault))?;
-        Ok(self.missing_uplink(existing).into_iter().collect())
+        let warnings = self.missing_uplink(existing).into_iter();
+        Ok(warnings.chain(self.read_only_state()).collect())
     }
 
     fn check_interfaces(&self, existing: &[String]) -> Result<(), Fault> {
@@ -64,6 +67,15 @@ impl Config {
         Some(self.source.error(&fault).to_string())
     }
 
+    fn check_state(&self) -> Result<(), Fault> {
+        check_place(Path::default().key("state"), Some(self.state()))
+    }
+
+    fn read_only_state(&self) -> Option<String> {
+        let fault = self.check_state().err()?;
+        Some(self.source.error(&fault).to_string())
+    }
+
     fn check_files(&self) -> Result<(), Fault> {
         let root = Path::default();
         match identity::load(self.identity()) {
@@ -83,7 +95,9 @@ impl Config {
             let key = root.key("network_key");
             return Err(Fault::new(key, what, identity::NETWORK_KEY_ALLOWED));
         }
-        check_place(root.key("state"), Some(self.state()))?;
+        if !is_read_only(self.state()) {
+            self.check_state()?;
+        }
         check_place(root.key("control"), self.control().parent())
     }
 }
@@ -123,11 +137,20 @@ fn check_interface(path: Path, name: &InterfaceName, existing: &[String]) -> Res
     ))
 }
 
+fn existing_part(place: &FilePath) -> Option<&FilePath> {
+    place.ancestors().find(|dir| dir.exists())
+}
+
+/// Whether nobody can write there now.
+fn is_read_only(place: &FilePath) -> bool {
+    let system = existing_part(place).and_then(|dir| statvfs(dir).ok());
+    system.is_some_and(|system| system.flags().contains(FsFlags::ST_RDONLY))
+}
+
 /// Checks that the directory `place` is there and can be written, or can be made.
 fn check_place(path: Path, place: Option<&FilePath>) -> Result<(), Fault> {
     let allowed = "a place in a directory that meshd may write";
-    let existing = place.and_then(|place| place.ancestors().find(|dir| dir.exists()));
-    let Some(existing) = existing else {
+    let Some(existing) = place.and_then(existing_part) else {
         return Err(Fault::new(path, "is the root directory", allowed));
     };
     let shown = one_line(&existing.display().to_string());

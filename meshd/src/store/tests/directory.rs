@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::super::recovery::Finding;
-use super::super::{EPOCH_FILE, LOG_DIRECTORY, Store, StoreError};
+use super::super::{EPOCH_FILE, LOG_DIRECTORY, MAX_HELD, Store, StoreError};
 use super::*;
 
 /// For what takes milliseconds.
@@ -89,6 +89,7 @@ fn messages_that_wait_are_few() {
         assert_eq!(store.hold_back(party(2), vec![0; 400]), None);
     }
     assert_eq!(store.take_released(), []);
+    assert_eq!(store.held[&party(2)].messages.len(), MAX_HELD);
     let problem = store.progress().problem.clone().unwrap();
     assert!(
         problem.ends_with("receipts: File exists (os error 17)"),
