@@ -46,8 +46,10 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::alarm::Alarm;
+use crate::carried::Carried;
 use crate::config::{Config, TunnelChoice};
 use crate::control::ControlSocket;
+use crate::history::History;
 use crate::identity;
 use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup, WireguardSecret};
@@ -94,6 +96,8 @@ pub(crate) struct Driver {
     /// The gateway that was selected at run time, in place of the configured one.
     selected: Option<Allowed>,
     usage: Usage,
+    history: History,
+    carried: Carried,
     counted_gateways: BTreeSet<Ipv6Addr>,
     new_flows: NewFlows,
     /// Prefixes of ours that others announce too, as far as it was logged.
@@ -267,6 +271,8 @@ impl Driver {
             store,
             kernel,
         } = parts;
+        let network = NetworkId::from_name(config.network().as_str());
+        let carried = Carried::within(config.state(), network, ledger.owner());
         let names = NameFiles::within(config.control().parent().unwrap_or(Path::new("/")));
         let until_names = if took_over {
             SETTLING_LIMIT
@@ -292,6 +298,8 @@ impl Driver {
             internet: Internet::new(now),
             selected: None,
             usage: Usage::default(),
+            history: History::new(now),
+            carried,
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
             logged_conflicts: BTreeSet::new(),

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::{Driver, SETTLING_LIMIT, Ways, announcement};
 use crate::config::{LanMode, MeshInterface};
-use crate::control::{Question, View};
+use crate::control::{self, Question, View};
 use crate::kernel::{
     self, Base, Counters, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning,
 };
@@ -390,6 +390,15 @@ impl Driver {
 
     pub(super) fn handle_question(&mut self, now: Instant, question: Question) {
         let Question { method, answer } = question;
+        if let Method::ReceiptsImport {
+            offset,
+            total_bytes,
+            data,
+        } = method
+        {
+            let data = data.into_bytes();
+            return control::import(&mut self.carried, (offset, total_bytes), &data, answer);
+        }
         let outcome = if method == Method::Reload {
             self.reload(now).map(Answer::from)
         } else if let Method::ReceiptsExport { offset } = method {
@@ -417,6 +426,8 @@ impl Driver {
             uplink: self.shared.as_ref().map(|shared| &shared.uplink),
             watcher: &self.watcher,
             internet: &self.internet,
+            history: &self.history,
+            carried: &self.carried,
             selected: self.selected.as_ref(),
             warnings: self
                 .kernel_warnings
