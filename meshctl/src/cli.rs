@@ -83,16 +83,48 @@ pub(crate) enum Gateways {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Receipts {
-    /// The accounts with every neighbor
-    List,
-    /// Check an exported file: every signature and the chain of hashes (needs no meshd)
+    /// The accounts with every neighbor: who carried how much for whom, and owes what
+    List {
+        /// Those of other nodes that this one carries to the Internet
+        #[arg(long)]
+        carried: bool,
+    },
+    /// All about the accounts with one neighbor: terms, receipts, refusals, proofs
+    Show {
+        /// Its name, or the first digits of its id or its public key
+        node: String,
+    },
+    /// How much was carried and earned, hour by hour
+    Stats {
+        /// So many days back
+        #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u8).range(1..=7))]
+        days: u8,
+    },
+    /// Check exported files: every signature and the chain of hashes (needs no meshd)
+    ///
+    /// Several files are added up: what is in more than one counts once. Two receipts of one number
+    /// with different content prove that their signer cheated; if they are in two files, the exit
+    /// code is 8.
     Verify {
-        /// The file
-        file: PathBuf,
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// Write the receipts to a file of mode 0600
     Export {
         /// The file; replaced when it exists
+        #[arg(required_unless_present = "carried")]
+        file: Option<PathBuf>,
+        /// Instead, write those of other nodes, each to a file of this directory
+        #[arg(long, value_name = "DIR", conflicts_with = "file")]
+        carried: Option<PathBuf>,
+    },
+    /// Have this node carry the receipts of another one to the Internet
+    ///
+    /// The file is an export of the other node, at most 1 MiB. It is checked completely; meshd keeps
+    /// it until it is taken away, unless it has a newer one. There is room for 16 nodes.
+    Import {
+        /// The file
         file: PathBuf,
     },
 }

@@ -1,6 +1,6 @@
 //! Values as people read them.
 
-use control_api::{AttoSmt, NodeRef, OriginatorId, Quality, TunnelKind};
+use control_api::{AttoSmt, NodeId, NodeRef, Quality, TunnelKind};
 
 /// The longest name in a table; the first line of `status` fits 80 columns with it.
 const NAME_CHARS: usize = 20;
@@ -10,6 +10,9 @@ pub(crate) const UNKNOWN: &str = "-";
 
 /// The decimals of SMT in a table; `--json` has all 18.
 const SMT_DECIMALS: usize = 9;
+
+/// Those in a table that has many columns.
+const SHORT_SMT_DECIMALS: usize = 6;
 
 /// Whether a terminal does more with a character than print it: control characters, and those that
 /// change the direction of the text or are not to be seen.
@@ -64,15 +67,28 @@ pub(crate) const fn tunnel(kind: TunnelKind) -> &'static str {
 
 /// A node as `name (id)`, or its id alone.
 pub(crate) fn node(node: &NodeRef) -> String {
-    named(node.name.as_deref(), node.originator_id)
+    with_id(node.name.as_deref(), node.originator_id.short())
 }
 
-fn named(of: Option<&str>, id: OriginatorId) -> String {
+fn with_id(of: Option<&str>, short_id: String) -> String {
     let shown = name(of);
     if shown == UNKNOWN {
-        id.short()
+        short_id
     } else {
-        format!("{shown} ({})", id.short())
+        format!("{shown} ({short_id})")
+    }
+}
+
+/// A node of which receipts know the public key, as `name (key)`, or the key alone.
+pub(crate) fn named(of: Option<&str>, key: NodeId) -> String {
+    with_id(of, key.short())
+}
+
+/// A node's name within `limit` characters, or its public key.
+pub(crate) fn name_or_id(of: Option<&str>, key: NodeId, limit: usize) -> String {
+    match name(of) {
+        unknown if unknown == UNKNOWN => key.short(),
+        known => cut(&known, limit),
     }
 }
 
@@ -120,6 +136,21 @@ pub(crate) fn bytes(bytes: u64) -> String {
     )
 }
 
+/// Bytes in at most 7 characters: `52.4M`.
+pub(crate) fn short_bytes(bytes: u64) -> String {
+    scaled(bytes, 1024, &["B", "K", "M", "G", "T", "P", "E"], "")
+}
+
+/// Seconds in their largest unit: `3m`, `4d`.
+pub(crate) fn age(s: u64) -> String {
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m", s / 60),
+        3600..86_400 => format!("{}h", s / 3600),
+        _ => format!("{}d", s / 86_400),
+    }
+}
+
 /// Bits per second as in the configuration: `20M`.
 pub(crate) fn bit_rate(bps: u64) -> String {
     scaled(bps, 1000, &["", "k", "M", "G", "T", "P", "E"], "")
@@ -160,15 +191,24 @@ fn scaled(value: u64, step: u64, units: &[&str], space: &str) -> String {
 
 /// SMT, rounded down to [`SMT_DECIMALS`], never to a 0 that is none.
 pub(crate) fn smt(amount: AttoSmt) -> String {
+    smt_with(amount, SMT_DECIMALS)
+}
+
+/// SMT with fewer decimals, for a narrow column.
+pub(crate) fn short_smt(amount: AttoSmt) -> String {
+    smt_with(amount, SHORT_SMT_DECIMALS)
+}
+
+fn smt_with(amount: AttoSmt, decimals: usize) -> String {
     let digits = format!("{:019}", amount.atto());
     let (whole, fraction) = digits.split_at(digits.len() - 18);
-    let (shown, rest) = fraction.split_at(SMT_DECIMALS);
+    let (shown, rest) = fraction.split_at(decimals);
     let shown = shown.trim_end_matches('0');
     if !shown.is_empty() {
         return format!("{whole}.{shown}");
     }
     if whole == "0" && rest.contains(|digit| digit != '0') {
-        return format!("<0.{:0>SMT_DECIMALS$}", 1);
+        return format!("<0.{:0>decimals$}", 1);
     }
     whole.to_owned()
 }
@@ -236,6 +276,16 @@ mod tests {
         assert_eq!(bit_rate(20_000_000), "20M");
         assert_eq!(bit_rate(1_500_000), "1.5M");
         assert_eq!(bit_rate(999), "999");
+    }
+
+    #[test]
+    fn narrow_columns_have_short_values() {
+        let shown = [0, 1023, 1_048_575, 54_945_382, u64::MAX].map(short_bytes);
+        assert_eq!(shown, ["0B", "1023B", "1023.9K", "52.3M", "15.9E"]);
+        let shown = [0, 59, 60, 7199, 7200, 86_399, 86_400].map(age);
+        assert_eq!(shown, ["0s", "59s", "1m", "1h", "2h", "23h", "1d"]);
+        let shown = [0, 1, 1_234_567_890_123_456].map(|atto| short_smt(AttoSmt::new(atto)));
+        assert_eq!(shown, ["0", "<0.000001", "0.001234"]);
     }
 
     #[test]

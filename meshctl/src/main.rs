@@ -4,6 +4,7 @@
 //! |------------------|----------------------------------------------------------|
 //! | [`cli`]          | the command line                                         |
 //! | [`commands`]     | one file per subcommand: ask, then show                  |
+//! | [`bars`]         | bars of a plot                                           |
 //! | [`output`]       | standard output as table or JSON, through one writer     |
 //! | [`format`]       | values as people read them; untrusted text made harmless |
 //! | [`failure`]      | why a command ends early, and with which exit code       |
@@ -12,6 +13,7 @@
 //! **Invariants.** Results go to standard output, one line about a failure to standard error.
 //! What other nodes chose (names, reasons) reaches a terminal without control characters only.
 
+mod bars;
 mod cli;
 mod commands;
 mod failure;

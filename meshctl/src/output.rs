@@ -10,6 +10,9 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::format;
 
+/// The width of a terminal.
+pub(crate) const SCREEN_COLUMNS: usize = 80;
+
 /// Where a result goes, and in which form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Output {

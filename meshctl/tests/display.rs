@@ -10,9 +10,9 @@ mod common;
 
 use common::{Daemon, assert_golden, sample, stdout_of};
 use control_api::{
-    Accounts, Answer, Doctor, Finding, GatewayChoice, Gateways, Interface, Interfaces, Internet,
-    Method, Neighbors, NodeRef, OriginatorId, Originators, Reloaded, Routes, SCHEMA, Severity,
-    Status,
+    Accounts, Answer, CarriedFiles, Doctor, Finding, GatewayChoice, Gateways, Interface,
+    Interfaces, Internet, Method, Neighbors, NodeAccounts, NodeRef, OriginatorId, Originators,
+    Reloaded, Role, Routes, SCHEMA, Severity, Stats, StatsHour, Status,
 };
 use serde::de::DeserializeOwned;
 
@@ -76,6 +76,137 @@ fn receipts() {
         &["receipts", "list"],
         "receipts-list.json",
         "receipts-list.txt",
+    );
+    assert_shown::<CarriedFiles>(
+        &["receipts", "list", "--carried"],
+        "receipts-carried.json",
+        "receipts-carried.txt",
+    );
+    assert_shown::<Stats>(
+        &["receipts", "stats"],
+        "receipts-stats.json",
+        "receipts-stats.txt",
+    );
+    for who in ["cheat", "both"] {
+        assert_shown::<NodeAccounts>(
+            &["receipts", "show", "router-2"],
+            &format!("receipts-show-{who}.json"),
+            &format!("receipts-show-{who}.txt"),
+        );
+    }
+}
+
+#[test]
+fn a_neighbor_is_shown_by_the_name_it_was_asked_for() {
+    let (accounts, _) = sample::<NodeAccounts>("receipts-show-both.json");
+    let daemon = Daemon::start(move |method| {
+        let node = "router-2".to_owned();
+        assert_eq!(method, &Method::ReceiptsShow { node });
+        accounts.clone().into()
+    });
+
+    stdout_of(&daemon.meshctl(&["receipts", "show", "router-2"]));
+}
+
+fn assert_fits(text: &str) {
+    let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest <= 80, "{widest} columns:\n{text}");
+}
+
+#[test]
+fn accounts_fit_the_screen_whatever_they_are() {
+    let (mut accounts, _) = sample::<Accounts>("receipts-list.json");
+    let long = Some("long-name ".repeat(20));
+    for account in &mut accounts.accounts {
+        account.name.clone_from(&long);
+        account.gateway.name.clone_from(&long);
+        account.bytes_down = u64::MAX;
+        account.unsigned_bytes = (1 << 30) - 1;
+        account.amount_atto = "1234123456789123456789".parse().unwrap();
+        account.unpaid_atto = Some(1_u64.into());
+        account.last_receipt_age_s = Some(999 * 86_400);
+        account.held = true;
+    }
+
+    let text = stdout_of(&Daemon::answering(accounts).meshctl(&["receipts", "list"]));
+
+    assert_fits(&text);
+    assert!(text.contains("1234.123456"), "{text}");
+}
+
+#[test]
+fn what_an_operator_should_know_is_said_once_for_each_neighbor() {
+    let (mut accounts, _) = sample::<Accounts>("receipts-list.json");
+    accounts.accounts.truncate(1);
+    accounts.accounts.push(accounts.accounts[0].clone());
+
+    let text = stdout_of(&Daemon::answering(accounts).meshctl(&["receipts", "list"]));
+
+    assert_eq!(text.matches("is slowed down").count(), 1, "{text}");
+    assert_eq!(text.matches("two different receipts").count(), 1, "{text}");
+}
+
+#[test]
+fn no_accounts_are_said_in_words() {
+    let accounts = Accounts {
+        schema: SCHEMA,
+        accounts: vec![],
+    };
+    let text = stdout_of(&Daemon::answering(accounts).meshctl(&["receipts", "list"]));
+    assert_eq!(text, "No accounts yet.\n");
+
+    let files = CarriedFiles {
+        schema: SCHEMA,
+        files: vec![],
+    };
+    let text = stdout_of(&Daemon::answering(files).meshctl(&["receipts", "list", "--carried"]));
+    assert_eq!(text, "No receipts of other nodes are carried.\n");
+}
+
+#[test]
+fn a_neighbor_in_one_role_has_one_table() {
+    let (mut accounts, _) = sample::<Accounts>("receipts-list.json");
+    accounts.accounts.retain(|it| it.role == Role::Consumer);
+
+    let text = stdout_of(&Daemon::answering(accounts).meshctl(&["receipts", "list"]));
+
+    assert!(text.starts_with("These neighbors carry"), "{text}");
+    assert_eq!(text.matches("NEIGHBOR").count(), 1, "{text}");
+}
+
+#[test]
+fn stats_fit_the_screen_for_any_number_of_hours() {
+    let hour = |hours_ago: u32| StatsHour {
+        hours_ago,
+        carried_bytes: u64::MAX - u64::from(hours_ago),
+        consumed_bytes: hours_ago.into(),
+        earned_atto: "340282366920938463463374607431768211455".parse().unwrap(),
+        paid_atto: 1_u64.into(),
+    };
+    for count in [0, 1, 2, 24, 25, 72, 73, 167, 168] {
+        let stats = Stats {
+            schema: SCHEMA,
+            hours: (0..count).map(hour).collect(),
+        };
+        let text = stdout_of(&Daemon::answering(stats).meshctl(&["receipts", "stats"]));
+        assert_fits(&text);
+        assert!(text.lines().count() <= 23, "{text}");
+    }
+}
+
+#[test]
+fn stats_go_back_as_many_days_as_asked_for() {
+    let (stats, _) = sample::<Stats>("receipts-stats.json");
+    let daemon = Daemon::answering(stats);
+    let arguments = ["--json", "receipts", "stats", "--days", "2"];
+
+    let json = stdout_of(&daemon.meshctl(&arguments));
+
+    let stats: Stats = serde_json::from_str(&json).unwrap();
+    assert_eq!(stats.hours.len(), 48);
+    assert_golden(
+        "receipts-stats-2-days.txt",
+        &stdout_of(&daemon.meshctl(arguments.get(1..).unwrap())),
     );
 }
 
@@ -432,5 +563,7 @@ fn text_of_others_cannot_act_on_the_terminal() {
     assert_harmless::<Routes>(&["routes"], "routes.json");
     assert_harmless::<Gateways>(&["gateways"], "gateways.json");
     assert_harmless::<Accounts>(&["receipts", "list"], "receipts-list.json");
+    assert_harmless::<CarriedFiles>(&["receipts", "list", "--carried"], "receipts-carried.json");
+    assert_harmless::<NodeAccounts>(&["receipts", "show", "x"], "receipts-show-cheat.json");
     assert_harmless::<Reloaded>(&["reload"], "reload.json");
 }

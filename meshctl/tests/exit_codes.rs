@@ -10,9 +10,9 @@ use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
 use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of, stdout_with};
-use control_api::{Doctor, ErrorCode, RpcError, Status};
+use control_api::{Doctor, ErrorCode, RpcError, SCHEMA, Status};
 
-const ASKING: [&[&str]; 11] = [
+const ASKING: [&[&str]; 15] = [
     &["status"],
     &["doctor"],
     &["interfaces"],
@@ -22,7 +22,11 @@ const ASKING: [&[&str]; 11] = [
     &["gateways"],
     &["gateways", "select", "auto"],
     &["receipts", "list"],
+    &["receipts", "list", "--carried"],
+    &["receipts", "show", "router-5"],
+    &["receipts", "stats"],
     &["receipts", "export", "/nonexistent/export"],
+    &["receipts", "export", "--carried", "/nonexistent"],
     &["reload"],
 ];
 
@@ -102,7 +106,7 @@ fn an_answer_that_makes_no_sense_ends_with_1() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 20] = [
         &[],
         &["dance"],
         &["status", "now"],
@@ -114,6 +118,11 @@ fn wrong_usage_ends_with_2() {
         &["receipts"],
         &["receipts", "verify"],
         &["receipts", "export"],
+        &["receipts", "export", "file", "--carried", "dir"],
+        &["receipts", "import"],
+        &["receipts", "show"],
+        &["receipts", "stats", "--days", "0"],
+        &["receipts", "stats", "--days", "8"],
         &["config", "check"],
         &["--timeout", "0", "status"],
         &["--timeout", "-1", "status"],
@@ -225,7 +234,7 @@ fn a_good_configuration_is_valid() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         json,
-        serde_json::json!({"schema": 1, "file": path, "valid": true})
+        serde_json::json!({"schema": SCHEMA, "file": path, "valid": true})
     );
 }
 

@@ -14,8 +14,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Daemon, assert_golden, meshctl, stderr_of, stdout_of};
-use control_api::{Method, ReceiptsChunk, RpcError, SCHEMA};
+use common::{Daemon, assert_golden, meshctl, stderr_of, stdout_of, stdout_with};
+use control_api::{
+    CarriedFile, CarriedFiles, Imported, Kept, KeptAs, Method, NodeId, PartyRef, ReceiptsChunk,
+    RpcError, SCHEMA,
+};
 use ed25519_dalek::SigningKey;
 use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{ContentHash, Equivocation, NetworkId, Offer, Party, Price, Receipt, Terms, Totals};
@@ -110,9 +113,13 @@ fn export(daemon: &Daemon, file: &Path) -> Output {
 }
 
 fn verify(file: &Path) -> Output {
+    verify_all(&[file])
+}
+
+fn verify_all(files: &[&Path]) -> Output {
     meshctl()
         .args(["receipts", "verify"])
-        .arg(file)
+        .args(files)
         .output()
         .unwrap()
 }
@@ -166,7 +173,7 @@ fn an_export_in_json_counts_what_it_wrote() {
     assert_eq!(
         json,
         serde_json::json!({
-            "schema": 1,
+            "schema": SCHEMA,
             "file": file.to_str().unwrap(),
             "bytes": bytes,
             "receipts": 3,
@@ -278,4 +285,252 @@ fn a_cheating_consumer_is_named() {
     let [provider, consumer] = [1, 2].map(|byte| Party::of(&key(byte)).to_string()[..8].to_owned());
     let line = format!("\n{consumer} cheated {provider}: two different receipts 1 of epoch 1\n");
     assert!(text.ends_with(&line), "{text}");
+}
+
+/// Node 2's log of what it owes node 1, one receipt further or one other.
+fn log_of_consumer(newest: u64) -> Vec<u8> {
+    let offer = offer(1, 2, 2);
+    let mut records = vec![Record::OfferAccepted(offer.clone())];
+    let first = Receipt::sign(&key(2), &offer, None, totals(1)).unwrap();
+    let second = Receipt::sign(&key(2), &offer, Some(&first), totals(newest)).unwrap();
+    records.extend([first, second].map(Record::ReceiptGiven));
+    log_of(2, &records)
+}
+
+#[test]
+fn several_files_are_added_up_and_what_is_in_two_counts_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
+    fs::write(&a, log_of(1, &records())).unwrap();
+    fs::write(&b, log_of_consumer(2)).unwrap();
+
+    let text = stdout_of(&verify_all(&[&a, &b, &a]));
+
+    assert_golden(
+        "receipts-verify-several.txt",
+        &relative(&text, directory.path()),
+    );
+}
+
+#[test]
+fn files_that_contradict_each_other_end_with_8_and_name_the_cheat() {
+    let directory = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
+    fs::write(&a, log_of(1, &records())).unwrap();
+    fs::write(&b, log_of_consumer(3)).unwrap();
+    stdout_of(&verify(&a));
+    stdout_of(&verify(&b));
+
+    let text = stdout_with(&verify_all(&[&a, &b]), 8);
+
+    let [provider, consumer] = [1, 2].map(short);
+    let line = format!(
+        "\n{consumer} cheated {provider}: two different receipts 2 of epoch 2, one in each of two \
+         files\n"
+    );
+    assert!(text.ends_with(&line), "{text}");
+}
+
+#[test]
+fn files_of_two_networks_are_not_added_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
+    fs::write(&a, log_of(1, &records())).unwrap();
+    let header = Header {
+        network: NetworkId::from_name("town"),
+        owner: Party::of(&key(1)),
+    };
+    fs::write(&b, Writer::create(&SegmentHeader::first(header)).1).unwrap();
+
+    let stderr = stderr_of(&verify_all(&[&a, &b]), 8);
+
+    assert!(
+        stderr.starts_with(&format!("meshctl: {}: ", b.display())),
+        "{stderr}"
+    );
+    assert!(stderr.contains("in network"), "{stderr}");
+}
+
+fn short(node: u8) -> String {
+    Party::of(&key(node)).to_string()[..8].to_owned()
+}
+
+/// A daemon that takes a file in and says that it kept it.
+fn importing(expected: Vec<u8>, outcome: KeptAs) -> Daemon {
+    let received = std::sync::Mutex::new(Vec::new());
+    Daemon::start(move |method| {
+        let Method::ReceiptsImport { offset, data, .. } = method.clone() else {
+            panic!("asked for {method:?}")
+        };
+        let mut received = received.lock().unwrap();
+        assert_eq!(offset, received.len() as u64);
+        received.extend(data.into_bytes());
+        let is_whole = *received == expected;
+        let kept = is_whole.then(|| Kept {
+            owner: NodeId::new(*Party::of(&key(1)).as_bytes()),
+            receipts: 5,
+            outcome,
+        });
+        Imported {
+            schema: SCHEMA,
+            received_bytes: received.len() as u64,
+            kept,
+        }
+        .into()
+    })
+}
+
+fn import(daemon: &Daemon, file: &Path) -> Output {
+    daemon
+        .command(&["receipts", "import"])
+        .arg(file)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn an_import_says_whose_receipts_it_handed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stick");
+    let log = log_of(1, &records());
+    fs::write(&file, &log).unwrap();
+
+    let text = stdout_of(&import(&importing(log.clone(), KeptAs::New), &file));
+    assert_golden("receipts-import.txt", &relative(&text, directory.path()));
+
+    let text = stdout_of(&import(&importing(log.clone(), KeptAs::Newer), &file));
+    assert!(text.ends_with("in place of an older file.\n"), "{text}");
+    let text = stdout_of(&import(&importing(log.clone(), KeptAs::Held), &file));
+    assert!(text.ends_with("meshd carries them already.\n"), "{text}");
+
+    let output = importing(log, KeptAs::New)
+        .command(&["--json", "receipts", "import"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_str(&stdout_of(&output)).unwrap();
+    assert_eq!(json["outcome"], "new");
+    assert_eq!(json["schema"], SCHEMA);
+    assert_eq!(json["pairs"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_file_that_does_not_hold_never_reaches_the_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stick");
+    let daemon = Daemon::start(|method| panic!("asked for {method:?}"));
+    let log = log_of(1, &records());
+    for at in (0..log.len()).step_by(131) {
+        let mut changed = log.clone();
+        changed[at] ^= 4;
+        fs::write(&file, &changed).unwrap();
+        stderr_of(&import(&daemon, &file), 8);
+        fs::write(&file, &log[..at]).unwrap();
+        let code = import(&daemon, &file).status.code().unwrap();
+        assert!(code == 8 || log_ends_at(&log[..at]), "cut at {at}: {code}");
+    }
+    stderr_of(&import(&daemon, &directory.path().join("missing")), 4);
+    fs::write(&file, vec![0; (1 << 20) + 1]).unwrap();
+    let stderr = stderr_of(&import(&daemon, &file), 1);
+    assert!(stderr.contains("longer than 1048576 bytes"), "{stderr}");
+}
+
+/// Whether a cut falls between two records, so that a whole file is left.
+fn log_ends_at(log: &[u8]) -> bool {
+    receipts::log::verify(log).is_ok()
+}
+
+#[test]
+fn what_the_daemon_refuses_to_carry_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stick");
+    fs::write(&file, log_of(1, &records())).unwrap();
+    let daemon = Daemon::start(|_| {
+        common::Reaction::Answer(Err(RpcError::failed("No space left on device")))
+    });
+
+    let output = import(&daemon, &file);
+
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr, "meshctl: No space left on device\n");
+}
+
+/// A daemon that carries the files of nodes 1 and 2 as given.
+fn carrying(files: [Vec<u8>; 2]) -> Daemon {
+    Daemon::start(move |method| match method {
+        Method::ReceiptsCarried => {
+            let file = |node: u8, bytes: &Vec<u8>| CarriedFile {
+                owner: PartyRef {
+                    node_id: NodeId::new(*Party::of(&key(node)).as_bytes()),
+                    name: None,
+                },
+                bytes: bytes.len() as u64,
+            };
+            CarriedFiles {
+                schema: SCHEMA,
+                files: vec![file(1, &files[0]), file(2, &files[1])],
+            }
+            .into()
+        }
+        Method::ReceiptsExportCarried { owner, offset } => {
+            let is_first = owner.as_bytes() == Party::of(&key(1)).as_bytes();
+            let file = &files[usize::from(!is_first)];
+            let from = usize::try_from(*offset).unwrap();
+            ReceiptsChunk {
+                schema: SCHEMA,
+                generation: 0,
+                offset: *offset,
+                total_bytes: file.len() as u64,
+                data: file[from..file.len().min(from + 100)].to_vec().into(),
+            }
+            .into()
+        }
+        _ => panic!("asked for {method:?}"),
+    })
+}
+
+fn export_carried(daemon: &Daemon, directory: &Path) -> Output {
+    daemon
+        .command(&["receipts", "export", "--carried"])
+        .arg(directory)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn carried_receipts_are_written_to_files_that_verify() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let files = [log_of(1, &records()), log_of_consumer(2)];
+
+    let text = stdout_of(&export_carried(&carrying(files.clone()), &out));
+
+    assert_golden(
+        "receipts-export-carried.txt",
+        &relative(&text, directory.path()),
+    );
+    for (node, file) in [1, 2].into_iter().zip(files) {
+        let path = out.join(format!("{}.receipts", Party::of(&key(node))));
+        assert_eq!(fs::read(&path).unwrap(), file);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        stdout_of(&verify(&path));
+    }
+}
+
+#[test]
+fn a_carried_file_that_does_not_hold_any_more_is_left_out_and_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut damaged = log_of(1, &records());
+    damaged[500] ^= 1;
+
+    let text = stdout_with(
+        &export_carried(&carrying([damaged, log_of_consumer(2)]), directory.path()),
+        8,
+    );
+
+    assert!(text.contains("not exported"), "{text}");
+    let owner = Party::of(&key(2));
+    assert_eq!(names_in(directory.path()), [format!("{owner}.receipts")]);
 }

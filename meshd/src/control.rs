@@ -6,6 +6,7 @@
 //! | `answers` | the state of the daemon in the words of `control-api` |
 //! | `interfaces` | the same for interfaces and radios |
 //! | `gateways` | the same for who offers Internet |
+//! | `receipts` | the same for who owes whom |
 //! | `doctor` | what is wrong, and what to do about it |
 //!
 //! Each connection is a small task that knows nothing but bytes and a channel: questions go to
@@ -15,6 +16,7 @@ mod answers;
 mod doctor;
 mod gateways;
 mod interfaces;
+mod receipts;
 
 use std::fs;
 use std::io;
@@ -31,6 +33,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 pub(crate) use answers::View;
+pub(crate) use receipts::import;
 
 /// Owner and group may use the socket.
 const MODE: u32 = 0o660;

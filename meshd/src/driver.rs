@@ -50,8 +50,10 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::alarm::Alarm;
+use crate::carried::Carried;
 use crate::config::{Config, TunnelChoice};
 use crate::control::ControlSocket;
+use crate::history::History;
 use crate::identity;
 use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup, WireguardSecret};
@@ -102,6 +104,8 @@ pub(crate) struct Driver {
     selected: Option<Allowed>,
     usage: Usage,
     books: Books,
+    history: History,
+    carried: Carried,
     counted_gateways: BTreeSet<Ipv6Addr>,
     new_flows: NewFlows,
     /// Prefixes of ours that others announce too, as far as it was logged.
@@ -282,6 +286,8 @@ impl Driver {
         let names = NameFiles::within(runtime);
         let owner = NodeId::from_bytes(key.verifying_key().to_bytes());
         let (books, usage) = Books::open(runtime, owner);
+        let network = NetworkId::from_name(config.network().as_str());
+        let carried = Carried::within(config.state(), network, ledger.owner());
         let until_names = if took_over {
             SETTLING_LIMIT
         } else {
@@ -308,6 +314,8 @@ impl Driver {
             selected: None,
             usage,
             books,
+            history: History::new(now),
+            carried,
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
             logged_conflicts: BTreeSet::new(),

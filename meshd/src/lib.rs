@@ -18,6 +18,8 @@
 //! | [`usage`] | from the kernel's counters to what was carried for whom |
 //! | [`instance`] | one daemon for each network namespace |
 //! | [`store`] | the state directory: lock and receipt log |
+//! | [`carried`] | receipts of other nodes, on their way to the Internet |
+//! | [`history`] | how much was carried and earned, hour by hour |
 //! | [`control`] | the control socket and its answers |
 //! | `alarm`, `watch` | waiting for a point in time, and for input |
 //!
@@ -26,9 +28,11 @@
 //! What comes from outside (packets, kernel, socket, files) is parsed where it enters.
 
 mod alarm;
+pub mod carried;
 pub mod config;
 pub mod control;
 pub mod driver;
+pub mod history;
 pub mod identity;
 pub mod instance;
 pub mod kernel;

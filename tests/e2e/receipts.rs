@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         || Topology::line(5),
         fees,
     );
-    [vec![agreed], debtors::tests()].concat()
+    std::iter::once(agreed).chain(debtors::tests()).collect()
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

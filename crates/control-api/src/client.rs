@@ -10,9 +10,10 @@ use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
-    Accounts, Destination, Doctor, FrameError, FrameReader, GatewayChoice, Gateways, Id,
-    Interfaces, MAX_RESPONSE_BYTES, Method, Neighbors, Originators, ReceiptsChunk, Reloaded,
-    Request, Response, Routes, RpcError, SCHEMA, Status,
+    Accounts, CarriedFiles, Destination, Doctor, FrameError, FrameReader, GatewayChoice, Gateways,
+    Id, Imported, Interfaces, Kept, MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, Method, Neighbors,
+    NodeAccounts, NodeId, Originators, ReceiptsChunk, Reloaded, Request, Response, Routes,
+    RpcError, SCHEMA, Stats, Status,
 };
 
 /// Read at once from the socket.
@@ -169,13 +170,76 @@ impl Client {
         self.call(Method::ReceiptsList)
     }
 
+    /// Calls `receipts.show`.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`crate::ErrorCode::NotFound`] when there is no account with `node`.
+    pub fn show_receipts(&mut self, node: String) -> Result<NodeAccounts, ClientError> {
+        self.call(Method::ReceiptsShow { node })
+    }
+
+    /// Calls `receipts.stats`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn receipts_stats(&mut self) -> Result<Stats, ClientError> {
+        self.call(Method::ReceiptsStats)
+    }
+
+    /// Calls `receipts.carried`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn carried_receipts(&mut self) -> Result<CarriedFiles, ClientError> {
+        self.call(Method::ReceiptsCarried)
+    }
+
+    /// Hands a file over with `receipts.import`, piece by piece. The daemon answers the last one when
+    /// it has checked the whole; that may take it `check` in addition to the limit.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn import_receipts(&mut self, file: &[u8], check: Duration) -> Result<Kept, ClientError> {
+        let total_bytes = file.len() as u64;
+        let limit = self.limit;
+        let mut offset = 0;
+        let mut kept = None;
+        for piece in file.chunks(MAX_IMPORT_CHUNK_BYTES) {
+            let end = offset + piece.len() as u64;
+            if end == total_bytes {
+                self.limit = limit.saturating_add(check);
+            }
+            let answer = self.call(Method::ReceiptsImport {
+                offset,
+                total_bytes,
+                data: piece.to_vec().into(),
+            });
+            self.limit = limit;
+            Imported { kept, .. } = answer?;
+            offset = end;
+        }
+        kept.ok_or_else(|| ClientError::NotUnderstood("the file is not complete".into()))
+    }
+
+    /// Fetches the receipts of `owner` that the daemon carries.
+    ///
+    /// # Errors
+    /// As [`Client::export_receipts`]; [`crate::ErrorCode::NotFound`] when there are none.
+    pub fn export_carried(&mut self, owner: NodeId) -> Result<Vec<u8>, ClientError> {
+        self.export(&|offset| Method::ReceiptsExportCarried { owner, offset })
+    }
+
     /// Fetches an export of the receipt log, as of the time of the call.
     ///
     /// # Errors
     /// As [`Client::call`]; [`ClientError::LogChanges`].
     pub fn export_receipts(&mut self) -> Result<Vec<u8>, ClientError> {
+        self.export(&|offset| Method::ReceiptsExport { offset })
+    }
+
+    fn export(&mut self, ask: &dyn Fn(u64) -> Method) -> Result<Vec<u8>, ClientError> {
         for _ in 0..EXPORT_ATTEMPTS {
-            if let Some(log) = self.export_generation()? {
+            if let Some(log) = self.export_generation(ask)? {
                 return Ok(log);
             }
         }
@@ -244,12 +308,15 @@ impl Client {
     }
 
     /// The export, or `None` when it was overtaken.
-    fn export_generation(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+    fn export_generation(
+        &mut self,
+        ask: &dyn Fn(u64) -> Method,
+    ) -> Result<Option<Vec<u8>>, ClientError> {
         let mut log = Vec::new();
         let mut first: Option<(u64, u64)> = None;
         loop {
             let offset = log.len() as u64;
-            let chunk: ReceiptsChunk = match self.call(Method::ReceiptsExport { offset }) {
+            let chunk: ReceiptsChunk = match self.call(ask(offset)) {
                 Ok(chunk) => chunk,
                 Err(ClientError::Refused(_)) if first.is_some() => return Ok(None),
                 Err(error) => return Err(error),

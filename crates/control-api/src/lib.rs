@@ -33,17 +33,19 @@ pub use frame::{FrameError, FrameReader};
 pub use id::{NodeId, OriginatorId, ReceiptHash};
 pub use method::{Destination, Method};
 pub use results::{
-    Account, Accounts, Answer, Counters, Doctor, Encryption, Family, Finding, Gateway,
-    GatewayChoice, GatewayChoiceError, Gateways, Interface, InterfaceRole, Interfaces, Internet,
-    Neighbor, Neighbors, NodeRef, Originator, Originators, Radio, ReceiptsChunk, Reloaded, Role,
-    Route, RouteTo, Routes, Severity, Station, Status, TunnelKind,
+    Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Counters, Doctor,
+    Encryption, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
+    Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Neighbor, Neighbors,
+    NodeAccounts, NodeRef, Originator, Originators, PartyRef, Proof, Radio, ReceiptEntry,
+    ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes, Severity,
+    Standing, Station, Stats, StatsHour, Status, TunnelKind,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};
 pub use value::{AttoSmt, HexBytes, Quality};
 
 /// The version of every result's layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The longest request line a server reads, in bytes without the newline. A request is a method
 /// and one short parameter; the rest is room for long ids.
@@ -56,6 +58,12 @@ pub const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 /// The most log bytes in one [`ReceiptsChunk`]. Twice that in hex digits is what the answer takes
 /// in the memory of a router with 64 MB.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
+
+/// The most bytes of a file in one `receipts.import`: twice that in hex digits fits a request.
+pub const MAX_IMPORT_CHUNK_BYTES: usize = 24 * 1024;
+
+/// The longest file that can be imported. An owner's newest receipts of 1700 epochs fit in.
+pub const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 
 /// Where the daemon listens when nothing else is configured.
 pub const DEFAULT_SOCKET: &str = "/run/meshd/control.sock";

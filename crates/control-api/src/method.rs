@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::id::SHORT_DIGITS;
-use crate::{ErrorCode, GatewayChoice, Route, RpcError};
+use crate::{ErrorCode, GatewayChoice, HexBytes, NodeId, Route, RpcError};
 
 /// As much of an unknown method's name as an error repeats.
 const QUOTED_CHARS: usize = 40;
@@ -44,6 +44,33 @@ pub enum Method {
     },
     /// `receipts.list`, answered by [`crate::Accounts`].
     ReceiptsList,
+    /// `receipts.show`, answered by [`crate::NodeAccounts`].
+    ReceiptsShow {
+        /// `node`: a neighbor's name, or eight or more of the first digits of its originator id or
+        /// its public key; [`ErrorCode::NotFound`] when there is no account with it.
+        node: String,
+    },
+    /// `receipts.stats`, answered by [`crate::Stats`].
+    ReceiptsStats,
+    /// `receipts.carried`, answered by [`crate::CarriedFiles`].
+    ReceiptsCarried,
+    /// `receipts.import`, answered by [`crate::Imported`].
+    ReceiptsImport {
+        /// `offset`: where in the file the piece begins. 0 begins an import and ends the one
+        /// before; else it is where the last piece ended.
+        offset: u64,
+        /// `total_bytes`: the length of the file, at most [`crate::MAX_IMPORT_BYTES`].
+        total_bytes: u64,
+        /// `data`: the bytes, at most [`crate::MAX_IMPORT_CHUNK_BYTES`].
+        data: HexBytes,
+    },
+    /// `receipts.export_carried`, answered by [`crate::ReceiptsChunk`].
+    ReceiptsExportCarried {
+        /// `owner`: whose; [`ErrorCode::NotFound`] when no receipts of it are carried.
+        owner: NodeId,
+        /// `offset`: where in the file to begin.
+        offset: u64,
+    },
     /// `receipts.export`, answered by [`crate::ReceiptsChunk`].
     ReceiptsExport {
         /// `offset`: where in the log to begin; [`ErrorCode::InvalidParams`] beyond its end.
@@ -67,6 +94,11 @@ impl Method {
             Self::Gateways => "gateways",
             Self::GatewaysSelect { .. } => "gateways.select",
             Self::ReceiptsList => "receipts.list",
+            Self::ReceiptsShow { .. } => "receipts.show",
+            Self::ReceiptsStats => "receipts.stats",
+            Self::ReceiptsCarried => "receipts.carried",
+            Self::ReceiptsImport { .. } => "receipts.import",
+            Self::ReceiptsExportCarried { .. } => "receipts.export_carried",
             Self::ReceiptsExport { .. } => "receipts.export",
             Self::Reload => "reload",
         }
@@ -78,6 +110,15 @@ impl Method {
         match self {
             Self::Routes { dest: Some(dest) } => Some(json!({ "dest": dest.to_string() })),
             Self::GatewaysSelect { gateway } => Some(json!({ "gateway": gateway })),
+            Self::ReceiptsShow { node } => Some(json!({ "node": node })),
+            Self::ReceiptsImport {
+                offset,
+                total_bytes,
+                data,
+            } => Some(json!({ "offset": offset, "total_bytes": total_bytes, "data": data })),
+            Self::ReceiptsExportCarried { owner, offset } => {
+                Some(json!({ "owner": owner, "offset": offset }))
+            }
             Self::ReceiptsExport { offset } => Some(json!({ "offset": offset })),
             Self::Status
             | Self::Doctor
@@ -87,6 +128,8 @@ impl Method {
             | Self::Routes { dest: None }
             | Self::Gateways
             | Self::ReceiptsList
+            | Self::ReceiptsStats
+            | Self::ReceiptsCarried
             | Self::Reload => None,
         }
     }
@@ -107,6 +150,27 @@ impl Method {
             "gateways.select" => parse_params::<SelectParams>(params)
                 .map(|SelectParams { gateway }| Self::GatewaysSelect { gateway }),
             "receipts.list" => parse_params::<NoParams>(params).map(|_| Self::ReceiptsList),
+            "receipts.show" => {
+                parse_params(params).map(|ShowParams { node }| Self::ReceiptsShow { node })
+            }
+            "receipts.stats" => parse_params::<NoParams>(params).map(|_| Self::ReceiptsStats),
+            "receipts.carried" => parse_params::<NoParams>(params).map(|_| Self::ReceiptsCarried),
+            "receipts.import" => parse_params(params).map(
+                |ImportParams {
+                     offset,
+                     total_bytes,
+                     data,
+                 }| Self::ReceiptsImport {
+                    offset,
+                    total_bytes,
+                    data,
+                },
+            ),
+            "receipts.export_carried" => {
+                parse_params(params).map(|ExportCarriedParams { owner, offset }| {
+                    Self::ReceiptsExportCarried { owner, offset }
+                })
+            }
             "receipts.export" => parse_params::<ExportParams>(params)
                 .map(|ExportParams { offset }| Self::ReceiptsExport { offset }),
             "reload" => parse_params::<NoParams>(params).map(|_| Self::Reload),
@@ -226,6 +290,27 @@ struct SelectParams {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExportParams {
+    offset: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShowParams {
+    node: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImportParams {
+    offset: u64,
+    total_bytes: u64,
+    data: HexBytes,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportCarriedParams {
+    owner: NodeId,
     offset: u64,
 }
 

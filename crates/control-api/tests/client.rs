@@ -14,8 +14,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use control_api::{
-    Client, ClientError, ErrorCode, Exit, HexBytes, MAX_RESPONSE_BYTES, Method, ReceiptsChunk,
-    Reloaded, Request, Response, RpcError, SCHEMA,
+    Client, ClientError, ErrorCode, Exit, HexBytes, Imported, Kept, KeptAs, MAX_IMPORT_CHUNK_BYTES,
+    MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, Method, NodeId, ReceiptsChunk, Reloaded, Request,
+    Response, RpcError, SCHEMA,
 };
 
 /// Ample for an answer that comes, on a busy machine as well.
@@ -204,7 +205,7 @@ fn an_answer_to_something_else_is_refused() {
     let cases = [
         ("no JSON\n", "answer not understood"),
         (
-            r#"{"jsonrpc":"2.0","id":99,"result":{"schema":1}}"#,
+            r#"{"jsonrpc":"2.0","id":99,"result":{"schema":2}}"#,
             "another request",
         ),
         (
@@ -213,11 +214,11 @@ fn an_answer_to_something_else_is_refused() {
         ),
         (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "no schema"),
         (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"schema":2}}"#,
-            "schema 2",
+            r#"{"jsonrpc":"2.0","id":1,"result":{"schema":1}}"#,
+            "schema 1",
         ),
         (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"schema":1}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"schema":2}}"#,
             "missing field",
         ),
         ("\u{7f}", "answer not understood"),
@@ -372,4 +373,105 @@ fn an_export_that_changes_its_length_is_refused() {
     let error = server.client(AMPLE).export_receipts().unwrap_err();
 
     assert!(error.to_string().contains("longer or shorter"), "{error}");
+}
+
+#[test]
+fn carried_receipts_are_fetched_like_an_export() {
+    let owner = NodeId::new([7; 32]);
+    let server = Server::start(move |request, stream| {
+        let Method::ReceiptsExportCarried { owner: of, offset } = request.method else {
+            panic!("not an export of what is carried")
+        };
+        assert_eq!(of, owner);
+        let log = log_bytes();
+        let from = usize::try_from(offset).unwrap();
+        let data = log[from..log.len().min(from + 300)].to_vec();
+        let chunk = ReceiptsChunk {
+            schema: SCHEMA,
+            generation: 5,
+            offset,
+            total_bytes: log.len() as u64,
+            data: data.into(),
+        };
+        respond(request, stream, Ok(chunk));
+    });
+
+    assert_eq!(
+        server.client(AMPLE).export_carried(owner).unwrap(),
+        log_bytes()
+    );
+}
+
+fn kept() -> Kept {
+    Kept {
+        owner: NodeId::new([7; 32]),
+        receipts: 3,
+        outcome: KeptAs::New,
+    }
+}
+
+/// A server that puts pieces together and says what became of the whole after `check`.
+fn import_server(expected: Vec<u8>, check: Duration) -> Server {
+    let mut bytes = Vec::new();
+    Server::start(move |request, stream| {
+        let Method::ReceiptsImport {
+            offset,
+            total_bytes,
+            data,
+        } = request.method.clone()
+        else {
+            panic!("not an import")
+        };
+        let line = request.to_line();
+        assert!(line.len() <= MAX_REQUEST_BYTES, "{} bytes", line.len());
+        assert_eq!(offset, bytes.len() as u64);
+        assert_eq!(total_bytes, expected.len() as u64);
+        bytes.extend(data.into_bytes());
+        let is_whole = bytes.len() == expected.len();
+        if is_whole {
+            assert_eq!(bytes, expected);
+            thread::sleep(check);
+        }
+        let answer = Imported {
+            schema: SCHEMA,
+            received_bytes: bytes.len() as u64,
+            kept: is_whole.then(kept),
+        };
+        respond(request, stream, Ok(answer));
+    })
+}
+
+#[test]
+fn a_file_is_imported_in_pieces_that_fit_requests() {
+    for len in [1, MAX_IMPORT_CHUNK_BYTES, 3 * MAX_IMPORT_CHUNK_BYTES + 1] {
+        let file: Vec<u8> = (0..len).map(|n| n.to_le_bytes()[0]).collect();
+        let server = import_server(file.clone(), Duration::ZERO);
+        let mut client = server.client(AMPLE);
+        assert_eq!(
+            client.import_receipts(&file, Duration::ZERO).unwrap(),
+            kept()
+        );
+    }
+}
+
+#[test]
+fn checking_an_imported_file_may_take_longer_than_the_limit() {
+    let server = import_server(vec![1; 100], 2 * SHORT);
+    let mut client = server.client(SHORT);
+    assert_eq!(client.import_receipts(&[1; 100], AMPLE).unwrap(), kept());
+}
+
+#[test]
+fn a_file_that_the_daemon_never_finds_complete_is_an_error() {
+    let server = Server::start(|request, stream| {
+        let answer = Imported {
+            schema: SCHEMA,
+            received_bytes: 1,
+            kept: None,
+        };
+        respond(request, stream, Ok(answer));
+    });
+    let mut client = server.client(AMPLE);
+    let error = client.import_receipts(&[1; 100], AMPLE).unwrap_err();
+    assert!(error.to_string().contains("not complete"), "{error}");
 }

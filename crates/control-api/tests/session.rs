@@ -8,7 +8,7 @@
 
 use control_api::{
     Answer, Destination, FrameError, FrameReader, GatewayChoice, Id, Incoming, MAX_REQUEST_BYTES,
-    Method, Reloaded, Request, Response, Route, RouteTo, RpcError, SCHEMA, Session,
+    Method, NodeId, Reloaded, Request, Response, Route, RouteTo, RpcError, SCHEMA, Session,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -210,6 +210,21 @@ fn nonsense_is_answered_with_what_is_wrong() {
             -32602,
         ),
         (
+            r#"{"jsonrpc":"2.0","id":1,"method":"receipts.show"}"#,
+            json!(1),
+            -32602,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"receipts.import","params":{"offset":0,"total_bytes":1,"data":"x"}}"#,
+            json!(1),
+            -32602,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"receipts.export_carried","params":{"owner":"07","offset":0}}"#,
+            json!(1),
+            -32602,
+        ),
+        (
             r#"{"jsonrpc":"2.0","id":1,"method":"receipts.export"}"#,
             json!(1),
             -32602,
@@ -323,6 +338,20 @@ fn every_request_reads_back_as_it_was_written() {
             gateway: GatewayChoice::Node("router-5".into()),
         },
         Method::ReceiptsList,
+        Method::ReceiptsShow {
+            node: "router-5".into(),
+        },
+        Method::ReceiptsStats,
+        Method::ReceiptsCarried,
+        Method::ReceiptsImport {
+            offset: 3,
+            total_bytes: u64::MAX,
+            data: vec![0, 0xff].into(),
+        },
+        Method::ReceiptsExportCarried {
+            owner: NodeId::new([7; 32]),
+            offset: 1,
+        },
         Method::ReceiptsExport { offset: u64::MAX },
         Method::Reload,
     ];

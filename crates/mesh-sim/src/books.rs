@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use ed25519_dalek::SigningKey;
-use receipts::log::{ChainHash, Header, Record, SegmentHeader, Writer, recover};
+use receipts::log::{Header, Record, SegmentHeader, Writer, recover};
 use receipts::{
     AccountView, Amount, Event, Ledger, LedgerConfig, Output, Party, Price, Role, State, Totals,
     Usage,
@@ -111,14 +111,10 @@ impl Books {
 
     /// That of its log, which is one segment.
     fn header(&self) -> SegmentHeader {
-        SegmentHeader {
-            log: Header {
-                network: self.config.network,
-                owner: self.party(),
-            },
-            number: 1,
-            previous: ChainHash::NONE,
-        }
+        SegmentHeader::first(Header {
+            network: self.config.network,
+            owner: self.party(),
+        })
     }
 
     /// The daemon starts, and reads what its disk has.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use ed25519_dalek::SigningKey;
-use receipts::log::{ChainHash, Header, Record, Report, SegmentHeader, Writer, verify};
+use receipts::log::{Header, Record, Report, SegmentHeader, Writer, verify};
 use receipts::{
     ContentHash, Equivocation, MIB, NetworkId, Offer, Party, Price, Receipt, Terms, Totals,
 };
@@ -13,14 +13,10 @@ fn key(seed: u8) -> SigningKey {
 }
 
 fn report(records: &[Record]) -> Report {
-    let (mut writer, mut log) = Writer::create(&SegmentHeader {
-        log: Header {
-            network: NetworkId::from_name("village"),
-            owner: Party::of(&key(1)),
-        },
-        number: 1,
-        previous: ChainHash::NONE,
-    });
+    let (mut writer, mut log) = Writer::create(&SegmentHeader::first(Header {
+        network: NetworkId::from_name("village"),
+        owner: Party::of(&key(1)),
+    }));
     log.extend(records.iter().flat_map(|record| writer.append(record)));
     verify(&log).unwrap()
 }

@@ -38,11 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gateways {
             command: Some(cli::Gateways::Select { gateway }),
         } => gateways::select(&daemon, output, gateway),
-        Command::Receipts(cli::Receipts::List) => receipts::list::run(&daemon, output),
-        Command::Receipts(cli::Receipts::Verify { file }) => receipts::verify::run(output, &file),
-        Command::Receipts(cli::Receipts::Export { file }) => {
-            receipts::export::run(&daemon, output, &file)
-        }
+        Command::Receipts(command) => receipts::run(&daemon, output, command),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
         Command::Reload => reload::run(&daemon, output),
     }

@@ -7,10 +7,9 @@ use control_api::{Counters, Internet, Status};
 use super::Daemon;
 use crate::failure::Failure;
 use crate::format;
-use crate::output::Output;
+use crate::output::{Output, SCREEN_COLUMNS};
 
-/// A terminal of 80×24, less a line for the prompt.
-const SCREEN_COLUMNS: usize = 80;
+/// A terminal of 24 lines, less one for the prompt.
 const SCREEN_LINES: usize = 23;
 
 /// The width of the labels on the left.

@@ -5,19 +5,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use control_api::{
-    Account, Accounts, Answer, AttoSmt, Counters, ErrorCode, Internet, Method, Neighbor, Neighbors,
-    NodeRef, Originator, Originators, Quality, Role, Route, RouteTo, Routes, RpcError, SCHEMA,
-    Status, TunnelKind,
+    Answer, Counters, ErrorCode, Internet, Method, Neighbor, Neighbors, NodeRef, Originator,
+    Originators, Quality, Route, RouteTo, Routes, RpcError, SCHEMA, Status, TunnelKind,
 };
 use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
 use mesh_proto::router::{LinkId, NeighborView, OriginatorView};
 use mesh_proto::{IfIndex, Metric, OriginatorId, Router, SignedRecord, Target, Tunnel};
-use receipts::{AccountView, Ledger, Standing};
+use receipts::Ledger;
 
+use crate::carried::Carried;
 use crate::config::Config;
-use crate::driver::internet::{Internet as History, Way};
+use crate::driver::internet::{Internet as Ways, Way};
 use crate::driver::radios::Radios;
+use crate::history::History;
 use crate::kernel::Link;
 use crate::kernel::radio::Problem;
 use crate::store::Progress;
@@ -40,7 +41,9 @@ pub(crate) struct View<'a> {
     pub(crate) usage: &'a Usage,
     pub(crate) uplink: Option<&'a Uplink>,
     pub(crate) watcher: &'a Watcher,
-    pub(crate) internet: &'a History,
+    pub(crate) internet: &'a Ways,
+    pub(crate) history: &'a History,
+    pub(crate) carried: &'a Carried,
     /// The gateway that was selected at run time.
     pub(crate) selected: Option<&'a Allowed>,
     pub(crate) saving: &'a Progress,
@@ -70,9 +73,19 @@ impl View<'_> {
             }
             Method::Gateways => Ok(self.gateways().into()),
             Method::ReceiptsList => Ok(self.accounts().into()),
-            Method::ReceiptsExport { .. } | Method::GatewaysSelect { .. } | Method::Reload => Err(
-                RpcError::new(ErrorCode::Internal, "not a question about the state"),
-            ),
+            Method::ReceiptsShow { node } => Ok(self.node_accounts(node)?.into()),
+            Method::ReceiptsStats => Ok(self.stats().into()),
+            Method::ReceiptsCarried => Ok(self.carried_files()?.into()),
+            Method::ReceiptsExportCarried { owner, offset } => {
+                Ok(self.carried_chunk(*owner, *offset)?.into())
+            }
+            Method::ReceiptsImport { .. }
+            | Method::ReceiptsExport { .. }
+            | Method::GatewaysSelect { .. }
+            | Method::Reload => Err(RpcError::new(
+                ErrorCode::Internal,
+                "not a question about the state",
+            )),
         }
     }
 
@@ -332,39 +345,6 @@ impl View<'_> {
             .map(|n| n.link)
     }
 
-    fn accounts(&self) -> Accounts {
-        let accounts = self.ledger.accounts().map(|account| self.account(&account));
-        Accounts {
-            schema: SCHEMA,
-            accounts: accounts.collect(),
-        }
-    }
-
-    fn account(&self, account: &AccountView) -> Account {
-        let node = mesh_proto::NodeId::from_bytes(*account.peer.as_bytes());
-        Account {
-            node_id: (*node.as_bytes()).into(),
-            name: self.router.record(node.originator_id()).map(name),
-            role: match account.role {
-                receipts::Role::Provider => Role::Provider,
-                receipts::Role::Consumer => Role::Consumer,
-            },
-            epoch: account.position.map_or(0, |position| position.epoch),
-            seq: account.position.map_or(0, |position| position.seq.into()),
-            bytes_up: account.signed.up_bytes,
-            bytes_down: account.signed.down_bytes,
-            service_s: account.signed.seconds.into(),
-            unsigned_bytes: saturating(account.unsigned_bytes),
-            disputed_bytes: saturating(account.disputed_bytes),
-            amount_atto: AttoSmt::new(account.amount.atto_smt()),
-            earlier_amount_atto: AttoSmt::new(account.earlier_amount.atto_smt()),
-            price_atto_per_mib: account.price.map(|price| price.atto_smt_per_mib().into()),
-            last_receipt: account.last_hash.map(|hash| (*hash.as_bytes()).into()),
-            credit_bytes: account.credit_bytes,
-            equivocated: account.standing == Standing::Cheat,
-        }
-    }
-
     pub(super) fn own_record(&self) -> Option<&SignedRecord> {
         self.router.record(self.router.id())
     }
@@ -395,7 +375,7 @@ impl View<'_> {
         self.now.saturating_duration_since(then)
     }
 
-    fn age_s(&self, then: Instant) -> u64 {
+    pub(super) fn age_s(&self, then: Instant) -> u64 {
         self.age(then).as_secs()
     }
 
@@ -412,7 +392,7 @@ pub(super) fn node_id(signed: &SignedRecord) -> control_api::NodeId {
     (*signed.node().as_bytes()).into()
 }
 
-fn name(signed: &SignedRecord) -> String {
+pub(super) fn name(signed: &SignedRecord) -> String {
     signed.record().name.clone()
 }
 
@@ -445,10 +425,6 @@ fn tq_of_path(originator: &OriginatorView) -> u8 {
     };
     let share = PERFECT_LINK_US * u64::from(hops) * 255 / us.max(1);
     u8::try_from(share).unwrap_or(u8::MAX)
-}
-
-fn saturating(bytes: u128) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn count(items: impl Iterator) -> u32 {

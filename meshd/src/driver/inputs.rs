@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::{Driver, SETTLING_LIMIT, Ways, announcement};
 use crate::config::{LanMode, MeshInterface};
-use crate::control::{Question, View};
+use crate::control::{self, Question, View};
 use crate::kernel::{self, Base, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning};
 use crate::uplink::{Bps, Fault, Health, Line, Shared, Uplink, inner_interfaces};
 
@@ -355,6 +355,15 @@ impl Driver {
             self.export(offset, answer);
             return;
         }
+        if let Method::ReceiptsImport {
+            offset,
+            total_bytes,
+            data,
+        } = method
+        {
+            let data = data.into_bytes();
+            return control::import(&mut self.carried, (offset, total_bytes), &data, answer);
+        }
         let outcome = if method == Method::Reload {
             self.reload(now).map(Answer::from)
         } else if let Method::GatewaysSelect { gateway } = &method {
@@ -380,6 +389,8 @@ impl Driver {
             uplink: self.shared.as_ref().map(|shared| &shared.uplink),
             watcher: &self.watcher,
             internet: &self.internet,
+            history: &self.history,
+            carried: &self.carried,
             selected: self.selected.as_ref(),
             saving: &self.saving,
             warnings: self.kernel_warnings.clone(),

@@ -23,7 +23,11 @@ pub use gateway::{Family, Gateway, GatewayChoice, GatewayChoiceError, Gateways};
 pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Station};
 pub use neighbor::{Neighbor, Neighbors};
 pub use originator::{Originator, Originators};
-pub use receipts::{Account, Accounts, ReceiptsChunk, Role};
+pub use receipts::{
+    Account, AccountDetails, Accounts, CarriedFile, CarriedFiles, Hold, Imported, Kept, KeptAs,
+    NodeAccounts, PartyRef, Proof, ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason, Role,
+    Standing, Stats, StatsHour,
+};
 pub use reload::Reloaded;
 pub use route::{Route, RouteTo, Routes, TunnelKind};
 pub use status::{Counters, Internet, Status};
@@ -60,7 +64,15 @@ pub enum Answer {
     Gateways(Gateways),
     /// To `receipts.list`.
     Accounts(Accounts),
-    /// To `receipts.export`.
+    /// To `receipts.show`.
+    NodeAccounts(NodeAccounts),
+    /// To `receipts.stats`.
+    Stats(Stats),
+    /// To `receipts.carried`.
+    CarriedFiles(CarriedFiles),
+    /// To `receipts.import`.
+    Imported(Imported),
+    /// To `receipts.export` and `receipts.export_carried`.
     ReceiptsChunk(ReceiptsChunk),
     /// To `reload`.
     Reloaded(Reloaded),
@@ -90,6 +102,10 @@ answer_from!(
     Routes,
     Gateways,
     Accounts,
+    NodeAccounts,
+    Stats,
+    CarriedFiles,
+    Imported,
     ReceiptsChunk,
     Reloaded
 );

@@ -1,60 +1,130 @@
 //! `meshctl receipts list`
 
-use control_api::{Account, Accounts, AttoSmt, Role};
+use control_api::{Account, Accounts, AttoSmt, Role, Standing};
 
 use crate::commands::Daemon;
 use crate::failure::Failure;
 use crate::format;
-use crate::output::{Column, Output, left, right, table};
+use crate::output::{Column, Output, SCREEN_COLUMNS, left, right, table};
 
-const COLUMNS: [Column; 11] = [
-    left("PEER"),
-    left("NODE ID"),
-    left("THIS NODE IS"),
-    right("EPOCH"),
-    right("SEQ"),
-    right("UP"),
-    right("DOWN"),
-    right("UNSIGNED"),
-    right("CREDIT"),
-    right("SMT/MiB"),
+const COLUMNS: [Column; 8] = [
+    left("NEIGHBOR"),
+    left("GATEWAY"),
+    right("CARRIED"),
     right("SMT"),
+    right("UNPAID"),
+    right("SMT"),
+    right("SIGNED"),
+    left("TRUST"),
 ];
+
+/// The longest names, where there is room for them; where there is not, as short as ids.
+const NAME_CHARS: std::ops::RangeInclusive<usize> = 8..=20;
 
 pub(in crate::commands) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     output.show(&daemon.connect()?.receipts()?, text)
 }
 
 fn text(result: &Accounts) -> String {
-    let mut text = table(COLUMNS, result.accounts.iter().map(row), "No accounts yet.");
-    for cheat in result.accounts.iter().filter(|account| account.equivocated) {
-        text.push_str(&format!(
-            "\nThe consumer in the account with {} signed two different receipts of one number: \
-             an export holds the proof.\n",
-            cheat.node_id.short(),
-        ));
+    if result.accounts.is_empty() {
+        return "No accounts yet.\n".to_owned();
     }
-    text
+    let fits = |text: &String| {
+        let mut lines = text.lines();
+        lines.all(|line| line.chars().count() <= SCREEN_COLUMNS)
+    };
+    let mut tables = NAME_CHARS.rev().map(|limit| tables(result, limit));
+    let tables = tables
+        .find(fits)
+        .unwrap_or_else(|| self::tables(result, *NAME_CHARS.start()));
+    let legend = "UNPAID: carried and not signed for yet. SIGNED: how long ago for the last time.";
+    format!("{tables}\n{legend}\n{}", notes(result))
 }
 
-fn row(account: &Account) -> [String; COLUMNS.len()] {
-    let earlier = account.earlier_amount_atto.atto();
-    let total = AttoSmt::new(account.amount_atto.atto().saturating_add(earlier));
-    let role = match account.role {
-        Role::Provider => "provider",
-        Role::Consumer => "consumer",
+fn tables(result: &Accounts, name_chars: usize) -> String {
+    let table = |role, heading: &str| {
+        let of_role = result.accounts.iter().filter(|it| it.role == role);
+        let mut rows = of_role.map(|account| row(account, name_chars)).peekable();
+        rows.peek()?;
+        Some(format!("{heading}\n{}", table(COLUMNS, rows, "")))
     };
+    let earning = table(
+        Role::Provider,
+        "This node carries for these neighbors, who pay it:",
+    );
+    let paying = table(
+        Role::Consumer,
+        "These neighbors carry for this node, which pays them:",
+    );
+    let tables: Vec<String> = earning.into_iter().chain(paying).collect();
+    tables.join("\n")
+}
+
+fn row(account: &Account, name_chars: usize) -> [String; COLUMNS.len()] {
+    let carried = [account.bytes_up, account.bytes_down, account.earlier_bytes];
+    let earlier = account.earlier_amount_atto.atto();
+    let amount = AttoSmt::new(account.amount_atto.atto().saturating_add(earlier));
+    let gateway = &account.gateway;
     [
-        format::name(account.name.as_deref()),
-        account.node_id.short(),
-        role.to_owned(),
-        account.epoch.to_string(),
-        account.seq.to_string(),
-        format::bytes(account.bytes_up),
-        format::bytes(account.bytes_down),
-        format::bytes(account.unsigned_bytes),
-        format::or_dash(account.credit_bytes, format::bytes),
-        format::or_dash(account.price_atto_per_mib, format::smt),
-        format::smt(total),
+        format::name_or_id(account.name.as_deref(), account.node_id, name_chars),
+        format::name_or_id(gateway.name.as_deref(), gateway.node_id, name_chars),
+        format::short_bytes(carried.into_iter().fold(0, u64::saturating_add)),
+        format::short_smt(amount),
+        format::short_bytes(account.unsigned_bytes),
+        format::or_dash(account.unpaid_atto, format::short_smt),
+        signed(account),
+        trust(account.standing).to_owned(),
     ]
+}
+
+/// How long ago the last receipt was signed.
+fn signed(account: &Account) -> String {
+    match (account.last_receipt_age_s, account.last_receipt) {
+        (Some(age), _) => format::age(age),
+        (None, Some(_)) => "earlier".to_owned(),
+        (None, None) => "never".to_owned(),
+    }
+}
+
+pub(super) const fn trust(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Known => "known",
+        Standing::Stranger => "stranger",
+        Standing::Cheat => "cheat",
+    }
+}
+
+/// What an operator should know of: once for each neighbor and role.
+fn notes(result: &Accounts) -> String {
+    let mut notes = Vec::new();
+    for account in result.accounts.iter().filter(|it| it.held) {
+        notes.push(held(account));
+    }
+    for account in result.accounts.iter().filter(|it| it.equivocated) {
+        notes.push(format!(
+            "{} signed two different receipts of one number. The proof: \
+             meshctl receipts show {}",
+            format::named(account.name.as_deref(), account.node_id),
+            account.node_id.short(),
+        ));
+    }
+    notes.dedup();
+    let lines = notes.iter().flat_map(|it| format::wrap(it, SCREEN_COLUMNS));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn held(account: &Account) -> String {
+    let who = format::named(account.name.as_deref(), account.node_id);
+    let exposure = format::bytes(account.exposure_bytes);
+    let window = format::bytes(account.window_bytes.unwrap_or(0));
+    match account.role {
+        Role::Provider => format!(
+            "{who} is slowed down: it has had {exposure} without signing for them, and may have \
+             {window}."
+        ),
+        Role::Consumer => format!(
+            "This node slows itself down: it has had {exposure} of {who} without signing for them, \
+             and may have {window}."
+        ),
+    }
 }

@@ -1,15 +1,37 @@
-//! `meshctl receipts list|verify|export`
+//! `meshctl receipts …`: one file for each subcommand, and one for the receipts of other nodes.
 
-pub(super) mod export;
-pub(super) mod list;
-pub(super) mod verify;
+mod carried;
+mod export;
+mod list;
+mod show;
+mod stats;
+mod verify;
 
 use std::path::Path;
 
 use control_api::Exit;
 use receipts::log::VerifyError;
 
+use super::Daemon;
+use crate::cli::Receipts;
 use crate::failure::Failure;
+use crate::output::Output;
+
+pub(super) fn run(daemon: &Daemon, output: Output, command: Receipts) -> Result<(), Failure> {
+    match command {
+        Receipts::List { carried: false } => list::run(daemon, output),
+        Receipts::List { carried: true } => carried::list(daemon, output),
+        Receipts::Show { node } => show::run(daemon, output, node),
+        Receipts::Stats { days } => stats::run(daemon, output, days),
+        Receipts::Verify { files } => verify::run(output, &files),
+        Receipts::Export {
+            carried: Some(directory),
+            ..
+        } => carried::export(daemon, output, &directory),
+        Receipts::Export { file, .. } => export::run(daemon, output, &file.unwrap_or_default()),
+        Receipts::Import { file } => carried::import(daemon, output, &file),
+    }
+}
 
 fn unverified(file: &Path, error: &VerifyError) -> Failure {
     Failure::new(

@@ -1,6 +1,7 @@
-//! `meshctl receipts verify FILE`
+//! `meshctl receipts verify FILE…`
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use control_api::{AttoSmt, Exit, NodeId, SCHEMA};
 use receipts::log::{self, Report};
@@ -21,25 +22,44 @@ const COLUMNS: [Column; 7] = [
     right("SMT"),
 ];
 
-pub(in crate::commands) fn run(output: Output, file: &Path) -> Result<(), Failure> {
-    let bytes = std::fs::read(file).map_err(|error| Failure::file(file, &error))?;
-    let report = log::verify(&bytes).map_err(|error| unverified(file, &error))?;
-    output.show(&Verified::new(file, &report)?, text)
+/// Files that contradict each other are each valid, and still do not hold together.
+pub(in crate::commands) fn run(output: Output, files: &[PathBuf]) -> Result<(), Failure> {
+    let mut reports = Vec::new();
+    for file in files {
+        let bytes = std::fs::read(file).map_err(|error| Failure::file(file, &error))?;
+        let report = log::verify(&bytes).map_err(|error| unverified(file, &error))?;
+        reports.push((file.as_path(), report));
+    }
+    let verified = Verified::merged(reports)?;
+    output.show(&verified, Verified::text)?;
+    match verified.valid {
+        true => Ok(()),
+        false => Err(Failure::silent(Exit::VerificationFailed)),
+    }
 }
 
-/// What `verify` found in a file that holds.
+/// What `verify` found in files that hold.
 #[derive(Debug, Serialize)]
-struct Verified {
+pub(super) struct Verified {
     schema: u32,
-    file: String,
+    /// No file contradicts another.
     valid: bool,
     /// 32 hex digits.
     network_id: String,
+    files: Vec<VerifiedFile>,
+    offers: usize,
+    pub(super) receipts: usize,
+    /// Over all files; what is in several counts once.
+    pairs: Vec<Pair>,
+    contradictions: Vec<Contradiction>,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifiedFile {
+    file: String,
     owner: NodeId,
     offers: usize,
     receipts: usize,
-    pairs: Vec<Pair>,
-    contradictions: Vec<Contradiction>,
 }
 
 /// What a consumer owes a provider, over all epochs.
@@ -55,23 +75,129 @@ struct Pair {
 }
 
 /// Two receipts of one number with different content: proof that the consumer cheated.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Contradiction {
     provider: NodeId,
     consumer: NodeId,
     epoch: u64,
     seq: u64,
+    /// Whether it shows only when the files are put side by side.
+    between_files: bool,
 }
 
 impl Verified {
-    fn new(file: &Path, report: &Report) -> Result<Self, Failure> {
-        let pairs = report.pairs().map_err(|error| {
-            Failure::new(
-                Exit::VerificationFailed,
-                format!("{}: {error}", file.display()),
+    /// What one verified file says.
+    ///
+    /// # Errors
+    /// Its sums leave the range.
+    pub(super) fn of_one(file: &Path, report: Report) -> Result<Self, Failure> {
+        Self::merged(vec![(file, report)])
+    }
+
+    fn merged(reports: Vec<(&Path, Report)>) -> Result<Self, Failure> {
+        let files = reports
+            .iter()
+            .map(|(file, report)| VerifiedFile::new(file, report));
+        let files = files.collect();
+        let mut within: Vec<Place> = reports.iter().flat_map(|(_, it)| places(it)).collect();
+        let mut merged: Option<Report> = None;
+        let mut last = Path::new("");
+        for (file, report) in reports {
+            last = file;
+            merged = Some(match merged.take() {
+                None => report,
+                Some(mut others) => {
+                    others
+                        .merge(report)
+                        .map_err(|error| invalid(file, &error))?;
+                    others
+                }
+            });
+        }
+        let Some(merged) = merged else {
+            return Err(Failure::new(Exit::Usage, "no file"));
+        };
+        let contradictions: BTreeSet<Contradiction> = places(&merged)
+            .map(|place| {
+                let known = within.iter().position(|it| *it == place);
+                known.map(|known| within.swap_remove(known));
+                Contradiction::new(place, known.is_none())
+            })
+            .collect();
+        let pairs = merged.pairs().map_err(|error| invalid(last, &error))?;
+        Ok(Self {
+            schema: SCHEMA,
+            valid: !contradictions.iter().any(|it| it.between_files),
+            network_id: merged.header.network.to_string(),
+            files,
+            offers: merged.offers,
+            receipts: merged.receipts,
+            pairs: pairs.iter().map(Pair::new).collect(),
+            contradictions: contradictions.into_iter().collect(),
+        })
+    }
+
+    /// All that is owed.
+    pub(super) fn amount(&self) -> AttoSmt {
+        let amounts = self.pairs.iter().map(|pair| pair.amount_atto.atto());
+        AttoSmt::new(amounts.fold(0, u128::saturating_add))
+    }
+
+    /// What a person reads.
+    pub(super) fn text(&self) -> String {
+        let files = self.files.iter().map(|it| {
+            format!(
+                "{}: valid, {}, written by {}\n",
+                format::harmless(&it.file),
+                counted(it.receipts, "receipt"),
+                it.owner.short(),
             )
-        })?;
-        let pairs = pairs.iter().map(|pair| Pair {
+        });
+        let rows = self.pairs.iter().map(Pair::row);
+        let sums = table(COLUMNS, rows, "Nobody owes anybody anything.");
+        let contradictions = self.contradictions.iter().map(Contradiction::text);
+        format!(
+            "{}\n{sums}{}",
+            files.collect::<String>(),
+            contradictions.collect::<String>()
+        )
+    }
+}
+
+fn invalid(file: &Path, error: &dyn std::error::Error) -> Failure {
+    let message = format!("{}: {error}", file.display());
+    Failure::new(Exit::VerificationFailed, message)
+}
+
+type Place = (NodeId, NodeId, u64, u64);
+
+/// Where a consumer contradicts itself: provider, consumer, epoch, seq.
+fn places(report: &Report) -> impl Iterator<Item = Place> + '_ {
+    report.equivocations.iter().map(|proof| {
+        let heading = proof.receipts().0.heading();
+        (
+            NodeId::new(*heading.provider.as_bytes()),
+            NodeId::new(*heading.consumer.as_bytes()),
+            heading.position.epoch,
+            heading.position.seq.into(),
+        )
+    })
+}
+
+impl VerifiedFile {
+    fn new(file: &Path, report: &Report) -> Self {
+        Self {
+            file: file.display().to_string(),
+            owner: NodeId::new(*report.header.owner.as_bytes()),
+            offers: report.offers,
+            receipts: report.receipts,
+        }
+    }
+}
+
+impl Pair {
+    fn new(pair: &log::PairTotals) -> Self {
+        Self {
             provider: NodeId::new(*pair.provider.as_bytes()),
             consumer: NodeId::new(*pair.consumer.as_bytes()),
             epochs: pair.epochs,
@@ -79,57 +205,44 @@ impl Verified {
             bytes_down: pair.totals.down_bytes,
             service_s: pair.totals.seconds.into(),
             amount_atto: AttoSmt::new(pair.amount.atto_smt()),
-        });
-        let contradictions = report.equivocations.iter().map(|proof| {
-            let heading = proof.receipts().0.heading();
-            Contradiction {
-                provider: NodeId::new(*heading.provider.as_bytes()),
-                consumer: NodeId::new(*heading.consumer.as_bytes()),
-                epoch: heading.position.epoch,
-                seq: heading.position.seq.into(),
-            }
-        });
-        Ok(Self {
-            schema: SCHEMA,
-            file: file.display().to_string(),
-            valid: true,
-            network_id: report.header.network.to_string(),
-            owner: NodeId::new(*report.header.owner.as_bytes()),
-            offers: report.offers,
-            receipts: report.receipts,
-            pairs: pairs.collect(),
-            contradictions: contradictions.collect(),
-        })
+        }
+    }
+
+    fn row(&self) -> [String; COLUMNS.len()] {
+        [
+            self.provider.short(),
+            self.consumer.short(),
+            self.epochs.to_string(),
+            format::bytes(self.bytes_up),
+            format::bytes(self.bytes_down),
+            format::seconds(self.service_s),
+            format::smt(self.amount_atto),
+        ]
     }
 }
 
-fn text(verified: &Verified) -> String {
-    let mut text = format!(
-        "{}: valid, {}, written by {}\n\n",
-        format::harmless(&verified.file),
-        counted(verified.receipts, "receipt"),
-        verified.owner.short(),
-    );
-    let rows = verified.pairs.iter().map(|pair| {
-        [
-            pair.provider.short(),
-            pair.consumer.short(),
-            pair.epochs.to_string(),
-            format::bytes(pair.bytes_up),
-            format::bytes(pair.bytes_down),
-            format::seconds(pair.service_s),
-            format::smt(pair.amount_atto),
-        ]
-    });
-    text.push_str(&table(COLUMNS, rows, "Nobody owes anybody anything."));
-    for proof in &verified.contradictions {
-        text.push_str(&format!(
-            "\n{} cheated {}: two different receipts {} of epoch {}\n",
-            proof.consumer.short(),
-            proof.provider.short(),
-            proof.seq,
-            proof.epoch,
-        ));
+impl Contradiction {
+    const fn new((provider, consumer, epoch, seq): Place, between_files: bool) -> Self {
+        Self {
+            provider,
+            consumer,
+            epoch,
+            seq,
+            between_files,
+        }
     }
-    text
+
+    fn text(&self) -> String {
+        let between = match self.between_files {
+            true => ", one in each of two files",
+            false => "",
+        };
+        format!(
+            "\n{} cheated {}: two different receipts {} of epoch {}{between}\n",
+            self.consumer.short(),
+            self.provider.short(),
+            self.seq,
+            self.epoch,
+        )
+    }
 }
