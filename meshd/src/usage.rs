@@ -30,9 +30,9 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// Whether nothing was carried.
-    pub const fn is_empty(&self) -> bool {
-        self.up_bytes == 0 && self.down_bytes == 0
+    /// In both directions, for people to look at.
+    pub const fn bytes(&self) -> u64 {
+        self.up_bytes.saturating_add(self.down_bytes)
     }
 
     fn add(&mut self, other: Self) {

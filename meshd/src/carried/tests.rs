@@ -1,6 +1,6 @@
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
-use receipts::log::{Record, Writer};
+use receipts::log::{Record, SegmentHeader, Writer};
 use receipts::{ContentHash, MIB, Offer, Price, Receipt, Terms, Totals};
 use std::os::unix::fs::PermissionsExt;
 

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use mesh_proto::{NodeId, OriginatorId, Router};
-use receipts::{Ledger, Party, Price, Role};
+use receipts::{Amount, Ledger, Party, Price, Role};
 use tracing::{debug, error, info, warn};
 
 use super::Driver;
+use crate::history::Hour;
 use crate::kernel::{Counters, Held, KernelRequest, Shaping, Warning};
 use crate::usage::checkpoint::{Checkpoint, CheckpointFile, Side, Unsettled};
 use crate::usage::{Carried, Usage};
@@ -102,6 +103,12 @@ impl Driver {
                 };
                 account(&mut self.ledger, now, usage);
             }
+            let hour = Hour {
+                carried_bytes: delta.provided.bytes(),
+                consumed_bytes: delta.consumed.bytes(),
+                ..Hour::default()
+            };
+            self.history.add(now, &hour);
         }
         self.books.changed = true;
         self.slow_down_debtors();
@@ -170,10 +177,27 @@ impl Driver {
                     self.kernel
                         .request(KernelRequest::SetThrottle(is_throttled));
                 }
-                receipts::Output::Event(event) => log_event(&event),
+                receipts::Output::Event(event) => {
+                    self.note_money(now, &event);
+                    log_event(&event);
+                }
             }
         }
         any
+    }
+
+    fn note_money(&mut self, now: Instant, event: &receipts::Event) {
+        let (earned, paid) = match event {
+            receipts::Event::ReceiptReceived { added, .. } => (*added, Amount::ZERO),
+            receipts::Event::ReceiptGiven { added, .. } => (Amount::ZERO, *added),
+            _ => return,
+        };
+        let hour = Hour {
+            earned_atto: earned.atto_smt(),
+            paid_atto: paid.atto_smt(),
+            ..Hour::default()
+        };
+        self.history.add(now, &hour);
     }
 
     /// Tells the kernel where the neighbors are now that have used up their credit.
