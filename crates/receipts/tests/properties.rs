@@ -1,5 +1,10 @@
 //! What holds whatever happens: lost messages, restarts, power cuts, changing prices, a cheat.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
 
 mod common;
 
