@@ -61,7 +61,7 @@ impl Pair {
 
     /// Receipts were given in an earlier run.
     const fn grant_unseen(&mut self, desk: &Desk) {
-        if !self.unseen.granted {
+        if !self.unseen.granted && !desk.resumed {
             self.unseen = Unseen {
                 granted: true,
                 bytes: desk.config.tolerance.restart_bytes,

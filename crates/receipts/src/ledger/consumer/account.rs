@@ -206,10 +206,8 @@ impl Account {
         }
         let last_seq = last.map_or(0, |last| last.position().seq);
         let is_next = last_seq.checked_add(1) == Some(request.position.seq);
-        if request.offer != offer.hash().short() {
-            return self.refuse(request, RefusalReason::UnknownOffer, context);
-        }
-        if !is_next || self.is_beyond(offer) {
+        let is_offered = request.offer == offer.hash().short();
+        if !is_offered || !is_next || self.is_beyond(offer) {
             return self.refuse(request, RefusalReason::Ended, context);
         }
         let held = self.held.as_ref();
