@@ -190,7 +190,7 @@ fn a_neighbor_that_signs_less_is_held_at_its_window() {
     for confirms in [false, true] {
         let mut bad = Bad::new([2; 32]);
         let mut confirmed = None;
-        let (mut world, most) = carry(&mut bad, 600, |bad, request| {
+        let (mut world, most) = carry(&mut bad, 60, |bad, request| {
             let signed = bad.last.as_ref().map_or(0, |last| last.totals().down_bytes);
             let asked = request.totals.down_bytes;
             let seconds = request.totals.seconds;
@@ -212,7 +212,7 @@ fn a_neighbor_that_signs_less_is_held_at_its_window() {
         });
         assert!(most <= u128::from(WINDOW + LINE), "{most}");
         assert_held(&mut world, &bad, Standing::Known);
-        assert_unaffected(&mut world, 600);
+        assert_unaffected(&mut world, 60);
     }
 }
 

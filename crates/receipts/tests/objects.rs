@@ -8,12 +8,12 @@
 
 mod common;
 
-use common::{MIB, key, offer, offer_of, receipts, totals};
+use common::{MIB, key, network, offer, offer_of, party, receipts, totals};
 use proptest::prelude::*;
 use receipts::message::Head;
 use receipts::{
     CompactReceipt, Equivocation, Message, Offer, ParseError, Position, Price, Receipt,
-    ReceiptError, Refusal, RefusalReason, Request,
+    ReceiptError, Refusal, RefusalReason, Request, Terms,
 };
 
 // Both were made by another implementation, from the layouts in the module documentation.
@@ -313,7 +313,7 @@ proptest! {
     }
 
     #[test]
-    fn amounts_are_exact_under_any_slicing(
+    fn receipts_for_the_same_bytes_cost_the_same_in_any_slices(
         price: u64, slices in proptest::collection::vec(0_u64..1 << 40, 1..30),
     ) {
         let terms = offer_of(1, 2, 1, Price::new(price));
@@ -328,5 +328,73 @@ proptest! {
         prop_assert_eq!(last.unwrap().amount(), at_once.amount());
         let exact = u128::from(price) * u128::from(carried);
         prop_assert_eq!(at_once.amount().atto_smt(), exact >> 20);
+    }
+
+    #[test]
+    fn encoding_is_bijective_and_every_flipped_bit_is_refused(
+        place: (u64, u32), figures: (u32, u32, u32), price: u64, credit: u64, bit: usize,
+    ) {
+        let terms = Terms {
+            gateway: party(4),
+            price: Price::new(price),
+            credit_bytes: credit,
+            previous: receipts(1)[0].hash(),
+        };
+        let offer = Offer::sign(&key(1), network(), party(2), place.0, terms);
+        let figures = totals(figures.0.into(), figures.1.into(), figures.2);
+        let receipt = Receipt::sign(&key(2), &offer, None, figures).unwrap();
+        let fork = Receipt::sign(&key(2), &offer, None, totals(1, u64::MAX, 9)).unwrap();
+        let proof = Equivocation::between(&receipt, &fork).unwrap();
+
+        let flip = |mut bytes: Vec<u8>| {
+            let bit = bit % (bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        };
+        let bytes = offer.to_bytes();
+        prop_assert_eq!(Offer::parse(&bytes), Ok(offer.clone()));
+        let flipped = Offer::parse(&flip(bytes));
+        prop_assert!(flipped.is_err() || flipped.unwrap().verify().is_err());
+        let bytes = receipt.to_bytes();
+        prop_assert_eq!(Receipt::parse(&bytes), Ok(receipt.clone()));
+        let flipped = Receipt::parse(&flip(bytes));
+        prop_assert!(flipped.is_err() || flipped.unwrap().verify().is_err());
+        let bytes = proof.to_bytes();
+        prop_assert_eq!(Equivocation::parse(&bytes), Ok(proof));
+        let flipped = Equivocation::parse(&flip(bytes));
+        prop_assert!(flipped.is_err() || flipped.unwrap().verify().is_err());
+
+        let head = Head::new(offer.clone(), Some(receipt.clone())).unwrap();
+        let position = Position { epoch: place.0, seq: place.1.max(1) };
+        let messages = [
+            Message::Offer(offer.clone()),
+            Message::Receipt(CompactReceipt::from(&receipt)),
+            Message::Head(Box::new(head)),
+            Message::Request(Request { position, totals: figures, offer: offer.hash().short() }),
+            Message::Refusal(Refusal {
+                position,
+                confirmed: figures,
+                reason: RefusalReason::Price,
+            }),
+        ];
+        for message in messages {
+            let bytes = message.to_bytes();
+            prop_assert_eq!(Message::parse(&bytes), Ok(message.clone()));
+            let bytes = flip(bytes);
+            match Message::parse(&bytes) {
+                Err(_) => {}
+                Ok(Message::Offer(other)) => prop_assert!(other.verify().is_err()),
+                Ok(Message::Head(other)) => prop_assert!(other.verify().is_err()),
+                Ok(Message::Receipt(other)) => {
+                    let completed = other.complete(&offer);
+                    prop_assert!(completed.is_err() || completed.unwrap().verify().is_err());
+                }
+                // Not signed: it says something else, and that in one way only.
+                Ok(other @ (Message::Request(_) | Message::Refusal(_))) => {
+                    prop_assert_eq!(other.to_bytes(), bytes);
+                    prop_assert_ne!(other, message);
+                }
+            }
+        }
     }
 }
