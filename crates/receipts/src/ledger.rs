@@ -7,9 +7,10 @@
 //!
 //! # Driving it
 //! After every `handle_*` call, drain [`Ledger::poll_output`]. On [`Output::Persist`] append the
-//! record to the log, and if it is urgent sync it, **before taking the next output**. If that
-//! fails, give the record back with [`Ledger::persist_failed`] and stop draining: it comes first
-//! the next time. Dropping the outputs instead would not do, because the ledger repeats later what
+//! record to the log, and if it is urgent sync it, **before anything is sent to the same
+//! neighbor**: hold its messages back, or take no output until then. If saving fails, keep the
+//! record and try again, or give it back with [`Ledger::persist_failed`] and stop draining: it
+//! comes first the next time. Dropping the outputs instead would not do, because the ledger repeats later what
 //! it believes to be on disk. While the queue is blocked it is bounded: above a limit, messages are
 //! refused as [`MessageError::Busy`]. Call [`Ledger::handle_timeout`] when
 //! [`Ledger::poll_timeout`] says so.
@@ -431,8 +432,8 @@ impl Ledger {
         providing.chain(consuming).min()
     }
 
-    /// What to do next. An urgent [`Output::Persist`] must be on disk before the next call, or
-    /// given back.
+    /// What to do next. An urgent [`Output::Persist`] must be on disk before anything is sent to the
+    /// same neighbor.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.desk.outputs.pop_front()
     }

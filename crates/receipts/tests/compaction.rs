@@ -271,6 +271,13 @@ fn offers_that_nobody_signed_under_are_forgotten_but_the_newest() {
 }
 
 #[test]
+fn offers_before_the_newest_receipt_are_forgotten() {
+    let mut pair = Pair::new(true, 2);
+    let records = [pair.offer(0), pair.offer(0), pair.receipt(0).unwrap()];
+    assert_eq!(kept(&records), records[1..]);
+}
+
+#[test]
 fn a_receipt_without_its_offer_is_kept_but_not_handed_out() {
     let mut pair = Pair::new(true, 2);
     let offer = pair.offer(0);

@@ -154,6 +154,8 @@ impl Driver {
 
     /// Carries out what the ledger asks for. Returns whether there was anything.
     pub(super) fn carry_out_receipts(&mut self, now: Instant) -> bool {
+        // Before a receipt is saved: what it covers would be asked for again after a crash.
+        self.write_checkpoint();
         let mut any = false;
         while let Some(output) = self.ledger.poll_output() {
             any = true;
@@ -215,7 +217,7 @@ impl Driver {
     }
 
     /// Writes down how far everything is accounted for, if that has changed.
-    pub(super) fn write_checkpoint(&mut self) {
+    fn write_checkpoint(&mut self) {
         if !std::mem::take(&mut self.books.changed) {
             return;
         }

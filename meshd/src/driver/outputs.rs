@@ -28,7 +28,6 @@ impl Driver {
         self.update_internet(now);
         self.mark_flows();
         self.log_prefix_conflicts();
-        self.write_checkpoint();
         self.kernel.flush();
     }
 

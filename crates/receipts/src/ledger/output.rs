@@ -12,8 +12,8 @@ use crate::receipt::Equivocation;
 /// What the driver has to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Append to the log. If [`Record::is_urgent`] it must be on disk before the next output is
-    /// taken; else it may wait in memory for a while.
+    /// Append to the log. If [`Record::is_urgent`] it must be on disk before anything is sent to
+    /// [`Record::peer`]; else it may wait in memory for a while.
     Persist(Record),
     /// Send to the neighbor. May be lost.
     Send {

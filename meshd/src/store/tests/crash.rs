@@ -31,9 +31,9 @@ fn disk(files: &[(&str, &[u8])]) -> Model {
     Model::with_files(files.collect())
 }
 
-/// Segments of some three records each.
+/// Segments of two records each.
 fn open_short(disk: Model) -> Opened<Model> {
-    SegmentLog::open(disk, header(), 800).unwrap()
+    SegmentLog::open(disk, header(), 600).unwrap()
 }
 
 #[test]
@@ -152,6 +152,20 @@ fn a_crash_at_any_step_of_a_compaction_loses_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_compaction_that_was_interrupted_is_done_again() {
+    let (mut files, records) = several();
+    let header = SegmentHeader {
+        number: 5,
+        ..SegmentHeader::first(header())
+    };
+    files.insert("00000005.log".to_owned(), segment(header, &records[0]).0);
+    let opened = open(Model::with_files(files));
+    assert_eq!(opened.findings, []);
+    assert_eq!(opened.state, state_of(records.iter().flatten()));
+    assert!(opened.log.wants_compaction());
 }
 
 #[test]
@@ -316,6 +330,7 @@ fn what_is_left_of_a_compaction_does_not_count_and_goes() {
     let mut opened = open(model.clone());
     assert_eq!(opened.findings, []);
     assert_eq!(opened.state, state_of(records.iter().flatten()));
+    assert!(!opened.log.wants_compaction());
     opened.log.remove_temporaries();
     let names: Vec<_> = model.files().into_keys().collect();
     assert!(names.contains(&"notes".to_owned()) && names.contains(&"1.log".to_owned()));

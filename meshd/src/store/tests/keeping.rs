@@ -202,8 +202,8 @@ fn a_log_that_can_be_read_later_replaces_what_did_not_know_of_it() {
     let (mut desk, state) = Desk::at(model, true);
     assert_eq!(state, State::new(header()));
     assert!(desk.problem().unwrap().contains("state"));
-    // What an account that begins at epoch 1 again would contradict.
-    desk.work([Account::with(2).offer()]);
+    // Of accounts that began at epoch 1 again.
+    desk.work([Account::with(3).offer()]);
     assert_eq!(desk.saved(), 0);
 
     *desk.unreadable.lock().unwrap() = false;
