@@ -77,10 +77,12 @@ mod tests {
     fn one_that_comes_back_stays() {
         let now = Instant::now();
         let mut gateways = Gateways::default();
-        gateways.adopt(now, [A, B]);
+        gateways.adopt(now, [A]);
         gateways.set(now, BTreeSet::from([A]));
-        assert_eq!(gateways.deadline(), Some(now + MEMORY), "for B");
-        gateways.handle_timeouts(now + MEMORY);
+        assert_eq!(gateways.deadline(), None);
         assert_eq!(gateways.counted(), BTreeSet::from([A]));
+        gateways.adopt(now, [B]);
+        assert_eq!(gateways.deadline(), Some(now + MEMORY), "for B");
+        assert_eq!(gateways.counted(), BTreeSet::from([A, B]));
     }
 }

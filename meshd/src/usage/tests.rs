@@ -235,3 +235,22 @@ fn who_is_held_is_held_by_all_its_addresses() {
     assert_eq!(held.receivers, BTreeSet::from([(IfIndex(3), ADDRESS)]));
     assert_eq!(usage.held(&BTreeSet::new()), Held::default());
 }
+
+#[test]
+fn counters_of_this_run_are_not_taken_for_those_of_an_earlier_one() {
+    let mut earlier = usage();
+    earlier.handle_counters(&reading(1, &[sample(Flow::UpRx, 1000)]));
+    let resumed = || {
+        let mut usage = Usage::resume(earlier.metered());
+        usage.note_nodes([((IfIndex(3), ADDRESS), NODE)]);
+        usage
+    };
+    let now = [sample(Flow::UpRx, 1500)];
+    let delta = resumed().handle_counters(&found(1, &now))[&ACCOUNT];
+    assert_eq!(delta.provided.up_bytes, 500, "they go on");
+    // In another network namespace, their life may be called the same.
+    let delta = resumed().handle_counters(&reading(1, &now))[&ACCOUNT];
+    assert_eq!(delta.provided.up_bytes, 1500, "these are new");
+    let delta = resumed().handle_counters(&found(2, &now))[&ACCOUNT];
+    assert_eq!(delta.provided.up_bytes, 0, "nobody knows what they hold");
+}
