@@ -167,7 +167,7 @@ fn options_may_follow_the_command() {
 
     let json = stdout_of(&daemon.meshctl(&["status", "--json"]));
 
-    assert!(json.starts_with("{\n  \"schema\": 1,"), "{json}");
+    assert!(json.starts_with("{\n  \"schema\": 2,"), "{json}");
 }
 
 #[test]

@@ -458,35 +458,35 @@ fn what_the_daemon_refuses_to_carry_is_said() {
 
 /// A daemon that carries the files of nodes 1 and 2 as given.
 fn carrying(files: [Vec<u8>; 2]) -> Daemon {
-    Daemon::start(move |method| match method {
-        Method::ReceiptsCarried => {
-            let file = |node: u8, bytes: &Vec<u8>| CarriedFile {
-                owner: PartyRef {
-                    node_id: NodeId::new(*Party::of(&key(node)).as_bytes()),
-                    name: None,
-                },
-                bytes: bytes.len() as u64,
-            };
-            CarriedFiles {
+    Daemon::start(move |method| {
+        let file = |node: u8, bytes: &Vec<u8>| CarriedFile {
+            owner: PartyRef {
+                node_id: NodeId::new(*Party::of(&key(node)).as_bytes()),
+                name: None,
+            },
+            bytes: bytes.len() as u64,
+        };
+        if *method == Method::ReceiptsCarried {
+            return CarriedFiles {
                 schema: SCHEMA,
                 files: vec![file(1, &files[0]), file(2, &files[1])],
             }
-            .into()
+            .into();
         }
-        Method::ReceiptsExportCarried { owner, offset } => {
-            let is_first = owner.as_bytes() == Party::of(&key(1)).as_bytes();
-            let file = &files[usize::from(!is_first)];
-            let from = usize::try_from(*offset).unwrap();
-            ReceiptsChunk {
-                schema: SCHEMA,
-                generation: 0,
-                offset: *offset,
-                total_bytes: file.len() as u64,
-                data: file[from..file.len().min(from + 100)].to_vec().into(),
-            }
-            .into()
+        let Method::ReceiptsExportCarried { owner, offset } = *method else {
+            panic!("asked for {method:?}")
+        };
+        let is_first = owner.as_bytes() == Party::of(&key(1)).as_bytes();
+        let file = &files[usize::from(!is_first)];
+        let from = usize::try_from(offset).unwrap();
+        ReceiptsChunk {
+            schema: SCHEMA,
+            generation: 0,
+            offset,
+            total_bytes: file.len() as u64,
+            data: file[from..file.len().min(from + 100)].to_vec().into(),
         }
-        _ => panic!("asked for {method:?}"),
+        .into()
     })
 }
 

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use receipts::log::{self, Header, Report, VerifyError};
 use receipts::{NetworkId, Party};
 
-/// The longest file. The newest receipts of some 1700 epochs fit in.
+/// The longest file. The newest receipts of some 1800 epochs fit in.
 const MAX_BYTES: usize = control_api::MAX_IMPORT_BYTES;
 /// Files, and with them owners. Together they take no more flash than the node's own log.
 const MAX_FILES: usize = 16;

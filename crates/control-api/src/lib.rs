@@ -62,7 +62,7 @@ pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
 /// The most bytes of a file in one `receipts.import`: twice that in hex digits fits a request.
 pub const MAX_IMPORT_CHUNK_BYTES: usize = 24 * 1024;
 
-/// The longest file that can be imported. An owner's newest receipts of 1700 epochs fit in.
+/// The longest file that can be imported. An owner's newest receipts of some 1800 epochs fit in.
 pub const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 
 /// Where the daemon listens when nothing else is configured.

@@ -139,9 +139,11 @@ fn bytes_and_amounts_of_earlier_epochs_add_up() {
         assert_eq!(account.signed_at, Some(pair.now));
         assert_eq!(account.unpaid, Some(Amount::ZERO));
     }
-    let added = pair.events.iter().filter_map(|event| match event {
-        Event::ReceiptReceived { added, .. } => Some(added.atto_smt()),
-        _ => None,
+    let added = pair.events.iter().filter_map(|event| {
+        let Event::ReceiptReceived { added, .. } = event else {
+            return None;
+        };
+        Some(added.atto_smt())
     });
     assert_eq!(added.sum::<u128>(), 12_000, "each MiB is earned once");
 }

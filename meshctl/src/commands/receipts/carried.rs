@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use control_api::{
-    AttoSmt, CarriedFile, CarriedFiles, Exit, KeptAs, MAX_IMPORT_BYTES, NodeId, SCHEMA,
-};
+use control_api::{CarriedFile, CarriedFiles, Exit, KeptAs, MAX_IMPORT_BYTES, NodeId, SCHEMA};
 use receipts::log;
 use serde::Serialize;
 
@@ -96,7 +94,6 @@ struct ExportedFile {
     owner: NodeId,
     file: String,
     receipts: usize,
-    amount_atto: AttoSmt,
 }
 
 /// One that does not hold any more.
@@ -127,12 +124,10 @@ pub(in crate::commands) fn export(
             Ok(report) => {
                 private_file::replace(&file, &bytes)
                     .map_err(|error| Failure::file(&file, &error))?;
-                let verified = Verified::of_one(&file, report)?;
                 exported.files.push(ExportedFile {
                     owner,
                     file: file.display().to_string(),
-                    receipts: verified.receipts,
-                    amount_atto: verified.amount(),
+                    receipts: report.receipts,
                 });
             }
             Err(error) => exported.failed.push(FailedFile {
@@ -151,10 +146,9 @@ pub(in crate::commands) fn export(
 fn exported_text(exported: &Exported) -> String {
     let files = exported.files.iter().map(|it| {
         format!(
-            "{}: {}, all valid, {} SMT\n",
+            "{}: {}, all valid\n",
             format::harmless(&it.file),
-            counted(it.receipts, "receipt"),
-            format::smt(it.amount_atto)
+            counted(it.receipts, "receipt")
         )
     });
     let failed = exported.failed.iter().map(|it| {

@@ -97,20 +97,29 @@ pub(super) const fn trust(standing: Standing) -> &'static str {
 /// What an operator should know of: once for each neighbor and role.
 fn notes(result: &Accounts) -> String {
     let mut notes = Vec::new();
-    for account in result.accounts.iter().filter(|it| it.held) {
-        notes.push(held(account));
-    }
-    for account in result.accounts.iter().filter(|it| it.equivocated) {
-        notes.push(format!(
-            "{} signed two different receipts of one number. The proof: \
-             meshctl receipts show {}",
-            format::named(account.name.as_deref(), account.node_id),
-            account.node_id.short(),
-        ));
+    for account in &result.accounts {
+        if account.equivocated {
+            notes.push(cheated(account));
+        } else if account.held {
+            notes.push(held(account));
+        }
     }
     notes.dedup();
     let lines = notes.iter().flat_map(|it| format::wrap(it, SCREEN_COLUMNS));
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn cheated(account: &Account) -> String {
+    let slowed_down = match account.held {
+        true => ", and is slowed down",
+        false => "",
+    };
+    format!(
+        "{} signed two different receipts of one number{slowed_down}. The proof: meshctl receipts \
+         show {}",
+        format::named(account.name.as_deref(), account.node_id),
+        account.node_id.short(),
+    )
 }
 
 fn held(account: &Account) -> String {

@@ -110,18 +110,13 @@ fn account(who: &str, details: &AccountDetails) -> String {
     let account = &details.account;
     let gateway = &account.gateway;
     let gateway = format::named(gateway.name.as_deref(), gateway.node_id);
-    let mut text = match account.role {
-        Role::Provider => format!("\nThis node carries for {who} to the gateway {gateway}\n"),
-        Role::Consumer => format!("\n{who} carries for this node to the gateway {gateway}\n"),
+    let heading = match account.role {
+        Role::Provider => format!("This node carries for {who} to the gateway {gateway}"),
+        Role::Consumer => format!("{who} carries for this node to the gateway {gateway}"),
     };
+    let mut text = format!("\n{}", sentence(&heading));
     text.push_str(&line("Terms", &terms(details)));
-    let signed = format!(
-        "{} for {} SMT, {}",
-        format::bytes(account.bytes_up.saturating_add(account.bytes_down)),
-        format::smt(account.amount_atto),
-        last_signed(account),
-    );
-    text.push_str(&line("Signed", &signed));
+    text.push_str(&line("Signed", &signed(account)));
     if account.earlier_bytes > 0 {
         let earlier = format!(
             "{} for {} SMT, in epochs before this one",
@@ -130,12 +125,7 @@ fn account(who: &str, details: &AccountDetails) -> String {
         );
         text.push_str(&line("Earlier", &earlier));
     }
-    let unpaid = format!(
-        "{} for {} SMT",
-        format::bytes(account.unsigned_bytes),
-        format::or_dash(account.unpaid_atto, format::smt)
-    );
-    text.push_str(&line("Unpaid", &unpaid));
+    text.push_str(&line("Unpaid", &unpaid(account)));
     if account.disputed_bytes > 0 {
         let disputed = format!(
             "{} were sent and, {who} says, never arrived",
@@ -170,12 +160,25 @@ fn terms(details: &AccountDetails) -> String {
     )
 }
 
-fn last_signed(account: &Account) -> String {
-    match (account.last_receipt_age_s, account.last_receipt) {
+fn signed(account: &Account) -> String {
+    let last = match (account.last_receipt_age_s, account.last_receipt) {
         (Some(age), _) => format!("last {} ago", format::seconds(age)),
         (None, Some(_)) => "last before meshd started".to_owned(),
-        (None, None) => "nothing so far".to_owned(),
-    }
+        (None, None) => return "nothing so far".to_owned(),
+    };
+    format!(
+        "{} for {} SMT, {last}",
+        format::bytes(account.bytes_up.saturating_add(account.bytes_down)),
+        format::smt(account.amount_atto),
+    )
+}
+
+fn unpaid(account: &Account) -> String {
+    let price = match account.unpaid_atto {
+        Some(amount) => format!("for {} SMT", format::smt(amount)),
+        None => "at a price not known yet".to_owned(),
+    };
+    format!("{} {price}", format::bytes(account.unsigned_bytes))
 }
 
 fn refused(who: &str, account: &Account, refusal: &Refusal) -> String {
@@ -200,11 +203,20 @@ fn refused(who: &str, account: &Account, refusal: &Refusal) -> String {
     };
     let since = match account.last_refusal {
         Some(_) => "",
-        None => " It has been settled since.",
+        None => " It has signed since.",
+    };
+    let asked = refusal
+        .asked_bytes_up
+        .saturating_add(refusal.asked_bytes_down);
+    let confirmed = refusal.confirmed_bytes_up;
+    let confirmed = confirmed.saturating_add(refusal.confirmed_bytes_down);
+    let difference = match asked.saturating_sub(confirmed) {
+        0 => String::new(),
+        less => format!(", {} less", format::bytes(less)),
     };
     format!(
         "{} ago, receipt {}.{}: {reason}. Asked for by {provider}: {}. Counted by {consumer}: \
-         {}.{since}",
+         {}{difference}.{since}",
         format::seconds(refusal.age_s),
         refusal.epoch,
         refusal.seq,

@@ -48,7 +48,7 @@ pub(super) struct Verified {
     network_id: String,
     files: Vec<VerifiedFile>,
     offers: usize,
-    pub(super) receipts: usize,
+    receipts: usize,
     /// Over all files; what is in several counts once.
     pairs: Vec<Pair>,
     contradictions: Vec<Contradiction>,
@@ -135,12 +135,6 @@ impl Verified {
             pairs: pairs.iter().map(Pair::new).collect(),
             contradictions: contradictions.into_iter().collect(),
         })
-    }
-
-    /// All that is owed.
-    pub(super) fn amount(&self) -> AttoSmt {
-        let amounts = self.pairs.iter().map(|pair| pair.amount_atto.atto());
-        AttoSmt::new(amounts.fold(0, u128::saturating_add))
     }
 
     /// What a person reads.

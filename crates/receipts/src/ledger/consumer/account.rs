@@ -354,11 +354,11 @@ impl Account {
         if is_first {
             context.desk.persist(Record::OfferAccepted(offer));
         }
-        self.give(&receipt, context);
+        self.give(&receipt, added, context);
         Ok(())
     }
 
-    fn give(&self, receipt: &Receipt, context: &mut Context<'_>) {
+    fn give(&self, receipt: &Receipt, added: Amount, context: &mut Context<'_>) {
         let provider = context.pair.provider;
         context.desk.persist(Record::ReceiptGiven(receipt.clone()));
         let message = Message::Receipt(CompactReceipt::from(receipt));
