@@ -11,7 +11,6 @@ use receipts::message::Head;
 use receipts::{
     CompactReceipt, Credit, Event, Ledger, LedgerConfig, LedgerError, Message, MessageError, Offer,
     Position, Price, Receipt, Refusal, RefusalReason, Request, Role, Standing, State, Usage,
-    UsageError,
 };
 
 /// Node 2 has signed one receipt; returns it and the offer.
