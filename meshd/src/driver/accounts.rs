@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 use super::Driver;
 use crate::history::Hour;
 use crate::kernel::{Counters, Held, KernelRequest, Shaping, Warning};
-use crate::usage::checkpoint::{Checkpoint, CheckpointFile, Side, Unsettled};
+use crate::usage::checkpoint::{Checkpoint, CheckpointFile, Metered, Side, Unsettled};
 use crate::usage::{Carried, Usage};
 
 /// What belongs to accounts besides the ledger.
@@ -27,7 +27,7 @@ pub(super) struct Books {
     /// Whether accounts are no longer what the checkpoint says.
     changed: bool,
     /// What a predecessor has counted and nobody has signed.
-    left: Vec<Unsettled>,
+    left: Option<Vec<Unsettled>>,
 }
 
 impl Books {
@@ -37,10 +37,13 @@ impl Books {
             .inspect_err(|error| warn!(%error, "a restart will lose what is not signed"));
         let checkpoint = file.ok();
         let found = checkpoint.as_ref().and_then(CheckpointFile::read);
-        let Checkpoint { metered, unsettled } = found.unwrap_or_default();
+        let (metered, left) = match found {
+            Some(Checkpoint { metered, unsettled }) => (metered, Some(unsettled)),
+            None => (Metered::default(), None),
+        };
         let books = Self {
             checkpoint,
-            left: unsettled,
+            left,
             told: Some(Held::default()),
             ..Self::default()
         };
@@ -51,7 +54,11 @@ impl Books {
 impl Driver {
     /// Tells the kernel whose traffic is counted.
     pub(super) fn count_gateways(&mut self) {
-        let present: BTreeMap<Ipv6Addr, NodeId> = self.router.gateway_addresses().collect();
+        // Ourselves in any case: as soon as we are one, others may send, and the kernel has to know by then.
+        let own = self.router.network().mesh_ipv6(self.router.id());
+        let own = (own, node(self.ledger.owner()));
+        let mut present: BTreeMap<Ipv6Addr, NodeId> = self.router.gateway_addresses().collect();
+        present.extend([own]);
         if present.keys().eq(&self.counted_gateways) {
             return;
         }
@@ -63,8 +70,8 @@ impl Driver {
 
     /// Takes over what a predecessor has counted and nobody has signed.
     pub(super) fn take_over_unsettled(&mut self, now: Instant) {
-        for left in std::mem::take(&mut self.books.left) {
-            account(&mut self.ledger, now, from_checkpoint(&left));
+        if let Some(left) = self.books.left.take() {
+            self.ledger.resume(now, left.iter().map(from_checkpoint));
         }
     }
 
@@ -167,10 +174,9 @@ impl Driver {
                     }
                 }
                 receipts::Output::Hold { peer, held } => {
-                    let node = NodeId::from_bytes(*peer.as_bytes());
                     match held {
-                        true => self.books.held.insert(node),
-                        false => self.books.held.remove(&node),
+                        true => self.books.held.insert(node(peer)),
+                        false => self.books.held.remove(&node(peer)),
                     };
                     self.slow_down_debtors();
                 }
@@ -245,6 +251,10 @@ fn account(ledger: &mut Ledger, now: Instant, usage: receipts::Usage) {
 
 fn party(node: NodeId) -> Party {
     Party::new(*node.as_bytes())
+}
+
+fn node(party: Party) -> NodeId {
+    NodeId::from_bytes(*party.as_bytes())
 }
 
 fn node_of(router: &Router, id: OriginatorId) -> Option<NodeId> {
