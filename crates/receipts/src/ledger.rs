@@ -237,7 +237,6 @@ impl Ledger {
     /// else. Nothing is then granted for what that run may have counted and lost.
     pub fn resume(&mut self, now: Instant, unsettled: impl IntoIterator<Item = Usage>) {
         self.desk.resumed = true;
-        self.desk.config.tolerance.restart_bytes = 0;
         for consumed in self.consuming.values_mut() {
             consumed.revoke_unseen();
         }

@@ -254,20 +254,20 @@ fn a_neighbor_that_changes_its_key_gets_no_more_than_the_pool_of_strangers() {
     world.add(1, 1000, LedgerConfig::new(network()));
     world.add(3, 0, LedgerConfig::new(network()));
     world.traffic(1, 3, 0, 3 * MIB);
+    // Slow enough that a stranger is not held at its first reading.
+    let reading = STRANGER / 8;
     let mut got = 0;
     for number in 10..210_u8 {
-        let mut bad = Bad::new([number; 32]);
-        let mut drip = 0;
-        while !world.node(1).held.contains(&bad.party()) {
-            step(&mut world, &mut bad, &mut drip, &mut |_, _| Vec::new());
-            got += LINE;
-            world.pass(POLL);
+        let bad = Bad::new([number; 32]).party();
+        while !world.node(1).held.contains(&bad) {
+            world.count(1, bad, Role::Provider, 0, reading);
+            got += reading;
         }
         world.traffic(1, 3, 0, MIB);
     }
     // A new key gets what passes until its first reading.
     let pool = 8 * STRANGER;
-    assert!(got <= pool + 200 * LINE, "{got}");
+    assert!(got <= pool + 200 * reading, "{got}");
     let strangers = world.node(1).ledger.accounts();
     let strangers = strangers.filter(|account| account.standing == Standing::Stranger);
     let (held, all) = strangers.fold((0, 0), |(held, all), account| {
@@ -305,6 +305,10 @@ fn nobody_is_held_where_nothing_costs() {
     world.node(1).price = Price::new(1);
     world.count(1, party(3), Role::Provider, 0, 100 * MIB);
     assert!(world.node(1).held.contains(&party(3)));
+    // Nor is a stranger for whom no window is left.
+    world.node(1).price = Price::FREE;
+    world.count(1, party(4), Role::Provider, 0, 1);
+    assert!(!world.node(1).held.contains(&party(4)));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use receipts::log::{
     ChainHash, CutReason, Fault, Header, HeaderError, Record, Recovered, SegmentHeader,
     VerifyError, Writer, verify,
 };
-use receipts::{Amount, Equivocation, NetworkId, Position, Price, Receipt, ReceiptError};
+use receipts::{Amount, Equivocation, NetworkId, Offer, Position, Price, Receipt, ReceiptError};
 
 /// The log of party 1, and the length of every sound prefix that ends between records.
 struct Sample {
@@ -471,6 +471,21 @@ fn a_receipt_that_comes_to_light_late_counts_in_its_epoch() {
     let account = &state.providing()[&party(2)].accounts()[&gateway()];
     assert_eq!(account.offer(), Some(&next));
     assert_eq!(account.earlier_amount(), receipts(3)[2].amount());
+}
+
+#[test]
+fn offers_without_receipts_do_not_push_out_one_that_has() {
+    let mut state = receipts::State::new(header());
+    for epoch in 7..30 {
+        let offer = offer_of(1, 2, epoch, Price::new(1000));
+        state.apply(&Record::OfferMade(offer)).unwrap();
+    }
+    for record in provided() {
+        state.apply(&record).unwrap();
+    }
+    let account = &state.providing()[&party(2)].accounts()[&gateway()];
+    assert_eq!(account.receipt(), receipts(3).last());
+    assert_eq!(account.offer().map(Offer::epoch), Some(29));
 }
 
 #[test]

@@ -544,7 +544,7 @@ fn a_request_for_anything_but_the_next_place_is_not_signed() {
         (request(1, 1, fair, offer), RefusalReason::Ended),
         (request(0, 1, fair, offer), RefusalReason::Ended),
         (request(2, 1, fair, offer), RefusalReason::UnknownOffer),
-        (request(1, 2, fair, other), RefusalReason::UnknownOffer),
+        (request(1, 2, fair, other), RefusalReason::Ended),
         (
             request(1, 2, *receipt.totals(), offer),
             RefusalReason::NothingNew,
@@ -580,8 +580,9 @@ fn a_request_for_anything_but_the_next_place_is_not_signed() {
 #[test]
 fn nothing_is_signed_in_an_epoch_of_an_earlier_run() {
     let mut world = World::pair(1000);
-    let (offer, receipt) = one_receipt(&mut world);
-    world.restart(2, |_| {});
+    let (offer, _) = one_receipt(&mut world);
+    // The receipt itself is lost.
+    world.power_cut(2, 0);
     world.count(2, party(1), Role::Consumer, 0, 100 * MIB);
     // Not even if it is offered again, as a provider would that wants two receipts for one place.
     let offered = world.inject(1, 2, &Message::Offer(offer.clone()));
@@ -594,7 +595,21 @@ fn nothing_is_signed_in_an_epoch_of_an_earlier_run() {
         });
         world.inject(1, 2, &request).unwrap();
     }
-    assert_eq!(world.consumed(1, 2).last_hash, Some(receipt.hash()));
+    assert_eq!(world.consumed(1, 2).last_hash, None);
+}
+
+#[test]
+fn what_was_handed_over_needs_no_allowance() {
+    let mut world = World::pair(1000);
+    one_receipt(&mut world);
+    // The log is lost, so that what was signed comes from the provider's head.
+    world.restart(2, Vec::clear);
+    let now = world.now;
+    world.node(2).ledger.resume(now, []);
+    world.count(1, party(2), Role::Provider, 0, 3 * MIB);
+    world.seconds(60);
+    assert_eq!(world.consumed(1, 2).earlier_amount.atto_smt(), 3000);
+    assert_eq!(world.provided(1, 2).disputed_bytes, u128::from(3 * MIB));
 }
 
 #[test]

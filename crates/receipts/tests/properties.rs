@@ -1,5 +1,10 @@
 //! What holds whatever happens: lost messages, restarts, power cuts, changing prices, a cheat.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -11,7 +16,8 @@ use common::{network, party, totals};
 use proptest::prelude::*;
 use receipts::log::{Record, verify};
 use receipts::{
-    CompactReceipt, Event, LedgerConfig, Message, Party, Position, Price, Receipt, Role, Totals,
+    CompactReceipt, Event, LedgerConfig, Message, MessageError, Party, Position, Price, Receipt,
+    Role, Totals,
 };
 
 /// What can happen to provider 1 and consumer 2, but for the messages that are lost.
@@ -148,7 +154,8 @@ fn cheat(seed: u64) {
         let figures = totals(1 << 40, 1 << 40, u32::MAX);
         let other = Receipt::sign(&key(2), &offers[&epoch], before, figures).unwrap();
         let message = Message::Receipt(CompactReceipt::from(&other));
-        let _ = world.inject(2, 1, &message);
+        let result = world.inject(2, 1, &message);
+        assert_eq!(result, Err(MessageError::Contradiction), "{place}");
         proven = true;
     }
     let proofs = world.node(1).records().into_iter();

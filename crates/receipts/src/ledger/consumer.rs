@@ -10,7 +10,6 @@ use super::desk::Desk;
 use super::view::{AccountView, PairView};
 use super::{IDLE, MessageError, Role, Usage};
 use crate::identity::Party;
-use crate::log::Record;
 use crate::message::{Head, Message, Refusal, RefusalReason, Request};
 use crate::money::{Overflow, Totals};
 use crate::offer::Offer;
@@ -62,7 +61,7 @@ impl Pair {
 
     /// Receipts were given in an earlier run.
     const fn grant_unseen(&mut self, desk: &Desk) {
-        if !self.unseen.granted {
+        if !self.unseen.granted && !desk.resumed {
             self.unseen = Unseen {
                 granted: true,
                 bytes: desk.config.tolerance.restart_bytes,
@@ -328,9 +327,4 @@ fn account(accounts: &mut BTreeMap<Party, Account>, gateway: Party) -> &mut Acco
     accounts
         .entry(gateway)
         .or_insert_with(|| Account::new(gateway, AccountState::default()))
-}
-
-/// Records of an epoch in the log: its offer before its first receipt.
-fn persist_offer(offer: &Offer, desk: &mut Desk) {
-    desk.persist(Record::OfferAccepted(offer.clone()));
 }

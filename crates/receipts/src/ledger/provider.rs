@@ -174,8 +174,8 @@ impl Provided {
         Ok(())
     }
 
-    /// The consumer shows where an account stands: this node has lost part of its log, one of its
-    /// offers was overtaken on the way, or a contradiction comes to light.
+    /// The consumer shows where an account stands: this node has lost part of its log, or a
+    /// contradiction comes to light.
     pub(super) fn handle_head(
         &mut self,
         now: Instant,
@@ -194,22 +194,17 @@ impl Provided {
             return result;
         }
         let known = accounts.get(&head.offer().gateway());
-        let is_ahead = epoch > context.pair.newest_epoch
-            || known.is_none_or(|known| known.is_behind(head))
-            || accounts.values().any(|other| other.is_overtaken_by(head));
+        let is_ahead =
+            epoch > context.pair.newest_epoch || known.is_none_or(|known| known.is_behind(head));
         if !is_ahead {
             return Err(MessageError::Stale);
         }
         head.verify()?;
         context.pair.newest_epoch = context.pair.newest_epoch.max(epoch);
-        for other in accounts.values_mut() {
-            other.close_if_overtaken_by(head);
-        }
-        let adopted = account(accounts, head.offer().gateway()).adopt(head, &mut context);
-        for other in accounts.values_mut() {
-            other.proceed(&mut context);
-        }
-        adopted
+        let account = account(accounts, head.offer().gateway());
+        account.adopt(head, &mut context)?;
+        account.proceed(&mut context);
+        Ok(())
     }
 
     /// Compares what the neighbor has had with its window.

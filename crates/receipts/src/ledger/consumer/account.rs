@@ -21,7 +21,7 @@ use std::time::Instant;
 use super::super::output::Event;
 use super::super::view::{AccountView, Counts, PairView};
 use super::super::{MessageError, Role, Usage};
-use super::{Context, Pair, persist_offer};
+use super::{Context, Pair};
 use crate::identity::Party;
 use crate::log::Record;
 use crate::message::{Head, Message, Refusal, RefusalReason, Request};
@@ -206,10 +206,8 @@ impl Account {
         }
         let last_seq = last.map_or(0, |last| last.position().seq);
         let is_next = last_seq.checked_add(1) == Some(request.position.seq);
-        if request.offer != offer.hash().short() {
-            return self.refuse(request, RefusalReason::UnknownOffer, context);
-        }
-        if !is_next || self.is_beyond(offer) {
+        let is_offered = request.offer == offer.hash().short();
+        if !is_offered || !is_next || self.is_beyond(offer) {
             return self.refuse(request, RefusalReason::Ended, context);
         }
         let held = self.held.as_ref();
@@ -319,8 +317,8 @@ impl Account {
 
     fn sign(&mut self, request: &Request, context: &mut Context<'_>) -> Result<(), MessageError> {
         let offer = self.offer().ok_or(MessageError::Unexpected)?.clone();
-        let open = self.open.as_mut().ok_or(MessageError::Unexpected)?;
-        let last = self.state.receipt_of(open.epoch);
+        let last = self.state.receipt_of(offer.epoch());
+        let is_first = last.is_none();
         let receipt = Receipt::sign(&context.desk.key, &offer, last, request.totals)?;
         let claimed = self.claimed(&request.totals)?;
         let unseen = self.beyond_count(&claimed, context);
@@ -329,22 +327,28 @@ impl Account {
         self.draw_unseen(unseen, context.pair);
         self.last_refusal = None;
         context.pair.has_signed = true;
-        let open = self.open.as_mut().ok_or(MessageError::Unexpected)?;
-        if open.answered.replace(*request).is_none() {
-            persist_offer(&offer, context.desk);
+        if let Some(open) = &mut self.open {
+            open.answered = Some(*request);
         }
-        let record = Record::ReceiptGiven(receipt.clone());
-        context.desk.persist(record);
-        let message = Message::Receipt(CompactReceipt::from(&receipt));
-        context.desk.send(context.pair.provider, &message);
+        if is_first {
+            context.desk.persist(Record::OfferAccepted(offer));
+        }
+        self.give(&receipt, context);
+        Ok(())
+    }
+
+    fn give(&self, receipt: &Receipt, context: &mut Context<'_>) {
+        let provider = context.pair.provider;
+        context.desk.persist(Record::ReceiptGiven(receipt.clone()));
+        let message = Message::Receipt(CompactReceipt::from(receipt));
+        context.desk.send(provider, &message);
         context.desk.event(Event::ReceiptGiven {
-            peer: context.pair.provider,
+            peer: provider,
             gateway: self.gateway,
             position: receipt.position(),
             totals: *receipt.totals(),
             amount: receipt.amount(),
         });
-        Ok(())
     }
 
     /// Books what was signed beyond the count of this run.
@@ -402,7 +406,9 @@ impl Account {
         context.pair.newest_epoch = context.pair.newest_epoch.max(epoch);
         context.pair.has_signed = true;
         context.pair.grant_unseen(context.desk);
-        persist_offer(head.offer(), context.desk);
+        context
+            .desk
+            .persist(Record::OfferAccepted(head.offer().clone()));
         let record = Record::ReceiptGiven(receipt.clone());
         context.desk.persist(record);
         context.desk.event(Event::Adopted {

@@ -603,19 +603,6 @@ impl Account {
         shown > known
     }
 
-    /// Whether the consumer has taken another offer instead of the open epoch's, which it cannot
-    /// take any more.
-    pub(super) fn is_overtaken_by(&self, head: &Head) -> bool {
-        let open = self.open.filter(|epoch| *epoch <= head.offer().epoch());
-        open.is_some() && self.last().is_none() && !self.has_offer(head.offer())
-    }
-
-    pub(super) fn close_if_overtaken_by(&mut self, head: &Head) {
-        if self.is_overtaken_by(head) {
-            self.close();
-        }
-    }
-
     /// Takes over what a verified head says.
     pub(super) fn adopt(
         &mut self,
@@ -629,6 +616,10 @@ impl Account {
             news.check_follows(known)?;
         }
         if !self.has_offer(head.offer()) {
+            if self.open == Some(head.offer().epoch()) {
+                // This node has lost its log and opened the epoch a second time.
+                self.close();
+            }
             self.state.set_offer(head.offer());
             if !self.has_offer(head.offer()) {
                 return Err(MessageError::Stale);
