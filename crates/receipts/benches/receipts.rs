@@ -20,7 +20,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
-use receipts::log::{Header, Record, Writer, verify};
+use receipts::log::{Header, Heads, Record, SegmentHeader, Writer, recover, verify};
 use receipts::{
     ContentHash, Ledger, LedgerConfig, MIB, NetworkId, Offer, Output, Party, Price, Receipt, Role,
     State, Terms, Totals, Usage,
@@ -198,19 +198,43 @@ fn exchange() {
     );
 }
 
+/// What it takes to write, read and compact a segment, without a disk.
 fn log() {
     let header = Header {
         network: network(),
         owner: party(1),
     };
-    let (mut writer, mut log) = Writer::create(&header);
+    let first = SegmentHeader::first(header);
     let offer = Record::OfferMade(offer());
-    let records = chain(200).into_iter().map(Record::ReceiptReceived);
-    for record in std::iter::once(offer).chain(records) {
-        log.extend(writer.append(&record));
-    }
+    let receipts = chain(200).into_iter().map(Record::ReceiptReceived);
+    let records: Vec<Record> = std::iter::once(offer).chain(receipts).collect();
+    let (_, mut log) = Writer::create(&first);
+    let mut writer = Writer::create(&first).0;
+    log.extend(records.iter().flat_map(|record| writer.append(record)));
     measure("log: verify", "receipts", 200, || {
         black_box(verify(&log)).unwrap();
     });
-    // Appends per second are measured here.
+    let mut at = records.iter().cycle();
+    measure("log: append", "records", 1, || {
+        black_box(at.next().map(|record| writer.append(record)));
+    });
+    measure("log: recover and apply", "records", 201, || {
+        let recovered = recover(&log, &first).unwrap();
+        let mut state = State::new(header);
+        for record in &recovered.records {
+            state.apply(record).unwrap();
+        }
+        black_box(state);
+    });
+    measure("log: compact", "records", 201, || {
+        let mut heads = Heads::default();
+        for (offset, record) in recover(&log, &first).unwrap().into_records() {
+            heads.note(&record, offset);
+        }
+        let mut writer = Writer::create(&first).0;
+        for offset in heads.to_keep().at {
+            let record = Record::read(&log[offset..]).unwrap();
+            black_box(writer.append(&record));
+        }
+    });
 }

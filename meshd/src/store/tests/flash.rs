@@ -37,7 +37,7 @@ fn a_day_at_full_load_writes_at_most_two_mebibytes() {
     for day in 1..=3 {
         let before = model.pages();
         while passed < DAY * day {
-            let opens = passed.as_secs() % 7200 == 0;
+            let opens = passed.as_secs().is_multiple_of(7200);
             for account in &mut accounts {
                 if opens {
                     keeper.work(start + passed, mail([account.offer()], &mut submitted));
