@@ -12,7 +12,8 @@ use control_api::{Account, Accounts, Role};
 use libtest_mimic::Trial;
 use mesh_tests::air::Loss;
 use mesh_tests::harness::{in_lab, note};
-use mesh_tests::internet::HOST_V4;
+use mesh_tests::http::fetch;
+use mesh_tests::internet::{HOST_V4, web_at};
 use mesh_tests::iperf::{self, Direction, Ends};
 use mesh_tests::lab::{Lab, MESH, Node};
 use mesh_tests::mesh::wait_online_through;
@@ -113,6 +114,26 @@ fn counted(lab: &Lab) -> Result<Counted> {
     })
 }
 
+/// A stranger has a small window, and is none after a few packets.
+fn everybody_has_paid_once(lab: &Lab) -> Result<()> {
+    wait_for("a page", PATIENCE, || {
+        fetch(
+            lab.node("r1")?.phone()?,
+            web_at(HOST_V4),
+            "/bytes/1000",
+            PATIENCE,
+        )
+    })?;
+    for hop in hops() {
+        wait_for("a first receipt", PATIENCE, || {
+            let (earned, owed) = both_ends(lab, hop)?;
+            ensure!(earned.signed > 0, "{hop:?}: {earned:?}, {owed:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 fn transfer_both_ways(lab: &Lab) -> Result<()> {
     let ends = Ends {
         client: lab.node("r1")?.phone()?,
@@ -159,8 +180,9 @@ fn fees(lab: &mut Lab) -> Result<()> {
     count_exchange(second, first)?;
     lab.start_all()?;
     wait_online_through(lab, "r1", "r5", PATIENCE)?;
+    everybody_has_paid_once(lab)?;
 
-    let mut before = Counted::new();
+    let mut before = counted(lab)?;
     for percent in [0, 5, 30] {
         for (payer, paid) in hops() {
             lab.air().connect(payer, paid, Loss::percent(percent))?;

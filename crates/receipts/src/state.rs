@@ -246,7 +246,7 @@ impl State {
         &self.consuming
     }
 
-    /// Consumers who signed two receipts for one place, each with the first proof of it.
+    /// Consumers who signed two receipts for one place, each with the proof of the lowest place.
     pub const fn equivocators(&self) -> &BTreeMap<Party, Equivocation> {
         &self.equivocators
     }
@@ -273,8 +273,14 @@ impl State {
                 pair.set_receipt(receipt)?;
             }
             Record::Equivocation(proof) => {
-                let first = self.equivocators.entry(peer);
-                first.or_insert_with(|| proof.as_ref().clone());
+                let place = |proof: &Equivocation| {
+                    let (one, other) = proof.receipts();
+                    (one.position(), one.hash(), other.hash())
+                };
+                let known = self.equivocators.get(&peer);
+                if known.is_none_or(|known| place(proof) < place(known)) {
+                    self.equivocators.insert(peer, proof.as_ref().clone());
+                }
             }
         }
         Ok(())

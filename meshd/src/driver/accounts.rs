@@ -181,7 +181,10 @@ impl Driver {
                     self.slow_down_debtors();
                 }
                 receipts::Output::Throttle(is_throttled) => {
-                    info!(is_throttled, "own traffic");
+                    match is_throttled {
+                        true => warn!("a neighbor has not been paid: own traffic is slowed down"),
+                        false => info!("own traffic goes on at full speed"),
+                    }
                     self.kernel
                         .request(KernelRequest::SetThrottle(is_throttled));
                 }

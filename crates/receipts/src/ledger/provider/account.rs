@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::super::credit::{self, Carried};
+use super::super::credit::{self, Carried, Standing};
 use super::super::output::Event;
 use super::super::view::{AccountDetails, AccountView, Counts, PairView, ReceiptView, Refused};
 use super::super::{MessageError, Role, Usage};
@@ -237,12 +237,15 @@ impl Account {
         Ok(())
     }
 
+    /// A stranger is asked with its first bytes: its window is small, and it is none once it has signed.
     fn is_due(&self, context: &Context<'_>) -> bool {
         let config = &context.desk.config;
-        let window = config.credit.window(context.pair.standing());
+        let standing = context.pair.standing();
+        let window = config.credit.window(standing);
         let enough = credit::ask_after(config.receipt_every_bytes, window);
         let is_long = |since| context.now >= since + config.receipt_every;
         self.next_epoch.is_some()
+            || standing == Standing::Stranger
             || self.unsigned.bytes() >= u128::from(enough)
             || self.unsigned_since.is_none_or(is_long)
     }
