@@ -149,7 +149,7 @@ fn a_damaged_file_is_not_added_up() {
     let (output, files) = check(&[], &[&provider_log(), &damaged]);
     assert_eq!(output.status.code(), Some(1));
     let problem = format!(
-        "redeemd: {}: does not verify: record 3 at byte 936: check sum does not match\n",
+        "redeemd: {}: does not verify: record 3 at byte 976: check sum does not match\n",
         files.last().unwrap().display()
     );
     assert_eq!(text(&output.stderr), problem);

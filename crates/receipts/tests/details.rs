@@ -151,12 +151,15 @@ fn bytes_and_amounts_of_earlier_epochs_add_up() {
 #[test]
 fn what_is_unpaid_has_the_price_of_its_epoch() {
     let mut pair = Pair::new(State::new(header(1)));
+    pair.carry(MIB, MIB, 1000);
+    let signed_at = Some(pair.now);
+    pair.pass(10);
     pair.carry(MIB / 8, MIB / 8, 1000);
 
     for account in pair.accounts() {
         assert_eq!(account.unsigned_bytes, u128::from(MIB / 8));
         assert_eq!(account.unpaid, Some(Amount::new(125)));
-        assert_eq!(account.signed_at, None);
+        assert_eq!(account.signed_at, signed_at);
     }
 }
 

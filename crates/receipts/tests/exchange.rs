@@ -46,11 +46,12 @@ fn traffic_ends_in_a_receipt_on_both_sides() {
 fn little_traffic_is_signed_when_its_time_has_come() {
     let mut world = World::pair(1000);
     world.traffic(1, 2, 1, 1);
-    assert_eq!(world.provided(1, 2).position, at(1, 0));
+    assert_eq!(world.provided(1, 2).position, at(1, 1), "it was a stranger");
+    world.traffic(1, 2, 1, 1);
     world.seconds(59);
     assert_eq!(world.provided(1, 2).unsigned_bytes, 2);
     world.seconds(2);
-    assert_eq!(world.provided(1, 2).position, at(1, 1));
+    assert_eq!(world.provided(1, 2).position, at(1, 2));
     assert_eq!(world.provided(1, 2).amount, Amount::ZERO, "rounded down");
     let sent = world.sent.len();
     world.seconds(3600);
