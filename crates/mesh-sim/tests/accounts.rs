@@ -313,7 +313,7 @@ fn both_sides_agree_whatever_happens_to_daemons_links_and_fees() {
 
 #[test]
 fn a_loss_of_power_costs_only_those_who_have_it() {
-    for seed in [3] {
+    for seed in 3..=4 {
         println!("seed {seed}");
         let mut village = Village::new("geometric:30", seed, 0.1);
         village.pass(10.0);

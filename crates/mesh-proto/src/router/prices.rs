@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::Router;
 use super::neighbor::{LinkId, Neighbor};
+use super::originator::Originator;
 use crate::{Metric, NodeId, OriginatorId, Price};
 
 impl Router {
@@ -66,6 +67,16 @@ impl Router {
             self.select_route(now, id);
         }
         self.send_gathered_requests(now);
+    }
+
+    /// The prices that were announced for a node count from now on, or no longer, as its record says
+    /// that it is a gateway, or is none.
+    pub(super) fn settle_prices_to(&mut self, now: Instant, id: OriginatorId) {
+        let originator = self.originators.get(&id);
+        let mut offers = originator.into_iter().flat_map(Originator::routes);
+        if offers.any(|it| it.price != Price::FREE) {
+            self.select_route(now, id);
+        }
     }
 
     /// The route in use is too dear, and an affordable one is on offer that is not feasible: a newer

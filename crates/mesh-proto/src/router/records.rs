@@ -478,8 +478,7 @@ impl Router {
         }
         if offer_before.is_some() != offer.is_some() {
             self.event(Event::GatewaysChanged);
-            // Its route has a price now, or none.
-            self.select_route(now, id);
+            self.settle_prices_to(now, id);
         }
         if offer_before != offer || tunnel_before != self.records.tunnel_to(id) {
             self.select_gateways(now);

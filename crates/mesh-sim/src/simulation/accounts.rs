@@ -53,8 +53,8 @@ impl Simulation {
         self.node(node).books.as_ref()
     }
 
-    /// By how many bytes anybody ever owed more than its window and what was carried since counters
-    /// were last read.
+    /// By how many bytes anybody, while something was carried for it, ever owed more than its window
+    /// and what was carried since counters were last read.
     pub const fn overdrawn(&self) -> u128 {
         self.overdrawn
     }
@@ -171,6 +171,10 @@ impl Simulation {
                 service.peer == account.peer && service.role == Role::Provider
             });
             let latest: u64 = services.map(|(_, bytes)| bytes.sum()).sum();
+            if latest == 0 {
+                // What is beyond the window was carried before it was.
+                continue;
+            }
             let most = u128::from(books.window(&account)) + u128::from(latest);
             overdrawn = overdrawn.max(account.exposure_bytes.saturating_sub(most));
         }
