@@ -287,13 +287,16 @@ fn a_cheating_consumer_is_named() {
     assert!(text.ends_with(&line), "{text}");
 }
 
-/// Node 2's log of what it owes node 1, one receipt further or one other.
-fn log_of_consumer(newest: u64) -> Vec<u8> {
+/// Node 2's log of what it owes node 1 in epoch 2, a receipt for each of these MiB.
+fn log_of_consumer(mib: &[u64]) -> Vec<u8> {
     let offer = offer(1, 2, 2);
     let mut records = vec![Record::OfferAccepted(offer.clone())];
-    let first = Receipt::sign(&key(2), &offer, None, totals(1)).unwrap();
-    let second = Receipt::sign(&key(2), &offer, Some(&first), totals(newest)).unwrap();
-    records.extend([first, second].map(Record::ReceiptGiven));
+    let mut last: Option<Receipt> = None;
+    for mib in mib {
+        let receipt = Receipt::sign(&key(2), &offer, last.as_ref(), totals(*mib)).unwrap();
+        records.push(Record::ReceiptGiven(receipt.clone()));
+        last = Some(receipt);
+    }
     log_of(2, &records)
 }
 
@@ -302,7 +305,7 @@ fn several_files_are_added_up_and_what_is_in_two_counts_once() {
     let directory = tempfile::tempdir().unwrap();
     let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
     fs::write(&a, log_of(1, &records())).unwrap();
-    fs::write(&b, log_of_consumer(2)).unwrap();
+    fs::write(&b, log_of_consumer(&[1, 2, 4])).unwrap();
 
     let text = stdout_of(&verify_all(&[&a, &b, &a]));
 
@@ -317,7 +320,7 @@ fn files_that_contradict_each_other_end_with_8_and_name_the_cheat() {
     let directory = tempfile::tempdir().unwrap();
     let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
     fs::write(&a, log_of(1, &records())).unwrap();
-    fs::write(&b, log_of_consumer(3)).unwrap();
+    fs::write(&b, log_of_consumer(&[1, 3])).unwrap();
     stdout_of(&verify(&a));
     stdout_of(&verify(&b));
 
@@ -502,7 +505,7 @@ fn export_carried(daemon: &Daemon, directory: &Path) -> Output {
 fn carried_receipts_are_written_to_files_that_verify() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
-    let files = [log_of(1, &records()), log_of_consumer(2)];
+    let files = [log_of(1, &records()), log_of_consumer(&[1, 2])];
 
     let text = stdout_of(&export_carried(&carrying(files.clone()), &out));
 
@@ -526,7 +529,10 @@ fn a_carried_file_that_does_not_hold_any_more_is_left_out_and_said() {
     damaged[500] ^= 1;
 
     let text = stdout_with(
-        &export_carried(&carrying([damaged, log_of_consumer(2)]), directory.path()),
+        &export_carried(
+            &carrying([damaged, log_of_consumer(&[1, 2])]),
+            directory.path(),
+        ),
         8,
     );
 
