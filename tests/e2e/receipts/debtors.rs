@@ -104,10 +104,10 @@ fn debtor(lab: &mut Lab, conduct: Conduct) -> Result<()> {
         "{conduct:?}: the debtor got {:.0} bytes of a window of {window}, the other {:.1} Mbit/s",
         debtor.bytes, honest.mbps
     ));
-    is_held(lab, standing)?;
+    let signed = is_held(lab, standing)?;
     ensure!(
-        debtor.bytes <= (window + INTERVAL + FREE) as f64,
-        "{} bytes passed unpaid",
+        debtor.bytes <= (signed + window + INTERVAL + FREE) as f64,
+        "{} bytes passed, {signed} are paid",
         debtor.bytes
     );
     others_are_unaffected(lab, honest)?;
@@ -115,8 +115,8 @@ fn debtor(lab: &mut Lab, conduct: Conduct) -> Result<()> {
     payer.end()
 }
 
-/// Waits until the provider says that it slows the debtor down.
-fn is_held(lab: &Lab, standing: Standing) -> Result<()> {
+/// Waits until the provider says that it slows the debtor down. Returns the bytes that are signed for.
+fn is_held(lab: &Lab, standing: Standing) -> Result<u64> {
     wait_for("the debtor to be held", PATIENCE, || {
         let Accounts { accounts, .. } = lab.node(PROVIDER)?.ctl("receipts list")?;
         let held = accounts.iter().find(|it| it.held);
@@ -127,7 +127,7 @@ fn is_held(lab: &Lab, standing: Standing) -> Result<()> {
                 && held.standing == standing,
             "{held:?}"
         );
-        Ok(())
+        Ok(held.bytes_up + held.bytes_down + held.earlier_bytes)
     })
 }
 
@@ -153,18 +153,21 @@ fn operator_is_told(lab: &Lab, conduct: Conduct) -> Result<()> {
     let node = lab.node(PROVIDER)?;
     for command in ["receipts list", &format!("receipts show {DEBTOR}")] {
         let text = node.ctl_text(command)?;
-        ensure!(text.contains("held"), "meshctl {command}:\n{text}");
+        ensure!(text.contains("slowed down"), "meshctl {command}:\n{text}");
     }
     let log = node.files().log_text();
     ensure!(log.contains("credit"), "the log says nothing of it");
     if conduct == Conduct::Contradicting {
         let text = node.ctl_text(&format!("receipts show {DEBTOR}"))?;
-        ensure!(text.contains("contradict"), "no proof in:\n{text}");
+        ensure!(
+            text.contains("two different receipts"),
+            "no proof in:\n{text}"
+        );
         let file = node.files().directory().join("receipts.export");
         node.ctl_text(&format!("receipts export {}", file.display()))?;
         let verified = daemon::run("meshctl", &format!("receipts verify {}", file.display()))?;
         ensure!(
-            verified.out.contains("contradict"),
+            verified.out.contains("two different receipts"),
             "the proof is not in the export: {verified:?}"
         );
     }

@@ -20,7 +20,7 @@ use mesh_tests::daemon::NETWORK;
 use mesh_tests::lab::{Lab, MESH};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
-use receipts::{CompactReceipt, Message, Offer, Receipt, Request, Totals};
+use receipts::{CompactReceipt, Message, Offer, Receipt, Refusal, RefusalReason, Request, Totals};
 
 const PORT: u16 = 5525;
 const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6d73);
@@ -35,7 +35,7 @@ const LATE: Duration = Duration::from_millis(20);
 pub(crate) enum Conduct {
     /// Nothing.
     Silent,
-    /// Signs for a sixteenth.
+    /// Confirms a sixteenth, and signs that.
     Short,
     /// Sends the first receipt it ever signed.
     Replaying,
@@ -97,7 +97,8 @@ struct Player {
     /// Of the newest epoch: its terms, and what was signed under them.
     offer: Option<Offer>,
     signed: Vec<Receipt>,
-    first: Option<CompactReceipt>,
+    /// What it said it would sign.
+    confirmed: Option<Totals>,
 }
 
 impl Player {
@@ -135,7 +136,7 @@ impl Player {
             conduct,
             offer: None,
             signed: Vec::new(),
-            first: None,
+            confirmed: None,
         })
     }
 
@@ -183,9 +184,9 @@ impl Player {
                 }
             }
             Message::Request(request) => {
-                for receipt in self.answers(&request)? {
-                    let message = Message::Receipt(receipt).to_bytes();
-                    self.router.send_payload(now, from, CHANNEL, message);
+                for answer in self.answers(&request)? {
+                    let payload = answer.to_bytes();
+                    self.router.send_payload(now, from, CHANNEL, payload);
                 }
             }
             Message::Receipt(_) | Message::Refusal(_) | Message::Head(_) => {}
@@ -193,38 +194,51 @@ impl Player {
         Ok(())
     }
 
-    fn answers(&mut self, request: &Request) -> Result<Vec<CompactReceipt>> {
+    fn answers(&mut self, request: &Request) -> Result<Vec<Message>> {
         let Some(offer) = self.offer.clone() else {
             return Ok(Vec::new());
         };
         let before = self.signed.last().cloned();
-        let mut sign = |totals: Totals| -> Result<CompactReceipt> {
-            let receipt = Receipt::sign(&self.key, &offer, before.as_ref(), totals)?;
-            self.signed.push(receipt.clone());
-            Ok(CompactReceipt::from(&receipt))
+        let sign = |before: Option<&Receipt>, totals: Totals| {
+            Receipt::sign(&self.key, &offer, before, totals).context("sign")
         };
+        let as_asked = |before: Option<&Receipt>| sign(before, request.totals);
         Ok(match self.conduct {
             Conduct::Silent => Vec::new(),
+            Conduct::Short if self.confirmed == Some(request.totals) => {
+                let receipt = as_asked(before.as_ref())?;
+                self.signed.push(receipt.clone());
+                vec![message(&receipt)]
+            }
             Conduct::Short => {
                 let signed = before.as_ref().map_or(Totals::ZERO, |it| *it.totals());
-                vec![sign(part(signed, request.totals))?]
+                let confirmed = part(signed, request.totals);
+                self.confirmed = Some(confirmed);
+                vec![Message::Refusal(Refusal {
+                    position: request.position,
+                    confirmed,
+                    reason: RefusalReason::Unconfirmed,
+                })]
             }
-            Conduct::Replaying => match self.first.clone() {
-                Some(first) => vec![first],
-                None => {
-                    let first = sign(request.totals)?;
-                    self.first = Some(first.clone());
-                    vec![first]
+            Conduct::Replaying => {
+                if self.signed.is_empty() {
+                    let first = as_asked(None)?;
+                    self.signed.push(first);
                 }
-            },
+                self.signed.first().map(message).into_iter().collect()
+            }
             Conduct::Contradicting => {
-                let genuine = sign(request.totals)?;
-                let less = part(Totals::ZERO, request.totals);
-                let other = Receipt::sign(&self.key, &offer, None, less);
-                vec![genuine, CompactReceipt::from(&other?)]
+                let genuine = as_asked(before.as_ref())?;
+                let other = sign(None, part(Totals::ZERO, request.totals))?;
+                self.signed.push(genuine.clone());
+                vec![message(&genuine), message(&other)]
             }
         })
     }
+}
+
+fn message(receipt: &Receipt) -> Message {
+    Message::Receipt(CompactReceipt::from(receipt))
 }
 
 /// A sixteenth of what is asked for on top of what is signed.
