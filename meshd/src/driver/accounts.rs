@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use mesh_proto::{NodeId, OriginatorId, Router};
-use receipts::{Amount, Ledger, Party, Price, Role};
+use receipts::{Ledger, Party, Price, Role};
 use tracing::{debug, error, info, warn};
 
 use super::Driver;
@@ -198,16 +198,13 @@ impl Driver {
     }
 
     fn note_money(&mut self, now: Instant, event: &receipts::Event) {
-        let (earned, paid) = match event {
-            receipts::Event::ReceiptReceived { added, .. } => (*added, Amount::ZERO),
-            receipts::Event::ReceiptGiven { added, .. } => (Amount::ZERO, *added),
-            _ => return,
-        };
-        let hour = Hour {
-            earned_atto: earned.atto_smt(),
-            paid_atto: paid.atto_smt(),
-            ..Hour::default()
-        };
+        let mut hour = Hour::default();
+        if let receipts::Event::ReceiptReceived { added, .. } = event {
+            hour.earned_atto = added.atto_smt();
+        }
+        if let receipts::Event::ReceiptGiven { added, .. } = event {
+            hour.paid_atto = added.atto_smt();
+        }
         self.history.add(now, &hour);
     }
 

@@ -156,7 +156,8 @@ fn operator_is_told(lab: &Lab, conduct: Conduct) -> Result<()> {
         ensure!(text.contains("slowed down"), "meshctl {command}:\n{text}");
     }
     let log = node.files().log_text();
-    ensure!(log.contains("credit"), "the log says nothing of it");
+    let line = log.lines().find(|line| line.contains("used up its credit"));
+    note(line.context("the log says nothing of it")?);
     if conduct == Conduct::Contradicting {
         let text = node.ctl_text(&format!("receipts show {DEBTOR}"))?;
         ensure!(
