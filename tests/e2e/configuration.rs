@@ -153,7 +153,7 @@ fn accepted(lab: &mut Lab) -> Result<()> {
     lab.settle()?;
     let node = lab.node_mut("r1")?;
     node.config.uplink = Some("{interface: wan0, bandwidth: 20M/5M}".to_owned());
-    node.config.sharing = Some("{price: 5, credit: 4MiB}".to_owned());
+    node.config.sharing = Some("{fee: 5, credit: 4MiB}".to_owned());
     node.files().write_config(&node.config)?;
     let before = Snapshot::take(node.namespace())?;
     let file = node.files().config().display().to_string();

@@ -68,7 +68,7 @@ fn reload(lab: &mut Lab, router: &str) -> Result<Reloaded> {
 }
 
 fn policy(lab: &mut Lab) -> Result<()> {
-    lab.node_mut("r1")?.config.sharing = Some("{price: 5}".to_owned());
+    lab.node_mut("r1")?.config.sharing = Some("{fee: 5}".to_owned());
     lab.node_mut("r2")?.config.gateways = Some("{prefer: [r3]}".to_owned());
     village(lab, "r3")?;
     for (policy, used, r1, r3) in [

@@ -456,7 +456,7 @@ fn export_and_verify(node: &Node) -> Result<()> {
 }
 
 fn receipts(lab: &mut Lab) -> Result<()> {
-    lab.node_mut("r2")?.config.sharing = Some("{price: 1000}".to_owned());
+    lab.node_mut("r2")?.config.sharing = Some("{fee: 1000}".to_owned());
     village(lab, "r3")?;
     let download = format!("/bytes/{}", RECEIPT_DUE * 3 / 2);
     eventually_fetch(lab.node("r1")?, HOST_V4, &download)?;

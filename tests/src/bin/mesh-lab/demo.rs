@@ -86,11 +86,11 @@ fn village() -> Result<Lab> {
         let uplink = format!("{{interface: wan0, bandwidth: {bandwidth}}}");
         lab.node_mut(gateway)?.config.uplink = Some(uplink);
     }
-    // Each asks for what it pays itself, and a tenth of a thousandth SMT for its own work.
-    for (router, tenths) in [("r2", 8), ("r3", 7), ("r4", 6), ("r5", 5), ("r6", 5)] {
-        let price = tenths * ATTO_PER_SMT / 10_000;
+    // Relays take a tenth of a thousandth SMT per MiB for their work, gateways half a thousandth.
+    for (router, tenths) in [("r2", 1), ("r3", 1), ("r4", 1), ("r5", 5), ("r6", 5)] {
+        let fee = tenths * ATTO_PER_SMT / 10_000;
         let config = &mut lab.node_mut(router)?.config;
-        config.sharing = Some(format!("{{price: {price}}}"));
+        config.sharing = Some(format!("{{fee: {fee}}}"));
     }
     lab.settle()?;
     Ok(lab)
