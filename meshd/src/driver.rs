@@ -149,6 +149,8 @@ struct Parts {
     router: Router,
     ledger: Ledger,
     store: Store,
+    books: Books,
+    usage: Usage,
     kernel: KernelPort,
 }
 
@@ -230,7 +232,7 @@ impl Driver {
         config: Config,
         config_path: PathBuf,
         key: SigningKey,
-        (store, state): (Store, State),
+        (mut store, mut state): (Store, State),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = network(&config)?;
         let tunnels = tunnels(config.tunnel(), kernel::has_wireguard)?;
@@ -245,6 +247,13 @@ impl Driver {
             ..RouterConfig::new(network, start, store.begin_epoch(), seed)
         };
         let announcement = announcement(&config, None);
+        let runtime = config.control().parent().unwrap_or(Path::new("/"));
+        let owner = NodeId::from_bytes(key.verifying_key().to_bytes());
+        let (books, usage, unsaved) = Books::open(runtime, owner);
+        for record in unsaved {
+            state.apply(&record).context("accounts")?;
+            store.submit(record);
+        }
         let terms = ledger_config(&config, state.header().network);
         let ledger = Ledger::new(terms, key.clone(), state).context("receipt log")?;
         let parts = Parts {
@@ -254,6 +263,8 @@ impl Driver {
             key,
             ledger,
             store,
+            books,
+            usage,
             kernel: KernelPort::new(requests),
         };
         let mut driver = Self::new(parts, now, warm);
@@ -280,12 +291,12 @@ impl Driver {
             router,
             ledger,
             store,
+            books,
+            usage,
             kernel,
         } = parts;
         let runtime = config.control().parent().unwrap_or(Path::new("/"));
         let names = NameFiles::within(runtime);
-        let owner = NodeId::from_bytes(key.verifying_key().to_bytes());
-        let (books, usage) = Books::open(runtime, owner);
         let network = NetworkId::from_name(config.network().as_str());
         let carried = Carried::within(config.state(), network, ledger.owner());
         let until_names = if took_over {

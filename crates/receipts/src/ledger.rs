@@ -465,6 +465,16 @@ impl Ledger {
         providing.chain(consuming)
     }
 
+    /// The newest receipt of each account, as it stands in the log. Where receipts wait in memory,
+    /// [`State::apply`] these in the next run of a process that did not end cleanly: its accounts
+    /// then stand where [`Self::unsettled`] goes on.
+    pub fn heads(&self) -> impl Iterator<Item = Record> + '_ {
+        let received = self.providing.values().flat_map(Provided::heads);
+        let given = self.consuming.values().flat_map(Consumed::heads);
+        let received = received.cloned().map(Record::ReceiptReceived);
+        received.chain(given.cloned().map(Record::ReceiptGiven))
+    }
+
     /// All accounts, in the order of the peers' keys and then the gateways', provided before
     /// consumed.
     pub fn accounts(&self) -> impl Iterator<Item = AccountView> + '_ {

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use mesh_proto::{NodeId, OriginatorId, Router};
-use receipts::{Ledger, Party, Price, Role};
+use receipts::log::Record;
+use receipts::{Ledger, Party, Price, Receipt, Role};
 use tracing::{debug, error, info, warn};
 
 use super::Driver;
 use crate::history::Hour;
 use crate::kernel::{Counters, Held, KernelRequest, Shaping, Warning};
-use crate::usage::checkpoint::{Checkpoint, CheckpointFile, Metered, Side, Unsettled};
+use crate::usage::checkpoint::{Checkpoint, CheckpointFile, Kept, Side, Unsettled};
 use crate::usage::{Carried, Usage};
 
 /// What belongs to accounts besides the ledger.
@@ -31,23 +32,27 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// Where a predecessor has left off, whose runtime files are in `directory`.
-    pub(super) fn open(directory: &Path, owner: NodeId) -> (Self, Usage) {
+    /// Where a predecessor has left off, whose runtime files are in `directory`; with the receipts that it
+    /// may not have saved.
+    pub(super) fn open(directory: &Path, owner: NodeId) -> (Self, Usage, Vec<Record>) {
         let file = CheckpointFile::within(directory, owner)
             .inspect_err(|error| warn!(%error, "a restart will lose what is not signed"));
         let checkpoint = file.ok();
         let found = checkpoint.as_ref().and_then(CheckpointFile::read);
-        let (metered, left) = match found {
-            Some(Checkpoint { metered, unsettled }) => (metered, Some(unsettled)),
-            None => (Metered::default(), None),
-        };
+        let left = found.is_some();
+        let Checkpoint {
+            metered,
+            heads,
+            unsettled,
+        } = found.unwrap_or_default();
         let books = Self {
             checkpoint,
-            left,
+            left: left.then_some(unsettled),
             told: Some(Held::default()),
             ..Self::default()
         };
-        (books, Usage::resume(metered))
+        let heads = heads.iter().filter_map(from_kept).collect();
+        (books, Usage::resume(metered), heads)
     }
 }
 
@@ -233,6 +238,7 @@ impl Driver {
         let unsettled = self.ledger.unsettled().map(to_checkpoint);
         let checkpoint = Checkpoint {
             metered: self.usage.metered(),
+            heads: self.ledger.heads().filter_map(|it| to_kept(&it)).collect(),
             unsettled: unsettled.collect(),
         };
         if let Err(error) = file.write(checkpoint) {
@@ -259,6 +265,26 @@ fn node(party: Party) -> NodeId {
 
 fn node_of(router: &Router, id: OriginatorId) -> Option<NodeId> {
     Some(router.record(id)?.node())
+}
+
+fn to_kept(record: &Record) -> Option<Kept> {
+    let (side, receipt) = match record {
+        Record::ReceiptReceived(receipt) => (Side::Provider, receipt),
+        Record::ReceiptGiven(receipt) => (Side::Consumer, receipt),
+        Record::OfferMade(_) | Record::OfferAccepted(_) | Record::Equivocation(_) => return None,
+    };
+    Some(Kept {
+        side,
+        receipt: hex::encode(receipt.to_bytes()),
+    })
+}
+
+fn from_kept(kept: &Kept) -> Option<Record> {
+    let receipt = Receipt::parse(&hex::decode(&kept.receipt).ok()?).ok()?;
+    Some(match kept.side {
+        Side::Provider => Record::ReceiptReceived(receipt),
+        Side::Consumer => Record::ReceiptGiven(receipt),
+    })
 }
 
 fn to_checkpoint(usage: receipts::Usage) -> Unsettled {

@@ -58,13 +58,24 @@ pub struct Unsettled {
     pub down_bytes: u64,
 }
 
+/// A receipt that may not be on the disk yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Who of the two pays.
+    pub side: Side,
+    /// The receipt, in hex.
+    pub receipt: String,
+}
+
 /// What is accounted for. Counters and accounts are of the same moment, or bytes would be lost or
 /// doubled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// How far the counters are accounted for.
     pub metered: Metered,
-    /// What of it is not settled.
+    /// The newest receipt of each account.
+    pub heads: Vec<Kept>,
+    /// What is in no receipt.
     pub unsettled: Vec<Unsettled>,
 }
 
@@ -200,6 +211,10 @@ mod tests {
                 generation: Some(u64::MAX),
                 meters: meters.to_vec(),
             },
+            heads: vec![Kept {
+                side: Side::Consumer,
+                receipt: "00ff".to_owned(),
+            }],
             unsettled: vec![Unsettled {
                 peer: [7; 32],
                 side: Side::Provider,

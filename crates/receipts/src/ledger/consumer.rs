@@ -14,6 +14,7 @@ use crate::message::{Head, Message, Refusal, RefusalReason, Request};
 use crate::money::{Overflow, Totals};
 use crate::offer::Offer;
 use crate::receipt::Equivocation;
+use crate::receipt::Receipt;
 use crate::state::{AccountState, PairState};
 use account::Account;
 
@@ -330,6 +331,10 @@ impl Consumed {
 
     pub(super) const fn is_throttled(&self) -> bool {
         self.throttled
+    }
+
+    pub(super) fn heads(&self) -> impl Iterator<Item = &Receipt> {
+        self.accounts.values().filter_map(Account::head)
     }
 
     pub(super) fn unsettled(&self) -> impl Iterator<Item = Usage> + '_ {

@@ -13,7 +13,7 @@ use super::{IDLE, MessageError, Role, Usage};
 use crate::identity::Party;
 use crate::message::{Head, Refusal};
 use crate::money::Overflow;
-use crate::receipt::{CompactReceipt, Equivocation};
+use crate::receipt::{CompactReceipt, Equivocation, Receipt};
 use crate::state::PairState;
 use account::Account;
 
@@ -277,6 +277,10 @@ impl Provided {
                 standing,
             }
         });
+    }
+
+    pub(super) fn heads(&self) -> impl Iterator<Item = &Receipt> {
+        self.accounts.values().filter_map(Account::head)
     }
 
     pub(super) fn unsettled(&self) -> impl Iterator<Item = Usage> + '_ {

@@ -467,6 +467,11 @@ impl Account {
         self.counted.beyond(&self.signed).bytes().min(since_settled)
     }
 
+    /// The newest receipt.
+    pub(super) fn head(&self) -> Option<&Receipt> {
+        self.state.receipt()
+    }
+
     pub(super) fn unsettled(&self, peer: Party) -> Option<Usage> {
         let counted = self.counted.beyond(&self.signed);
         let usage = Usage {

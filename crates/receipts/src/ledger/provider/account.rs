@@ -683,6 +683,11 @@ impl Account {
         }
     }
 
+    /// The newest receipt.
+    pub(super) fn head(&self) -> Option<&Receipt> {
+        self.state.receipt()
+    }
+
     /// What is counted and neither signed nor disputed, by the price it was carried at.
     pub(super) fn unsettled(&self, peer: Party) -> impl Iterator<Item = Usage> + use<> {
         let gateway = self.gateway;
