@@ -330,6 +330,27 @@ impl World {
         self.settle();
     }
 
+    /// Kills the process of a node while the machine runs on: what waits to be written is lost, but for
+    /// what was handed over in time.
+    pub fn crash(&mut self, seed: u8) {
+        let node = self.node(seed);
+        let unsettled: Vec<Usage> = node.ledger.unsettled().collect();
+        let heads: Vec<Record> = node.ledger.heads().collect();
+        let synced = node.synced;
+        self.restart(seed, |log| {
+            log.truncate(synced);
+            let header = SegmentHeader::first(Header {
+                network: network(),
+                owner: party(seed),
+            });
+            let mut writer = recover(log, &header).unwrap().writer;
+            log.extend(heads.iter().flat_map(|record| writer.append(record)));
+        });
+        let now = self.now;
+        self.node(seed).ledger.resume(now, unsettled);
+        self.settle();
+    }
+
     /// A loss of power: of what waits in memory, the first `percent` hundredths were on disk by
     /// chance.
     pub fn power_cut(&mut self, seed: u8, percent: usize) {
