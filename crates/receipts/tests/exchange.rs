@@ -225,15 +225,20 @@ fn what_was_counted_is_handed_over_at_a_restart() {
 
 #[test]
 fn a_crash_of_the_process_loses_neither_receipts_nor_counts() {
-    for seed in [1, 2] {
+    for (seed, receipts) in [(1, 1), (1, 3), (2, 1), (2, 3)] {
         let mut world = World::pair(1000);
-        world.traffic(1, 2, 0, 3 * MIB);
-        world.traffic(1, 2, 0, 4 * MIB);
+        for _ in 0..receipts {
+            world.traffic(1, 2, 0, 3 * MIB);
+        }
         world.traffic(1, 2, 0, MIB);
         world.crash(seed);
         world.traffic(1, 2, 0, 5 * MIB);
         world.seconds(120);
-        assert_eq!(paid(&mut world), 13_000, "node {seed}");
+        assert_eq!(
+            paid(&mut world),
+            6000 + 3000 * receipts,
+            "node {seed}, {receipts} receipts"
+        );
         let provider = world.provided(1, 2);
         assert_eq!((provider.unsigned_bytes, provider.disputed_bytes), (0, 0));
         assert_logs_verify(&world);
