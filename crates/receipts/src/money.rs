@@ -148,6 +148,15 @@ impl Totals {
         })
     }
 
+    /// The sum, field by field, at most what a field holds. For people to look at.
+    pub(crate) const fn saturating_add(&self, other: &Self) -> Self {
+        Self {
+            up_bytes: self.up_bytes.saturating_add(other.up_bytes),
+            down_bytes: self.down_bytes.saturating_add(other.down_bytes),
+            seconds: self.seconds.saturating_add(other.seconds),
+        }
+    }
+
     /// The difference, field by field.
     ///
     /// # Errors

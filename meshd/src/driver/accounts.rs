@@ -24,6 +24,9 @@ pub(super) struct Books {
     held: BTreeSet<NodeId>,
     /// What the kernel was told of them, and has done.
     told: Option<Held>,
+    /// Whether our own traffic is to be slowed down, and what the kernel was told of it.
+    is_throttled: bool,
+    told_throttled: Option<bool>,
     checkpoint: Option<CheckpointFile>,
     /// Whether accounts are no longer what the checkpoint says.
     changed: bool,
@@ -49,6 +52,7 @@ impl Books {
             checkpoint,
             left: left.then_some(unsettled),
             told: Some(Held::default()),
+            told_throttled: Some(false),
             ..Self::default()
         };
         let heads = heads.iter().filter_map(from_kept).collect();
@@ -213,9 +217,18 @@ impl Driver {
         self.history.add(now, &hour);
     }
 
-    /// Tells the kernel where the neighbors are now that have used up their credit.
-    fn slow_down_debtors(&mut self) {
-        let held = self.usage.held(&self.books.held);
+    /// Tells the kernel who is slowed down, and where those neighbors are now. Nobody while receipts
+    /// cannot be saved: then it is not their fault that they do not sign.
+    pub(super) fn slow_down_debtors(&mut self) {
+        let (held, is_throttled) = match self.saving.problem {
+            Some(_) => (Held::default(), false),
+            None => (self.usage.held(&self.books.held), self.books.is_throttled),
+        };
+        if self.books.told_throttled != Some(is_throttled) {
+            self.books.told_throttled = Some(is_throttled);
+            self.kernel
+                .request(KernelRequest::SetThrottle(is_throttled));
+        }
         if self.books.told.as_ref() != Some(&held) {
             self.books.told = Some(held.clone());
             self.kernel.request(KernelRequest::SetHeld(held));
@@ -223,8 +236,16 @@ impl Driver {
     }
 
     /// The kernel could not do it: it is told again with the next reading of counters.
-    pub(super) fn forget_who_is_held(&mut self) {
+    pub(super) fn forget_who_is_slowed_down(&mut self) {
         self.books.told = None;
+        self.books.told_throttled = None;
+    }
+
+    /// The accounts are others now: nobody has used up anything yet.
+    pub(super) fn forgive_everybody(&mut self) {
+        self.books.held.clear();
+        self.books.is_throttled = false;
+        self.slow_down_debtors();
     }
 
     /// Writes down how far everything is accounted for, if that has changed.
@@ -242,7 +263,7 @@ impl Driver {
             unsettled: unsettled.collect(),
         };
         if let Err(error) = file.write(checkpoint) {
-            let line = format!("what is not signed would be lost in a restart: {error}");
+            let line = format!("what is not signed will be lost in a restart: {error}");
             self.warn_once(&line);
         }
     }

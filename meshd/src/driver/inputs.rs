@@ -334,8 +334,12 @@ impl Driver {
             self.unconfigured = true;
             self.try_again_soon(now);
         }
-        if matches!(request, KernelRequest::SetHeld(_)) {
-            self.forget_who_is_held();
+        let (held, throttle) = (
+            matches!(request, KernelRequest::SetHeld(_)),
+            matches!(request, KernelRequest::SetThrottle(_)),
+        );
+        if held || throttle {
+            self.forget_who_is_slowed_down();
             self.try_again_soon(now);
         }
         self.warn_once(&error.to_string());

@@ -31,6 +31,7 @@ impl Driver {
         match Ledger::new(terms, self.key.clone(), state) {
             Ok(ledger) => {
                 self.ledger = ledger;
+                self.forgive_everybody();
                 info!("receipt log read: accounts go on where it ends");
             }
             Err(error) => error!(%error, "receipt log"),
@@ -65,6 +66,7 @@ impl Driver {
             }
         }
         self.saving = progress;
+        self.slow_down_debtors();
     }
 
     /// Hands out a piece of the export from `offset`.

@@ -1,8 +1,8 @@
 //! What the receipt log asks of a file system.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// Receipts are nobody else's business.
@@ -47,8 +47,11 @@ impl Directory {
 
 impl Disk for Directory {
     fn names(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
-        let names = names.collect::<io::Result<Vec<_>>>()?;
+        let entries = fs::read_dir(&self.path)?.collect::<io::Result<Vec<_>>>()?;
+        // To open a pipe would wait for somebody to write into it.
+        let is_pipe = |entry: &DirEntry| entry.file_type().is_ok_and(|it| it.is_fifo());
+        let names = entries.iter().filter(|entry| !is_pipe(entry));
+        let names: Vec<_> = names.map(DirEntry::file_name).collect();
         // Ours are ASCII.
         Ok(names.into_iter().flat_map(|it| it.into_string()).collect())
     }

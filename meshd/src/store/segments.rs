@@ -90,9 +90,10 @@ fn name_of(number: u64) -> String {
 }
 
 fn number_of(name: &str) -> Option<u64> {
-    let number: u32 = name.strip_suffix(".log")?.parse().ok()?;
-    let number = u64::from(number);
-    (number > 0 && name_of(number) == name).then_some(number)
+    /// There are no more in a thousand years; behind it there is room for numbers that follow.
+    const MAX: u64 = u64::MAX / 2;
+    let number: u64 = name.strip_suffix(".log")?.parse().ok()?;
+    ((1..=MAX).contains(&number) && name_of(number) == name).then_some(number)
 }
 
 impl Last {

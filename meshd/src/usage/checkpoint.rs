@@ -144,11 +144,20 @@ impl CheckpointFile {
     /// Writes down what is accounted for, unless it is written there.
     ///
     /// # Errors
-    /// The file cannot be written; what was written before stays.
+    /// The file cannot be written. What was written before is removed: to go on from there would bill
+    /// twice what has been accounted for since.
     pub fn write(&mut self, checkpoint: Checkpoint) -> io::Result<()> {
         if self.written.as_ref() == Some(&checkpoint) {
             return Ok(());
         }
+        let written = self.replace(checkpoint);
+        if written.is_err() {
+            self.remove();
+        }
+        written
+    }
+
+    fn replace(&mut self, checkpoint: Checkpoint) -> io::Result<()> {
         let content = Content {
             boot: self.boot.clone(),
             owner: *self.owner.as_bytes(),
@@ -170,8 +179,7 @@ impl CheckpointFile {
         Ok(())
     }
 
-    /// Removes it: what it speaks of is gone.
-    pub fn remove(&mut self) {
+    fn remove(&mut self) {
         self.written = None;
         let _ = fs::remove_file(&self.path);
     }
@@ -245,6 +253,20 @@ mod tests {
         assert_eq!(file.read(), None);
         file.write(checkpoint(6)).unwrap();
         assert_eq!(file.read(), Some(checkpoint(6)), "it is written again");
+    }
+
+    #[test]
+    fn one_that_cannot_be_replaced_is_removed() {
+        let directory = TempDir::new().unwrap();
+        let mut file = file(&directory);
+        file.write(checkpoint(5)).unwrap();
+        let in_the_way = file.path.with_extension("new");
+        fs::create_dir(&in_the_way).unwrap();
+        file.write(checkpoint(6)).unwrap_err();
+        assert_eq!(file.read(), None, "what came since would be billed again");
+        fs::remove_dir(&in_the_way).unwrap();
+        file.write(checkpoint(6)).unwrap();
+        assert_eq!(file.read(), Some(checkpoint(6)));
     }
 
     #[test]

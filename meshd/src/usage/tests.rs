@@ -243,6 +243,7 @@ fn counters_of_this_run_are_not_taken_for_those_of_an_earlier_one() {
     let resumed = || {
         let mut usage = Usage::resume(earlier.metered());
         usage.note_nodes([((IfIndex(3), ADDRESS), NODE)]);
+        usage.note_gateways([(GATEWAY, GATEWAY_NODE)]);
         usage
     };
     let now = [sample(Flow::UpRx, 1500)];

@@ -1,6 +1,7 @@
 //! The receipts of other nodes: `import FILE`, `list --carried`, `export --carried DIR`.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -73,12 +74,15 @@ pub(in crate::commands) fn import(
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let length = fs::metadata(file).map_err(|error| Failure::file(file, &error))?;
-    if length.len() > MAX_IMPORT_BYTES as u64 {
+    let mut bytes = Vec::new();
+    fs::File::open(file)
+        .and_then(|it| it.take(MAX_IMPORT_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::file(file, &error))?;
+    if bytes.len() > MAX_IMPORT_BYTES {
         let message = format!("{}: longer than {MAX_IMPORT_BYTES} bytes", file.display());
         return Err(Failure::new(Exit::Failure, message));
     }
-    fs::read(file).map_err(|error| Failure::file(file, &error))
+    Ok(bytes)
 }
 
 /// What `export --carried` wrote.

@@ -266,6 +266,9 @@ impl Account {
         let (Some(offer), Some(open)) = (self.offer(), &self.open) else {
             return Ok(Verdict::Refuse(RefusalReason::Ended));
         };
+        if open.answered.is_none() && offer.price() > Price::FREE && self.known_price().is_none() {
+            return Ok(Verdict::Unconfirmed);
+        }
         if self.is_too_dear(offer, open, context) {
             return Ok(Verdict::Refuse(RefusalReason::Price));
         }
@@ -286,17 +289,26 @@ impl Account {
         )
     }
 
+    /// What the provider announces, or what was paid last if it has announced nothing in this run yet.
+    fn known_price(&self) -> Option<Price> {
+        let paid = self.state.receipt().map(Receipt::position);
+        let paid = paid.and_then(|place| self.state.offer_of(place.epoch));
+        self.announced.or(paid.map(Offer::price))
+    }
+
     /// At its first receipt an epoch must not be dearer than the operator allows or the provider
-    /// announces. Later the announced price may be lower for as long as it takes to close the
-    /// epoch: until a credit window has been counted.
+    /// announces. Later the announced price may be lower for as long as it takes to close the epoch:
+    /// until a credit window has been counted, the offer's or our own, whichever is less.
     fn is_too_dear(&self, offer: &Offer, open: &Open, context: &Context<'_>) -> bool {
         if open.answered.is_none() {
-            let announced = self.announced.unwrap_or(Price::MAX);
-            return offer.price() > context.desk.config.max_price.min(announced);
+            let known = self.known_price().unwrap_or(Price::FREE);
+            return offer.price() > context.desk.config.max_price.min(known);
         }
         let counted = self.counted.bytes();
+        let config = &context.desk.config;
+        let window = offer.credit_bytes().min(config.credit.known_bytes);
         open.dear_since
-            .is_some_and(|since| counted.saturating_sub(since) > offer.credit_bytes().into())
+            .is_some_and(|since| counted.saturating_sub(since) > window.into())
     }
 
     /// All that would be signed in this run after signing `totals` in the open epoch.

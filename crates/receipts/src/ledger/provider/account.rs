@@ -638,6 +638,9 @@ impl Account {
         {
             news.check_follows(known)?;
         }
+        if let Some(news) = news {
+            news.check_first()?;
+        }
         if !self.has_offer(head.offer()) {
             if self.open == Some(head.offer().epoch()) {
                 // This node has lost its log and opened the epoch a second time.
