@@ -5,7 +5,6 @@ mod hwsim;
 mod kernel;
 mod machine;
 mod radio;
-mod receipts;
 mod trouble;
 mod tunnels;
 mod village;
@@ -21,7 +20,6 @@ fn main() -> ExitCode {
             kernel::tests(),
             radio::tests(),
             tunnels::tests(),
-            receipts::tests(),
             village::tests(),
             trouble::tests(),
         ]
