@@ -9,15 +9,13 @@
 //! After every `handle_*` call, drain [`Ledger::poll_output`]. On [`Output::Persist`] append the
 //! record to the log, and if it is urgent sync it, **before anything is sent to the same
 //! neighbor**: hold its messages back, or take no output until then. If saving fails, keep the
-//! record and try again, or give it back with [`Ledger::persist_failed`] and stop draining: it
-//! comes first the next time. Dropping the outputs instead would not do, because the ledger repeats later what
-//! it believes to be on disk. While the queue is blocked it is bounded: above a limit, messages are
-//! refused as [`MessageError::Busy`]. Call [`Ledger::handle_timeout`] when
+//! record and try again: the ledger repeats later what it believes to be on disk. Outputs that nobody
+//! takes are bounded: above a limit, messages are refused as [`MessageError::Busy`]. Call [`Ledger::handle_timeout`] when
 //! [`Ledger::poll_timeout`] says so.
 //!
-//! Before a process ends, and whenever receipts or readings change it, write down
-//! [`Ledger::unsettled`] where it does not outlive the kernel's counters, and let the next process
-//! [`Ledger::resume`] with it. Then nothing is lost at a restart and nothing billed twice.
+//! Before a process ends, and whenever receipts or readings change them, write down
+//! [`Ledger::unsettled`] and [`Ledger::heads`] where they do not outlive the kernel's counters, and let
+//! the next process apply the heads to its state and [`Ledger::resume`] with the rest. Then nothing is lost at a restart and nothing billed twice.
 //!
 //! # What the consumer signs
 //! In one run of the process, all figures signed in an account together stay within what this
@@ -436,13 +434,6 @@ impl Ledger {
     /// same neighbor.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.desk.outputs.pop_front()
-    }
-
-    /// Gives back a record that could not be written, and with it everything that depends on it:
-    /// [`Self::poll_output`] begins with it again. Drain again later, for example with the next
-    /// usage report.
-    pub fn persist_failed(&mut self, record: Record) {
-        self.desk.outputs.push_front(Output::Persist(record));
     }
 
     /// Changes what the operator decides. Where the offered credit is another, a new epoch opens

@@ -228,13 +228,8 @@ proptest! {
             match failures >> (n % 64) & 3 {
                 // Written.
                 0 => written.extend(std::mem::take(&mut buffer).records().to_vec()),
-                // It failed, and something came meanwhile.
-                1 => {
-                    let mut later = Buffer::default();
-                    later.push(record.clone());
-                    later.put_back(std::mem::take(&mut buffer));
-                    buffer = later;
-                }
+                // It failed, and something came again meanwhile.
+                1 => buffer.push(record.clone()),
                 _ => {}
             }
         }

@@ -21,14 +21,6 @@ impl Buffer {
         }
     }
 
-    /// Puts records back that could not be written: before those that have come since.
-    pub fn put_back(&mut self, mut earlier: Self) {
-        for record in self.records.drain(..) {
-            earlier.push(record);
-        }
-        *self = earlier;
-    }
-
     /// In the order in which they are to be written.
     pub fn records(&self) -> &[Record] {
         &self.records

@@ -136,6 +136,8 @@ pub struct Node {
     /// Whether it slows itself down.
     pub throttled: bool,
     pub disk_full: bool,
+    /// What could not be saved; nothing else is done until it is.
+    unsaved: Option<Record>,
     writer: Writer,
 }
 
@@ -162,6 +164,7 @@ impl Node {
             held: BTreeSet::new(),
             throttled: false,
             disk_full: false,
+            unsaved: None,
             writer,
         }
     }
@@ -172,10 +175,14 @@ impl Node {
 
     fn drain(&mut self) -> Vec<(Party, Vec<u8>)> {
         let mut sent = Vec::new();
-        while let Some(output) = self.ledger.poll_output() {
+        loop {
+            let unsaved = self.unsaved.take().map(Output::Persist);
+            let Some(output) = unsaved.or_else(|| self.ledger.poll_output()) else {
+                break;
+            };
             match output {
                 Output::Persist(record) if self.disk_full => {
-                    self.ledger.persist_failed(record);
+                    self.unsaved = Some(record);
                     break;
                 }
                 Output::Persist(record) => self.append(&record),
