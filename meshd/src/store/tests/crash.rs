@@ -244,6 +244,21 @@ fn a_missing_segment_is_reported_and_costs_nothing_else() {
 }
 
 #[test]
+fn a_name_far_ahead_costs_nothing() {
+    let (mut files, records) = several();
+    let stray = format!("{}.log", u32::MAX);
+    files.insert(stray, Vec::new());
+    let model = Model::with_files(files);
+    let Opened { mut log, state, .. } = open(model.clone());
+    assert_eq!(state, state_of(records.iter().flatten()));
+    log.compact().unwrap();
+    let more = Account::with(9).records(2);
+    log.append(&more).unwrap();
+    let again = open(model);
+    assert_eq!(again.state, state_of(records.iter().flatten().chain(&more)));
+}
+
+#[test]
 fn a_segment_that_was_replaced_is_reported() {
     let (mut files, _) = several();
     let header = SegmentHeader {

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use nix::sys::stat::Mode;
+
 use super::super::recovery::Finding;
 use super::super::{EPOCH_FILE, LOG_DIRECTORY, MAX_HELD, Store, StoreError};
 use super::*;
@@ -54,6 +56,19 @@ fn records_survive_the_process() {
     assert_eq!(state, state_of(&records));
     assert_eq!(export(&store), exported);
     assert_eq!(store.progress().findings, []);
+}
+
+#[test]
+fn a_pipe_among_the_segments_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join(LOG_DIRECTORY);
+    fs::create_dir(&log).unwrap();
+    nix::unistd::mkfifo(&log.join("00000001.log"), Mode::S_IRWXU).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let path = directory.path().to_owned();
+    std::thread::spawn(move || sender.send(open(&path).map(|(_, state)| state)));
+    let state = receiver.recv_timeout(AMPLE).unwrap().unwrap();
+    assert_eq!(state, State::new(header()));
 }
 
 #[test]
