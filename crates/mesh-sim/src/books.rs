@@ -190,6 +190,7 @@ impl Books {
             self.count(now, usage);
         }
         if let Some(running) = &mut self.running {
+            running.ledger.handle_reading(now, now);
             running.ledger.handle_timeout(now);
         }
         counted

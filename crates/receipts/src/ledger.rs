@@ -26,8 +26,9 @@
 //! all its accounts. A stranger is granted nothing.
 //!
 //! A figure above that is not refused at once: the provider may have read its counters a moment
-//! earlier than this node. It is judged again with each usage report and refused after
-//! [`LedgerConfig::confirm_within`], with the figures that would be signed.
+//! earlier than this node. It is judged again with each usage report, and refused after
+//! [`LedgerConfig::confirm_within`] and a reading of counters that began after it came
+//! ([`Ledger::handle_reading`]), with the figures that would be signed.
 //!
 //! # What the provider does with a refusal
 //! It asks again for what the consumer confirms and books the rest as disputed: on a lossy radio
@@ -263,6 +264,17 @@ impl Ledger {
         result
     }
 
+    /// All counters were read, from `began` on, and what they say was taken in. Only what was counted
+    /// after a request came says that it claims too much: a slow machine reads late.
+    pub fn handle_reading(&mut self, now: Instant, began: Instant) {
+        self.desk.counted_at = self.desk.counted_at.max(Some(began));
+        for consumed in self.consuming.values_mut() {
+            consumed.judge_held(now, &mut self.desk);
+            consumed.review(now, &self.desk);
+        }
+        self.throttle();
+    }
+
     fn count(&mut self, now: Instant, usage: &Usage) -> Result<(), UsageError> {
         let peer = usage.peer;
         if !self.make_room(now, peer, usage.role, usage.gateway) {
@@ -426,7 +438,8 @@ impl Ledger {
         let every = self.desk.config.receipt_every;
         let providing = self.providing.values();
         let providing = providing.filter_map(|provided| provided.timeout(every));
-        let consuming = self.consuming.values().filter_map(Consumed::timeout);
+        let consuming = self.consuming.values();
+        let consuming = consuming.filter_map(|consumed| consumed.timeout(&self.desk));
         providing.chain(consuming).min()
     }
 

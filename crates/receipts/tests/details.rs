@@ -94,6 +94,7 @@ impl Pair {
     }
 
     fn pass(&mut self, seconds: u64) {
+        self.consumer.handle_reading(self.now, self.now);
         self.now += Duration::from_secs(seconds);
         self.provider.handle_timeout(self.now);
         self.consumer.handle_timeout(self.now);

@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{MIB, World, assert_logs_verify, at};
 use common::{gateway, network, party, totals};
 use receipts::log::Record;
@@ -221,6 +223,22 @@ fn what_was_counted_is_handed_over_at_a_restart() {
         assert_eq!(world.provided(1, 2).disputed_bytes, 0);
         assert_logs_verify(&world);
     }
+}
+
+#[test]
+fn whoever_reads_its_counters_late_is_waited_for() {
+    let mut world = World::pair(1000);
+    world.traffic(1, 2, 0, MIB);
+    world.count(1, party(2), Role::Provider, 0, 3 * MIB);
+    world.now += Duration::from_secs(60);
+    let now = world.now;
+    assert_eq!(world.node(2).ledger.poll_timeout(), None, "nothing to do");
+    world.node(2).ledger.handle_timeout(now);
+    world.settle();
+    assert_eq!(count_sent(&world, |m| matches!(m, Message::Refusal(_))), 0);
+    world.count(2, party(1), Role::Consumer, 0, 3 * MIB);
+    assert_eq!(paid(&mut world), 4000);
+    assert_eq!(world.provided(1, 2).disputed_bytes, 0);
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn handle_counters(&mut self, now: Instant, counters: &Counters) {
+    pub(super) fn handle_counters(&mut self, now: Instant, began: Instant, counters: &Counters) {
         if !counters.samples.is_empty() {
             self.note_neighbors(now);
         }
@@ -126,6 +126,7 @@ impl Driver {
             };
             self.history.add(now, &hour);
         }
+        self.ledger.handle_reading(now, began);
         self.books.changed = true;
         self.slow_down_debtors();
     }
@@ -165,6 +166,8 @@ impl Driver {
         if let Err(error) = self.ledger.handle_message(now, party(node), bytes) {
             debug!(node = %from, %error, "receipt message dropped");
         }
+        // What it claims may not have been counted yet.
+        self.try_again_soon(now);
         self.books.changed = true;
     }
 

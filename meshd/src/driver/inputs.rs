@@ -51,7 +51,9 @@ impl Driver {
             }
             KernelEvent::Configured { warnings } => self.handle_configured(&warnings),
             KernelEvent::RoutesApplied { failed } => self.handle_failed_routes(now, &failed),
-            KernelEvent::Counters(counters) => self.handle_counters(now, &counters),
+            KernelEvent::Counters { began, counters } => {
+                self.handle_counters(now, began, &counters);
+            }
             KernelEvent::RadiosChanged(report) => self.handle_radios(now, report),
             KernelEvent::Stations(seen) => self.handle_stations(now, seen),
             KernelEvent::RequestFailed { request, error } => {

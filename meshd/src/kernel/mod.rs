@@ -48,7 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv6Net};
 use mesh_proto::{Family, IfIndex, Mark, OriginatorId, Route, RouteChange};
@@ -417,7 +417,12 @@ pub enum KernelEvent {
     /// Something about the radios under mesh interfaces changed.
     RadiosChanged(RadioReport),
     /// [`KernelRequest::ReadCounters`] is done.
-    Counters(Counters),
+    Counters {
+        /// When reading began: what was carried before is in there.
+        began: Instant,
+        /// What they have.
+        counters: Counters,
+    },
     /// [`KernelRequest::ReadStations`] is done.
     Stations(Vec<SeenStation>),
     /// A request failed; as much of it as could be was done.

@@ -280,7 +280,11 @@ impl Task {
                 .set_new_flows(new_flows)
                 .await
                 .map(|()| KernelEvent::NewFlowsSet),
-            KernelRequest::ReadCounters => self.read_counters().await.map(KernelEvent::Counters),
+            KernelRequest::ReadCounters => {
+                let began = Instant::now();
+                let counters = self.read_counters().await;
+                counters.map(|counters| KernelEvent::Counters { began, counters })
+            }
             KernelRequest::ReadStations => {
                 self.radios.read_stations();
                 return Next::Continue(());

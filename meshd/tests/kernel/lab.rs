@@ -308,7 +308,7 @@ impl Port {
                     | KernelEvent::GatewaysSet
                     | KernelEvent::NewFlowsSet
                     | KernelEvent::Shaped
-                    | KernelEvent::Counters(_)
+                    | KernelEvent::Counters { .. }
                     | KernelEvent::RequestFailed { .. }
                     | KernelEvent::ShutDown { .. }
             );
@@ -383,7 +383,7 @@ impl Port {
 
     pub(crate) fn counters(&mut self) -> Counters {
         self.answer(KernelRequest::ReadCounters, |event| match event {
-            KernelEvent::Counters(counters) => Some(counters),
+            KernelEvent::Counters { counters, .. } => Some(counters),
             _ => None,
         })
     }

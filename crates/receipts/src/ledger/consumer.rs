@@ -239,8 +239,9 @@ impl Consumed {
         }
     }
 
-    pub(super) fn timeout(&self) -> Option<Instant> {
-        let held = self.accounts.values().filter_map(Account::timeout);
+    pub(super) fn timeout(&self, desk: &Desk) -> Option<Instant> {
+        let accounts = self.accounts.values();
+        let held = accounts.filter_map(|account| account.timeout(desk.counted_at));
         held.chain(self.throttled_until()).min()
     }
 

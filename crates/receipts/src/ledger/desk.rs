@@ -25,6 +25,8 @@ pub(super) struct Desk {
     pub(super) resumed: bool,
     /// What all strangers together have had and not signed for.
     pub(super) strangers_bytes: u128,
+    /// When the newest reading of counters began that was taken in.
+    pub(super) counted_at: Option<Instant>,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -37,6 +39,7 @@ impl Desk {
             me,
             resumed: false,
             strangers_bytes: 0,
+            counted_at: None,
             outputs: VecDeque::new(),
         }
     }

@@ -452,8 +452,17 @@ impl World {
         }
     }
 
-    /// Lets time pass, serving timeouts in their order.
+    /// Everybody reads its counters, and has had them all reported.
+    pub fn read_counters(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.ledger.handle_reading(self.now, self.now);
+        }
+        self.settle();
+    }
+
+    /// Lets time pass, serving timeouts in their order, after everybody has read its counters.
     pub fn pass(&mut self, duration: Duration) {
+        self.read_counters();
         let end = self.now + duration;
         for step in 0.. {
             assert!(step < 100_000, "a timeout that never goes away");
@@ -470,6 +479,7 @@ impl World {
                 node.ledger.handle_timeout(self.now);
             }
             self.settle();
+            self.read_counters();
         }
         self.now = end;
     }

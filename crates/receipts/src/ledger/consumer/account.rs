@@ -78,9 +78,17 @@ struct Open {
 #[derive(Debug)]
 struct Held {
     request: Request,
+    came_at: Instant,
     refuse_at: Instant,
     /// Counted when it came.
     counted_bytes: u128,
+}
+
+impl Held {
+    /// Whether counters were read since it came.
+    fn is_counted(&self, counted_at: Option<Instant>) -> bool {
+        counted_at >= Some(self.came_at)
+    }
 }
 
 /// What becomes of a request for the next place.
@@ -231,6 +239,7 @@ impl Account {
         if held.is_none_or(|held| held.request != *request) {
             self.held = Some(Held {
                 request: *request,
+                came_at: context.now,
                 refuse_at: context.now + context.desk.config.confirm_within,
                 counted_bytes: self.counted.bytes(),
             });
@@ -241,10 +250,10 @@ impl Account {
     /// Judges the request that waits, if any: after it came, after new usage, in the end.
     pub(super) fn judge_held(&mut self, context: &mut Context<'_>) {
         let Some(held) = &self.held else { return };
-        let (request, refuse_at) = (held.request, held.refuse_at);
-        let counted_bytes = held.counted_bytes;
+        let (request, counted_bytes) = (held.request, held.counted_bytes);
+        let is_early = context.now < held.refuse_at || !held.is_counted(context.desk.counted_at);
         match self.judge(&request, context) {
-            Ok(Verdict::Unconfirmed) | Err(Overflow) if context.now < refuse_at => return,
+            Ok(Verdict::Unconfirmed) | Err(Overflow) if is_early => return,
             Ok(Verdict::Unconfirmed) | Err(Overflow) => {
                 self.refuse(&request, RefusalReason::Unconfirmed, context);
             }
@@ -258,8 +267,11 @@ impl Account {
         self.held = None;
     }
 
-    pub(super) fn timeout(&self) -> Option<Instant> {
-        self.held.as_ref().map(|held| held.refuse_at)
+    /// When the request that waits is refused, once everything is counted that it is about.
+    pub(super) fn timeout(&self, counted_at: Option<Instant>) -> Option<Instant> {
+        let held = self.held.as_ref();
+        held.filter(|held| held.is_counted(counted_at))
+            .map(|held| held.refuse_at)
     }
 
     fn judge(&self, request: &Request, context: &Context<'_>) -> Result<Verdict, Overflow> {
