@@ -66,7 +66,9 @@ fn a_pipe_among_the_segments_is_not_waited_for() {
     nix::unistd::mkfifo(&log.join("00000001.log"), Mode::S_IRWXU).unwrap();
     let (sender, receiver) = mpsc::channel();
     let path = directory.path().to_owned();
-    std::thread::spawn(move || sender.send(open(&path).map(|(_, state)| state)));
+    std::thread::spawn(move || {
+        let _ = sender.send(open(&path).map(|(_, state)| state));
+    });
     let state = receiver.recv_timeout(AMPLE).unwrap().unwrap();
     assert_eq!(state, State::new(header()));
 }
