@@ -11,12 +11,12 @@
 //! |---|---|
 //! | `members` | the crowd: records, hash chains, and what was said of whom since when |
 //! | `neighbor` | who speaks for it: hellos, probes, requests, OGMs |
-//! | `radio` | the neighbor's socket, and how full the router's is |
+//! | `inbox` | how full the router's socket is |
 //! | `subject` | r1's meshd, as it is or counted by callgrind |
 
+mod inbox;
 mod members;
 mod neighbor;
-mod radio;
 mod subject;
 
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! Packets that nobody should have sent.
 
 use std::fs;
-use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use mesh_tests::air::Loss;
 use mesh_tests::harness::{in_lab, note};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{Addresses, wait_pairs};
-use mesh_tests::namespace::Namespace;
+use mesh_tests::routing_port::RoutingPort;
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 
@@ -31,51 +30,25 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const PORT: u16 = 5525;
-const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6d73);
 
-/// Somebody in range who speaks on the routing port, and hears what is said there.
-struct Attacker {
-    socket: UdpSocket,
-    group: SocketAddrV6,
+/// The next packet that a router sends.
+fn listen(port: &RoutingPort) -> Result<Vec<u8>> {
+    let mut buffer = [0; 2048];
+    let heard = port.receive(&mut buffer, PATIENCE)?;
+    let (bytes, _) = heard.context("nothing is heard of a router")?;
+    Ok(bytes.to_vec())
 }
 
-impl Attacker {
-    fn new(namespace: &Namespace) -> Result<Self> {
-        let index = namespace.interface_index("mesh0")?;
-        let socket = namespace.within(|| {
-            UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("open the routing port")
-        })?;
-        socket.join_multicast_v6(&GROUP, index)?;
-        socket.set_multicast_loop_v6(false)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            socket,
-            group: SocketAddrV6::new(GROUP, PORT, 0, index),
-        })
-    }
-
-    /// The next packet that a router sends.
-    fn listen(&self) -> Result<Vec<u8>> {
-        let mut buffer = [0; 2048];
-        let (length, _) = self
-            .socket
-            .recv_from(&mut buffer)
-            .context("hear a router")?;
-        Ok(buffer.get(..length).unwrap_or_default().to_vec())
-    }
-
-    /// Sends packets slowly enough for the receiver's buffer: what the kernel drops there is not
-    /// seen, and not counted, by anybody.
-    fn send(&self, packets: &[Vec<u8>]) -> Result<u64> {
-        for (number, packet) in packets.iter().enumerate() {
-            self.socket.send_to(packet, self.group)?;
-            if number % 16 == 15 {
-                thread::sleep(Duration::from_millis(5));
-            }
+/// Sends packets slowly enough for the receiver's buffer: what the kernel drops there is not
+/// seen, and not counted, by anybody.
+fn send(port: &RoutingPort, packets: &[Vec<u8>]) -> Result<u64> {
+    for (number, packet) in packets.iter().enumerate() {
+        port.send(None, packet)?;
+        if number % 16 == 15 {
+            thread::sleep(Duration::from_millis(5));
         }
-        Ok(packets.len() as u64)
     }
+    Ok(packets.len() as u64)
 }
 
 fn drops(lab: &Lab, router: &str) -> Result<u64> {
@@ -132,21 +105,21 @@ fn bad_packets(lab: &mut Lab) -> Result<()> {
     lab.add_router("attacker")?;
     lab.air().connect("attacker", "r1", Loss::NONE)?;
     lab.settle()?;
-    let attacker = Attacker::new(lab.node("attacker")?.namespace())?;
+    let attacker = RoutingPort::open(lab.node("attacker")?.namespace())?;
     let log_before = fs::metadata(lab.node("r1")?.files().log())?.len();
     let id = lab.node_mut("r1")?.daemon()?.id();
 
-    let genuine = attacker.listen()?;
+    let genuine = listen(&attacker)?;
     let truncated: Vec<Vec<u8>> = (0..genuine.len())
         .map(|end| genuine.get(..end).unwrap_or_default().to_vec())
         .collect();
     let before = drops(lab, "r1")?;
     // Nothing of these can mean anything: all are dropped.
-    let sent = attacker.send(&noise(500))? + attacker.send(&truncated)?;
+    let sent = send(&attacker, &noise(500))? + send(&attacker, &truncated)?;
     wait_drops(lab, "r1", before + sent)?;
 
     let before = drops(lab, "r1")?;
-    let flipped = attacker.send(&bit_flips(&genuine))?;
+    let flipped = send(&attacker, &bit_flips(&genuine))?;
     let counted = wait_drops(lab, "r1", before + flipped)? - before;
     note(&format!(
         "{counted} of {flipped} packets with one wrong bit were dropped"

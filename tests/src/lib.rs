@@ -16,6 +16,7 @@
 //! | [`topology`] | lines, rings and grids |
 //! | [`daemon`] | meshd with its configuration, log and signals; meshctl against it |
 //! | [`mesh`] | who reaches whom, and through which gateway |
+//! | [`routing_port`] | the routing protocol's port, in the place of a daemon |
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
 //! | [`iperf`] | TCP with iperf3: how fast, how much |
 //! | [`transfer`] | long TCP transfers: whether they survive, and how long they stood still |
@@ -52,6 +53,7 @@ pub mod mesh;
 pub mod monitor;
 pub mod namespace;
 pub mod probe;
+pub mod routing_port;
 pub mod sandbox;
 pub mod snapshot;
 pub mod topology;

@@ -20,9 +20,10 @@ use mesh_proto::wire::{
 use mesh_proto::{Network, NodeId, OriginatorId};
 use mesh_tests::daemon::NETWORK;
 use mesh_tests::lab::Node;
+use mesh_tests::routing_port::RoutingPort;
 
+use super::inbox::Inbox;
 use super::members::{self, Crowd};
-use super::radio::{Inbox, Radio};
 use super::subject::Subject;
 
 /// UDP payload of a packet on a link of 1500 bytes.
@@ -47,7 +48,7 @@ pub(super) struct Neighbor {
     key: SigningKey,
     sender: Sender,
     crowd: Crowd,
-    radio: Radio,
+    port: RoutingPort,
     inbox: Inbox,
     router: Option<Router>,
     /// The counter of the last packet.
@@ -98,7 +99,7 @@ impl Neighbor {
             told: crowd.version(),
             awaited: crowd.proofs(),
             crowd,
-            radio: Radio::open(place)?,
+            port: RoutingPort::open(place.namespace())?,
             inbox: Inbox::of(router)?,
             router: None,
             sent: 0,
@@ -197,7 +198,7 @@ impl Neighbor {
 
     fn listen(&mut self, patience: Duration) -> Result<()> {
         let mut buffer = [0; 2048];
-        let Some((bytes, source)) = self.radio.receive(&mut buffer, patience)? else {
+        let Some((bytes, source)) = self.port.receive(&mut buffer, patience)? else {
             return Ok(());
         };
         let sealed = Sealed::parse(&self.network, bytes).context("a packet of r1")?;
@@ -292,7 +293,7 @@ impl Neighbor {
                 (Some(&router.pair), Some(router.address))
             }
         };
-        let own = self.radio.address();
+        let own = self.port.address();
         let (sender, sent) = (self.sender, self.sent);
         let mut builder = PacketBuilder::new(&self.network, key, sender, own, MAX_PACKET, sent);
         tlvs.iter().for_each(|tlv| builder.push(tlv));
@@ -300,7 +301,7 @@ impl Neighbor {
         self.sent = sent;
         packets
             .iter()
-            .try_for_each(|bytes| self.radio.send(to, bytes))
+            .try_for_each(|bytes| self.port.send(to, bytes))
     }
 }
 

@@ -3,10 +3,7 @@
 //! Routing is that of meshd, so that the others notice nothing; the kernel keeps what the daemon left, so
 //! that traffic flows. Only what is signed is up to the one who plays it.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -17,13 +14,11 @@ use ed25519_dalek::SigningKey;
 use mesh_proto::router::{Announcement, Event, Start, Transmit};
 use mesh_proto::{IfIndex, Network, OriginatorId, Output, Router, RouterConfig};
 use mesh_tests::daemon::NETWORK;
-use mesh_tests::lab::{Lab, MESH};
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::BindToDevice;
+use mesh_tests::lab::Lab;
+use mesh_tests::namespace::Namespace;
+use mesh_tests::routing_port::RoutingPort;
 use receipts::{CompactReceipt, Message, Offer, Receipt, Refusal, RefusalReason, Request, Totals};
 
-const PORT: u16 = 5525;
-const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6d73);
 /// The channel of payloads about receipts.
 const CHANNEL: u8 = 1;
 const MTU: u32 = 1500;
@@ -89,7 +84,7 @@ impl Drop for Payer {
 }
 
 struct Player {
-    socket: UdpSocket,
+    port: RoutingPort,
     ifindex: IfIndex,
     router: Router,
     key: SigningKey,
@@ -103,21 +98,13 @@ struct Player {
 
 impl Player {
     fn new(
-        namespace: &mesh_tests::namespace::Namespace,
+        namespace: &Namespace,
         name: &str,
         key: SigningKey,
         epoch: u32,
         conduct: Conduct,
     ) -> Result<Self> {
-        let index = namespace.interface_index(MESH)?;
-        let socket = namespace.within(|| {
-            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("open UDP")?;
-            setsockopt(&socket, BindToDevice, &OsString::from(MESH))?;
-            socket.join_multicast_v6(&GROUP, index)?;
-            socket.set_multicast_loop_v6(false)?;
-            Ok(socket)
-        })?;
-        socket.set_read_timeout(Some(LATE))?;
+        let port = RoutingPort::open(namespace)?;
         let now = Instant::now();
         let network = Network::new(NETWORK);
         let config = RouterConfig::new(network, Start::Warm(Vec::new()), epoch, epoch.into());
@@ -126,10 +113,10 @@ impl Player {
             ..Announcement::default()
         };
         let mut router = Router::new(config, key.clone(), announcement, now);
-        let ifindex = IfIndex(index);
-        router.handle_interface_up(now, ifindex, namespace.link_local(MESH)?, MTU);
+        let ifindex = IfIndex(port.ifindex());
+        router.handle_interface_up(now, ifindex, port.address(), MTU);
         Ok(Self {
-            socket,
+            port,
             ifindex,
             router,
             key,
@@ -142,27 +129,17 @@ impl Player {
 
     fn turn(&mut self) -> Result<()> {
         let mut buffer = [0; 2048];
-        let received = self.socket.recv_from(&mut buffer);
+        let received = self.port.receive(&mut buffer, LATE)?;
         let now = Instant::now();
-        match received {
-            Ok((len, SocketAddr::V6(from))) => {
-                let bytes = buffer.get(..len).unwrap_or_default();
-                (self.router).handle_packet(now, self.ifindex, *from.ip(), bytes);
-            }
-            Ok((_, SocketAddr::V4(_))) => {}
-            Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
-            Err(error) => return Err(error).context("receive a packet"),
+        if let Some((bytes, from)) = received {
+            (self.router).handle_packet(now, self.ifindex, from, bytes);
         }
         if now >= self.router.poll_timeout() {
             self.router.handle_timeout(now);
         }
         while let Some(output) = self.router.poll_output() {
             match output {
-                Output::Transmit(Transmit { to, bytes, .. }) => {
-                    let to = to.unwrap_or(GROUP);
-                    let to = SocketAddrV6::new(to, PORT, 0, self.ifindex.0);
-                    self.socket.send_to(&bytes, to).context("send a packet")?;
-                }
+                Output::Transmit(Transmit { to, bytes, .. }) => self.port.send(to, &bytes)?,
                 Output::Event(Event::Payload {
                     from,
                     channel: CHANNEL,
