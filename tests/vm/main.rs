@@ -5,6 +5,7 @@ mod hwsim;
 mod kernel;
 mod machine;
 mod radio;
+mod receipts;
 mod trouble;
 mod tunnels;
 mod village;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
             kernel::tests(),
             radio::tests(),
             tunnels::tests(),
+            receipts::tests(),
             village::tests(),
             trouble::tests(),
         ]
