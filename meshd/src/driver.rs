@@ -19,6 +19,7 @@
 //! | `internet` | since when there is Internet, and through whom |
 
 mod accounts;
+mod credit;
 mod gateways;
 mod inputs;
 pub(crate) mod internet;
@@ -71,6 +72,8 @@ use radios::Radios;
 const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
 /// How much earlier they are read if something else wakes us: each wake costs more than reading.
 const COUNTER_HASTE: Duration = Duration::from_millis(200);
+/// How long after a reading there may be the next because somebody wants one.
+const COUNTER_PAUSE: Duration = Duration::from_millis(50);
 /// How long after the last word of traffic they are read: what was counted since is not told.
 const COUNTER_TIME: Duration = Duration::from_secs(2);
 /// How long it may take to find out which uplink there is, and whether it works.
@@ -118,6 +121,8 @@ pub(crate) struct Driver {
     names_due: Option<Instant>,
     /// When to read the byte counters, and to try again what failed, if there is reason to.
     next_counters: Option<Instant>,
+    /// When they were read last.
+    counters_asked: Instant,
     /// Until when traffic is assumed to flow.
     traffic_until: Instant,
     /// Whether the kernel may be told what everything but routes should be. First it has to say which
@@ -335,6 +340,7 @@ impl Driver {
             names,
             names_due: Some(now + until_names),
             next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
+            counters_asked: now,
             traffic_until: now,
             settled: false,
             took_over,
@@ -418,7 +424,7 @@ impl Driver {
                 self.configure_kernel();
             }
             self.count_gateways();
-            self.kernel.request(KernelRequest::ReadCounters);
+            self.read_counters(now);
             self.offer_refused_routes();
         }
         self.ask_radios(now);
@@ -436,6 +442,22 @@ impl Driver {
     /// Reads the counters, and tries again what failed, within [`COUNTER_INTERVAL`].
     fn try_again_soon(&mut self, now: Instant) {
         self.next_counters.get_or_insert(now + COUNTER_INTERVAL);
+    }
+
+    fn read_counters(&mut self, now: Instant) {
+        self.counters_asked = now;
+        self.kernel.request(KernelRequest::ReadCounters);
+    }
+
+    /// Reads the counters because somebody waits for it, but not all the time.
+    fn read_counters_soon(&mut self, now: Instant) {
+        let at = self.counters_asked + COUNTER_PAUSE;
+        if now >= at {
+            self.read_counters(now);
+        } else {
+            let next = self.next_counters.map(|next| next.min(at + COUNTER_HASTE));
+            self.next_counters = next.or(Some(at + COUNTER_HASTE));
+        }
     }
 
     /// A daemon that took routes over and cannot go on leaves them as it found them.

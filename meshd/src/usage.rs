@@ -13,7 +13,7 @@ use std::net::Ipv6Addr;
 
 use mesh_proto::{IfIndex, NodeId};
 
-use crate::kernel::{CounterKey, CounterSample, Counters, Flow, Held, Neighbor};
+use crate::kernel::{CounterKey, CounterSample, Counters, Flow};
 use checkpoint::Metered;
 use meter::Meter;
 
@@ -78,8 +78,6 @@ pub struct Usage {
     gateways: BTreeMap<Ipv6Addr, NodeId>,
     /// Where nodes were when they were named last.
     present: BTreeSet<Link>,
-    /// Whose Ethernet address is whose, as far as the last reading tells.
-    senders: BTreeMap<(IfIndex, [u8; 6]), Ipv6Addr>,
     totals: BTreeMap<Link, Carried>,
 }
 
@@ -186,18 +184,10 @@ impl Usage {
         self.meters.entry(sample.key).or_default()
     }
 
-    /// Takes note of whose Ethernet address is whose. Forgets nodes that are gone, and whose counters
-    /// are, once there are many.
+    /// Forgets nodes that are gone, and whose counters are, once there are many.
     fn follow_names(&mut self, counters: &Counters) {
         let samples = counters.samples.iter();
         let samples = samples.filter(|sample| !counters.removed.contains(&sample.key));
-        let senders = samples.clone().filter_map(|sample| {
-            let Neighbor::Mac(mac) = sample.key.neighbor else {
-                return None;
-            };
-            Some(((sample.key.ifindex, mac), sample.address?))
-        });
-        self.senders = senders.collect();
         if self.nodes.len() <= MANY_NODES {
             return;
         }
@@ -209,18 +199,16 @@ impl Usage {
         self.totals.retain(|link, _| nodes.contains_key(link));
     }
 
-    /// What the kernel has to slow down if these nodes are held.
-    pub fn held(&self, nodes: &BTreeSet<NodeId>) -> Held {
-        let links = self.nodes.iter();
-        let links = links.filter(|(_, node)| nodes.contains(node));
-        let receivers: BTreeSet<Link> = links.map(|(link, _)| *link).collect();
-        let senders = self.senders.iter();
-        let senders =
-            senders.filter(|(sender, address)| receivers.contains(&(sender.0, **address)));
-        Held {
-            senders: senders.map(|(sender, _)| *sender).collect(),
-            receivers,
+    /// Who was there when nodes were named last, and where: to whom what is carried from and to there
+    /// belongs.
+    pub fn neighbors(&self) -> BTreeMap<NodeId, BTreeSet<Link>> {
+        let mut neighbors: BTreeMap<_, BTreeSet<Link>> = BTreeMap::new();
+        for link in &self.present {
+            if let Some(node) = self.nodes.get(link) {
+                neighbors.entry(*node).or_default().insert(*link);
+            }
         }
+        neighbors
     }
 
     /// What was carried over a link since the start, whoever pays.

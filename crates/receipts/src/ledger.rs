@@ -494,6 +494,22 @@ impl Ledger {
         providing.into_iter().chain(consuming)
     }
 
+    /// Whether a provider waits for a receipt until this node has counted as much: the sooner the
+    /// counters are read, the better.
+    pub fn waits_for_counters(&self) -> bool {
+        self.consuming.values().any(Consumed::is_asked)
+    }
+
+    /// Bytes that this node may still carry for a neighbor before it is held: for the kernel, which
+    /// sees what is carried before it is counted here.
+    pub fn credit_left(&self, consumer: Party) -> u64 {
+        let desk = &self.desk;
+        match self.providing.get(&consumer) {
+            Some(provided) => provided.credit_left(desk),
+            None => desk.config.credit.stranger_window(desk.strangers_bytes),
+        }
+    }
+
     /// Messages and counts taken in and dropped.
     pub const fn counters(&self) -> &Counters {
         &self.counters

@@ -1,7 +1,7 @@
 //! Receipts: what the kernel counted goes to the ledger; what the ledger wants done goes to the store, to
 //! neighbors and to the kernel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Instant;
@@ -12,21 +12,16 @@ use receipts::{Ledger, Party, Price, Receipt, Role};
 use tracing::{debug, error, info, warn};
 
 use super::Driver;
+use super::credit::Grants;
 use crate::history::Hour;
-use crate::kernel::{Counters, Held, KernelRequest, Shaping, Warning};
+use crate::kernel::{Counters, KernelRequest, Shaping, Warning};
 use crate::usage::checkpoint::{Checkpoint, CheckpointFile, Kept, Side, Unsettled};
 use crate::usage::{Carried, Usage};
 
 /// What belongs to accounts besides the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// Who has used up its credit.
-    held: BTreeSet<NodeId>,
-    /// What the kernel was told of them, and has done.
-    told: Option<Held>,
-    /// Whether our own traffic is to be slowed down, and what the kernel was told of it.
-    is_throttled: bool,
-    told_throttled: Option<bool>,
+    pub(super) grants: Grants,
     checkpoint: Option<CheckpointFile>,
     /// Whether accounts are no longer what the checkpoint says.
     changed: bool,
@@ -51,8 +46,6 @@ impl Books {
         let books = Self {
             checkpoint,
             left: left.then_some(unsettled),
-            told: Some(Held::default()),
-            told_throttled: Some(false),
             ..Self::default()
         };
         let heads = heads.iter().filter_map(from_kept).collect();
@@ -128,12 +121,12 @@ impl Driver {
         }
         self.ledger.handle_reading(now, began);
         self.books.changed = true;
-        self.slow_down_debtors();
+        self.books.grants.note_spent(&counters.spent);
     }
 
     /// Remembers which node is behind which address: one that has answered from there, since anybody can
     /// say hello in another's name.
-    fn note_neighbors(&mut self, now: Instant) {
+    pub(super) fn note_neighbors(&mut self, now: Instant) {
         let router = &self.router;
         let neighbors = router.neighbors(now);
         let confirmed = neighbors.filter(|neighbor| neighbor.cost.is_finite());
@@ -167,8 +160,11 @@ impl Driver {
             debug!(node = %from, %error, "receipt message dropped");
         }
         // What it claims may not have been counted yet.
-        self.try_again_soon(now);
+        if self.ledger.waits_for_counters() {
+            self.read_counters_soon(now);
+        }
         self.books.changed = true;
+        self.books.grants.note_change();
     }
 
     /// Carries out what the ledger asks for. Returns whether there was anything.
@@ -185,20 +181,13 @@ impl Driver {
                         self.send_receipt_message(now, to, payload);
                     }
                 }
-                receipts::Output::Hold { peer, held } => {
-                    match held {
-                        true => self.books.held.insert(node(peer)),
-                        false => self.books.held.remove(&node(peer)),
-                    };
-                    self.slow_down_debtors();
-                }
+                receipts::Output::Hold { .. } => self.books.grants.note_change(),
                 receipts::Output::Throttle(is_throttled) => {
                     match is_throttled {
                         true => warn!("a neighbor has not been paid: own traffic is slowed down"),
                         false => info!("own traffic goes on at full speed"),
                     }
-                    self.kernel
-                        .request(KernelRequest::SetThrottle(is_throttled));
+                    self.books.grants.throttle(is_throttled);
                 }
                 receipts::Output::Event(event) => {
                     self.note_money(now, &event);
@@ -206,6 +195,7 @@ impl Driver {
                 }
             }
         }
+        self.grant_credit(now);
         any
     }
 
@@ -218,37 +208,6 @@ impl Driver {
             hour.paid_atto = added.atto_smt();
         }
         self.history.add(now, &hour);
-    }
-
-    /// Tells the kernel who is slowed down, and where those neighbors are now. Nobody while receipts
-    /// cannot be saved: then it is not their fault that they do not sign.
-    pub(super) fn slow_down_debtors(&mut self) {
-        let (held, is_throttled) = match self.saving.problem {
-            Some(_) => (Held::default(), false),
-            None => (self.usage.held(&self.books.held), self.books.is_throttled),
-        };
-        if self.books.told_throttled != Some(is_throttled) {
-            self.books.told_throttled = Some(is_throttled);
-            self.kernel
-                .request(KernelRequest::SetThrottle(is_throttled));
-        }
-        if self.books.told.as_ref() != Some(&held) {
-            self.books.told = Some(held.clone());
-            self.kernel.request(KernelRequest::SetHeld(held));
-        }
-    }
-
-    /// The kernel could not do it: it is told again with the next reading of counters.
-    pub(super) fn forget_who_is_slowed_down(&mut self) {
-        self.books.told = None;
-        self.books.told_throttled = None;
-    }
-
-    /// The accounts are others now: nobody has used up anything yet.
-    pub(super) fn forgive_everybody(&mut self) {
-        self.books.held.clear();
-        self.books.is_throttled = false;
-        self.slow_down_debtors();
     }
 
     /// Writes down how far everything is accounted for, if that has changed.
@@ -279,11 +238,11 @@ fn account(ledger: &mut Ledger, now: Instant, usage: receipts::Usage) {
     }
 }
 
-fn party(node: NodeId) -> Party {
+pub(super) fn party(node: NodeId) -> Party {
     Party::new(*node.as_bytes())
 }
 
-fn node(party: Party) -> NodeId {
+pub(super) fn node(party: Party) -> NodeId {
     NodeId::from_bytes(*party.as_bytes())
 }
 

@@ -45,6 +45,8 @@ impl Driver {
                 self.configure_kernel();
             }
             KernelEvent::FlowtablesChanged => self.configure_kernel(),
+            // It may have signed for more by the time it is known what it used up.
+            KernelEvent::CreditUsedUp => self.read_counters(now),
             KernelEvent::NeighborFailed { ifindex, address } => {
                 debug!(%ifindex, %address, "neighbor does not answer the kernel");
                 self.router.handle_neighbor_failed(now, ifindex, address);
@@ -230,7 +232,7 @@ impl Driver {
             return;
         }
         self.configure_kernel();
-        self.kernel.request(KernelRequest::ReadCounters);
+        self.read_counters(now);
         let interfaces: Vec<IfIndex> = self.links.keys().copied().collect();
         for ifindex in interfaces {
             self.update_interface(now, ifindex);
@@ -336,12 +338,11 @@ impl Driver {
             self.unconfigured = true;
             self.try_again_soon(now);
         }
-        let (held, throttle) = (
-            matches!(request, KernelRequest::SetHeld(_)),
-            matches!(request, KernelRequest::SetThrottle(_)),
-        );
-        if held || throttle {
-            self.forget_who_is_slowed_down();
+        if matches!(
+            request,
+            KernelRequest::SetCredit(_) | KernelRequest::SetThrottle(_)
+        ) {
+            self.books.grants.forget_told();
             self.try_again_soon(now);
         }
         self.warn_once(&error.to_string());

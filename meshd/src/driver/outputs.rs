@@ -60,9 +60,11 @@ impl Driver {
     fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::NeighborUp(link) => {
+                self.books.grants.note_change();
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor up");
             }
             Event::NeighborDown(link) => {
+                self.books.grants.note_change();
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor down");
             }
             Event::NeighborSilent(_) => self.ask_radios_soon(now),
@@ -78,6 +80,7 @@ impl Driver {
                 debug!(node = %id, "node says something else about itself");
                 self.rename_soon(now);
                 self.follow_mesh_mtu();
+                self.books.grants.note_change();
             }
             Event::GatewayChanged { from, to } => {
                 self.names_due = Some(now);
@@ -89,7 +92,10 @@ impl Driver {
                 // A portal matters where there is no other way.
                 self.update_uplink(now);
             }
-            Event::GatewaysChanged => self.count_gateways(),
+            Event::GatewaysChanged => {
+                self.count_gateways();
+                self.books.grants.note_change();
+            }
             Event::EpochBegun(epoch) => {
                 info!(
                     epoch,

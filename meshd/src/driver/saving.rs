@@ -31,7 +31,7 @@ impl Driver {
         match Ledger::new(terms, self.key.clone(), state) {
             Ok(ledger) => {
                 self.ledger = ledger;
-                self.forgive_everybody();
+                self.books.grants.begin_anew();
                 info!("receipt log read: accounts go on where it ends");
             }
             Err(error) => error!(%error, "receipt log"),
@@ -66,7 +66,7 @@ impl Driver {
             }
         }
         self.saving = progress;
-        self.slow_down_debtors();
+        self.books.grants.note_change();
     }
 
     /// Hands out a piece of the export from `offset`.

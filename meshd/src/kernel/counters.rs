@@ -19,6 +19,7 @@ use super::nat::TABLE;
 use super::neighbor::{MacKey, Neighbors};
 use super::netlink::KernelError;
 use super::nfnetlink::{Element, Nfnetlink};
+use super::shape::Spent;
 use super::traffic::interface;
 
 pub use super::nfnetlink::Counted;
@@ -139,6 +140,8 @@ pub struct Counters {
     pub removed: BTreeSet<CounterKey>,
     /// Whether a set has no room for further neighbors. What cannot be counted is slowed down.
     pub is_full: bool,
+    /// What counted against the credit of neighbors when reading began.
+    pub spent: Spent,
 }
 
 /// Reads the counters, as far as they changed.
@@ -190,6 +193,7 @@ impl Reader {
 
     fn read_anew(&self, nfnetlink: &mut Nfnetlink) -> Result<Counters, KernelError> {
         let generation_before = generation(nfnetlink)?;
+        let spent = nfnetlink.quotas()?;
         let mut samples = Vec::new();
         let mut is_full = false;
         for flow in Flow::ALL {
@@ -223,6 +227,7 @@ impl Reader {
             samples,
             removed: BTreeSet::new(),
             is_full,
+            spent,
         })
     }
 

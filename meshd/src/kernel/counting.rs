@@ -123,7 +123,7 @@ impl Place {
         );
         let total = format!("counter name {} return", counters::COUNTER);
         let all = |flow: Flow| flow.set_name().to_owned();
-        let held = [format!("jump {}", shape::HELD)];
+        let held = self.held();
         let is_longer = [format!("meta length > {frame} jump {merged}")];
         let (vxlan, by_port) = (self.vxlan(&all, &total), self.wireguard(&all, &total));
         let of_merged = |family: Family| self.vxlan(&|flow| flow.merged_set_name(family), "return");
@@ -136,6 +136,18 @@ impl Place {
             chain(name, &[&held[..], &is_longer, &vxlan, &others].concat()),
         ]
         .concat()
+    }
+
+    /// What is sent to us is nobody's debt, and what we send nobody else's.
+    fn held(&self) -> Vec<String> {
+        let ways = [
+            (Flow::UpRx, shape::HELD_UP),
+            (Flow::DownTx, shape::HELD_DOWN),
+        ];
+        let ways = ways
+            .into_iter()
+            .filter(|(flow, _)| (self.is_counted)(*flow));
+        ways.map(|(_, chain)| format!("jump {chain}")).collect()
     }
 
     fn vxlan(&self, set_name: &dyn Fn(Flow) -> String, end: &str) -> [String; 2] {

@@ -89,7 +89,7 @@ pub use monitor::DefaultRoute;
 pub use netlink::KernelError;
 pub use numbers::Numbers;
 use radio::{RadioReport, RadioSettings, Station};
-pub use shape::Held;
+pub use shape::{Allowance, Credit, Spent};
 pub use sysctl::SysctlError;
 pub use tunnel::WireguardSecret;
 
@@ -330,8 +330,8 @@ pub enum KernelRequest {
     /// The mesh addresses of all gateways of the mesh, whose traffic is counted. That of one that is none
     /// any longer still is for a minute.
     SetGateways(BTreeSet<Ipv6Addr>),
-    /// Slow down these neighbors, and no others.
-    SetHeld(Held),
+    /// Slow down neighbors that were carried more than this.
+    SetCredit(Credit),
     /// Slow down what local networks send into tunnels and get from there, or no longer.
     SetThrottle(bool),
     /// Gives new flows of local hosts these marks.
@@ -412,7 +412,9 @@ pub enum KernelEvent {
     GatewaysSet,
     /// [`KernelRequest::SetNewFlows`] is done.
     NewFlowsSet,
-    /// [`KernelRequest::SetHeld`] or [`KernelRequest::SetThrottle`] is done.
+    /// A neighbor has used up its credit, and is slowed down from now on.
+    CreditUsedUp,
+    /// [`KernelRequest::SetCredit`] or [`KernelRequest::SetThrottle`] is done.
     Shaped,
     /// Something about the radios under mesh interfaces changed.
     RadiosChanged(RadioReport),

@@ -16,7 +16,7 @@
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
 //! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
 //! | `received`, `passed_on`, `sent` and those they send to | input, forward, output, 250 | after all filters, so that only what really goes on is counted, see [`counting`](super::counting) |
-//! | `held`, `throttled` | | who is slowed down, if anybody is, see [`shape`](super::shape) |
+//! | `held_up`, `held_down`, `throttled` and those they send to | | who is slowed down, if anybody is, see [`shape`](super::shape) |
 //! | `tell_received`, `tell_sent` | | tell of neighbors that carry traffic, once a second |
 //!
 //! A relay's packets pass three chains of the kernel's hooks: each costs, also if nothing matches. So does
@@ -37,7 +37,7 @@ use mesh_proto::identity::MESH_IPV4_RANGE;
 use super::counters::Flow;
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
-use super::shape::{self, Shape};
+use super::shape::{self, Shape, Spent};
 use super::{
     Base, Lan, LanMode, Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, counting, marks, nft, traffic,
 };
@@ -126,9 +126,9 @@ pub(super) async fn apply(
         .iter()
         .any(|flow| found.contains_key(flow.set_name()));
     let setup = wanted.setup;
-    let table = table(wanted);
+    let quotas = nfnetlink.quotas()?;
     let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
-    let error = match nft::apply(&setup.nft, &(begin + &table)).await {
+    let error = match nft::apply(&setup.nft, &(begin + &table(wanted, &quotas))).await {
         Ok(()) if had_counters => return Ok(Made::Kept),
         Ok(()) => return Ok(Made::New),
         Err(error @ KernelError::NftRefused(_)) => error,
@@ -136,6 +136,7 @@ pub(super) async fn apply(
     };
     // What is there can't be changed to what is wanted: it is another version's table, or
     // somebody meddled with it.
+    let table = table(wanted, &Spent::new());
     nft::apply(&setup.nft, &(delete() + &table)).await?;
     Ok(match had_counters {
         true => Made::Replaced(Warning::CountersReset(error)),
@@ -159,8 +160,13 @@ pub(super) fn gateway_elements(gateways: &BTreeSet<Ipv6Addr>) -> String {
 
 /// Commands that replace the elements of a set.
 pub(super) fn replace_elements(name: &str, elements: impl Iterator<Item = String>) -> String {
+    replace("set", name, elements)
+}
+
+/// Commands that replace the elements of a set or a map.
+pub(super) fn replace(kind: &str, name: &str, elements: impl Iterator<Item = String>) -> String {
     let set = format!("inet {TABLE} {name}");
-    let flush = format!("flush set {set}\n");
+    let flush = format!("flush {kind} {set}\n");
     let elements: Vec<String> = elements.collect();
     if elements.is_empty() {
         return flush;
@@ -168,8 +174,8 @@ pub(super) fn replace_elements(name: &str, elements: impl Iterator<Item = String
     format!("{flush}add element {set} {{ {} }}\n", elements.join(", "))
 }
 
-/// The whole table, as nft(8) reads it.
-fn table(wanted: Wanted<'_>) -> String {
+/// The whole table, as nft(8) reads it, where there are these quotas.
+fn table(wanted: Wanted<'_>, quotas: &Spent) -> String {
     let Wanted { setup, base, .. } = wanted;
     let names = Names::new(base);
     let translate = translate(setup, base, &names);
@@ -197,7 +203,8 @@ fn table(wanted: Wanted<'_>) -> String {
             .map(|verb| format!("{verb} chain inet {TABLE} {TRANSLATE}\n"))
             .concat(),
     };
-    let elements = gateway_elements(wanted.gateways) + &wanted.shape.elements(&base.shaping);
+    let shape = wanted.shape.elements(&base.shaping, quotas);
+    let elements = gateway_elements(wanted.gateways) + &shape;
     format!("table inet {TABLE} {{\n{sets}{rules}}}\n{removed}{elements}")
 }
 

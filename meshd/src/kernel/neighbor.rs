@@ -31,6 +31,7 @@ pub(super) struct Neighbors {
     known: BTreeMap<MacKey, Ipv6Addr>,
     /// Who was looked for last, and when.
     searched: (Option<Instant>, BTreeSet<MacKey>),
+    searched_links: (Option<Instant>, BTreeSet<(IfIndex, Ipv6Addr)>),
 }
 
 impl Neighbors {
@@ -43,17 +44,10 @@ impl Neighbors {
         if asked.is_empty() {
             return Ok(());
         }
-        let request = handle
-            .neighbours()
-            .get()
-            .set_address_family(AddressFamily::Inet6);
         let mut present: BTreeMap<_, BTreeSet<Ipv6Addr>> = BTreeMap::new();
-        for message in dump("list neighbors", request.execute()).await? {
-            if let Some((mac, address)) = mac(&message).zip(link_local(&message)) {
-                let key = (IfIndex(message.header.ifindex), mac);
-                if asked.contains(&key) {
-                    present.entry(key).or_default().insert(address);
-                }
+        for (key, address) in entries(handle).await? {
+            if asked.contains(&key) {
+                present.entry(key).or_default().insert(address);
             }
         }
         for (key, addresses) in present {
@@ -84,6 +78,36 @@ impl Neighbors {
         self.update(handle, &asked).await
     }
 
+    /// Reads the kernel's neighbors if any of these links has no Ethernet address yet, unless they were
+    /// looked for a moment ago.
+    pub(super) async fn find_links(
+        &mut self,
+        handle: &Handle,
+        links: &BTreeSet<(IfIndex, Ipv6Addr)>,
+    ) -> Result<(), KernelError> {
+        let known = self.known.iter();
+        let known: BTreeSet<_> = known.map(|(mac, address)| (mac.0, *address)).collect();
+        let unknown: BTreeSet<_> = links.difference(&known).copied().collect();
+        let now = Instant::now();
+        let (searched_at, searched_for) = &self.searched_links;
+        let is_fresh = searched_at.is_some_and(|at| now < at + SEARCH_INTERVAL);
+        if unknown.is_empty() || (is_fresh && unknown.is_subset(searched_for)) {
+            return Ok(());
+        }
+        for (mac, address) in entries(handle).await? {
+            if unknown.contains(&(mac.0, address)) {
+                self.known.insert(mac, address);
+            }
+        }
+        self.searched_links = (Some(now), unknown);
+        Ok(())
+    }
+
+    /// Ethernet addresses, and whose they are.
+    pub(super) fn all(&self) -> impl Iterator<Item = (MacKey, Ipv6Addr)> + '_ {
+        self.known.iter().map(|(mac, address)| (*mac, *address))
+    }
+
     /// The link-local address of the neighbor with this Ethernet address, as far as it is known.
     pub(super) fn address(&self, key: MacKey) -> Option<Ipv6Addr> {
         self.known.get(&key).copied()
@@ -93,6 +117,20 @@ impl Neighbors {
     pub(super) fn forget(&mut self, ifindex: IfIndex) {
         self.known.retain(|&(known, _), _| known != ifindex);
     }
+}
+
+/// The kernel's neighbors with link-local addresses.
+async fn entries(handle: &Handle) -> Result<Vec<(MacKey, Ipv6Addr)>, KernelError> {
+    let request = handle
+        .neighbours()
+        .get()
+        .set_address_family(AddressFamily::Inet6);
+    let messages = dump("list neighbors", request.execute()).await?;
+    let entries = messages.iter().filter_map(|message| {
+        let key = (IfIndex(message.header.ifindex), mac(message)?);
+        Some((key, link_local(message)?))
+    });
+    Ok(entries.collect())
 }
 
 /// The neighbor that a message says does not answer, if it is one with a link-local address.

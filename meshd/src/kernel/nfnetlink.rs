@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::nat;
 use super::netlink::KernelError;
 use super::raw::{Attributes, Payload, Socket, or_missing, push, push_string};
+use super::shape::{self, Spent};
 
 // `enum nf_tables_msg_types`, with the number of the subsystem in the high byte.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -20,6 +21,7 @@ const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
 const NFT_MSG_GETGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 16;
 const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
 const NFT_MSG_GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
+const NFT_MSG_NEWOBJ: u8 = 18;
 const NFT_MSG_GETOBJ: u16 = NFNL_SUBSYS_NFTABLES << 8 | 19;
 const NFT_MSG_NEWFLOWTABLE: u8 = 22;
 const NFT_MSG_GETFLOWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 23;
@@ -52,6 +54,10 @@ const NFTA_OBJ_NAME: u16 = 2;
 const NFTA_OBJ_TYPE: u16 = 3;
 const NFTA_OBJ_DATA: u16 = 4;
 const NFT_OBJECT_COUNTER: u32 = 1;
+const NFT_OBJECT_QUOTA: u32 = 2;
+const NFTA_QUOTA_FLAGS: u16 = 2;
+const NFTA_QUOTA_CONSUMED: u16 = 4;
+const NFT_QUOTA_F_DEPLETED: u32 = 2;
 const NFTA_FLOWTABLE_TABLE: u16 = 1;
 const NFTA_FLOWTABLE_NAME: u16 = 2;
 const NFTA_FLOWTABLE_HOOK: u16 = 3;
@@ -156,6 +162,22 @@ pub(super) fn changes_flowtables(kind: u16) -> bool {
     u16::from(subsystem) == NFNL_SUBSYS_NFTABLES && is_change
 }
 
+/// Whether a message says that one of our quotas is used up. The kernel tells so once, until the quota is
+/// changed.
+pub(super) fn tells_used_up(kind: u16, payload: &[u8]) -> bool {
+    let [subsystem, message] = kind.to_be_bytes();
+    if u16::from(subsystem) != NFNL_SUBSYS_NFTABLES || message != NFT_MSG_NEWOBJ {
+        return false;
+    }
+    let object = attributes(payload);
+    let is_quota = object.bytes(NFTA_OBJ_TYPE) == Some(&NFT_OBJECT_QUOTA.to_be_bytes());
+    let data = object.nested(NFTA_OBJ_DATA);
+    let flags = data.and_then(|data| data.bytes(NFTA_QUOTA_FLAGS)?.try_into().ok());
+    let flags = flags.map_or(0, u32::from_be_bytes);
+    let is_ours = object.string(NFTA_OBJ_TABLE) == Some(nat::TABLE);
+    is_quota && is_ours && flags & NFT_QUOTA_F_DEPLETED != 0
+}
+
 /// A socket of the nfnetlink family.
 pub(super) struct Nfnetlink {
     socket: Socket,
@@ -240,6 +262,25 @@ impl Nfnetlink {
         let answer = answer.map_err(|error| or_missing(error, KernelError::TableMissing))?;
         let data = attributes(&answer).nested(NFTA_OBJ_DATA);
         data.and_then(counted).ok_or(KernelError::TableMissing)
+    }
+
+    /// What has counted against each neighbor's quota; none if there is no table.
+    pub(super) fn quotas(&mut self) -> Result<Spent, KernelError> {
+        let mut request = NFGENMSG.to_vec();
+        push_string(&mut request, NFTA_OBJ_TABLE, nat::TABLE);
+        push(&mut request, NFTA_OBJ_TYPE, &NFT_OBJECT_QUOTA.to_be_bytes());
+        let found = self.socket.dump(READ, NFT_MSG_GETOBJ, &request);
+        let quotas = match found.map_err(|error| or_missing(error, KernelError::TableMissing)) {
+            Err(KernelError::TableMissing) => return Ok(Spent::new()),
+            found => found?,
+        };
+        let spent = quotas.iter().filter_map(|quota| {
+            let quota = attributes(quota);
+            let data = quota.nested(NFTA_OBJ_DATA)?;
+            let spent = data.big_endian(NFTA_QUOTA_CONSUMED)?;
+            Some((shape::owner(quota.string(NFTA_OBJ_NAME)?)?, spent))
+        });
+        Ok(spent.collect())
     }
 
     /// All flowtables there are. A kernel that cannot have any has none.

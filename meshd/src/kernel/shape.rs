@@ -1,58 +1,124 @@
 //! Who is slowed down: neighbors that have used up their credit, and our own local networks before others
 //! have to do so.
 //!
-//! Each neighbor has a limit of its own, in the element of a set, so that it is only elements that
-//! change. Two chains hold the rules, which are there only while they have anything to do: a relay's
-//! packets would look for themselves in empty sets otherwise. Only packets in tunnels ever meet them.
-//! A neighbor is held in what we carry for it; what it carries for us is its own business.
+//! A neighbor's credit is a quota of the kernel's: what it is carried counts against it packet by packet,
+//! in both directions, so that no burst passes before somebody looks. It says how many bytes may pass in
+//! all; when receipts come it is raised, and goes on counting. Beyond it, a neighbor is slowed down to
+//! [`Shaping::free`], each for itself. Whoever has no quota is nobody we could bill, and all of these
+//! together get as much.
+//!
+//! | chain | packets |
+//! |---|---|
+//! | `held_up`, `held_down` | before they are counted: those to and from gateways that cost something. Empty where nothing does |
+//! | `credit_up`, `credit_down` | of these: beyond somebody's credit |
+//! | `throttled` | between local networks and tunnels. Empty unless we owe somebody too much |
+//!
+//! Only packets in tunnels ever meet them. A neighbor is held in what we carry for it; what it carries for
+//! us is its own business.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use mesh_proto::IfIndex;
+use mesh_proto::{IfIndex, NodeId};
 
 use super::counters::Neighbor;
 use super::nat::{DROP, RECEIVER, SENDER, TABLE, chain};
+use super::neighbor::MacKey;
 use super::{
     Shaping, TUNNEL_DEVICES, TUNNEL_PORT, VNI_DOWN, VNI_UP, WIREGUARD_GATEWAY_PORT, counting, nat,
 };
 
-/// The chain that tunnel packets pass before they are counted.
-pub(super) const HELD: &str = "held";
+/// The chains that packets towards gateways and from gateways pass before they are counted.
+pub(super) const HELD_UP: &str = "held_up";
+pub(super) const HELD_DOWN: &str = "held_down";
+
+const CREDIT_UP: &str = "credit_up";
+const CREDIT_DOWN: &str = "credit_down";
 
 /// The chain that packets between local networks and tunnels pass.
 pub(super) const THROTTLED: &str = "throttled";
 
-/// The sets of neighbors that are held, as packets come from them and go to them.
-const HELD_RX: &str = "held_rx";
-const HELD_TX: &str = "held_tx";
+/// The gateways that it costs something to carry to and from.
+const CHARGED: &str = "charged";
+
+/// Whose quota is whose, and how fast each is beyond it: as packets come from neighbors and go to them.
+const CREDIT_RX: &str = "credit_rx";
+const CREDIT_TX: &str = "credit_tx";
+const FREE_RX: &str = "free_rx";
+const FREE_TX: &str = "free_tx";
 
 /// What may pass at once: as much as the longest packet that the kernel makes of merged frames, or such
 /// would never pass.
 const BURST_BYTES: u32 = 65536;
 
-/// Neighbors that may be held at an interface and by an address of theirs.
+/// Neighbors at an interface and with an address: more than the routing core takes up.
 const SIZE: u32 = 4096;
+
+/// The kernel takes no larger quota (`S64_MAX`).
+const MAX_QUOTA: u64 = i64::MAX as u64;
+
+/// Whether packets come from a neighbor or go to it.
+#[derive(Clone, Copy)]
+enum Way {
+    Rx,
+    Tx,
+}
+
+impl Way {
+    /// The map of quotas and the set of limits.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Rx => (CREDIT_RX, FREE_RX),
+            Self::Tx => (CREDIT_TX, FREE_TX),
+        }
+    }
+}
 
 /// Where DNS is asked.
 const DNS_PORT: u16 = 53;
 
-/// Neighbors that are held: tunnel packets from them to gateways, and from gateways to them, are slowed
-/// down to [`Shaping::free`].
+/// How much each neighbor may be carried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// As packets come from them.
-    pub senders: BTreeSet<(IfIndex, [u8; 6])>,
-    /// As packets are sent to them: by link-local address.
-    pub receivers: BTreeSet<(IfIndex, Ipv6Addr)>,
+pub struct Credit {
+    /// The mesh addresses of gateways that it costs something to carry to and from. Where there are none,
+    /// nobody is slowed down.
+    pub charged: BTreeSet<Ipv6Addr>,
+    /// Neighbors that can be billed.
+    pub neighbors: BTreeMap<NodeId, Allowance>,
 }
 
-/// Who is slowed down.
+/// How much one neighbor may be carried before it is slowed down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Where it is: interfaces, and its link-local addresses there.
+    pub links: BTreeSet<(IfIndex, Ipv6Addr)>,
+    /// Bytes in all, as [`Counters::spent`](super::Counters::spent) counts them.
+    pub limit: u64,
+}
+
+/// Bytes that counted against each quota so far: what passed, and what was dropped beyond it. Packets as
+/// the kernel passes them on, so merged frames have the headers of one.
+pub type Spent = BTreeMap<NodeId, u64>;
+
+/// Who is slowed down.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
-    pub(super) held: Held,
+    credit: Credit,
+    /// Whose Ethernet addresses are whose.
+    senders: BTreeMap<MacKey, NodeId>,
+    /// What was read last, and so what limits are made from.
+    spent: Spent,
     /// Whether our own local networks are.
     pub(super) is_throttled: bool,
+}
+
+/// What another [`Credit`] changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Only how much some may be carried.
+    Limits(BTreeSet<NodeId>),
+    /// Who they are, where they are, or what they are charged for.
+    Everything,
 }
 
 /// The match for what exceeds a rate in bytes per second.
@@ -66,42 +132,209 @@ pub(super) fn over(rate: u32) -> String {
 pub(super) fn sets(shaping: &Shaping) -> String {
     // Without it in the definition, nft refuses it in elements.
     let limit = over(shaping.free);
-    let set = |name, neighbor| {
-        format!("set {name} {{ type iface_index . {neighbor}; size {SIZE}; {limit}; }}\n")
+    let of = |[quotas, limits]: [&str; 2], address: &str| {
+        let key = format!("type iface_index . {address}");
+        format!(
+            "map {quotas} {{ {key} : quota; size {SIZE}; }}\n\
+             set {limits} {{ {key}; size {SIZE}; {limit}; }}\n"
+        )
     };
-    set(HELD_RX, "ether_addr") + &set(HELD_TX, "ipv6_addr")
+    let charged = format!("set {CHARGED} {{ type ipv6_addr; }}\n");
+    charged + &of([CREDIT_RX, FREE_RX], "ether_addr") + &of([CREDIT_TX, FREE_TX], "ipv6_addr")
+}
+
+/// The name of a neighbor's quota.
+fn quota(node: NodeId) -> String {
+    format!("of_{}", hex::encode(node.as_bytes()))
+}
+
+/// Has what comes from or goes to a place count against a neighbor's quota.
+fn assign((way, key, node): &(Way, String, NodeId)) -> String {
+    let (quotas, _) = way.names();
+    let name = quota(*node);
+    format!("add element inet {TABLE} {quotas} {{ {key} : \"{name}\" }}\n")
+}
+
+/// Whose quota has this name.
+pub(super) fn owner(quota: &str) -> Option<NodeId> {
+    let bytes = hex::decode(quota.strip_prefix("of_")?).ok()?;
+    Some(NodeId::from_bytes(bytes.try_into().ok()?))
 }
 
 impl Shape {
+    /// Takes over how much each neighbor may be carried; says what that changes.
+    pub(super) fn set_credit(&mut self, credit: Credit) -> Change {
+        let before = std::mem::replace(&mut self.credit, credit);
+        let Credit { charged, neighbors } = &self.credit;
+        let places = |of: &Credit| {
+            let neighbors = of.neighbors.iter();
+            let places = neighbors.map(|(node, it)| (*node, it.links.clone()));
+            places.collect::<Vec<_>>()
+        };
+        if before.charged != *charged || places(&before) != places(&self.credit) {
+            return Change::Everything;
+        }
+        let changed = neighbors
+            .iter()
+            .filter(|(node, it)| before.neighbors.get(node) != Some(it));
+        Change::Limits(changed.map(|(node, _)| *node).collect())
+    }
+
+    /// Where neighbors are.
+    pub(super) fn links(&self) -> BTreeSet<(IfIndex, Ipv6Addr)> {
+        let neighbors = self.credit.neighbors.values();
+        neighbors.flat_map(|it| it.links.iter().copied()).collect()
+    }
+
+    /// Takes note of whose Ethernet addresses are whose; says whether that is new.
+    pub(super) fn note_senders(
+        &mut self,
+        address: impl IntoIterator<Item = (MacKey, Ipv6Addr)>,
+    ) -> bool {
+        let links = self.credit.neighbors.iter().flat_map(|(node, it)| {
+            let links = it.links.iter();
+            links.map(|link| (*link, *node))
+        });
+        let nodes: BTreeMap<_, _> = links.collect();
+        let senders = address.into_iter().filter_map(|(mac, address)| {
+            let node = nodes.get(&(mac.0, address))?;
+            Some((mac, *node))
+        });
+        let senders = senders.collect();
+        std::mem::replace(&mut self.senders, senders) != self.senders
+    }
+
+    /// This is what was counted when limits are made next.
+    pub(super) fn note_spent(&mut self, spent: &Spent) {
+        self.spent.clone_from(spent);
+    }
+
     /// The chains, as part of the table.
     pub(super) fn chains(&self, shaping: &Shaping) -> String {
-        chain(HELD, &self.held.rules()) + &chain(THROTTLED, &self.throttling(shaping))
+        let beyond = |neighbor: &str, quotas: &str, limits: &str| {
+            [
+                format!("quota name {neighbor} map @{quotas} {neighbor} @{limits} {DROP}"),
+                format!("{neighbor} != @{limits} {} {DROP}", over(shaping.free)),
+            ]
+        };
+        let [up, down] = self.charged();
+        [
+            chain(CREDIT_UP, &beyond(SENDER, CREDIT_RX, FREE_RX)),
+            chain(CREDIT_DOWN, &beyond(RECEIVER, CREDIT_TX, FREE_TX)),
+            chain(HELD_UP, &up),
+            chain(HELD_DOWN, &down),
+            chain(THROTTLED, &self.throttling(shaping)),
+        ]
+        .concat()
     }
 
-    /// Commands that make the sets what they should be.
-    pub(super) fn elements(&self, shaping: &Shaping) -> String {
+    /// What costs something, towards gateways and from them.
+    fn charged(&self) -> [Vec<String>; 2] {
+        if self.credit.charged.is_empty() {
+            return [Vec::new(), Vec::new()];
+        }
+        let vxlan = |vni| format!("th dport {TUNNEL_PORT} {} {vni}", counting::VNI);
+        let port = WIREGUARD_GATEWAY_PORT;
+        let up = [vxlan(VNI_UP), format!("th dport {port}")];
+        let down = [
+            vxlan(VNI_DOWN),
+            format!("th dport != {TUNNEL_PORT} th sport {port}"),
+        ];
+        [
+            up.map(|it| format!("{it} ip6 daddr @{CHARGED} goto {CREDIT_UP}"))
+                .to_vec(),
+            down.map(|it| format!("{it} ip6 saddr @{CHARGED} goto {CREDIT_DOWN}"))
+                .to_vec(),
+        ]
+    }
+
+    /// Commands that make sets and quotas what they should be, where there are the quotas `existing`.
+    pub(super) fn elements(&self, shaping: &Shaping, existing: &Spent) -> String {
         let limit = over(shaping.free);
-        let Held { senders, receivers } = &self.held;
-        let senders = senders
-            .iter()
-            .map(|&(ifindex, mac)| (ifindex, Neighbor::Mac(mac)));
-        let receivers = receivers
-            .iter()
-            .map(|&(ifindex, address)| (ifindex, Neighbor::LinkLocal(address)));
-        let element = |(ifindex, neighbor)| format!("{ifindex} . {neighbor} {limit}");
-        nat::replace_elements(HELD_RX, senders.map(element))
-            + &nat::replace_elements(HELD_TX, receivers.map(element))
+        let empty = |(quotas, limits): (&str, &str)| {
+            nat::replace("map", quotas, std::iter::empty())
+                + &nat::replace("set", limits, std::iter::empty())
+        };
+        let charged = self.credit.charged.iter().map(Ipv6Addr::to_string);
+        let removed = existing
+            .keys()
+            .map(|node| format!("delete quota inet {TABLE} {}\n", quota(*node)));
+        let keys = self.keys();
+        let limits = keys.iter().map(|(way, key, _)| {
+            let (_, limits) = way.names();
+            format!("add element inet {TABLE} {limits} {{ {key} {limit} }}\n")
+        });
+        let nodes = self.credit.neighbors.keys();
+        [
+            nat::replace_elements(CHARGED, charged),
+            empty(Way::Rx.names()),
+            empty(Way::Tx.names()),
+            removed.collect(),
+            nodes.map(|node| self.quota(*node, existing)).collect(),
+            keys.iter().map(assign).collect(),
+            limits.collect(),
+        ]
+        .concat()
     }
 
-    /// Commands that make sets and chains what they should be, in a table that is there.
-    pub(super) fn commands(&self, shaping: &Shaping) -> String {
-        let flush = [HELD, THROTTLED].map(|chain| format!("flush chain inet {TABLE} {chain}\n"));
+    /// Commands that make everything what it should be, in a table that is there with the quotas
+    /// `existing`.
+    pub(super) fn commands(&self, shaping: &Shaping, existing: &Spent) -> String {
+        let chains = [HELD_UP, HELD_DOWN, CREDIT_UP, CREDIT_DOWN, THROTTLED];
+        let flush = chains.map(|chain| format!("flush chain inet {TABLE} {chain}\n"));
         let chains = self.chains(shaping);
-        let elements = self.elements(shaping);
+        let elements = self.elements(shaping, existing);
         format!(
             "{}table inet {TABLE} {{\n{chains}}}\n{elements}",
             flush.concat()
         )
+    }
+
+    /// Commands that change quotas that are there. Each is made anew: the kernel goes on counting beyond a
+    /// limit, and nobody learns how far, so that a higher one could be used up from the beginning.
+    pub(super) fn limits(&self, of: &BTreeSet<NodeId>, existing: &Spent) -> String {
+        let keys = self.keys();
+        let changed = of.iter().map(|node| {
+            let keys = keys.iter().filter(|(_, _, of)| of == node);
+            let released = keys.clone().map(|(way, key, _)| {
+                let (quotas, _) = way.names();
+                format!("delete element inet {TABLE} {quotas} {{ {key} }}\n")
+            });
+            let name = quota(*node);
+            [
+                released.collect(),
+                format!("delete quota inet {TABLE} {name}\n"),
+                self.quota(*node, existing),
+                keys.map(assign).collect::<String>(),
+            ]
+            .concat()
+        });
+        changed.collect()
+    }
+
+    /// Makes a quota that goes on where the one before was. `used` is never told beyond the limit.
+    fn quota(&self, node: NodeId, existing: &Spent) -> String {
+        let allowance = self.credit.neighbors.get(&node);
+        let limit = allowance.map_or(0, |it| it.limit).min(MAX_QUOTA);
+        let used = existing.get(&node).or_else(|| self.spent.get(&node));
+        let used = used.copied().unwrap_or_default().min(MAX_QUOTA);
+        let name = quota(node);
+        format!("add quota inet {TABLE} {name} {{ over {limit} bytes used {used} bytes ; }}\n")
+    }
+
+    /// Each place that packets of a neighbor come from or go to, as the sets have it.
+    fn keys(&self) -> Vec<(Way, String, NodeId)> {
+        let senders = self.senders.iter();
+        let senders = senders.map(|(&(ifindex, mac), node)| {
+            let mac = Neighbor::Mac(mac);
+            (Way::Rx, format!("{ifindex} . {mac}"), *node)
+        });
+        let neighbors = self.credit.neighbors.iter();
+        let receivers = neighbors.flat_map(|(node, it)| {
+            let links = it.links.iter();
+            links.map(|(ifindex, address)| (Way::Tx, format!("{ifindex} . {address}"), *node))
+        });
+        senders.chain(receivers).collect()
     }
 
     fn throttling(&self, shaping: &Shaping) -> Vec<String> {
@@ -125,30 +358,5 @@ impl Shape {
             format!("{way} {tunnels} {} {DROP}", over(rate))
         });
         dns.into_iter().chain(settlement).chain(limits).collect()
-    }
-}
-
-impl Held {
-    fn rules(&self) -> Vec<String> {
-        if self.senders.is_empty() && self.receivers.is_empty() {
-            return Vec::new();
-        }
-        let vxlan = |vni| format!("th dport {TUNNEL_PORT} {} {vni}", counting::VNI);
-        let port = WIREGUARD_GATEWAY_PORT;
-        let (sender, receiver) = (
-            format!("{SENDER} @{HELD_RX}"),
-            format!("{RECEIVER} @{HELD_TX}"),
-        );
-        [
-            (vxlan(VNI_UP), &sender),
-            (format!("th dport {port}"), &sender),
-            (vxlan(VNI_DOWN), &receiver),
-            (
-                format!("th dport != {TUNNEL_PORT} th sport {port}"),
-                &receiver,
-            ),
-        ]
-        .map(|(direction, neighbor)| format!("{direction} {neighbor} {DROP}"))
-        .to_vec()
     }
 }

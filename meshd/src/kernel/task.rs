@@ -63,6 +63,8 @@ pub(super) struct Task {
     is_table_due: bool,
     /// There are other flowtables, which was not reported yet.
     flowtables_changed: bool,
+    /// A neighbor has used up its credit, which was not reported yet.
+    credit_used_up: bool,
     gateways: Gateways,
     shape: Shape,
     new_flows: NewFlows,
@@ -102,6 +104,7 @@ impl Task {
             attached: BTreeSet::new(),
             is_table_due: false,
             flowtables_changed: false,
+            credit_used_up: false,
             gateways: Gateways::default(),
             shape: Shape::default(),
             new_flows: NewFlows::default(),
@@ -168,10 +171,19 @@ impl Task {
         if news.flowtables_changed {
             self.report(KernelEvent::FlowtablesChanged).await?;
         }
+        self.credit_used_up |= news.credit_used_up;
+        self.report_used_up().await?;
         if news.table_damaged {
             return self.report(KernelEvent::TableDamaged).await;
         }
         Next::Continue(())
+    }
+
+    async fn report_used_up(&mut self) -> Next {
+        match std::mem::take(&mut self.credit_used_up) {
+            true => self.report(KernelEvent::CreditUsedUp).await,
+            false => Next::Continue(()),
+        }
     }
 
     fn look_soon(&mut self) {
@@ -268,10 +280,10 @@ impl Task {
                 .set_gateways(gateways.clone())
                 .await
                 .map(|()| KernelEvent::GatewaysSet),
-            KernelRequest::SetHeld(held) => {
-                self.shape.held.clone_from(held);
-                self.follow_shape().await.map(|()| KernelEvent::Shaped)
-            }
+            KernelRequest::SetCredit(credit) => self
+                .set_credit(credit.clone())
+                .await
+                .map(|()| KernelEvent::Shaped),
             &KernelRequest::SetThrottle(is_throttled) => {
                 self.shape.is_throttled = is_throttled;
                 self.follow_shape().await.map(|()| KernelEvent::Shaped)
@@ -302,6 +314,7 @@ impl Task {
         let configured = matches!(answer, Ok(KernelEvent::Configured { .. }));
         let event = answer.unwrap_or_else(|error| KernelEvent::RequestFailed { request, error });
         self.report(event).await?;
+        self.report_used_up().await?;
         // Those that there were when the kernel was configured are in its answer.
         if std::mem::take(&mut self.flowtables_changed) && !configured {
             self.report(KernelEvent::FlowtablesChanged).await?;

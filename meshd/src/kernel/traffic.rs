@@ -65,6 +65,8 @@ pub(super) struct News {
     pub(super) table_damaged: bool,
     /// There are other flowtables than before.
     pub(super) flowtables_changed: bool,
+    /// A neighbor has used up what it may be carried.
+    pub(super) credit_used_up: bool,
 }
 
 impl News {
@@ -73,6 +75,7 @@ impl News {
         traffic: true,
         table_damaged: true,
         flowtables_changed: true,
+        credit_used_up: true,
     };
 
     fn of(events: &[(u16, Payload)]) -> Self {
@@ -81,6 +84,7 @@ impl News {
             news.traffic |= *kind == NFULNL_MSG_PACKET;
             news.table_damaged |= nfnetlink::damages_table(*kind, payload);
             news.flowtables_changed |= nfnetlink::changes_flowtables(*kind);
+            news.credit_used_up |= nfnetlink::tells_used_up(*kind, payload);
         }
         news
     }
@@ -137,6 +141,7 @@ impl Traffic {
             all.traffic |= news.traffic;
             all.table_damaged |= news.table_damaged;
             all.flowtables_changed |= news.flowtables_changed;
+            all.credit_used_up |= news.credit_used_up;
         }
         all
     }

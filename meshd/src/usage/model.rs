@@ -175,6 +175,7 @@ impl World {
             samples: samples.collect(),
             removed: removed.collect(),
             is_full: false,
+            spent: BTreeMap::new(),
         }
     }
 

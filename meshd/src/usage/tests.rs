@@ -1,7 +1,7 @@
 //! Counting on a kernel that behaves, and on one that does not.
 
 use super::*;
-use crate::kernel::Counted;
+use crate::kernel::{Counted, Neighbor};
 
 const NODE: NodeId = NodeId::from_bytes([7; 32]);
 const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
@@ -220,20 +220,27 @@ fn names_of_nodes_that_are_gone_are_bounded() {
 }
 
 #[test]
-fn who_is_held_is_held_by_all_its_addresses() {
+fn neighbors_are_who_they_were_last_and_where_they_are_now() {
     const OTHER: NodeId = NodeId::from_bytes([9; 32]);
-    let elsewhere = (IfIndex(4), ADDRESS);
+    let (here, elsewhere) = ((IfIndex(3), ADDRESS), (IfIndex(4), ADDRESS));
     let mut usage = usage();
-    usage.note_nodes([((IfIndex(3), ADDRESS), NODE), (elsewhere, OTHER)]);
-    let mut received = sample(Flow::DownRx, 1);
-    received.key.neighbor = Neighbor::Mac([2; 6]);
-    let mut other = received;
-    other.key.ifindex = elsewhere.0;
-    usage.handle_counters(&reading(1, &[received, other]));
-    let held = usage.held(&BTreeSet::from([NODE]));
-    assert_eq!(held.senders, BTreeSet::from([(IfIndex(3), [2; 6])]));
-    assert_eq!(held.receivers, BTreeSet::from([(IfIndex(3), ADDRESS)]));
-    assert_eq!(usage.held(&BTreeSet::new()), Held::default());
+    usage.note_nodes([(here, NODE), (elsewhere, OTHER)]);
+    let both = BTreeMap::from([
+        (NODE, BTreeSet::from([here])),
+        (OTHER, BTreeSet::from([elsewhere])),
+    ]);
+    assert_eq!(usage.neighbors(), both);
+    // Who says it is where somebody else was says so for nothing while that one is there.
+    usage.note_nodes([(here, NODE), (here, OTHER)]);
+    let first = BTreeMap::from([(NODE, BTreeSet::from([here]))]);
+    assert_eq!(usage.neighbors(), first);
+    usage.note_nodes([(here, OTHER)]);
+    assert_eq!(
+        usage.neighbors().keys().copied().collect::<Vec<_>>(),
+        [OTHER]
+    );
+    usage.note_nodes([]);
+    assert!(usage.neighbors().is_empty());
 }
 
 #[test]

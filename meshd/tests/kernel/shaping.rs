@@ -1,19 +1,23 @@
 //! Who is slowed down, and who is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use meshd::kernel::{Flow, Held, KernelRequest, Shaping};
+use mesh_proto::NodeId;
+use meshd::kernel::{Allowance, Credit, Flow, KernelEvent, KernelRequest, Shaping};
 
 use crate::Test;
 use crate::counting::{Chain, SERVER_V4, SERVER_V6, Talk, address};
+use crate::lab::setup;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         ("a_neighbor_that_is_held_is_slowed_down_alone", held),
+        ("the_kernel_stops_a_burst_where_credit_is_used_up", used_up),
+        ("who_cannot_be_billed_is_slowed_down", unknown),
         (
             "local_networks_are_throttled_but_for_dns_and_settlement",
             throttled,
@@ -67,25 +71,132 @@ fn acquainted(chain: &Chain, server: &str) -> (Talk, [SocketAddr; 2]) {
     (talk, [client, server])
 }
 
-fn hold(chain: &mut Chain) {
-    let link = chain.nodes[0].json("ip -j link show mesh0");
-    let text = link[0]["address"].as_str().expect("an Ethernet address");
-    let mut mac = [0; 6];
-    for (byte, text) in mac.iter_mut().zip(text.split(':')) {
-        *byte = u8::from_str_radix(text, 16).expect("hexadecimal digits");
-    }
-    let ifindex = chain.nodes[1].ifindex("mesh0");
-    let held = Held {
-        senders: BTreeSet::from([(ifindex, mac)]),
-        receivers: BTreeSet::from([(ifindex, chain.nodes[0].link_local("mesh0"))]),
+const NEIGHBOR: NodeId = NodeId::from_bytes([1; 32]);
+
+/// What the relay grants node 1, with whom it has nothing to do but that it is paid.
+fn credit(chain: &Chain, limit: u64) -> Credit {
+    let link = (
+        chain.nodes[1].ifindex("mesh0"),
+        chain.nodes[0].link_local("mesh0"),
+    );
+    let allowance = Allowance {
+        links: BTreeSet::from([link]),
+        limit,
     };
-    chain.ports[1].shape(KernelRequest::SetHeld(held));
+    Credit {
+        charged: BTreeSet::from([setup(3).mesh_ipv6()]),
+        neighbors: BTreeMap::from([(NEIGHBOR, allowance)]),
+    }
+}
+
+fn grant(chain: &mut Chain, credit: Credit) {
+    chain.ports[1].shape(KernelRequest::SetCredit(credit));
+}
+
+/// Of a datagram of the size that is sent here.
+const ON_THE_WIRE: usize = SIZE + 8 + 20 + 70;
+
+/// Sends so many bytes at once from the phone to the Internet, and the same back; says how many arrived.
+fn burst(talk: &Talk, client: SocketAddr, bytes: u64) -> [u64; 2] {
+    let limit = Some(Duration::from_millis(200));
+    let at_once = |from: &UdpSocket, to: Option<SocketAddr>, at: &UdpSocket| {
+        at.set_read_timeout(limit).expect("a timeout");
+        let mut arrived = 0;
+        // Not more than a socket holds.
+        for _ in 0..bytes / (20 * ON_THE_WIRE as u64) {
+            for _ in 0..20 {
+                let sent = match to {
+                    Some(to) => from.send_to(&[1; SIZE], to),
+                    None => from.send(&[1; SIZE]),
+                };
+                sent.expect("send");
+            }
+            let received = (0..20).take_while(|_| at.recv(&mut [0; SIZE]).is_ok());
+            let received = received.count();
+            arrived += received * ON_THE_WIRE;
+            if received < 20 {
+                break;
+            }
+        }
+        arrived as u64
+    };
+    let up = at_once(&talk.client, None, &talk.server);
+    [up, at_once(&talk.server, Some(client), &talk.client)]
+}
+
+/// What passes beyond a limit: what may pass at once of what is slowed down, in each direction, and what
+/// does at that speed meanwhile.
+const BEYOND: u64 = 2 * (65536 + 32_000);
+
+fn used_up() {
+    const LIMIT: u64 = 1 << 20;
+    let mut chain = Chain::new();
+    let (talk, [client, _]) = acquainted(&chain, SERVER_V4);
+    let granted = credit(&chain, LIMIT);
+    grant(&mut chain, granted);
+
+    // Both directions count against one limit, and the kernel keeps it without anybody looking.
+    let [up, down] = burst(&talk, client, LIMIT * 3 / 4);
+    assert!(up >= LIMIT * 7 / 10, "{up} of {LIMIT} passed");
+    let passed = up + down;
+    assert!(passed >= LIMIT - BEYOND, "{passed} of {LIMIT} passed");
+    assert!(passed <= LIMIT + BEYOND, "{passed} of {LIMIT} passed");
+    chain.ports[1].wait("credit to be used up", |event| {
+        matches!(event, KernelEvent::CreditUsedUp).then_some(())
+    });
+
+    // What has counted goes on counting when the limit is raised.
+    let spent = chain.ports[1].counters().spent[&NEIGHBOR];
+    assert_eq!(spent, LIMIT, "no more is told");
+    let granted = credit(&chain, spent + LIMIT);
+    grant(&mut chain, granted.clone());
+    let [up, down] = burst(&talk, client, LIMIT / 4);
+    let spent_since = chain.ports[1].counters().spent[&NEIGHBOR] - spent;
+    assert!(spent_since >= LIMIT * 4 / 10, "{spent_since}");
+    assert_eq!(spent_since, up + down);
+
+    // A limit that is made anew is what was left of it.
+    chain.nodes[1].run("nft delete table inet meshd");
+    chain.ports[1].configure(&Chain::base(2));
+    let [up, down] = burst(&talk, client, LIMIT);
+    let (passed, left) = (up + down, LIMIT - spent_since);
+    assert!(passed <= left + BEYOND, "{passed} of {left} passed");
+    assert!(passed >= left - BEYOND, "{passed} of {left} passed");
+}
+
+/// Whoever nobody can bill has no credit, but does not stop others.
+fn unknown() {
+    let mut chain = Chain::new();
+    let (talk, [client, _]) = acquainted(&chain, SERVER_V4);
+    let mut nobody = credit(&chain, 0);
+    let neighbors = std::mem::take(&mut nobody.neighbors);
+    grant(&mut chain, nobody.clone());
+    let [up, down] = burst(&talk, client, 1 << 20);
+    assert!(up + down <= BEYOND, "{up}, {down}");
+    // Gateways that cost nothing are free.
+    let free = Credit {
+        charged: BTreeSet::from([setup(9).mesh_ipv6()]),
+        ..Credit::default()
+    };
+    grant(&mut chain, free);
+    talk.echo(500, SIZE);
+    let known = Credit {
+        neighbors,
+        ..nobody
+    };
+    let mut limited = known.clone();
+    for allowance in limited.neighbors.values_mut() {
+        allowance.limit = u64::MAX;
+    }
+    grant(&mut chain, limited);
+    talk.echo(500, SIZE);
 }
 
 fn held() {
     let mut chain = Chain::new();
     let (talk, [client, server]) = acquainted(&chain, SERVER_V4);
-    hold(&mut chain);
+    let nothing = credit(&chain, 0);
+    grant(&mut chain, nothing);
     // While the table is made anew, nobody gets away.
     chain.ports[1].configure(&Chain::base(2));
     let (up, down) = thread::scope(|scope| {
@@ -99,8 +210,7 @@ fn held() {
             .run("ping -n -q -c 300 -i 0.002 -s 1000 -W 1 100.64.0.3 | grep ' 0% packet loss'");
         (up.join().expect("a rate"), down.join().expect("a rate"))
     });
-    let on_the_wire = (SIZE + 8 + 20 + 70) as f64;
-    let free = f64::from(Shaping::default().free) / on_the_wire;
+    let free = f64::from(Shaping::default().free) / ON_THE_WIRE as f64;
     assert_is_about(up, free);
     assert_is_about(down, free);
 
@@ -113,7 +223,7 @@ fn held() {
     let claimed = bytes(&mut chain, 1, Flow::UpRx);
     assert!(claimed.bytes < bytes(&mut chain, 0, Flow::UpTx).bytes / 2);
 
-    chain.ports[1].shape(KernelRequest::SetHeld(Held::default()));
+    grant(&mut chain, Credit::default());
     Talk::new(&chain.phone, &chain.internet, address(SERVER_V4)).echo(500, SIZE);
     assert!(client.is_ipv4());
 }

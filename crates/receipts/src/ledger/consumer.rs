@@ -230,6 +230,11 @@ impl Consumed {
         }
     }
 
+    /// Whether a request waits for this node's count.
+    pub(super) fn is_asked(&self) -> bool {
+        self.accounts.values().any(Account::is_asked)
+    }
+
     /// Judges the requests that wait: after new usage, and in the end.
     pub(super) fn judge_held(&mut self, now: Instant, desk: &mut Desk) {
         let Self { pair, accounts, .. } = self;

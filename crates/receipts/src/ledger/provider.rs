@@ -279,6 +279,17 @@ impl Provided {
         });
     }
 
+    /// Bytes that may still be carried for it before it is held.
+    pub(super) fn credit_left(&self, desk: &Desk) -> u64 {
+        if self.held {
+            return 0;
+        }
+        let window = self
+            .window
+            .unwrap_or_else(|| desk.config.credit.window(self.pair.standing()));
+        u64::try_from(u128::from(window).saturating_sub(self.exposure)).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn heads(&self) -> impl Iterator<Item = &Receipt> {
         self.accounts.values().filter_map(Account::head)
     }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::{RETRY, Task};
 use crate::kernel::netlink::KernelError;
+use crate::kernel::shape::{Change, Credit};
 use crate::kernel::{Base, NewFlows, TUNNEL_DEVICES, Warning, counters, nat, nft};
 
 /// How often to make the table of nftables anew while others change something there as well.
@@ -71,6 +72,7 @@ impl Task {
             self.look_soon();
         }
         self.flowtables_changed |= news.flowtables_changed;
+        self.credit_used_up |= news.credit_used_up;
         news.table_damaged
     }
 
@@ -104,10 +106,46 @@ impl Task {
         self.change_table(&commands).await
     }
 
+    /// Changes who may be carried how much. If that fails, the table is made anew with it.
+    pub(super) async fn set_credit(&mut self, credit: Credit) -> Result<(), KernelError> {
+        let change = self.shape.set_credit(credit);
+        let set = self.follow_credit(change).await;
+        if set.is_err() {
+            self.is_table_due = true;
+            self.mend_soon();
+        }
+        set
+    }
+
+    async fn follow_credit(&mut self, change: Change) -> Result<(), KernelError> {
+        match change {
+            Change::Everything => {
+                self.find_senders().await?;
+                self.follow_shape().await
+            }
+            Change::Limits(of) if of.is_empty() => Ok(()),
+            Change::Limits(of) => {
+                let quotas = self.nfnetlink.quotas()?;
+                self.change_table(&self.shape.limits(&of, &quotas)).await
+            }
+        }
+    }
+
+    /// Looks for the Ethernet addresses of neighbors that have credit. Says whether there are others than
+    /// before.
+    async fn find_senders(&mut self) -> Result<bool, KernelError> {
+        let links = self.shape.links();
+        self.neighbors.find_links(&self.handle, &links).await?;
+        Ok(self.shape.note_senders(self.neighbors.all()))
+    }
+
     pub(super) async fn follow_shape(&mut self) -> Result<(), KernelError> {
-        let shaping = self.base.as_ref().map(|base| base.shaping.clone());
-        let commands = shaping.map(|shaping| self.shape.commands(&shaping));
-        self.change_table(&commands.unwrap_or_default()).await
+        let Some(shaping) = self.base.as_ref().map(|base| base.shaping.clone()) else {
+            return Ok(());
+        };
+        let quotas = self.nfnetlink.quotas()?;
+        self.change_table(&self.shape.commands(&shaping, &quotas))
+            .await
     }
 
     /// Changes something in the table. It must be there: what it is made of goes in when it is made.
@@ -145,6 +183,12 @@ impl Task {
             self.neighbors.update(&self.handle, &macs).await?;
         }
         counters.resolve(&self.neighbors);
+        self.shape.note_spent(&counters.spent);
+        if self.find_senders().await? {
+            // If the table is not as it should be, it is made anew with all of this.
+            let followed = self.follow_shape().await;
+            followed.unwrap_or_else(|error| tracing::debug!(%error, "credit"));
+        }
         if is_new {
             self.make_room(&mut counters).await;
         }
