@@ -73,7 +73,7 @@ const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
 /// How much earlier they are read if something else wakes us: each wake costs more than reading.
 const COUNTER_HASTE: Duration = Duration::from_millis(200);
 /// How long after a reading there may be the next because somebody wants one.
-const COUNTER_PAUSE: Duration = Duration::from_millis(50);
+const COUNTER_PAUSE: Duration = Duration::from_millis(20);
 /// How long after the last word of traffic they are read: what was counted since is not told.
 const COUNTER_TIME: Duration = Duration::from_secs(2);
 /// How long it may take to find out which uplink there is, and whether it works.

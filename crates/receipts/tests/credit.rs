@@ -371,6 +371,18 @@ fn what_a_provider_does_not_ask_for_is_no_debt() {
     assert!(world.consumed(1, 2).exposure_bytes <= u128::from(4 * MIB));
 }
 
+#[test]
+fn what_is_lost_on_the_way_up_slows_nobody_down() {
+    let mut world = World::pair(1000);
+    world.traffic(1, 2, 0, 3 * MIB);
+    // The provider got nothing of it, has nothing to ask for, and never will.
+    world.count(2, party(1), Role::Consumer, 100 * MIB, 0);
+    assert!(!world.node(2).throttled);
+    // What came down was carried for sure.
+    world.count(2, party(1), Role::Consumer, 0, 7 * MIB);
+    assert!(world.node(2).throttled);
+}
+
 /// Both sides at the rate of the line, with losses and restarts; who is held or throttled goes on
 /// at the free rate or not at all.
 fn exposure(seed: u64) {

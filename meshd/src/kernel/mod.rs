@@ -412,7 +412,8 @@ pub enum KernelEvent {
     GatewaysSet,
     /// [`KernelRequest::SetNewFlows`] is done.
     NewFlowsSet,
-    /// A neighbor has used up its credit, and is slowed down from now on.
+    /// A neighbor has used up half of its credit, or all of it, so that it is slowed down from now on. Told
+    /// once, until it has other credit.
     CreditUsedUp,
     /// [`KernelRequest::SetCredit`] or [`KernelRequest::SetThrottle`] is done.
     Shaped,

@@ -4,8 +4,8 @@
 //! A neighbor's credit is a quota of the kernel's: what it is carried counts against it packet by packet,
 //! in both directions, so that no burst passes before somebody looks. It says how many bytes may pass in
 //! all; when receipts come it is raised, and goes on counting. Beyond it, a neighbor is slowed down to
-//! [`Shaping::free`], each for itself. Whoever has no quota is nobody we could bill, and all of these
-//! together get as much.
+//! [`Shaping::free`], each for itself. Another quota, used up halfway there, has the kernel tell us in time
+//! to ask for a receipt. Whoever has no quota is nobody we could bill, and all of these together get as much.
 //!
 //! | chain | packets |
 //! |---|---|
@@ -44,8 +44,14 @@ const CHARGED: &str = "charged";
 /// Whose quota is whose, and how fast each is beyond it: as packets come from neighbors and go to them.
 const CREDIT_RX: &str = "credit_rx";
 const CREDIT_TX: &str = "credit_tx";
+const HALF_RX: &str = "half_rx";
+const HALF_TX: &str = "half_tx";
 const FREE_RX: &str = "free_rx";
 const FREE_TX: &str = "free_tx";
+
+/// How names of quotas begin.
+const WHOLE: &str = "of_";
+const HALF: &str = "half_of_";
 
 /// What may pass at once: as much as the longest packet that the kernel makes of merged frames, or such
 /// would never pass.
@@ -65,13 +71,45 @@ enum Way {
 }
 
 impl Way {
-    /// The map of quotas and the set of limits.
-    const fn names(self) -> (&'static str, &'static str) {
+    const BOTH: [Self; 2] = [Self::Rx, Self::Tx];
+
+    /// The maps of quotas: of what there is credit for, and of half of it.
+    const fn quotas(self) -> [(&'static str, Part); 2] {
         match self {
-            Self::Rx => (CREDIT_RX, FREE_RX),
-            Self::Tx => (CREDIT_TX, FREE_TX),
+            Self::Rx => [(CREDIT_RX, Part::Whole), (HALF_RX, Part::Half)],
+            Self::Tx => [(CREDIT_TX, Part::Whole), (HALF_TX, Part::Half)],
         }
     }
+
+    /// The set of limits.
+    const fn limits(self) -> &'static str {
+        match self {
+            Self::Rx => FREE_RX,
+            Self::Tx => FREE_TX,
+        }
+    }
+
+    /// What the sets are about.
+    const fn address(self) -> &'static str {
+        match self {
+            Self::Rx => "ether_addr",
+            Self::Tx => "ipv6_addr",
+        }
+    }
+
+    const fn neighbor(self) -> &'static str {
+        match self {
+            Self::Rx => SENDER,
+            Self::Tx => RECEIVER,
+        }
+    }
+}
+
+/// How much of a neighbor's credit a quota is for.
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    Half,
 }
 
 /// Where DNS is asked.
@@ -130,35 +168,55 @@ pub(super) fn over(rate: u32) -> String {
 
 /// The sets, as part of the table.
 pub(super) fn sets(shaping: &Shaping) -> String {
-    // Without it in the definition, nft refuses it in elements.
-    let limit = over(shaping.free);
-    let of = |[quotas, limits]: [&str; 2], address: &str| {
-        let key = format!("type iface_index . {address}");
-        format!(
-            "map {quotas} {{ {key} : quota; size {SIZE}; }}\n\
-             set {limits} {{ {key}; size {SIZE}; {limit}; }}\n"
-        )
-    };
-    let charged = format!("set {CHARGED} {{ type ipv6_addr; }}\n");
-    charged + &of([CREDIT_RX, FREE_RX], "ether_addr") + &of([CREDIT_TX, FREE_TX], "ipv6_addr")
+    let sets = Way::BOTH.map(|way| {
+        let key = format!("type iface_index . {}", way.address());
+        let maps = way
+            .quotas()
+            .map(|(name, _)| format!("map {name} {{ {key} : quota; size {SIZE}; }}\n"));
+        // Without the limit in the definition, nft refuses it in elements.
+        let (limits, limit) = (way.limits(), over(shaping.free));
+        maps.concat() + &format!("set {limits} {{ {key}; size {SIZE}; {limit}; }}\n")
+    });
+    format!("set {CHARGED} {{ type ipv6_addr; }}\n{}", sets.concat())
 }
 
 /// The name of a neighbor's quota.
-fn quota(node: NodeId) -> String {
-    format!("of_{}", hex::encode(node.as_bytes()))
+fn quota(node: NodeId, part: Part) -> String {
+    let prefix = match part {
+        Part::Whole => WHOLE,
+        Part::Half => HALF,
+    };
+    format!("{prefix}{}", hex::encode(node.as_bytes()))
 }
 
-/// Has what comes from or goes to a place count against a neighbor's quota.
-fn assign((way, key, node): &(Way, String, NodeId)) -> String {
-    let (quotas, _) = way.names();
-    let name = quota(*node);
-    format!("add element inet {TABLE} {quotas} {{ {key} : \"{name}\" }}\n")
-}
-
-/// Whose quota has this name.
+/// Whose whole credit has a quota of this name.
 pub(super) fn owner(quota: &str) -> Option<NodeId> {
-    let bytes = hex::decode(quota.strip_prefix("of_")?).ok()?;
+    let bytes = hex::decode(quota.strip_prefix(WHOLE)?).ok()?;
     Some(NodeId::from_bytes(bytes.try_into().ok()?))
+}
+
+/// Has what comes from or goes to a place count against a neighbor's quotas.
+fn assign((way, key, node): &(Way, String, NodeId)) -> String {
+    let elements = way.quotas().map(|(map, part)| {
+        let name = quota(*node, part);
+        format!("add element inet {TABLE} {map} {{ {key} : \"{name}\" }}\n")
+    });
+    elements.concat()
+}
+
+/// Has it count no longer.
+fn release((way, key, _): &(Way, String, NodeId)) -> String {
+    let elements = way
+        .quotas()
+        .map(|(map, _)| format!("delete element inet {TABLE} {map} {{ {key} }}\n"));
+    elements.concat()
+}
+
+/// Removes a neighbor's quotas.
+fn forget(node: NodeId) -> String {
+    let quotas = [Part::Whole, Part::Half].map(|part| quota(node, part));
+    let commands = quotas.map(|name| format!("delete quota inet {TABLE} {name}\n"));
+    commands.concat()
 }
 
 impl Shape {
@@ -211,16 +269,19 @@ impl Shape {
 
     /// The chains, as part of the table.
     pub(super) fn chains(&self, shaping: &Shaping) -> String {
-        let beyond = |neighbor: &str, quotas: &str, limits: &str| {
+        let beyond = |way: Way| {
+            let (neighbor, limits) = (way.neighbor(), way.limits());
+            let [(whole, _), (half, _)] = way.quotas();
             [
-                format!("quota name {neighbor} map @{quotas} {neighbor} @{limits} {DROP}"),
+                format!("quota name {neighbor} map @{half}"),
+                format!("quota name {neighbor} map @{whole} {neighbor} @{limits} {DROP}"),
                 format!("{neighbor} != @{limits} {} {DROP}", over(shaping.free)),
             ]
         };
         let [up, down] = self.charged();
         [
-            chain(CREDIT_UP, &beyond(SENDER, CREDIT_RX, FREE_RX)),
-            chain(CREDIT_DOWN, &beyond(RECEIVER, CREDIT_TX, FREE_TX)),
+            chain(CREDIT_UP, &beyond(Way::Rx)),
+            chain(CREDIT_DOWN, &beyond(Way::Tx)),
             chain(HELD_UP, &up),
             chain(HELD_DOWN, &down),
             chain(THROTTLED, &self.throttling(shaping)),
@@ -251,26 +312,24 @@ impl Shape {
     /// Commands that make sets and quotas what they should be, where there are the quotas `existing`.
     pub(super) fn elements(&self, shaping: &Shaping, existing: &Spent) -> String {
         let limit = over(shaping.free);
-        let empty = |(quotas, limits): (&str, &str)| {
-            nat::replace("map", quotas, std::iter::empty())
-                + &nat::replace("set", limits, std::iter::empty())
-        };
+        let empty = Way::BOTH.map(|way| {
+            let maps = way
+                .quotas()
+                .map(|(name, _)| nat::replace("map", name, std::iter::empty()));
+            maps.concat() + &nat::replace_elements(way.limits(), std::iter::empty())
+        });
         let charged = self.credit.charged.iter().map(Ipv6Addr::to_string);
-        let removed = existing
-            .keys()
-            .map(|node| format!("delete quota inet {TABLE} {}\n", quota(*node)));
         let keys = self.keys();
         let limits = keys.iter().map(|(way, key, _)| {
-            let (_, limits) = way.names();
+            let limits = way.limits();
             format!("add element inet {TABLE} {limits} {{ {key} {limit} }}\n")
         });
         let nodes = self.credit.neighbors.keys();
         [
             nat::replace_elements(CHARGED, charged),
-            empty(Way::Rx.names()),
-            empty(Way::Tx.names()),
-            removed.collect(),
-            nodes.map(|node| self.quota(*node, existing)).collect(),
+            empty.concat(),
+            existing.keys().map(|node| forget(*node)).collect(),
+            nodes.map(|node| self.quotas(*node, existing)).collect(),
             keys.iter().map(assign).collect(),
             limits.collect(),
         ]
@@ -296,15 +355,10 @@ impl Shape {
         let keys = self.keys();
         let changed = of.iter().map(|node| {
             let keys = keys.iter().filter(|(_, _, of)| of == node);
-            let released = keys.clone().map(|(way, key, _)| {
-                let (quotas, _) = way.names();
-                format!("delete element inet {TABLE} {quotas} {{ {key} }}\n")
-            });
-            let name = quota(*node);
             [
-                released.collect(),
-                format!("delete quota inet {TABLE} {name}\n"),
-                self.quota(*node, existing),
+                keys.clone().map(release).collect(),
+                forget(*node),
+                self.quotas(*node, existing),
                 keys.map(assign).collect::<String>(),
             ]
             .concat()
@@ -312,14 +366,19 @@ impl Shape {
         changed.collect()
     }
 
-    /// Makes a quota that goes on where the one before was. `used` is never told beyond the limit.
-    fn quota(&self, node: NodeId, existing: &Spent) -> String {
+    /// Makes quotas that go on where the ones before were. What is used is never told beyond the limit.
+    fn quotas(&self, node: NodeId, existing: &Spent) -> String {
         let allowance = self.credit.neighbors.get(&node);
         let limit = allowance.map_or(0, |it| it.limit).min(MAX_QUOTA);
         let used = existing.get(&node).or_else(|| self.spent.get(&node));
         let used = used.copied().unwrap_or_default().min(MAX_QUOTA);
-        let name = quota(node);
-        format!("add quota inet {TABLE} {name} {{ over {limit} bytes used {used} bytes ; }}\n")
+        let half = used + limit.saturating_sub(used) / 2;
+        let limits = [(Part::Whole, limit), (Part::Half, half)];
+        let commands = limits.map(|(part, limit)| {
+            let name = quota(node, part);
+            format!("add quota inet {TABLE} {name} {{ over {limit} bytes used {used} bytes ; }}\n")
+        });
+        commands.concat()
     }
 
     /// Each place that packets of a neighbor come from or go to, as the sets have it.

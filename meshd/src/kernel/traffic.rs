@@ -65,7 +65,7 @@ pub(super) struct News {
     pub(super) table_damaged: bool,
     /// There are other flowtables than before.
     pub(super) flowtables_changed: bool,
-    /// A neighbor has used up what it may be carried.
+    /// A neighbor has used up half or all of its credit.
     pub(super) credit_used_up: bool,
 }
 

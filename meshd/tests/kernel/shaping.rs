@@ -135,15 +135,21 @@ fn used_up() {
     let granted = credit(&chain, LIMIT);
     grant(&mut chain, granted);
 
-    // Both directions count against one limit, and the kernel keeps it without anybody looking.
-    let [up, down] = burst(&talk, client, LIMIT * 3 / 4);
-    assert!(up >= LIMIT * 7 / 10, "{up} of {LIMIT} passed");
-    let passed = up + down;
+    // Both directions count against one limit, and the kernel tells when half of it is used up.
+    let used_up = |event: &mut KernelEvent| {
+        let is_it = matches!(event, KernelEvent::CreditUsedUp);
+        is_it.then(|| *event = KernelEvent::Shaped)
+    };
+    let early = burst(&talk, client, LIMIT * 5 / 16);
+    assert!(early.iter().sum::<u64>() >= LIMIT / 2);
+    chain.ports[1].wait("half of the credit to be used up", used_up);
+
+    // It keeps the limit without anybody looking.
+    let late = burst(&talk, client, LIMIT / 2);
+    let passed: u64 = early.iter().chain(&late).sum();
     assert!(passed >= LIMIT - BEYOND, "{passed} of {LIMIT} passed");
     assert!(passed <= LIMIT + BEYOND, "{passed} of {LIMIT} passed");
-    chain.ports[1].wait("credit to be used up", |event| {
-        matches!(event, KernelEvent::CreditUsedUp).then_some(())
-    });
+    chain.ports[1].wait("the credit to be used up", used_up);
 
     // What has counted goes on counting when the limit is raised.
     let spent = chain.ports[1].counters().spent[&NEIGHBOR];

@@ -51,7 +51,7 @@ pub(super) struct Account {
     unseen_bytes: u64,
     /// Counted when the request came that was signed last: what came before is settled, also if
     /// the provider did not ask for all of it.
-    settled_bytes: u128,
+    settled: Totals,
     last_traffic: Option<Instant>,
     held: Option<Held>,
     /// What was refused last, so that the same is told once; a signature clears it.
@@ -81,7 +81,7 @@ struct Held {
     came_at: Instant,
     refuse_at: Instant,
     /// Counted when it came.
-    counted_bytes: u128,
+    counted: Totals,
 }
 
 impl Held {
@@ -111,7 +111,7 @@ impl Account {
             counted: Totals::ZERO,
             signed: Totals::ZERO,
             unseen_bytes: 0,
-            settled_bytes: 0,
+            settled: Totals::ZERO,
             last_traffic: None,
             held: None,
             last_refusal: None,
@@ -241,7 +241,7 @@ impl Account {
                 request: *request,
                 came_at: context.now,
                 refuse_at: context.now + context.desk.config.confirm_within,
-                counted_bytes: self.counted.bytes(),
+                counted: self.counted,
             });
         }
         self.judge_held(context);
@@ -250,7 +250,7 @@ impl Account {
     /// Judges the request that waits, if any: after it came, after new usage, in the end.
     pub(super) fn judge_held(&mut self, context: &mut Context<'_>) {
         let Some(held) = &self.held else { return };
-        let (request, counted_bytes) = (held.request, held.counted_bytes);
+        let (request, counted) = (held.request, held.counted);
         let is_early = context.now < held.refuse_at || !held.is_counted(context.desk.counted_at);
         match self.judge(&request, context) {
             Ok(Verdict::Unconfirmed) | Err(Overflow) if is_early => return,
@@ -259,7 +259,7 @@ impl Account {
             }
             Ok(Verdict::Refuse(reason)) => self.refuse(&request, reason, context),
             Ok(Verdict::Sign) => match self.sign(&request, context) {
-                Ok(()) => self.settled_bytes = counted_bytes,
+                Ok(()) => self.settled = counted,
                 // Figures out of range; whoever asks for them gets an answer and nothing signed.
                 Err(_) => self.refuse(&request, RefusalReason::Unconfirmed, context),
             },
@@ -478,17 +478,18 @@ impl Account {
         Ok(())
     }
 
-    /// Credit of the newest epoch and what is unsigned in this account, if it costs anything.
+    /// Credit of the newest epoch and what is surely unsigned in this account, if it costs anything: what
+    /// came down. Of what went up, the provider may have got nothing, and never ask for it.
     pub(super) fn owed(&self) -> Option<(u64, u128)> {
         let offer = self.state.offer();
         let offer = offer.filter(|offer| offer.price() > Price::FREE)?;
-        Some((offer.credit_bytes(), self.unsigned_bytes()))
+        Some((offer.credit_bytes(), self.unsigned().down_bytes.into()))
     }
 
     /// Counted and not signed; without what the provider could have asked for and did not.
-    fn unsigned_bytes(&self) -> u128 {
-        let since_settled = self.counted.bytes() - self.settled_bytes;
-        self.counted.beyond(&self.signed).bytes().min(since_settled)
+    fn unsigned(&self) -> Totals {
+        let since_settled = self.counted.beyond(&self.settled);
+        self.counted.beyond(&self.signed).at_most(&since_settled)
     }
 
     /// The newest receipt.
@@ -511,7 +512,7 @@ impl Account {
 
     pub(super) fn view(&self, pair: PairView) -> AccountView {
         let counts = Counts {
-            unsigned_bytes: self.unsigned_bytes(),
+            unsigned_bytes: self.unsigned().bytes(),
             unpaid: self.unpaid(),
             signed_at: self.signed_at,
             disputed_bytes: 0,
@@ -523,11 +524,7 @@ impl Account {
     /// The price of what is unsigned.
     fn unpaid(&self) -> Option<Amount> {
         let price = self.offer().map(Offer::price).or(self.announced)?;
-        let unsigned = Totals {
-            up_bytes: u64::try_from(self.unsigned_bytes()).ok()?,
-            ..Totals::ZERO
-        };
-        price.charge(&unsigned).ok()
+        price.charge(&self.unsigned()).ok()
     }
 
     pub(super) fn details(&self, pair: PairView) -> AccountDetails {
