@@ -8,12 +8,14 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv6Addr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mesh_proto::IfIndex;
 use neli::consts::nl::NlmF;
 use neli::consts::socket::NlFamily;
 use neli::utils::Groups;
+use nix::errno::Errno;
 
 use super::neighbor::MacKey;
 use super::netlink::KernelError;
@@ -23,6 +25,10 @@ use super::raw::{EventSocket, Payload, Socket, push};
 /// How long the sets remember a neighbor. Less than the routing core watches a neighbor for after
 /// it was told that it carries traffic.
 pub(super) const MEMORY: Duration = Duration::from_secs(1);
+
+/// How long others may have our group that are ending: what a predecessor was about to execute has its
+/// sockets until then.
+const RELEASE_TIME: Duration = Duration::from_millis(500);
 
 /// Who begins to carry traffic within this time of another is told of together with it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -114,7 +120,16 @@ impl Traffic {
         let mut request = vec![0, 0, high, low];
         push(&mut request, NFULA_CFG_CMD, &[NFULNL_CFG_CMD_BIND]);
         push(&mut request, NFULA_CFG_MODE, &NFULNL_COPY_META);
-        let bound = socket.change(&action, (NFULNL_MSG_CONFIG, NlmF::empty()), &request);
+        let mut bind = || socket.change(&action, (NFULNL_MSG_CONFIG, NlmF::empty()), &request);
+        let mut bound = bind();
+        let begin = Instant::now();
+        while let Err(error) = &bound
+            && error.is_errno(&[Errno::EPERM])
+            && begin.elapsed() < RELEASE_TIME
+        {
+            thread::sleep(RELEASE_TIME / 50);
+            bound = bind();
+        }
         bound.map_err(unable)?;
         Ok(Self {
             socket: socket.into_events()?,
