@@ -56,8 +56,9 @@ fn is_id(text: &str) -> bool {
     ID_DIGITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Which gateways a node uses. By default any, by cost alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Which gateways a node uses. By default any that costs nothing on the way to it, the nearest first:
+/// nobody pays without having said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Used before all others, in this order.
     pub prefer: Vec<NodePattern>,
@@ -67,8 +68,20 @@ pub struct Policy {
     pub never: Vec<NodePattern>,
     /// Which may be used at all.
     pub allowed: Allowed,
-    /// Dearer ways are not taken to the Internet.
+    /// Dearer ways are not taken to the Internet. `None`: whatever they cost.
     pub maximum_price: Option<Price>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            prefer: Vec::new(),
+            avoid: Vec::new(),
+            never: Vec::new(),
+            allowed: Allowed::Any,
+            maximum_price: Some(Price::FREE),
+        }
+    }
 }
 
 /// Which gateways may be used at all.
@@ -277,6 +290,13 @@ mod tests {
             ..offer()
         };
         assert_eq!(judge(nothing, PATH), Err(Refusal::Unreachable));
+    }
+
+    #[test]
+    fn by_default_nothing_is_paid() {
+        let policy = Policy::default();
+        assert!(judge(&policy, 0).is_ok());
+        assert_eq!(judge(&policy, 1), Err(Refusal::TooDear));
     }
 
     #[test]

@@ -117,8 +117,10 @@ impl Books {
         })
     }
 
-    /// The daemon starts, and reads what its disk has.
-    pub(crate) fn start(&mut self, now: Instant) {
+    /// The daemon starts, and reads what its disk has; it pays at most so much.
+    pub(crate) fn start(&mut self, now: Instant, most: Option<mesh_proto::Price>) {
+        let most = most.map(|most| Price::new(most.atto_smt_per_mib()));
+        self.config.max_price = most.unwrap_or(Price::MAX);
         let header = self.header();
         let Ok(recovered) = recover(&self.log, &header) else {
             return;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use mesh_proto::gateway_policy::Policy;
 use mesh_proto::rib::RouteKey;
 use mesh_proto::router::{Announcement, Start};
-use mesh_proto::{IfIndex, Network, NodeId, OriginatorId, Route, Router, RouterConfig};
+use mesh_proto::{IfIndex, Network, NodeId, OriginatorId, Price, Route, Router, RouterConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use receipts::LedgerConfig;
@@ -70,6 +71,8 @@ pub struct Node {
     epoch: u32,
     /// What it tells about itself.
     pub(crate) announcement: Announcement,
+    /// Which gateways it uses, and what it pays.
+    policy: Policy,
     /// Its daemon, while that runs.
     pub(crate) router: Option<Router>,
     /// Its kernel's routes into tunnels; those to neighbors stand in the table of all kernels.
@@ -110,6 +113,7 @@ impl Node {
             ipv4: None,
             given_up: BTreeMap::new(),
             announcement: Announcement::default(),
+            policy: Policy::default(),
             router: None,
             tunnels: BTreeMap::new(),
             timer: None,
@@ -165,11 +169,12 @@ impl Node {
         let seed = self.seed.wrapping_add(self.lives);
         let config = RouterConfig::new(network.clone(), start, self.epoch, seed);
         let mut router = Router::new(config, self.key.clone(), self.announcement.clone(), now);
+        router.set_gateway_policy(now, self.policy.clone());
         router.handle_interface_up(now, INTERFACE, self.index.address(), MTU);
         self.router = Some(router);
         self.note_ipv4();
         if let Some(books) = &mut self.books {
-            books.start(now);
+            books.start(now, self.policy.maximum_price);
         }
     }
 
@@ -180,6 +185,11 @@ impl Node {
         if let Some(books) = &mut self.books {
             books.stop(how);
         }
+    }
+
+    /// Pays at most so much from its next start on; `None`: whatever others ask for.
+    pub(crate) const fn set_maximum_price(&mut self, most: Option<Price>) {
+        self.policy.maximum_price = most;
     }
 
     /// Keeps books from its next start on.

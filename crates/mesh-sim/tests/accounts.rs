@@ -12,7 +12,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::{mesh, run, secs};
+use common::{everybody_pays, mesh, run, secs};
 use mesh_proto::router::Announcement;
 use mesh_proto::{GatewayOffer, Price};
 use mesh_sim::books::{Epoch, Signed};
@@ -40,6 +40,7 @@ struct Village {
 impl Village {
     fn new(topology: &str, seed: u64, loss: f64) -> Self {
         let mut simulation = mesh(topology, seed, loss);
+        everybody_pays(&mut simulation);
         let network = String::from("simulated village");
         simulation.keep_accounts(Accounting::new(&network));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -325,5 +326,43 @@ fn a_loss_of_power_costs_only_those_who_have_it() {
         let (earned, paid) = village.earned_and_paid(&unlucky);
         assert_eq!(earned, paid, "seed {seed}");
         assert!(earned > 0);
+    }
+}
+
+/// Every third node has not said that it pays.
+#[test]
+fn who_does_not_pay_signs_for_nothing_and_is_on_nobodys_way_to_a_gateway() {
+    for seed in 1..=2 {
+        println!("seed {seed}");
+        let mut village = Village::new("geometric:40", seed, 0.0);
+        let frugal: BTreeSet<_> = village.simulation.nodes().step_by(3).collect();
+        for node in &frugal {
+            let most = Some(Price::FREE);
+            village.simulation.set_maximum_price(*node, most);
+        }
+        village.pass(SETTLED_S);
+        village.begin_traffic();
+        village.pass(30.0);
+        let (mut online, simulation) = (0, &village.simulation);
+        for client in &village.clients {
+            let Some(gateway) = simulation.gateway_of(*client) else {
+                continue;
+            };
+            // The gateway itself pays nobody.
+            let mut way = simulation.path(*client, gateway);
+            way.pop();
+            let over = way.iter().find(|node| frugal.contains(node));
+            assert_eq!(over, None, "seed {seed}: {client} to {gateway}");
+            online += 1;
+        }
+        assert!(online > 0, "seed {seed}");
+        village.end_traffic();
+        village.assert_honest();
+        for node in &frugal {
+            let paid = village.signed(*node).into_iter();
+            let mut paid = paid.filter(|((_, role, _), _)| *role == Role::Consumer);
+            let dear = paid.find(|(_, signed)| signed.price > receipts::Price::FREE);
+            assert_eq!(dear, None, "seed {seed}: {node}");
+        }
     }
 }

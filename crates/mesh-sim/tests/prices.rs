@@ -10,7 +10,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{mesh, run, secs};
+use common::{everybody_pays, mesh, run, secs};
 use mesh_proto::router::Announcement;
 use mesh_proto::{GatewayOffer, NodeId, Price};
 use mesh_sim::scenario::Named;
@@ -96,6 +96,7 @@ fn announce(simulation: &mut Simulation, node: NodeIndex, announcement: Announce
 /// Two gateways, and fees at random.
 fn settled(topology: &str, seed: u64, loss: f64) -> (Simulation, ChaCha8Rng) {
     let mut simulation = mesh(topology, seed, loss);
+    everybody_pays(&mut simulation);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let nodes: Vec<_> = simulation.nodes().collect();
     let gateways = [0, 1].map(|_| rng.next_u32() as usize % nodes.len());
@@ -152,6 +153,7 @@ fn prices_are_right_after_anything_happened_to_anybody() {
     for seed in 1..=4 {
         println!("seed {seed}");
         let mut simulation = mesh("geometric:20", seed, 0.0);
+        everybody_pays(&mut simulation);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let duration = Duration::from_secs(churn.seconds);
         let mut plan = churn.plan(simulation.topology(), seed, duration, 0);

@@ -130,7 +130,10 @@ impl Exchange {
                 network: network(),
                 owner: party(seed),
             };
-            let config = LedgerConfig::new(network());
+            let config = LedgerConfig {
+                max_price: Price::MAX,
+                ..LedgerConfig::new(network())
+            };
             let ledger = Ledger::new(config, key(seed), State::new(header)).unwrap();
             (ledger, party(seed))
         };

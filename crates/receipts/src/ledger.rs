@@ -85,7 +85,8 @@ pub struct LedgerConfig {
     pub network: NetworkId,
     /// Bytes that consumers may leave unpaid.
     pub credit: Credit,
-    /// The most that this node pays.
+    /// The most that this node pays. Nothing by default, so it signs for what is free, and whoever has
+    /// not said that it pays owes nothing.
     pub max_price: Price,
     /// Ask for a receipt after this many new bytes, or a quarter of the window if that is less …
     pub receipt_every_bytes: u64,
@@ -101,12 +102,12 @@ pub struct LedgerConfig {
 }
 
 impl LedgerConfig {
-    /// Any price is paid; a receipt every 2 MiB or minute.
+    /// Nothing is paid; a receipt every 2 MiB or minute.
     pub const fn new(network: NetworkId) -> Self {
         Self {
             network,
             credit: Credit::new(),
-            max_price: Price::MAX,
+            max_price: Price::FREE,
             receipt_every_bytes: 2 << 20,
             receipt_every: Duration::from_secs(60),
             tolerance: Tolerance::new(),

@@ -11,12 +11,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{MIB, Random, World, assert_nobody_accused, gateway, key, network, party, totals};
+use common::{MIB, Random, World, assert_nobody_accused, buyer, gateway, key, party, totals};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use receipts::{
-    CompactReceipt, Event, LedgerConfig, Message, Offer, Party, Price, Receipt, Refusal,
-    RefusalReason, Request, Role, Standing, Usage,
+    CompactReceipt, Event, Message, Offer, Party, Price, Receipt, Refusal, RefusalReason, Request,
+    Role, Standing, Usage,
 };
 
 /// How often counters are read.
@@ -83,8 +83,8 @@ fn carry(
     mut answer: impl FnMut(&mut Bad, &Request) -> Vec<Message>,
 ) -> (World, u128) {
     let mut world = World::new();
-    world.add(1, 1000, LedgerConfig::new(network()));
-    world.add(3, 0, LedgerConfig::new(network()));
+    world.add(1, 1000, buyer());
+    world.add(3, 0, buyer());
     let (mut most, mut drip) = (0, 0);
     for _ in 0..seconds * 2 {
         world.traffic(1, 3, LINE / 10, LINE);
@@ -251,8 +251,8 @@ fn a_neighbor_that_equivocates_is_held_at_once_and_for_good() {
 #[test]
 fn a_neighbor_that_changes_its_key_gets_no_more_than_the_pool_of_strangers() {
     let mut world = World::new();
-    world.add(1, 1000, LedgerConfig::new(network()));
-    world.add(3, 0, LedgerConfig::new(network()));
+    world.add(1, 1000, buyer());
+    world.add(3, 0, buyer());
     world.traffic(1, 3, 0, 3 * MIB);
     // Slow enough that a stranger is not held at its first reading.
     let reading = STRANGER / 8;
@@ -280,8 +280,8 @@ fn a_neighbor_that_changes_its_key_gets_no_more_than_the_pool_of_strangers() {
 #[test]
 fn a_stranger_gets_out_of_an_exhausted_pool_by_its_first_receipt() {
     let mut world = World::new();
-    world.add(1, 1000, LedgerConfig::new(network()));
-    world.add(3, 0, LedgerConfig::new(network()));
+    world.add(1, 1000, buyer());
+    world.add(3, 0, buyer());
     for number in 10..20 {
         world.count(1, party(number), Role::Provider, 0, 2 * MIB);
     }
@@ -299,7 +299,7 @@ fn a_stranger_gets_out_of_an_exhausted_pool_by_its_first_receipt() {
 #[test]
 fn nobody_is_held_where_nothing_costs() {
     let mut world = World::new();
-    world.add(1, 0, LedgerConfig::new(network()));
+    world.add(1, 0, buyer());
     world.count(1, party(2), Role::Provider, 0, 100 * MIB);
     assert!(world.node(1).held.is_empty());
     world.node(1).price = Price::new(1);

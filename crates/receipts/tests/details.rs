@@ -50,8 +50,11 @@ struct Pair {
 
 impl Pair {
     fn new(provider: State) -> Self {
-        let ledger =
-            |seed, state| Ledger::new(LedgerConfig::new(network()), key(seed), state).unwrap();
+        let config = LedgerConfig {
+            max_price: Price::MAX,
+            ..LedgerConfig::new(network())
+        };
+        let ledger = |seed, state| Ledger::new(config.clone(), key(seed), state).unwrap();
         Self {
             now: beginning(),
             provider: ledger(1, provider),

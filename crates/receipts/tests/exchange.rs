@@ -8,10 +8,11 @@ mod common;
 use std::time::Duration;
 
 use common::{MIB, World, assert_logs_verify, at};
-use common::{gateway, network, party, totals};
+use common::{buyer, gateway, network, party, totals};
 use receipts::log::Record;
 use receipts::{
-    Amount, CompactReceipt, Credit, Event, LedgerConfig, Message, Party, Price, Role, Usage,
+    Amount, CompactReceipt, Credit, Event, LedgerConfig, Message, Party, Price, RefusalReason,
+    Role, Usage,
 };
 
 fn count_sent(world: &World, wanted: fn(&Message) -> bool) -> usize {
@@ -69,6 +70,22 @@ fn community_mode_writes_receipts_for_nothing() {
         (account.amount, account.signed),
         (Amount::ZERO, totals(0, 5 * MIB, 0))
     );
+}
+
+#[test]
+fn who_has_not_said_what_it_pays_signs_only_what_is_free() {
+    for (price, signed) in [(0, 5 * MIB), (1, 0)] {
+        let mut world = World::new();
+        world.add(1, price, buyer());
+        world.add(2, 0, LedgerConfig::new(network()));
+        world.traffic(1, 2, 0, 5 * MIB);
+        world.seconds(3600);
+        let account = world.consumed(1, 2);
+        assert_eq!(account.signed.bytes(), u128::from(signed), "price {price}");
+        assert_eq!(account.amount, Amount::ZERO);
+        let refused = (price > 0).then_some(RefusalReason::Price);
+        assert_eq!(account.last_refusal, refused);
+    }
 }
 
 #[test]
@@ -605,7 +622,7 @@ fn nothing_leaves_while_the_log_cannot_be_written() {
 fn a_relay_is_provider_and_consumer_at_once() {
     let mut world = World::new();
     for (seed, price) in [(1, 700), (2, 1000), (3, 0)] {
-        world.add(seed, price, LedgerConfig::new(network()));
+        world.add(seed, price, buyer());
     }
     for _ in 0..10 {
         world.traffic(1, 2, MIB, MIB);

@@ -3,13 +3,13 @@
 
 mod common;
 
-use common::{MIB, World, assert_logs_verify, gateway, network, party, terms};
-use receipts::{LedgerConfig, Message, Offer, Price, Role, Usage, UsageError};
+use common::{MIB, World, assert_logs_verify, buyer, gateway, network, party, terms};
+use receipts::{Message, Offer, Price, Role, Usage, UsageError};
 
 #[test]
 fn offers_of_strangers_reach_neither_the_log_nor_the_end_of_memory() {
     let mut world = World::new();
-    world.add(2, 0, LedgerConfig::new(network()));
+    world.add(2, 0, buyer());
     for n in 0_u16..1500 {
         let mut seed = [9; 32];
         seed[..2].copy_from_slice(&n.to_le_bytes());
@@ -38,7 +38,7 @@ fn offers_of_strangers_reach_neither_the_log_nor_the_end_of_memory() {
 #[test]
 fn consumers_that_were_idle_give_way_and_others_are_counted() {
     let mut world = World::new();
-    world.add(1, 1000, LedgerConfig::new(network()));
+    world.add(1, 1000, buyer());
     let usage = |world: &mut World, n: u16| {
         let mut bytes = [9; 32];
         bytes[..2].copy_from_slice(&n.to_le_bytes());

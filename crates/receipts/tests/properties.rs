@@ -12,12 +12,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{MIB, Random, World, assert_logs_verify, assert_nobody_accused, gateway, key};
-use common::{network, party, totals};
+use common::{buyer, party, totals};
 use proptest::prelude::*;
 use receipts::log::{Record, verify};
 use receipts::{
-    CompactReceipt, Event, LedgerConfig, Message, MessageError, Party, Position, Price, Receipt,
-    Role, Totals,
+    CompactReceipt, Event, Message, MessageError, Party, Position, Price, Receipt, Role, Totals,
 };
 
 /// What can happen to provider 1 and consumer 2, but for the messages that are lost.
@@ -207,7 +206,7 @@ impl Chain {
         let seeds = [1, 5, 2, 3, 4];
         let fees: BTreeMap<u8, u64> = seeds.map(|seed| (seed, random.below(1 << 40))).into();
         for (seed, fee) in &fees {
-            world.add(*seed, *fee, LedgerConfig::new(network()));
+            world.add(*seed, *fee, buyer());
         }
         for gateway in [1, 5] {
             let at_2 = fees[&gateway] + fees[&2];

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ed25519_dalek::SigningKey;
+use mesh_proto::gateway_policy::Policy;
 use mesh_proto::router::{Announcement, Event, Start, Transmit};
 use mesh_proto::{IfIndex, Network, OriginatorId, Output, Router, RouterConfig};
 use mesh_tests::daemon::NETWORK;
@@ -113,6 +114,11 @@ impl Player {
             ..Announcement::default()
         };
         let mut router = Router::new(config, key.clone(), announcement, now);
+        let pays = Policy {
+            maximum_price: None,
+            ..Policy::default()
+        };
+        router.set_gateway_policy(now, pays);
         let ifindex = IfIndex(port.ifindex());
         router.handle_interface_up(now, ifindex, port.address(), MTU);
         Ok(Self {

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
+use mesh_proto::gateway_policy::Policy;
 use mesh_proto::hash_chain::{Chain, Link};
 use mesh_proto::identity::MacKey;
 use mesh_proto::router::{Announcement, RouterConfig, Start, StationReport, Transmit};
@@ -157,6 +158,12 @@ impl World {
         let now = Instant::now();
         let config = RouterConfig::new(network.clone(), Start::Cold, 1, 1);
         let mut router = Router::new(config, key(1), Announcement::default(), now);
+        // Of the prices that are said, 0 to 3, some are too dear.
+        let policy = Policy {
+            maximum_price: Some(Price::new(2)),
+            ..Policy::default()
+        };
+        router.set_gateway_policy(now, policy);
         router.handle_interface_up(now, INTERFACE, address(0), 1500);
         let peers = SECRETS.iter().map(Peer::new).collect();
         let mut world = Self {

@@ -18,7 +18,7 @@ pub struct Accounting {
     /// The most that a flow brings in half a second in each direction, in bytes; how much it is, is
     /// drawn each time.
     pub most_bytes: u64,
-    /// What everybody's ledger is told.
+    /// What everybody's ledger is told, but for what it pays at most.
     pub ledger: receipts::LedgerConfig,
 }
 
@@ -39,6 +39,12 @@ impl Simulation {
             node.open_books(accounting.ledger.clone());
         }
         self.accounting = Some(accounting);
+    }
+
+    /// A node that starts from now on pays at most so much, `None`: whatever others ask for. Otherwise
+    /// it pays nothing.
+    pub fn set_maximum_price(&mut self, node: NodeIndex, most: Option<mesh_proto::Price>) {
+        self.node_mut(node).set_maximum_price(most);
     }
 
     /// Flows carry up to so many bytes in half a second from now on, in each direction.

@@ -25,6 +25,13 @@ pub fn mesh(topology: &str, seed: u64, loss: f64) -> Simulation {
     Simulation::new(Topology::from_spec(topology, seed).unwrap(), options)
 }
 
+/// Everybody pays what others ask for. To be called before time passes.
+pub fn everybody_pays(simulation: &mut Simulation) {
+    for node in simulation.nodes() {
+        simulation.set_maximum_price(node, None);
+    }
+}
+
 /// Runs until `until`, then checks what must always hold.
 #[track_caller]
 pub fn run(simulation: &mut Simulation, until: f64) -> Report {

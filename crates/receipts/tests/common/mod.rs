@@ -22,6 +22,14 @@ pub fn network() -> NetworkId {
     NetworkId::from_name("village")
 }
 
+/// Pays whatever others announce.
+pub fn buyer() -> LedgerConfig {
+    LedgerConfig {
+        max_price: Price::MAX,
+        ..LedgerConfig::new(network())
+    }
+}
+
 pub fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
@@ -297,8 +305,8 @@ impl World {
     /// Provider 1 at this price and consumer 2.
     pub fn pair(price: u64) -> Self {
         let mut world = Self::new();
-        world.add(1, price, LedgerConfig::new(network()));
-        world.add(2, 0, LedgerConfig::new(network()));
+        world.add(1, price, buyer());
+        world.add(2, 0, buyer());
         world
     }
 

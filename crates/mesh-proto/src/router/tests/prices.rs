@@ -30,8 +30,17 @@ fn announce(net: &mut Net, node: usize, fee: u64, gateway: bool) {
 }
 
 fn set_maximum(net: &mut Net, node: usize, most: u64) {
+    set_limit(net, node, Some(Price::new(most)));
+}
+
+/// Whoever was started pays nothing until it is told to.
+fn everybody_pays(net: &mut Net) {
+    (0..net.routers.len()).for_each(|node| set_limit(net, node, None));
+}
+
+fn set_limit(net: &mut Net, node: usize, maximum_price: Option<Price>) {
     let policy = Policy {
-        maximum_price: Some(Price::new(most)),
+        maximum_price,
         ..Policy::default()
     };
     net.routers[node].set_gateway_policy(net.now, policy);
@@ -75,6 +84,7 @@ fn ogms(net: &Net) -> impl Iterator<Item = &Ogm> {
 /// Nodes in a row, the last of them the gateway, with these fees.
 fn line(fees: &[u64]) -> Net {
     let mut net = Net::line(fees.len());
+    everybody_pays(&mut net);
     for (node, fee) in fees.iter().enumerate() {
         announce(&mut net, node, *fee, node + 1 == fees.len());
     }
@@ -90,6 +100,7 @@ fn two_ways() -> Net {
         net.link(a, b);
     }
     net.run(ms(30_000));
+    everybody_pays(&mut net);
     announce(&mut net, 2, 1, true);
     set_maximum(&mut net, 0, 5);
     net.run(ms(1000));
@@ -142,6 +153,7 @@ fn a_fee_that_changes_travels_at_once_and_without_records() {
 #[test]
 fn a_mesh_without_a_gateway_or_without_fees_says_nothing_of_prices() {
     let mut net = Net::line(4);
+    everybody_pays(&mut net);
     (0..4).for_each(|node| announce(&mut net, node, 7, false));
     net.run(ms(20_000));
     (0..4).for_each(|node| announce(&mut net, node, 0, node == 3));
@@ -157,6 +169,7 @@ fn a_mesh_without_a_gateway_or_without_fees_says_nothing_of_prices() {
 #[test]
 fn a_node_that_becomes_a_gateway_or_ceases_to_be_one_is_priced_accordingly() {
     let mut net = Net::line(3);
+    everybody_pays(&mut net);
     (0..3).for_each(|node| announce(&mut net, node, 7, false));
     for gateway in [true, false, true] {
         announce(&mut net, 2, 7, gateway);
@@ -198,6 +211,7 @@ fn a_better_route_that_is_too_dear_loses_from_the_start() {
 #[test]
 fn a_record_that_comes_after_the_price_makes_it_count() {
     let mut net = Net::ring(4);
+    everybody_pays(&mut net);
     let two = net.id(2);
     let dear = net.next_hop(0, 2).unwrap();
     let other = 4 - dear;
@@ -232,6 +246,28 @@ fn a_route_that_is_too_dear_still_serves_what_stays_in_the_mesh() {
     net.run_until(ms(30_000), |net| net.next_hop(0, 2) == Some(3));
     net.run(ms(50));
     assert_eq!(price_to(&net, 0, 2), Some(1));
+}
+
+/// 0 pays anything, 1 and 2 have not said so. What costs something ends at 1, the first that would
+/// have to pay for it.
+#[test]
+fn who_has_not_said_that_it_pays_neither_uses_nor_sells_what_costs() {
+    let mut net = Net::line(3);
+    set_limit(&mut net, 0, None);
+    announce(&mut net, 2, 1, true);
+    net.run(ms(5000));
+    let refused = (Some(1), Verdict::Refused(Refusal::TooDear));
+    assert_eq!(seen(&net, 1), refused);
+    assert_eq!(net.routers[1].gateway(), None);
+    assert_eq!(price_to(&net, 1, 2), None);
+    assert_eq!(price_via(&net, 0, 1, 2), None);
+    assert_eq!(seen(&net, 0), TOO_DEAR);
+    assert_eq!(net.routers[0].gateway(), None);
+    // What it gets for nothing it may sell.
+    announce(&mut net, 2, 0, true);
+    announce(&mut net, 1, 3, false);
+    net.run_until(ms(200), |net| seen(net, 0) == (Some(3), Verdict::Best));
+    assert_eq!(seen(&net, 1), (Some(0), Verdict::Best));
 }
 
 #[test]
