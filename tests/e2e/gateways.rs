@@ -89,7 +89,7 @@ fn policy(lab: &mut Lab) -> Result<()> {
         (
             "{maximum_price: 4}",
             "r3",
-            "dearer than maximum_price",
+            "costs 5 atto-SMT/MiB, maximum_price is 4",
             "chosen: lowest cost",
         ),
         ("{}", "r1", "chosen: lowest cost", "costs "),

@@ -120,6 +120,7 @@ impl View<'_> {
                 drops: self.drops(),
             },
             warnings: (self.warnings().into_iter())
+                .chain((self.priced_out()).map(|(problem, advice)| format!("{problem}: {advice}")))
                 .chain(self.radio_warnings())
                 .chain(self.prefix_conflicts().map(|(_, problem)| problem))
                 .chain(self.saving_warnings())
@@ -356,7 +357,7 @@ impl View<'_> {
         }
     }
 
-    fn display(&self, id: OriginatorId) -> String {
+    pub(super) fn display(&self, id: OriginatorId) -> String {
         let known = self.router.record(id);
         known.map_or_else(
             || id.to_string(),

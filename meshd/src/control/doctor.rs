@@ -38,6 +38,14 @@ impl View<'_> {
                 advice: String::new(),
             });
         }
+        if let Some((problem, advice)) = self.priced_out() {
+            findings.push(Finding {
+                severity: Severity::Warning,
+                subject: "gateways".to_owned(),
+                problem,
+                advice,
+            });
+        }
         for (prefix, problem) in self.prefix_conflicts() {
             findings.push(Finding {
                 severity: Severity::Warning,

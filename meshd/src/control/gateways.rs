@@ -74,7 +74,7 @@ impl View<'_> {
                     self.merit(class, merit)
                 )
             }
-            Verdict::Refused(refusal) => self.refusal(refusal).to_owned(),
+            Verdict::Refused(refusal) => self.refusal(refusal, view.price),
             Verdict::Outranked if class == Some(Class::Avoided) => "avoided".to_owned(),
             Verdict::Outranked => "another is preferred".to_owned(),
             Verdict::CostsMore { in_use } => {
@@ -111,8 +111,8 @@ impl View<'_> {
         }
     }
 
-    const fn refusal(&self, refusal: Refusal) -> &'static str {
-        match refusal {
+    fn refusal(&self, refusal: Refusal, price: Option<Price>) -> String {
+        let reason = match refusal {
             Refusal::Unreachable => "unreachable",
             Refusal::NoTunnel => "no tunnel that both know",
             Refusal::Never => "never, by policy",
@@ -121,8 +121,43 @@ impl View<'_> {
                 Some(Allowed::Only(_)) => "another is selected by hand",
                 Some(Allowed::Nobody) => "gateways are switched off by hand",
             },
-            Refusal::TooDear => "dearer than maximum_price, here or on the way",
-        }
+            Refusal::TooDear => match price {
+                // In the unit of the configuration, where something can be done about it.
+                Some(price) => {
+                    return format!("costs {price}, maximum_price is {}", self.most_paid());
+                }
+                None => "not for sale: dearer than maximum_price on the way",
+            },
+        };
+        reason.to_owned()
+    }
+
+    /// What `gateways.maximum_price` says.
+    fn most_paid(&self) -> String {
+        let most = self.config.gateways().maximum_price;
+        most.map_or("any".to_owned(), |most| most.atto_smt_per_mib().to_string())
+    }
+
+    /// What keeps this node from the Internet, if it is nothing but the price, and what to do about it.
+    pub(super) fn priced_out(&self) -> Option<(String, String)> {
+        let (id, price) = self.router.too_dear()?;
+        let (gateway, most) = (self.display(id), self.most_paid());
+        Some(match price.is_payable() {
+            true => (
+                format!(
+                    "no Internet: gateways.maximum_price is {most}, and the cheapest way, through \
+                     {gateway}, costs {price}"
+                ),
+                format!(
+                    "to pay that, set gateways.maximum_price to {} or more",
+                    price.atto_smt_per_mib()
+                ),
+            ),
+            false => (
+                "no Internet: some node on each way does not pay what it costs".to_owned(),
+                "its operator can set gateways.maximum_price there".to_owned(),
+            ),
+        })
     }
 }
 

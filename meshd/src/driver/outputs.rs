@@ -26,6 +26,7 @@ impl Driver {
             }
         }
         self.update_internet(now);
+        self.log_price(now);
         self.mark_flows();
         self.log_prefix_conflicts();
         self.kernel.flush();
@@ -148,6 +149,25 @@ impl Driver {
             info!(%prefix, %other, "a prefix of this node is its own again");
         }
         self.logged_conflicts = conflicts;
+    }
+
+    /// Logs once that nothing but the price keeps this node from the Internet.
+    fn log_price(&mut self, now: Instant) {
+        let too_dear = self.router.too_dear();
+        if !self.internet.is_to_say_dear(now, too_dear.is_some()) {
+            return;
+        }
+        match too_dear {
+            Some((gateway, price)) if price.is_payable() => warn!(
+                %gateway, %price,
+                "no Internet, as every way costs more than `gateways.maximum_price`: to pay this price, \
+                 set that to {} or more", price.atto_smt_per_mib()
+            ),
+            _ => warn!(
+                "no Internet, as some node on each way does not pay what it costs: its operator can set \
+                 `gateways.maximum_price` there"
+            ),
+        }
     }
 
     fn update_internet(&mut self, now: Instant) {

@@ -9,7 +9,7 @@ use super::{Event, Router};
 use crate::gateway_policy::{Allowed, Policy, Refusal};
 use crate::gateway_selection::{Candidate, Selection, select};
 use crate::rib::RouteKey;
-use crate::{Family, Mark, NodeId, OriginatorId, Table, Target};
+use crate::{Family, Mark, NodeId, OriginatorId, Price, Table, Target};
 
 /// The gateways in use.
 #[derive(Clone, Debug)]
@@ -45,6 +45,18 @@ impl Router {
         self.settle_prices(now);
         self.select_gateways(now);
         self.announce_moved_traffic(now);
+    }
+
+    /// The gateway with the cheapest way to it, if nothing but its price keeps us from the Internet, and
+    /// that price: [`Price::TOO_DEAR`] if it is not for sale.
+    pub fn too_dear(&self) -> Option<(OriginatorId, Price)> {
+        if self.is_gateway() || self.gateway().is_some() {
+            return None;
+        }
+        let dear = self.gateway_candidates();
+        let dear = dear.filter(|it| it.standing == Err(Refusal::TooDear));
+        let priced = dear.map(|it| (self.price_asked(it.id).unwrap_or(Price::TOO_DEAR), it.id));
+        priced.min().map(|(price, id)| (id, price))
     }
 
     /// The mesh addresses of all nodes that offer an uplink, ourselves included, and whose they are:

@@ -259,15 +259,33 @@ fn who_has_not_said_that_it_pays_neither_uses_nor_sells_what_costs() {
     let refused = (Some(1), Verdict::Refused(Refusal::TooDear));
     assert_eq!(seen(&net, 1), refused);
     assert_eq!(net.routers[1].gateway(), None);
+    assert_eq!(net.routers[1].too_dear(), Some((net.id(2), Price::new(1))));
     assert_eq!(price_to(&net, 1, 2), None);
     assert_eq!(price_via(&net, 0, 1, 2), None);
     assert_eq!(seen(&net, 0), TOO_DEAR);
     assert_eq!(net.routers[0].gateway(), None);
+    assert_eq!(
+        net.routers[0].too_dear(),
+        Some((net.id(2), Price::TOO_DEAR))
+    );
     // What it gets for nothing it may sell.
     announce(&mut net, 2, 0, true);
     announce(&mut net, 1, 3, false);
     net.run_until(ms(200), |net| seen(net, 0) == (Some(3), Verdict::Best));
     assert_eq!(seen(&net, 1), (Some(0), Verdict::Best));
+    assert_eq!(net.routers[1].too_dear(), None);
+}
+
+#[test]
+fn prices_keep_nobody_offline_who_has_an_uplink() {
+    let mut net = Net::line(2);
+    announce(&mut net, 0, 0, true);
+    announce(&mut net, 1, 1, true);
+    net.run(ms(5000));
+    assert_eq!(seen(&net, 0).1, Verdict::Refused(Refusal::TooDear));
+    assert_eq!(net.routers[0].too_dear(), None);
+    announce(&mut net, 0, 0, false);
+    assert_eq!(net.routers[0].too_dear(), Some((net.id(1), Price::new(1))));
 }
 
 #[test]
