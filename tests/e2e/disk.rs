@@ -140,6 +140,7 @@ fn read_only(lab: &mut Lab) -> Result<()> {
     let state = lab.node("r2")?.files().state();
     let _mounted = Mounted::read_only(&state)?;
     lab.node_mut("r2")?.config.sharing = Some("{fee: 1000}".to_owned());
+    lab.node_mut("r1")?.config.pay_any_price();
     village(lab)?;
     says(lab.node("r2")?, "Read-only file system")?;
     // More than may be unpaid, of which nobody could sign anything; at the free rate one takes minutes.

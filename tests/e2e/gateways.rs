@@ -22,6 +22,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             policy,
         ),
         in_lab(
+            "gateway_that_costs_something_waits_for_a_word",
+            || Topology::line(3),
+            nobody_pays_by_default,
+        ),
+        in_lab(
             "gateway_of_each_family_carries_it",
             || Topology::line(3),
             families,
@@ -69,30 +74,51 @@ fn reload(lab: &mut Lab, router: &str) -> Result<Reloaded> {
 
 fn policy(lab: &mut Lab) -> Result<()> {
     lab.node_mut("r1")?.config.sharing = Some("{fee: 5}".to_owned());
-    lab.node_mut("r2")?.config.gateways = Some("{prefer: [r3]}".to_owned());
+    lab.node_mut("r2")?.config.gateways = Some("{prefer: [r3], maximum_price: any}".to_owned());
     village(lab, "r3")?;
     for (policy, used, r1, r3) in [
         (
-            "{never: [r3]}",
+            "{never: [r3], maximum_price: any}",
             "r1",
             "chosen: lowest cost",
             "never, by policy",
         ),
         (
-            "{prefer: [r3]}",
+            "{prefer: [r3], maximum_price: any}",
             "r3",
             "another is preferred",
             "chosen: preferred",
         ),
-        ("{avoid: [r1]}", "r3", "avoided", "chosen: lowest cost"),
-        ("{pin: r1}", "r1", "chosen: pinned", "another is pinned"),
+        (
+            "{avoid: [r1], maximum_price: any}",
+            "r3",
+            "avoided",
+            "chosen: lowest cost",
+        ),
+        (
+            "{pin: r1, maximum_price: 5}",
+            "r1",
+            "chosen: pinned",
+            "another is pinned",
+        ),
         (
             "{maximum_price: 4}",
             "r3",
             "costs 5 atto-SMT/MiB, maximum_price is 4",
             "chosen: lowest cost",
         ),
-        ("{}", "r1", "chosen: lowest cost", "costs "),
+        (
+            "{never: []}",
+            "r3",
+            "costs 5 atto-SMT/MiB, maximum_price is 0",
+            "chosen: lowest cost",
+        ),
+        (
+            "{maximum_price: any}",
+            "r1",
+            "chosen: lowest cost",
+            "costs ",
+        ),
     ] {
         lab.node_mut("r2")?.config.gateways = Some(policy.to_owned());
         let reloaded = reload(lab, "r2")?;
@@ -144,6 +170,54 @@ fn by_hand(lab: &Lab) -> Result<()> {
 
     ensure!(gateway(select("auto")?, "r1")?.selected);
     wait_online_through(lab, "r2", "r1", PATIENCE).map(drop)
+}
+
+/// The warning of `meshctl status`, if `router` says that nothing but prices keeps it offline.
+fn priced_out(lab: &Lab, router: &str) -> Result<String> {
+    let status = lab.node(router)?.status()?;
+    ensure!(!status.internet.online, "{:?}", status.internet);
+    let mut warnings = status.warnings.iter();
+    let warning = warnings.find(|it| it.starts_with("no Internet"));
+    warning.cloned().context("no warning")
+}
+
+/// r1 would pay for the way to r3, but r2 between them has not said that it pays.
+fn nobody_pays_by_default(lab: &mut Lab) -> Result<()> {
+    lab.node_mut("r3")?.config.sharing = Some("{fee: 5}".to_owned());
+    lab.node_mut("r1")?.config.pay_any_price();
+    lab.add_phone("r1")?;
+    lab.add_uplink("r3")?;
+    lab.start_all()?;
+    let warning = wait_for("r2 to say what it would cost", PATIENCE, || {
+        priced_out(lab, "r2")
+    })?;
+    for part in ["maximum_price is 0", "r3", "costs 5 atto-SMT/MiB", "to 5"] {
+        ensure!(warning.contains(part), "{warning}");
+    }
+    let warning = wait_for("r1 to say that nobody sells", PATIENCE, || {
+        priced_out(lab, "r1")
+    })?;
+    ensure!(warning.contains("does not pay"), "{warning}");
+    let found = lab.node("r2")?.doctor()?.findings;
+    let advised = |it: &control_api::Finding| it.advice.contains("gateways.maximum_price to 5");
+    ensure!(found.iter().any(advised), "{found:?}");
+    let r2 = lab.node("r2")?;
+    let said = || r2.files().log_text().matches("maximum_price").count();
+    wait_for("the log to say it", PATIENCE, || {
+        ensure!(said() > 0, "nothing said");
+        Ok(())
+    })?;
+    std::thread::sleep(Duration::from_secs(3));
+    ensure!(said() == 1, "it is said {} times", said());
+
+    lab.node_mut("r2")?.config.gateways = Some("{maximum_price: 5}".to_owned());
+    reload(lab, "r2")?;
+    for router in ["r1", "r2"] {
+        wait_online_through(lab, router, "r3", PATIENCE)?;
+        let status = lab.node(router)?.status()?;
+        ensure!(status.warnings.is_empty(), "{:?}", status.warnings);
+    }
+    Ok(())
 }
 
 fn families(lab: &mut Lab) -> Result<()> {

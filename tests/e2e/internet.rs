@@ -457,6 +457,7 @@ fn export_and_verify(node: &Node) -> Result<()> {
 
 fn receipts(lab: &mut Lab) -> Result<()> {
     lab.node_mut("r2")?.config.sharing = Some("{fee: 1000}".to_owned());
+    lab.node_mut("r1")?.config.pay_any_price();
     village(lab, "r3")?;
     let download = format!("/bytes/{}", RECEIPT_DUE * 3 / 2);
     eventually_fetch(lab.node("r1")?, HOST_V4, &download)?;

@@ -170,7 +170,9 @@ fn exchange_bytes(router: &Namespace) -> Result<u64> {
 
 fn fees(lab: &mut Lab) -> Result<()> {
     for (router, fee) in FEES {
-        lab.node_mut(router)?.config.sharing = Some(format!("{{fee: {fee}}}"));
+        let config = &mut lab.node_mut(router)?.config;
+        config.sharing = Some(format!("{{fee: {fee}}}"));
+        config.pay_any_price();
     }
     lab.add_phone("r1")?;
     lab.add_uplink("r5")?;

@@ -179,6 +179,9 @@ fn wait_stable(namespace: &Namespace) -> Result<()> {
 }
 
 fn reload(lab: &mut Lab) -> Result<()> {
+    for payer in ["r1", "r2"] {
+        lab.node_mut(payer)?.config.pay_any_price();
+    }
     lab.add_phone("r1")?;
     lab.add_uplink("r3")?;
     lab.start_all()?;

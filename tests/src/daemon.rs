@@ -68,6 +68,11 @@ impl Config {
         }
     }
 
+    /// Pays whatever others ask for.
+    pub fn pay_any_price(&mut self) {
+        self.gateways = Some("{maximum_price: any}".to_owned());
+    }
+
     /// The configuration file of a router that keeps its files in `directory`.
     #[must_use]
     pub fn to_yaml(&self, directory: &Path) -> String {

@@ -49,6 +49,9 @@ fn any_time(lab: &mut Lab) -> Result<()> {
     for (router, fee) in [("r2", 5), ("r3", 7)] {
         lab.node_mut(router)?.config.sharing = Some(format!("{{fee: {fee}}}"));
     }
+    for payer in ["r1", "r2"] {
+        lab.node_mut(payer)?.config.pay_any_price();
+    }
     lab.add_phone("r1")?;
     lab.add_uplink("r3")?;
     lab.start_all()?;

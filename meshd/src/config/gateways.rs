@@ -1,5 +1,6 @@
 //! Which gateways this node uses.
 
+use mesh_proto::Price;
 use mesh_proto::gateway_policy::{Allowed, NodePattern, Policy};
 
 use super::document::Node;
@@ -21,6 +22,21 @@ impl Value for NodePattern {
     }
 }
 
+/// The most that is paid; `None`: whatever others ask for.
+struct MaximumPrice(Option<Price>);
+
+impl Value for MaximumPrice {
+    const ALLOWED: &'static str =
+        "any, or a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "any" => Ok(Self(None)),
+            price => Price::from_text(price).map(|most| Self(Some(most))),
+        }
+    }
+}
+
 pub(super) fn read(root: &Fields<'_>) -> Result<Policy, Fault> {
     let node = root.node("gateways").unwrap_or(&Node::Null);
     let fields = Fields::of(node, root.path_of("gateways"), KEYS)?;
@@ -39,12 +55,13 @@ pub(super) fn read(root: &Fields<'_>) -> Result<Policy, Fault> {
     if let Some(node) = &pin {
         once(&mut seen, fields.path_of("pin"), node)?;
     }
+    let most = fields.optional("maximum_price")?;
     Ok(Policy {
         prefer,
         avoid,
         never,
         allowed: pin.map_or(Allowed::Any, Allowed::Only),
-        maximum_price: fields.optional("maximum_price")?,
+        maximum_price: most.map_or(Some(Price::FREE), |MaximumPrice(most)| most),
     })
 }
 

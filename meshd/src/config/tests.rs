@@ -114,6 +114,21 @@ fn what_the_example_shows_as_default_is_the_default() {
 }
 
 #[test]
+fn nothing_is_paid_unless_the_most_is_said() {
+    for (text, most) in [
+        ("", Some(0)),
+        ("gateways:\n  maximum_price:\n", Some(0)),
+        ("gateways: {maximum_price: 0}\n", Some(0)),
+        ("gateways: {maximum_price: 7}\n", Some(7)),
+        ("gateways: {maximum_price: any}\n", None),
+    ] {
+        let config = parse(&format!("{MINIMAL}{text}")).unwrap();
+        let said = config.gateways().maximum_price;
+        assert_eq!(said, most.map(Price::new), "{text}");
+    }
+}
+
+#[test]
 fn everything_can_be_said_at_once() {
     let config = parse(
         "network: village\nname: router-1\nidentity: /a/key\nstate: /b\ncontrol: /c/sock\n\

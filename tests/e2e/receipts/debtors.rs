@@ -61,6 +61,7 @@ fn village(lab: &mut Lab) -> Result<()> {
     lab.node_mut(PROVIDER)?.config.sharing = Some("{fee: 1000}".to_owned());
     lab.add_uplink(PROVIDER)?;
     for phone in [DEBTOR, HONEST] {
+        lab.node_mut(phone)?.config.pay_any_price();
         lab.add_phone(phone)?;
     }
     lab.start_all()?;

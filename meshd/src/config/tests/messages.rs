@@ -16,6 +16,7 @@ const BANDWIDTH: &str =
     "DOWN/UP in bit/s, each from 1 to 100G with k, M or G for thousands, such as 20M/5M";
 const CREDIT: &str = "64KiB to 1GiB, in bytes or with KiB, MiB or GiB, such as 8MiB";
 const PRICE: &str = "a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
+const MOST: &str = "any, or a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
 const PREFIX: &str = "a private, unique local or global unicast prefix, from /8 (IPv6: /16) on, \
     without host bits, such as 10.1.2.0/24 or fd12::/64";
 const ROOT: &str = "network, network_key, name, identity, state, control, mesh, lan, uplink, \
@@ -440,7 +441,12 @@ fn a_gateway_is_named_once_and_as_it_is_called() {
         (
             "gateways: {maximum_price: low}\n",
             "3: gateways.maximum_price: is \"low\"",
-            PRICE,
+            MOST,
+        ),
+        (
+            "gateways: {maximum_price: -1}\n",
+            "3: gateways.maximum_price: is \"-1\"",
+            MOST,
         ),
     ]);
 }

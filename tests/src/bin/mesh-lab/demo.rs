@@ -92,6 +92,11 @@ fn village() -> Result<Lab> {
         let config = &mut lab.node_mut(router)?.config;
         config.sharing = Some(format!("{{fee: {fee}}}"));
     }
+    // Everybody is ready to pay for the whole way, but not more.
+    for router in ["r1", "r2", "r3", "r4"] {
+        let most = ATTO_PER_SMT / 1000;
+        lab.node_mut(router)?.config.gateways = Some(format!("{{maximum_price: {most}}}"));
+    }
     lab.settle()?;
     Ok(lab)
 }
