@@ -78,13 +78,16 @@ fn who_has_not_said_what_it_pays_signs_only_what_is_free() {
         let mut world = World::new();
         world.add(1, price, buyer());
         world.add(2, 0, LedgerConfig::new(network()));
-        world.traffic(1, 2, 0, 5 * MIB);
-        world.seconds(3600);
+        for _ in 0..5 {
+            world.traffic(1, 2, 0, MIB);
+            world.seconds(1);
+        }
         let account = world.consumed(1, 2);
         assert_eq!(account.signed.bytes(), u128::from(signed), "price {price}");
         assert_eq!(account.amount, Amount::ZERO);
         let refused = (price > 0).then_some(RefusalReason::Price);
         assert_eq!(account.last_refusal, refused);
+        assert!(!world.node(2).throttled, "for what others sent it");
     }
 }
 

@@ -290,7 +290,9 @@ impl Consumed {
     pub(super) fn review(&mut self, now: Instant, desk: &Desk) {
         let mut credit_bytes = u64::MAX;
         self.exposure = 0;
-        for (credit, exposure) in self.accounts.values().filter_map(Account::owed) {
+        let max_price = desk.config.max_price;
+        let owed = self.accounts.values().filter_map(|it| it.owed(max_price));
+        for (credit, exposure) in owed {
             credit_bytes = credit_bytes.min(credit);
             self.exposure = self.exposure.saturating_add(exposure);
         }

@@ -478,11 +478,13 @@ impl Account {
         Ok(())
     }
 
-    /// Credit of the newest epoch and what is surely unsigned in this account, if it costs anything: what
-    /// came down. Of what went up, the provider may have got nothing, and never ask for it.
-    pub(super) fn owed(&self) -> Option<(u64, u128)> {
-        let offer = self.state.offer();
-        let offer = offer.filter(|offer| offer.price() > Price::FREE)?;
+    /// Credit of the newest epoch and what is surely unsigned in this account, if it costs anything that
+    /// this node pays: what came down. Of what went up, the provider may have got nothing, and never ask
+    /// for it. What is dearer than `max_price` from the start is not owed: others sent it, and go on to.
+    pub(super) fn owed(&self, max_price: Price) -> Option<(u64, u128)> {
+        let has_signed = self.open.as_ref().is_some_and(|it| it.answered.is_some());
+        let is_paid = |price| price > Price::FREE && (has_signed || price <= max_price);
+        let offer = self.state.offer().filter(|offer| is_paid(offer.price()))?;
         Some((offer.credit_bytes(), self.unsigned().down_bytes.into()))
     }
 
