@@ -369,8 +369,13 @@ impl Ledger {
         if !self.desk.concerns(offer.heading(), from, self.desk.me) {
             return Err(MessageError::Foreign);
         }
-        if !self.make_room(now, from, Role::Consumer, offer.gateway()) {
-            return Err(MessageError::TooManyAccounts);
+        let newest = self.consuming.get(&from).map_or(0, Consumed::newest_epoch);
+        if offer.epoch() > newest {
+            // Only now: no account gives way to one that anybody can invent.
+            offer.verify()?;
+            if !self.make_room(now, from, Role::Consumer, offer.gateway()) {
+                return Err(MessageError::TooManyAccounts);
+            }
         }
         let consumed = consumed(&mut self.consuming, from, &self.desk);
         let result = consumed.handle_offer(now, offer, &mut self.desk);

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{MIB, World, assert_logs_verify, buyer, gateway, network, party, terms};
-use receipts::{Message, Offer, Price, Role, Usage, UsageError};
+use ed25519_dalek::SigningKey;
+use receipts::{LedgerConfig, Message, MessageError, Offer, Party, Price, Role, Usage, UsageError};
 
 #[test]
 fn offers_of_strangers_reach_neither_the_log_nor_the_end_of_memory() {
@@ -138,4 +139,47 @@ fn counts_out_of_range_are_disputed_and_nothing_is_signed() {
     let result = world.node(1).ledger.handle_usage(now, small);
     assert!(matches!(result, Err(UsageError::Overflow(_))), "{result:?}");
     assert_eq!(world.node(1).ledger.counters().uncountable, 1);
+}
+
+/// Someone whom nobody has seen before.
+fn stranger(n: u16) -> SigningKey {
+    let mut seed = [9; 32];
+    seed[..2].copy_from_slice(&n.to_le_bytes());
+    SigningKey::from_bytes(&seed)
+}
+
+#[test]
+fn no_account_gives_way_to_an_offer_that_nobody_signed() {
+    let mut world = World::new();
+    world.add(2, 0, LedgerConfig::new(network()));
+    for n in 0..1024 {
+        let from = Party::of(&stranger(n));
+        world.count(2, from, Role::Consumer, 1, 1);
+    }
+    world.seconds(600);
+    let peers = |world: &mut World| -> Vec<Party> {
+        let accounts = world.node(2).ledger.accounts();
+        accounts.map(|account| account.peer).collect()
+    };
+    let before = peers(&mut world);
+    let newcomer = stranger(1024);
+    let offer = Offer::sign(&newcomer, network(), party(2), 1, terms(Price::FREE));
+    let mut payload = Message::Offer(offer).to_bytes();
+    let good = payload.clone();
+    *payload.last_mut().unwrap() ^= 1;
+    let (now, from) = (world.now, Party::of(&newcomer));
+
+    let result = world.node(2).ledger.handle_message(now, from, &payload);
+    assert!(
+        matches!(result, Err(MessageError::Signature(_))),
+        "{result:?}"
+    );
+    assert_eq!(peers(&mut world), before);
+
+    let result = world.node(2).ledger.handle_message(now, from, &good);
+    assert_eq!(result, Ok(()));
+    assert!(
+        peers(&mut world).contains(&from),
+        "there was room to be made"
+    );
 }

@@ -177,6 +177,12 @@ impl Consumed {
         account.handle_usage(usage, &mut Context { now, pair, desk })
     }
 
+    /// The highest epoch known of the pair; 0 if none.
+    pub(super) const fn newest_epoch(&self) -> u64 {
+        self.pair.newest_epoch
+    }
+
+    /// The caller has verified an offer of an epoch above [`Self::newest_epoch`].
     pub(super) fn handle_offer(
         &mut self,
         now: Instant,
@@ -194,7 +200,6 @@ impl Consumed {
         if offer.epoch() <= pair.newest_epoch {
             return self.handle_old_offer(now, offer, desk);
         }
-        offer.verify()?;
         let account = account(accounts, offer.gateway());
         account.accept(offer, &mut Context { now, pair, desk });
         Ok(())
