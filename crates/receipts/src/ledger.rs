@@ -197,14 +197,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger that knows what the log says. The owner of `key` is this node.
+    /// A ledger that knows what the log says, with as many accounts as there may be. The owner of `key`
+    /// is this node.
     ///
     /// # Errors
     /// [`LedgerError::ForeignState`] if `recovered` is of another network or node.
     pub fn new(
         config: LedgerConfig,
         key: SigningKey,
-        recovered: State,
+        mut recovered: State,
     ) -> Result<Self, LedgerError> {
         let desk = Desk::new(config, key);
         let header = *recovered.header();
@@ -212,12 +213,16 @@ impl Ledger {
         if header != (Header { network, owner }) {
             return Err(LedgerError::ForeignState(header));
         }
+        recovered.limit_accounts(MAX_PAIR_ACCOUNTS, MAX_ACCOUNTS);
         let State {
-            providing,
+            mut providing,
             consuming,
             mut equivocators,
             ..
         } = recovered;
+        for cheat in equivocators.keys() {
+            providing.entry(*cheat).or_default();
+        }
         let provided = |(peer, state)| {
             let proof = equivocators.remove(&peer);
             (peer, Provided::new(peer, state, proof))

@@ -192,6 +192,12 @@ impl PairState {
         &self.accounts
     }
 
+    /// Of two accounts, the one that had better be kept has the higher one.
+    fn rank(&self, account: &AccountState) -> (bool, bool, u64) {
+        let epoch = account.position().map_or(0, |place| place.epoch);
+        (account.receipt.is_some(), self.has_receipt, epoch)
+    }
+
     fn set_offer(&mut self, offer: &Offer) {
         self.newest_epoch = self.newest_epoch.max(offer.epoch());
         let account = self.accounts.entry(offer.gateway()).or_default();
@@ -249,6 +255,45 @@ impl State {
     /// Consumers who signed two receipts for one place, each with the proof of the lowest place.
     pub const fn equivocators(&self) -> &BTreeMap<Party, Equivocation> {
         &self.equivocators
+    }
+
+    /// Forgets accounts until there are at most `of_pair` in each pair and `all` together. Those with a
+    /// receipt stay first, then those of neighbors who have signed, then those with more epochs: a log
+    /// does not say when an account was used, and a flood of invented names has few epochs each.
+    ///
+    /// Nothing is lost with an account: the log keeps what it earned, and the other side shows its head
+    /// when the account is opened again. Wherever this node has signed, or has a receipt, the number of
+    /// the newest epoch stays, so that no place is signed twice.
+    pub(crate) fn limit_accounts(&mut self, of_pair: usize, all: usize) {
+        let mut ranked = Vec::new();
+        for (provides, pairs) in [(true, &self.providing), (false, &self.consuming)] {
+            for (peer, pair) in pairs {
+                let accounts = pair.accounts.iter();
+                ranked.extend(
+                    accounts.map(|(gateway, it)| (pair.rank(it), provides, *peer, *gateway)),
+                );
+            }
+        }
+        ranked.sort_unstable_by(|one, other| other.cmp(one));
+        let mut kept = 0;
+        let mut kept_of_pair: BTreeMap<_, usize> = BTreeMap::new();
+        for (_, provides, peer, gateway) in ranked {
+            let of_this = kept_of_pair.entry((provides, peer)).or_default();
+            if kept < all && *of_this < of_pair {
+                kept += 1;
+                *of_this += 1;
+                continue;
+            }
+            let pairs = match provides {
+                true => &mut self.providing,
+                false => &mut self.consuming,
+            };
+            if let Some(pair) = pairs.get_mut(&peer) {
+                pair.accounts.remove(&gateway);
+            }
+        }
+        self.providing
+            .retain(|_, pair| pair.has_receipt || !pair.accounts.is_empty());
     }
 
     /// Brings the state up to date with one record. An offer comes before its receipts, and the

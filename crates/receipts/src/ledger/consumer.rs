@@ -40,6 +40,8 @@ struct Pair {
     newest_epoch: u64,
     /// Whether this node has ever given it a receipt.
     has_signed: bool,
+    /// An offer of it is in the log, so this node has signed even if the receipt was lost.
+    is_in_log: bool,
     /// What is left to be signed of what an earlier run may have counted.
     unseen: Unseen,
     /// When the provider was first heard of in this run.
@@ -111,6 +113,7 @@ impl Consumed {
             provider,
             newest_epoch: state.newest_epoch,
             has_signed: state.has_receipt,
+            is_in_log: state.newest_epoch > 0,
             unseen: Unseen::default(),
             since: None,
             shown: None,
@@ -147,7 +150,7 @@ impl Consumed {
 
     /// Nothing that must be remembered: above all, no epoch in which this node has signed.
     pub(super) fn is_forgettable(&self) -> bool {
-        self.accounts.is_empty() && !self.pair.has_signed
+        self.accounts.is_empty() && !self.pair.has_signed && !self.pair.is_in_log
     }
 
     /// The account that can best be forgotten: one without traffic, or not for a while.

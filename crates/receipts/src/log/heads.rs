@@ -4,6 +4,16 @@
 //! receipt of each provider, consumer and epoch with the offer it was given under, the offers of each
 //! account since its newest receipt, and every proof of a contradiction.
 //!
+//! # Strangers
+//! Offers made to somebody of whom there is no receipt at all are not kept: whoever takes new names
+//! could fill the log with them. What they said is that their epochs exist, so after a restart these
+//! numbers may be offered again. A consumer that has signed in one does not sign there again, as it has
+//! the offer in its own log; it shows what it signed, and the provider goes on behind that. A ledger in
+//! which such an epoch is open writes its offer a second time, in front of the first receipt.
+//!
+//! An **accepted** offer is kept even if the receipt under it is missing: it is written with a receipt and
+//! no sooner, so this node has signed in its epoch, and forgetting that could let it sign a place twice.
+//!
 //! A log may be larger than the memory it may take, so only where records stand is remembered: `At`
 //! is a place in files, or an index.
 
@@ -36,6 +46,8 @@ struct EpochHead<At> {
 struct OfferHead<At> {
     hash: ContentHash,
     gateway: Party,
+    /// The owner of the log made it.
+    is_made: bool,
     at: At,
 }
 
@@ -69,7 +81,8 @@ impl<At: Copy> Heads<At> {
     /// Notes that a record stands at `at`.
     pub fn note(&mut self, record: &Record, at: At) {
         match record {
-            Record::OfferMade(offer) | Record::OfferAccepted(offer) => self.note_offer(offer, at),
+            Record::OfferMade(offer) => self.note_offer(offer, true, at),
+            Record::OfferAccepted(offer) => self.note_offer(offer, false, at),
             Record::ReceiptReceived(receipt) | Record::ReceiptGiven(receipt) => {
                 self.note_receipt(receipt, at);
             }
@@ -80,7 +93,7 @@ impl<At: Copy> Heads<At> {
         }
     }
 
-    fn note_offer(&mut self, offer: &Offer, at: At) {
+    fn note_offer(&mut self, offer: &Offer, is_made: bool, at: At) {
         let offers = &mut self
             .epochs
             .entry(epoch_of(offer.heading()))
@@ -91,6 +104,7 @@ impl<At: Copy> Heads<At> {
             offers.push(OfferHead {
                 hash,
                 gateway: offer.gateway(),
+                is_made,
                 at,
             });
         }
@@ -139,13 +153,18 @@ impl<At: Copy> Heads<At> {
         selection
     }
 
-    /// The offers since each account's newest receipt, as many as [`crate::State`] knows: that their
-    /// epochs exist must not be forgotten, and receipts under them may still come to light.
+    /// The offers since each account's newest receipt, as many as [`crate::State`] knows, but for those
+    /// made to strangers: that their epochs exist must not be forgotten, and receipts under them may
+    /// still come to light.
     fn unsigned_offers(&self) -> BTreeSet<ContentHash> {
+        let signed = self.epochs.iter().filter(|(_, it)| it.receipt.is_some());
+        let known: BTreeSet<_> = signed.map(|((one, other, _), _)| (one, other)).collect();
         let mut found = BTreeSet::new();
         let mut count: BTreeMap<_, usize> = BTreeMap::new();
         for ((provider, consumer, _), epoch) in self.epochs.iter().rev() {
-            for offer in epoch.offers.iter().rev() {
+            let is_stranger = !known.contains(&(provider, consumer));
+            let offers = epoch.offers.iter().rev();
+            for offer in offers.filter(|offer| !(is_stranger && offer.is_made)) {
                 let account = (provider, consumer, offer.gateway);
                 let count = count.entry(account).or_default();
                 if epoch.is_signed(offer) {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer, SigningKey};
-use receipts::log::{Header, Record, Recovered, SegmentHeader, Writer, recover, verify};
+use receipts::log::{Header, Heads, Record, Recovered, SegmentHeader, Writer, recover, verify};
 use receipts::{
     AccountView, ContentHash, Event, Ledger, LedgerConfig, Message, NetworkId, Offer, Output,
     Party, Position, Price, Receipt, Role, State, Terms, Totals, Usage,
@@ -217,6 +217,24 @@ impl Node {
         if record.is_urgent() {
             self.synced = self.log.len();
         }
+    }
+
+    /// Writes the log anew while the node runs on.
+    pub fn compact(&mut self) {
+        let header = Header {
+            network: self.config.network,
+            owner: party(self.seed),
+        };
+        let records = self.records();
+        let mut heads = Heads::default();
+        for (at, record) in records.iter().enumerate() {
+            heads.note(record, at);
+        }
+        (self.writer, self.log) = Writer::create(&SegmentHeader::first(header));
+        for record in heads.to_keep().at.iter().filter_map(|at| records.get(*at)) {
+            self.log.extend(self.writer.append(record));
+        }
+        self.synced = self.log.len();
     }
 
     pub fn accounts(&self, peer: Party, role: Role) -> Vec<AccountView> {

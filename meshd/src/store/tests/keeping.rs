@@ -242,6 +242,18 @@ fn a_log_that_has_grown_is_compacted() {
 }
 
 #[test]
+fn offers_that_strangers_do_not_sign_do_not_fill_the_disk() {
+    let mut desk = Desk::new();
+    desk.work(Account::with(2).records(1));
+    for consumer in 3..=250 {
+        desk.work([Account::with(consumer).offer()]);
+    }
+    let bytes: usize = desk.model.files().values().map(Vec::len).sum();
+    assert!(bytes < 6 * 2048 + 1000, "{bytes}");
+    assert!(desk.on_disk().providing()[&party(2)].has_receipt());
+}
+
+#[test]
 fn an_export_holds_what_is_not_saved_yet_in_pieces_of_any_size() {
     let mut desk = Desk::new();
     let (mut one, mut two) = (Account::with(2), Account::with(3));

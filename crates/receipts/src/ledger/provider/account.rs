@@ -14,6 +14,9 @@
 //! - A receipt is taken only if its figures are those this run asked for, so
 //!   `signed + unsigned + disputed` is what was counted.
 //! - An account opens epochs no faster than it asks again.
+//! - An offer is in the log before it is sent, and before the first receipt under it. A compaction may
+//!   take one out that was made to a stranger, so it is then written a second time: with the first
+//!   receipt, in front of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -56,6 +59,8 @@ pub(super) struct Account {
     price: Option<Price>,
     /// The epoch in which receipts are asked for: opened in this run and not ended.
     open: Option<u64>,
+    /// Up to this epoch, offers were made to a stranger: they may have been taken out of the log.
+    strange_until: u64,
     /// When the newest epoch was opened.
     opened_at: Option<Instant>,
     /// Counted in this epoch beyond the last receipt.
@@ -116,8 +121,10 @@ impl ServiceClock {
 
 impl Account {
     pub(super) fn new(gateway: Party, state: AccountState) -> Self {
+        let unsigned = state.offer().filter(|_| state.receipt().is_none());
         Self {
             gateway,
+            strange_until: unsigned.map_or(0, Offer::epoch),
             price: state.offer().map(Offer::price),
             recent: state.receipt().cloned().into_iter().collect(),
             state,
@@ -284,6 +291,9 @@ impl Account {
         self.open_after = Some(context.now + context.desk.retry_interval(self.openings));
         self.openings = self.openings.saturating_add(1);
         context.pair.newest_epoch = epoch;
+        if !context.pair.has_signed {
+            self.strange_until = epoch;
+        }
         context.desk.event(Event::OfferMade {
             peer: consumer,
             gateway: self.gateway,
@@ -513,9 +523,13 @@ impl Account {
     ) -> Result<(), MessageError> {
         let place = receipt.position();
         let known = self.state.receipt_of(place.epoch);
+        let may_lack_offer = known.is_none() && place.epoch <= self.strange_until;
         let known = known.map_or(Amount::ZERO, Receipt::amount);
         let added = receipt.amount().checked_sub(known)?;
         self.state.set_receipt(receipt)?;
+        if let Some(offer) = self.state.offer_of(place.epoch).filter(|_| may_lack_offer) {
+            context.desk.persist(Record::OfferMade(offer.clone()));
+        }
         self.signed_bytes = self.signed_bytes.saturating_add(covered.bytes());
         self.unsigned = self.unsigned.beyond(&covered);
         self.unsigned_since = (self.unsigned.bytes() > 0).then_some(context.now);
@@ -652,6 +666,9 @@ impl Account {
             }
             let record = Record::OfferMade(head.offer().clone());
             context.desk.persist(record);
+            if !context.pair.has_signed {
+                self.strange_until = self.strange_until.max(head.offer().epoch());
+            }
         }
         context.desk.event(Event::Adopted {
             peer: context.pair.consumer,
