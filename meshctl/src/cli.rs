@@ -104,7 +104,7 @@ pub(crate) enum Receipts {
     ///
     /// Several files are added up: what is in more than one counts once. Two receipts of one number
     /// with different content prove that their signer cheated; if they are in two files, the exit
-    /// code is 8.
+    /// code is 8. So it is if a file has no end, as one that was cut off.
     Verify {
         /// The files
         #[arg(required = true, value_name = "FILE")]

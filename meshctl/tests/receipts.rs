@@ -59,7 +59,23 @@ fn log_of(owner: u8, records: &[Record]) -> Vec<u8> {
         owner: Party::of(&key(owner)),
     }));
     log.extend(records.iter().flat_map(|record| writer.append(record)));
+    log.extend(writer.end(records.len() as u64));
     log
+}
+
+/// What is left of an export that was cut off behind each of its records.
+fn cuts(records: &[Record]) -> Vec<Vec<u8>> {
+    let header = SegmentHeader::first(Header {
+        network: network(),
+        owner: Party::of(&key(1)),
+    });
+    let (mut writer, mut log) = Writer::create(&header);
+    let mut cuts = vec![log.clone()];
+    for record in records {
+        log.extend(writer.append(record));
+        cuts.push(log.clone());
+    }
+    cuts
 }
 
 /// Node 1 earned in two epochs from node 2, and owes node 3.
@@ -254,6 +270,65 @@ fn a_changed_file_ends_with_8() {
         fs::write(&file, &log[..length]).unwrap();
         stderr_of(&verify(&file), 8);
     }
+}
+
+#[test]
+fn an_export_that_is_cut_between_two_records_is_incomplete_and_ends_with_8() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("export");
+    for cut in cuts(&records()) {
+        fs::write(&file, cut).unwrap();
+        let text = stdout_with(&verify(&file), 8);
+        assert!(text.contains("It has no end"), "{text}");
+    }
+    // What is left of it is shown.
+    let text = stdout_with(&verify(&file), 8);
+    assert_golden(
+        "receipts-verify-incomplete.txt",
+        &relative(&text, directory.path()),
+    );
+    let output = meshctl()
+        .args(["--json", "receipts", "verify"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_str(&stdout_with(&output, 8)).unwrap();
+    assert_eq!(json["files"][0]["complete"], false);
+    assert_eq!(
+        (&json["valid"], &json["receipts"]),
+        (&true.into(), &3.into())
+    );
+}
+
+#[test]
+fn an_export_of_meshd_that_has_no_end_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("export");
+    let cut = cuts(&records()).pop().unwrap();
+
+    let stderr = stderr_of(&export(&daemon_with(cut, 100), &file), 1);
+
+    assert!(stderr.contains("has no end"), "{stderr}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn an_incomplete_file_can_be_carried_and_is_said_to_be_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stick");
+    let cut = cuts(&records()).pop().unwrap();
+    fs::write(&file, &cut).unwrap();
+
+    let text = stdout_of(&import(&importing(cut.clone(), KeptAs::New), &file));
+    assert!(text.contains("It has no end"), "{text}");
+
+    let daemon = carrying([cut, log_of_consumer(&[1])]);
+    let text = stdout_of(&export_carried(&daemon, directory.path()));
+    assert_eq!(
+        text.matches("all valid, without an end\n").count(),
+        1,
+        "{text}"
+    );
 }
 
 #[test]

@@ -295,7 +295,10 @@ impl Shelf {
             Err(error) => return Err(io_error(&path)(error)),
         };
         match log::verify(&old) {
-            Ok(old) if old.covers(new) => Ok(KeptAs::Held),
+            // One that says that it is whole is worth more than the same without an end.
+            Ok(old) if old.covers(new) && !(new.has_end && !old.has_end && new.covers(&old)) => {
+                Ok(KeptAs::Held)
+            }
             Ok(old) if old.header == new.header && !new.covers(&old) => {
                 Err(CarriedError::Differs(path))
             }

@@ -26,7 +26,17 @@ pub(crate) fn run(
     let mut status = Status::Verified;
     for file in files {
         match read(file) {
-            Ok(report) => add(&mut networks, report),
+            Ok(report) => {
+                if !report.has_end {
+                    status = status.max(Status::NotVerified);
+                    let file = file.display();
+                    writeln!(
+                        problems,
+                        "redeemd: {file}: has no end: more may have been cut off"
+                    )?;
+                }
+                add(&mut networks, report);
+            }
             Err(problem) => {
                 status = status.max(problem.status());
                 writeln!(problems, "redeemd: {}: {problem}", file.display())?;

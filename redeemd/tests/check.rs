@@ -50,6 +50,7 @@ fn log(owner: u8, records: &[Record]) -> Vec<u8> {
     for record in records {
         bytes.extend(writer.append(record));
     }
+    bytes.extend(writer.end(records.len() as u64));
     bytes
 }
 
@@ -145,7 +146,8 @@ fn a_contradiction_between_files_is_named() {
 #[test]
 fn a_damaged_file_is_not_added_up() {
     let mut damaged = consumer_log(&[1, 2, 3]);
-    *damaged.last_mut().unwrap() ^= 1;
+    let end = damaged.len() - Writer::END_LEN;
+    *damaged.get_mut(end - 1).unwrap() ^= 1;
     let (output, files) = check(&[], &[&provider_log(), &damaged]);
     assert_eq!(output.status.code(), Some(1));
     let problem = format!(
@@ -158,6 +160,20 @@ fn a_damaged_file_is_not_added_up() {
         "1.5",
         "the other file stands"
     );
+}
+
+#[test]
+fn a_file_that_may_have_been_cut_off_is_named_and_added_up() {
+    let mut cut = provider_log();
+    cut.truncate(cut.len() - Writer::END_LEN);
+    let (output, files) = check(&[], &[&cut]);
+    assert_eq!(output.status.code(), Some(1));
+    let problem = format!(
+        "redeemd: {}: has no end: more may have been cut off\n",
+        files.last().unwrap().display()
+    );
+    assert_eq!(text(&output.stderr), problem);
+    assert_eq!(rows(&output).first().unwrap().get(6).unwrap(), "1.5");
 }
 
 #[test]

@@ -15,11 +15,11 @@
 //! record, 40 + length bytes
 //!      0    2  length of the payload
 //!      2    1  kind: 1 offer made, 2 offer accepted, 3 receipt received, 4 receipt given,
-//!              5 equivocation
+//!              5 equivocation, 6 end of an export
 //!      3    1  zero
 //!      4    4  CRC-32 of bytes 0..4 and 8..40+length
 //!      8   32  SHA-256 of the record before, whole; of the header for the first record
-//!     40       payload: offer 240, receipt 256, equivocation 512 bytes
+//!     40       payload: offer 240, receipt 256, equivocation 512 bytes; end 8, the number of records
 //! ```
 //! The CRC tells an honest accident (a torn write, a worn flash cell), the chain of hashes tells
 //! that no record was taken out or changed, and the signatures inside tell the rest.
@@ -29,8 +29,8 @@
 //! - A flipped bit anywhere is detected.
 //! - A log damaged in the middle keeps what follows: offers and receipts are signed, so they stand
 //!   for themselves. Losing them would let a node sign below what it signed.
-//! - An export is a segment, the first of a log of its own, and a segment can be verified like an
-//!   export.
+//! - An export is a segment, the first of a log of its own, with an end behind its last record. A
+//!   segment can be verified like an export, but that it is whole nobody can tell.
 
 mod buffer;
 mod frame;

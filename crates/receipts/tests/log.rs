@@ -514,13 +514,63 @@ fn receipts_under_two_offers_of_one_epoch_are_found() {
     assert_eq!(fault_of(records), Fault::Receipt(ReceiptError::OtherOffer));
 }
 
+/// A sample with an end, and the length of every sound prefix.
+fn export() -> (Vec<u8>, Vec<usize>) {
+    let Sample { bytes, ends, .. } = sample();
+    let writer = recover(&bytes).writer;
+    let records = u64::try_from(ends.len() - 1).unwrap();
+    ([bytes, writer.end(records)].concat(), ends)
+}
+
 #[test]
-fn a_cut_log_does_not_verify() {
-    let sample = sample();
-    for len in 0..sample.bytes.len() {
-        let sound = sample.ends.contains(&len);
-        assert_eq!(verify(&sample.bytes[..len]).is_ok(), sound, "cut at {len}");
+fn an_export_that_is_cut_anywhere_is_not_a_whole_one() {
+    let (export, ends) = export();
+    assert!(verify(&export).unwrap().has_end);
+    for len in 0..export.len() {
+        let cut = verify(&export[..len]);
+        assert!(
+            !cut.as_ref().is_ok_and(|report| report.has_end),
+            "cut at {len}"
+        );
+        assert_eq!(cut.is_ok(), ends.contains(&len), "cut at {len}");
     }
+    for bit in ends.last().unwrap() * 8..export.len() * 8 {
+        let mut changed = export.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(verify(&changed).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn an_end_is_that_of_what_stands_before_it_and_nothing_follows() {
+    let (export, ends) = export();
+    let fault = |bytes: &[u8]| match verify(bytes) {
+        Err(VerifyError::Record { fault, .. }) => Some(fault),
+        Ok(_) | Err(VerifyError::Header(_)) => None,
+    };
+    let end = &export[*ends.last().unwrap()..];
+    let shorter = [&export[..ends[ends.len() - 2]], end].concat();
+    assert_eq!(fault(&shorter), Some(Fault::Frame(CutReason::Chain)));
+
+    let sample = sample();
+    let miscounted = recover(&sample.bytes).writer.end(1);
+    let miscounted = [sample.bytes, miscounted].concat();
+    assert_eq!(fault(&miscounted), Some(Fault::Count(1)));
+
+    for more in [end, &export[ends[0]..ends[1]], &[0]] {
+        assert_eq!(fault(&[&export, more].concat()), Some(Fault::BehindEnd));
+    }
+}
+
+#[test]
+fn an_export_in_the_place_of_a_segment_loses_no_record() {
+    let (export, ends) = export();
+    let recovered = recover(&export);
+    assert_eq!(recovered.records.len(), ends.len() - 1);
+    assert_eq!(recovered.valid_len, *ends.last().unwrap());
+    assert_eq!(recovered.salvaged, []);
+    assert_eq!(recovered.cut.unwrap().reason, CutReason::NotARecord);
+    check_repaired(export);
 }
 
 #[test]

@@ -54,6 +54,14 @@ fn log_of(network: NetworkId, owner: u8, records: &[Record]) -> Vec<u8> {
     log
 }
 
+/// The same as an export has it.
+fn with_end(mut file: Vec<u8>, records: u64) -> Vec<u8> {
+    let header = SegmentHeader::parse(&file).unwrap();
+    let writer = log::recover(&file, &header).unwrap().writer;
+    file.extend(writer.end(records));
+    file
+}
+
 fn carried(state: &Path) -> Carried {
     Carried::within(state, network(), party(1))
 }
@@ -111,6 +119,22 @@ fn a_file_arrives_in_pieces_and_is_kept_as_it_is() {
     assert_eq!(mode & 0o7777, 0o600);
     let mode = fs::metadata(&shelf.directory).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
+}
+
+#[test]
+fn a_whole_file_takes_the_place_of_one_that_may_be_cut_off_and_never_the_other_way_round() {
+    let state = tempfile::tempdir().unwrap();
+    let shelf = shelf(state.path());
+    let cut = file_of(2, 1, &[1]);
+    let whole_file = with_end(cut.clone(), 2);
+    assert_eq!(shelf.keep(&cut).unwrap().outcome, KeptAs::New);
+    assert_eq!(shelf.keep(&whole_file).unwrap().outcome, KeptAs::Newer);
+    assert_eq!(shelf.keep(&cut).unwrap().outcome, KeptAs::Held);
+    assert_eq!(whole(&shelf, 2), whole_file);
+    // What has more counts more.
+    let more = file_of(2, 1, &[1, 2]);
+    assert_eq!(shelf.keep(&more).unwrap().outcome, KeptAs::Newer);
+    assert_eq!(shelf.keep(&whole_file).unwrap().outcome, KeptAs::Held);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What the log proves, handed out in pieces: the newest receipts, what it takes to check them, and
 //! proofs, those included that are not on the disk yet.
 //!
-//! An export is a log of one segment. It is made while it is handed out, so that it takes little
-//! memory.
+//! An export is a log of one segment and has an end. It is made while it is handed out, so that it
+//! takes little memory.
 
 use std::io;
 use std::vec;
@@ -32,6 +32,8 @@ pub(super) struct Export {
     /// Records that are not on the disk, as of the beginning.
     unwritten: Vec<Record>,
     ahead: vec::IntoIter<Place>,
+    /// How many records there are; none when the end is made.
+    records: Option<u64>,
     writer: Writer,
     offset: u64,
     total_bytes: u64,
@@ -59,7 +61,8 @@ impl Export {
         Ok(Self {
             number,
             unwritten: unwritten.to_vec(),
-            total_bytes: (ready.len() + selection.stored_bytes) as u64,
+            total_bytes: (ready.len() + selection.stored_bytes + Writer::END_LEN) as u64,
+            records: Some(selection.at.len() as u64),
             ahead: selection.at.into_iter(),
             writer,
             offset: 0,
@@ -87,6 +90,11 @@ impl Export {
             };
             self.ready
                 .extend(record.iter().flat_map(|record| self.writer.append(record)));
+        }
+        if self.ready.len() < max
+            && let Some(records) = self.records.take()
+        {
+            self.ready.extend(self.writer.clone().end(records));
         }
         let rest = self.ready.split_off(max.min(self.ready.len()));
         let data = std::mem::replace(&mut self.ready, rest);

@@ -1,4 +1,4 @@
-//! Records as they lie in a file, each chained to the one before.
+//! Records as they lie in a file, each chained to the one before, and the end of an export.
 
 use sha2::{Digest, Sha256};
 
@@ -10,6 +10,10 @@ use super::{CutReason, Record, SegmentHeader};
 
 /// What is in front of a payload.
 const FRAME_LEN: usize = 40;
+
+/// The kind of the end of an export; its payload is the number of records before it.
+const END_KIND: u8 = 6;
+const END_PAYLOAD_LEN: usize = 8;
 
 /// Names a record, whole, or the header of a segment: SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,9 +57,21 @@ impl Writer {
         self.last
     }
 
+    /// The length of what [`Self::end`] gives.
+    pub const END_LEN: usize = FRAME_LEN + END_PAYLOAD_LEN;
+
     /// The bytes to append for `record`. They must reach the file whole and in this order.
     pub fn append(&mut self, record: &Record) -> Vec<u8> {
-        let payload = record.payload();
+        self.frame(record.kind(), &record.payload())
+    }
+
+    /// The last bytes of an export of so many records. Without them, nobody could tell one that was cut
+    /// off between two records from a whole one.
+    pub fn end(mut self, records: u64) -> Vec<u8> {
+        self.frame(END_KIND, &records.to_le_bytes())
+    }
+
+    fn frame(&mut self, kind: u8, payload: &[u8]) -> Vec<u8> {
         #[expect(
             clippy::expect_used,
             reason = "a payload is at most two receipts, 512 bytes"
@@ -63,10 +79,10 @@ impl Writer {
         let length = u16::try_from(payload.len()).expect("every record kind is short");
         let mut start = [0; 4];
         let [length_low, length_high] = length.to_le_bytes();
-        start.copy_from_slice(&[length_low, length_high, record.kind(), 0]);
+        start.copy_from_slice(&[length_low, length_high, kind, 0]);
         let mut out = Vec::with_capacity(FRAME_LEN + payload.len());
         out.extend(start);
-        out.extend(checksum(&[&start, &self.last.0, &payload]).to_le_bytes());
+        out.extend(checksum(&[&start, &self.last.0, payload]).to_le_bytes());
         out.extend(self.last.0);
         out.extend(payload);
         self.last = ChainHash::of(&out);
@@ -90,6 +106,23 @@ impl Record {
     }
 }
 
+/// What follows a header.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is read, and nearly always a record"
+)]
+pub(super) enum Entry {
+    Record(Frame),
+    End(End),
+}
+
+/// The end of an export.
+pub(super) struct End {
+    pub(super) previous: ChainHash,
+    /// Records before it.
+    pub(super) records: u64,
+}
+
 /// One record as it lies in the file.
 pub(super) struct Frame {
     pub(super) record: Record,
@@ -99,13 +132,24 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Reads the record at the start of `bytes`.
+    /// Reads the record at the start of `bytes`. Only an export has an end; behind one in a segment,
+    /// records go on in its place.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, CutReason> {
+        match Entry::read(bytes)? {
+            Entry::Record(frame) => Ok(frame),
+            Entry::End(_) => Err(CutReason::NotARecord),
+        }
+    }
+}
+
+impl Entry {
+    /// Reads what stands at the start of `bytes`.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, CutReason> {
         let mut reader = Reader::new(bytes);
         let start: [u8; 4] = reader.array().map_err(|_| CutReason::Incomplete)?;
         let [length_low, length_high, kind, zero] = start;
         let length = usize::from(u16::from_le_bytes([length_low, length_high]));
-        if zero != 0 || Record::payload_len(kind) != Some(length) {
+        if zero != 0 || Self::payload_len(kind) != Some(length) {
             return Err(CutReason::NotARecord);
         }
         let (crc, previous, payload) =
@@ -113,15 +157,26 @@ impl Frame {
         if crc != checksum(&[&start, &previous.0, payload]) {
             return Err(CutReason::Checksum);
         }
+        if kind == END_KIND {
+            let records = Reader::new(payload).u64().map_err(CutReason::Content)?;
+            return Ok(Self::End(End { previous, records }));
+        }
         let record = Record::parse(kind, payload).map_err(CutReason::Content)?;
         let len = FRAME_LEN + length;
         let hash = ChainHash::of(bytes.split_at(len).0);
-        Ok(Self {
+        Ok(Self::Record(Frame {
             record,
             previous,
             hash,
             len,
-        })
+        }))
+    }
+
+    const fn payload_len(kind: u8) -> Option<usize> {
+        match kind {
+            END_KIND => Some(END_PAYLOAD_LEN),
+            other => Record::payload_len(other),
+        }
     }
 
     fn body<'a>(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::Frame;
+use super::frame::{End, Entry, Frame, Writer};
 use super::{ChainHash, CutReason, Epoch, Header, HeaderError, Record, SegmentHeader, epoch_of};
 use crate::identity::{BadSignature, ContentHash, Party};
 use crate::money::{Amount, Overflow, Totals};
@@ -14,6 +14,9 @@ use crate::receipt::{Equivocation, Receipt, ReceiptError};
 pub struct Report {
     /// Network and owner.
     pub header: Header,
+    /// It is an export, and all of it is here. Of what has no end, records behind the last one may
+    /// have been cut off: it is a part of an export, one of an earlier version, or a segment of a log.
+    pub has_end: bool,
     /// Offers in the log.
     pub offers: usize,
     /// Receipts in the log.
@@ -73,10 +76,16 @@ pub enum Fault {
     /// A receipt does not fit its offer or the receipt before it.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
+    /// The end of an export counts other records than stand before it.
+    #[error("the end is one of {0} records")]
+    Count(u64),
+    /// Something follows the end of an export.
+    #[error("it stands behind the end")]
+    BehindEnd,
 }
 
 /// Checks frames, hash chain, every signature, every amount against its offer, and that each
-/// account only rises.
+/// account only rises. Whether anything was cut off behind the last record is in [`Report::has_end`].
 ///
 /// # Errors
 /// [`VerifyError`] for the first fault; a log with a cut end does not verify ([`super::recover`]
@@ -89,16 +98,16 @@ pub fn verify(log: &[u8]) -> Result<Report, VerifyError> {
     let mut index = 0;
     while !rest.is_empty() {
         let offset = log.len() - rest.len();
-        let frame = Frame::read(rest)
-            .map_err(Fault::Frame)
-            .and_then(|frame| verifier.check(frame, last))
-            .map_err(|fault| VerifyError::Record {
-                index,
-                offset,
-                fault,
-            })?;
-        last = frame.hash;
-        rest = rest.split_at(frame.len).1;
+        let checked = verifier.check_next(rest, index, last);
+        let len = checked.map_err(|fault| VerifyError::Record {
+            index,
+            offset,
+            fault,
+        });
+        (rest, last) = match len? {
+            Some(frame) => (rest.split_at(frame.len).1, frame.hash),
+            None => (rest.split_at(Writer::END_LEN).1, last),
+        };
         index += 1;
     }
     Ok(verifier.report)
@@ -113,6 +122,7 @@ impl Verifier {
     const fn new(header: Header) -> Self {
         let report = Report {
             header,
+            has_end: false,
             offers: 0,
             receipts: 0,
             newest: BTreeMap::new(),
@@ -121,6 +131,27 @@ impl Verifier {
         Self {
             report,
             offers: BTreeMap::new(),
+        }
+    }
+
+    /// Checks what stands at the start of `rest`, behind so many records; gives a record back.
+    fn check_next(
+        &mut self,
+        rest: &[u8],
+        records: usize,
+        last: ChainHash,
+    ) -> Result<Option<Frame>, Fault> {
+        if self.report.has_end {
+            return Err(Fault::BehindEnd);
+        }
+        match Entry::read(rest)? {
+            Entry::Record(frame) => self.check(frame, last).map(Some),
+            Entry::End(End { previous, .. }) if previous != last => Err(CutReason::Chain.into()),
+            Entry::End(end) if end.records != records as u64 => Err(Fault::Count(end.records)),
+            Entry::End(_) => {
+                self.report.has_end = true;
+                Ok(None)
+            }
         }
     }
 
@@ -177,6 +208,7 @@ impl Report {
         if other.header.network != self.header.network {
             return Err(HeaderError::Foreign(other.header));
         }
+        self.has_end &= other.has_end;
         self.offers += other.offers;
         self.receipts += other.receipts;
         self.equivocations.extend(other.equivocations);

@@ -98,6 +98,8 @@ struct ExportedFile {
     owner: NodeId,
     file: String,
     receipts: usize,
+    /// It has its end.
+    complete: bool,
 }
 
 /// One that does not hold any more.
@@ -132,6 +134,7 @@ pub(in crate::commands) fn export(
                     owner,
                     file: file.display().to_string(),
                     receipts: report.receipts,
+                    complete: report.has_end,
                 });
             }
             Err(error) => exported.failed.push(FailedFile {
@@ -149,8 +152,12 @@ pub(in crate::commands) fn export(
 
 fn exported_text(exported: &Exported) -> String {
     let files = exported.files.iter().map(|it| {
+        let rest = match it.complete {
+            true => "",
+            false => ", without an end",
+        };
         format!(
-            "{}: {}, all valid\n",
+            "{}: {}, all valid{rest}\n",
             format::harmless(&it.file),
             counted(it.receipts, "receipt")
         )

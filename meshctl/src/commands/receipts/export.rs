@@ -22,6 +22,10 @@ pub(in crate::commands) fn run(
     let exported = daemon.connect()?.export_receipts()?;
     let report = log::verify(&exported)
         .map_err(|error| Failure::new(Exit::Failure, format!("the export of meshd: {error}")))?;
+    if !report.has_end {
+        let message = "the export of meshd has no end: it is of an earlier version, restart it";
+        return Err(Failure::new(Exit::Failure, message));
+    }
     private_file::replace(file, &exported).map_err(|error| Failure::file(file, &error))?;
     let result = Exported {
         schema: SCHEMA,

@@ -22,7 +22,13 @@ const COLUMNS: [Column; 7] = [
     right("SMT"),
 ];
 
-/// Files that contradict each other are each valid, and still do not hold together.
+/// Follows the line of a file.
+const WITHOUT_END: &str = "  It has no end: what is here is valid, but more may have been cut off.
+  Exports of earlier versions had none, and segments of a log have none.
+";
+
+/// Files that contradict each other are each valid, and still do not hold together. One without an end
+/// is shown for what it is, and is no proof that this is all.
 pub(in crate::commands) fn run(output: Output, files: &[PathBuf]) -> Result<(), Failure> {
     let mut reports = Vec::new();
     for file in files {
@@ -32,7 +38,7 @@ pub(in crate::commands) fn run(output: Output, files: &[PathBuf]) -> Result<(), 
     }
     let verified = Verified::merged(reports)?;
     output.show(&verified, Verified::text)?;
-    match verified.valid {
+    match verified.valid && verified.files.iter().all(|it| it.complete) {
         true => Ok(()),
         false => Err(Failure::silent(Exit::VerificationFailed)),
     }
@@ -58,6 +64,8 @@ pub(super) struct Verified {
 struct VerifiedFile {
     file: String,
     owner: NodeId,
+    /// It has its end, so that nothing was cut off behind the last record.
+    complete: bool,
     offers: usize,
     receipts: usize,
 }
@@ -139,14 +147,7 @@ impl Verified {
 
     /// What a person reads.
     pub(super) fn text(&self) -> String {
-        let files = self.files.iter().map(|it| {
-            format!(
-                "{}: valid, {}, written by {}\n",
-                format::harmless(&it.file),
-                counted(it.receipts, "receipt"),
-                it.owner.short(),
-            )
-        });
+        let files = self.files.iter().map(VerifiedFile::text);
         let rows = self.pairs.iter().map(Pair::row);
         let sums = table(COLUMNS, rows, "Nobody owes anybody anything.");
         let contradictions = self.contradictions.iter().map(Contradiction::text);
@@ -183,8 +184,26 @@ impl VerifiedFile {
         Self {
             file: file.display().to_string(),
             owner: NodeId::new(*report.header.owner.as_bytes()),
+            complete: report.has_end,
             offers: report.offers,
             receipts: report.receipts,
+        }
+    }
+
+    fn text(&self) -> String {
+        let outcome = match self.complete {
+            true => "valid",
+            false => "incomplete",
+        };
+        let what = format!(
+            "{}: {outcome}, {}, written by {}\n",
+            format::harmless(&self.file),
+            counted(self.receipts, "receipt"),
+            self.owner.short(),
+        );
+        match self.complete {
+            true => what,
+            false => format!("{what}{WITHOUT_END}"),
         }
     }
 }

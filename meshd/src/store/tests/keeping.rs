@@ -270,6 +270,7 @@ fn an_export_holds_what_is_not_saved_yet_in_pieces_of_any_size() {
     let whole = desk.export(usize::MAX);
     let report = verify(&whole).unwrap();
     assert_eq!((report.offers, report.receipts), (2, 2));
+    assert!(report.has_end);
     let positions: Vec<_> = report.newest.values().map(Receipt::position).collect();
     assert!(positions.contains(&newest.heading().position));
     for max in [1, 100, 1000] {
