@@ -11,7 +11,8 @@ use std::io;
 
 use receipts::State;
 use receipts::log::{
-    ChainHash, Header, HeaderError, Heads, Record, Recovered, SegmentHeader, Writer, recover,
+    ChainHash, CutReason, Header, HeaderError, Heads, Record, Recovered, SegmentHeader, Writer,
+    recover,
 };
 use tracing::debug;
 
@@ -20,9 +21,13 @@ use super::recovery::Finding;
 
 /// When a new segment begins: what a router may hold in memory several times.
 pub(super) const SEGMENT_BYTES: u64 = 256 * 1024;
-/// What is read of a file. A segment ends with the batch that makes it too long, and a batch has at
-/// most a receipt for each account.
+/// What is read of a file at once, and longer than any segment: it ends with the batch that makes it too
+/// long.
 const MAX_READ_BYTES: u64 = 1024 * 1024;
+/// Records that are written at once, 552 bytes at most each.
+const MAX_BATCH: usize = 1024;
+/// A file longer than this is not looked through: it is none of ours, and it would take too long.
+const MAX_FILE_BYTES: u64 = 64 * MAX_READ_BYTES;
 /// By how many segments the log outgrows what is worth keeping before it is written anew.
 const SLACK_SEGMENTS: u64 = 4;
 /// Ends the name of a segment that is being written.
@@ -96,6 +101,32 @@ fn number_of(name: &str) -> Option<u64> {
     ((1..=MAX).contains(&number) && name_of(number) == name).then_some(number)
 }
 
+/// Reads a segment. What a file has beyond the length of one is looked through for records.
+fn read_segment(disk: &impl Disk, expected: &SegmentHeader) -> Result<Recovered, OpenError> {
+    let name = name_of(expected.number);
+    let bytes = disk.read(&name, 0, MAX_READ_BYTES)?;
+    let mut end = bytes.len() as u64;
+    let recovered = recover(&bytes, expected);
+    let mut recovered = recovered.map_err(|source| OpenError::Foreign {
+        name: name.clone(),
+        source,
+    })?;
+    if end == MAX_READ_BYTES && !disk.read(&name, MAX_FILE_BYTES, 1)?.is_empty() {
+        let problem = format!("{name} is longer than {MAX_FILE_BYTES} bytes: move it away");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem).into());
+    }
+    while end >= MAX_READ_BYTES {
+        let start = recovered.next_offset() as u64;
+        let bytes = disk.read(&name, start, MAX_READ_BYTES)?;
+        if start + bytes.len() as u64 <= end {
+            break;
+        }
+        end = start + bytes.len() as u64;
+        recovered.go_on(&bytes);
+    }
+    Ok(recovered)
+}
+
 impl Last {
     fn new(header: SegmentHeader) -> Self {
         Self {
@@ -137,10 +168,8 @@ impl<D: Disk> SegmentLog<D> {
         numbers.sort_unstable();
         let mut reading = Reading::new(disk, log, segment_bytes);
         for number in numbers {
-            let name = name_of(number);
-            let bytes = reading.log.disk.read(&name, 0, MAX_READ_BYTES)?;
-            let recovered = recover(&bytes, &reading.expected(number))
-                .map_err(|source| OpenError::Foreign { name, source })?;
+            let expected = reading.expected(number);
+            let recovered = read_segment(&reading.log.disk, &expected)?;
             reading.take_in(recovered);
         }
         Ok(reading.finish())
@@ -149,8 +178,14 @@ impl<D: Disk> SegmentLog<D> {
     /// Writes records behind the others; they are on the disk when this returns.
     ///
     /// # Errors
-    /// The file system refuses. Then none of the records is in the log.
+    /// The file system refuses. Then the last of the records are not in the log, or none; to write all
+    /// of them again does no harm.
     pub(super) fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        let mut batches = records.chunks(MAX_BATCH);
+        batches.try_for_each(|batch| self.append_batch(batch))
+    }
+
+    fn append_batch(&mut self, records: &[Record]) -> io::Result<()> {
         if self.is_full() && !self.last.is_torn {
             self.go_on_in(self.last.next());
         }
@@ -308,12 +343,11 @@ impl<D: Disk> SegmentLog<D> {
     pub(super) fn heads(&self) -> io::Result<Heads<Place>> {
         let mut heads = Heads::default();
         for number in self.numbers() {
-            let bytes = self.disk.read(&name_of(number), 0, MAX_READ_BYTES)?;
             let expected = SegmentHeader {
                 number,
                 ..SegmentHeader::first(self.log)
             };
-            let recovered = recover(&bytes, &expected).map_err(io::Error::other)?;
+            let recovered = read_segment(&self.disk, &expected).map_err(io::Error::other)?;
             for (offset, record) in recovered.into_records() {
                 heads.note(&record, (number, offset as u64));
             }
@@ -424,7 +458,8 @@ impl<D: Disk> Reading<D> {
         }
     }
 
-    /// What is cut off at the end is written over, unless there are records in it.
+    /// What is cut off at the end is written over, unless there are records in it, or more than a write
+    /// can leave.
     fn judge_end(&mut self) {
         let last = &mut self.log.last;
         if !last.is_damaged {
@@ -435,6 +470,7 @@ impl<D: Disk> Reading<D> {
             cut,
             salvaged: 0,
         }) = self.findings.last()
+            && cut.reason != CutReason::TooLong
         {
             self.findings.pop();
             self.findings.push(Finding::TornEnd { segment, cut });

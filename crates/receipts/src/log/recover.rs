@@ -22,6 +22,10 @@ pub struct Recovered {
     pub salvaged: Vec<Record>,
     /// Where all of these stand.
     offsets: Vec<usize>,
+    /// Where the last of them ends.
+    used_len: usize,
+    /// What was looked at.
+    read_len: usize,
     /// Bytes at the start of the file that are sound.
     pub valid_len: usize,
     /// What was wrong behind them, if anything.
@@ -63,9 +67,12 @@ pub enum CutReason {
     /// The header is not the one expected here, and nobody else's.
     #[error("the header is damaged")]
     Header,
+    /// There is more of it than is read at once.
+    #[error("longer than a segment is")]
+    TooLong,
 }
 
-/// Reads a segment of which log and number are known; one that is empty was not begun. The
+/// Reads a segment, or the first part of a file that is longer than one, of which log and number are known; one that is empty was not begun. The
 /// predecessor in `expected` stands for the one in the file if that cannot be read; comparing the
 /// two is left to the caller.
 ///
@@ -78,14 +85,11 @@ pub fn recover(segment: &[u8], expected: &SegmentHeader) -> Result<Recovered, He
     if recovered.valid_len > 0 {
         recovered.read_sound_part(segment);
     }
-    let damaged = segment.split_at(recovered.valid_len).1;
-    if let Some(cut) = &mut recovered.cut {
-        cut.lost_bytes = damaged.len();
-        for (offset, frame) in salvage(damaged, &expected.log) {
-            cut.lost_bytes -= frame.len;
-            recovered.offsets.push(recovered.valid_len + offset);
-            recovered.salvaged.push(frame.record);
-        }
+    recovered.used_len = recovered.valid_len;
+    recovered.read_len = recovered.valid_len;
+    if let Some(cut) = recovered.cut {
+        let damaged = segment.split_at(recovered.valid_len).1;
+        recovered.salvage(damaged, recovered.valid_len, cut.reason);
     }
     Ok(recovered)
 }
@@ -105,6 +109,8 @@ fn begin(segment: &[u8], expected: &SegmentHeader) -> Recovered {
         records: Vec::new(),
         salvaged: Vec::new(),
         offsets: Vec::new(),
+        used_len: 0,
+        read_len: 0,
         valid_len: found.map_or(0, |_| SegmentHeader::LEN),
         cut: reason.map(Cut::because),
         writer: Writer::create(&header).0,
@@ -138,6 +144,33 @@ impl Recovered {
                 }
             }
         }
+    }
+
+    /// Where the bytes begin that [`Self::go_on`] takes: as far in front of the end of what was read as
+    /// a record may begin that was cut off there.
+    pub fn next_offset(&self) -> usize {
+        let cut_off = self.read_len.saturating_sub(Record::MAX_STORED_LEN - 1);
+        cut_off.max(self.used_len)
+    }
+
+    /// Looks for records in what follows in the file, from [`Self::next_offset`] on. No segment is so long,
+    /// so it is damaged, or somebody else wrote it.
+    pub fn go_on(&mut self, bytes: &[u8]) {
+        self.salvage(bytes, self.next_offset(), CutReason::TooLong);
+    }
+
+    fn salvage(&mut self, bytes: &[u8], start: usize, reason: CutReason) {
+        let end = start + bytes.len();
+        let mut lost_bytes = self.cut.map_or(0, |cut| cut.lost_bytes);
+        lost_bytes += end.saturating_sub(self.read_len);
+        for (offset, frame) in salvage(bytes, &self.header.log) {
+            lost_bytes = lost_bytes.saturating_sub(frame.len);
+            self.used_len = start + offset + frame.len;
+            self.offsets.push(start + offset);
+            self.salvaged.push(frame.record);
+        }
+        self.read_len = self.read_len.max(end);
+        self.cut = Some(Cut { reason, lost_bytes });
     }
 
     /// The sound records, then those found behind a damage, each with the offset at which

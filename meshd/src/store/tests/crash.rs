@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use receipts::log::{SegmentHeader, Writer};
+use receipts::log::{CutReason, SegmentHeader, Writer};
 
 use super::super::model::{Tail, Trouble};
 use super::super::recovery::Finding;
+use super::super::segments::SEGMENT_BYTES;
 use super::*;
 
 /// A segment that begins the log, with the end of each record.
@@ -358,4 +359,75 @@ fn what_is_left_of_a_compaction_does_not_count_and_goes() {
     let names: Vec<_> = model.files().into_keys().collect();
     assert!(names.contains(&"notes".to_owned()) && names.contains(&"1.log".to_owned()));
     assert!(!names.contains(&"00000005.log.tmp".to_owned()));
+}
+
+/// 1.4 MiB.
+fn many() -> Vec<Record> {
+    let records = (2..=250).flat_map(|consumer| Account::with(consumer).records(19));
+    records.collect()
+}
+
+fn open_whole(model: Model) -> Opened<Model> {
+    SegmentLog::open(model, header(), SEGMENT_BYTES).unwrap()
+}
+
+#[test]
+fn a_batch_of_any_length_is_read_again() {
+    let records = many();
+    let model = Model::new();
+    open_whole(model.clone()).log.append(&records).unwrap();
+    let again = open_whole(model.clone());
+    assert_eq!((again.state, again.findings), (state_of(&records), vec![]));
+    assert!(model.files().values().all(|file| file.len() < 1 << 20));
+}
+
+#[test]
+fn a_segment_that_is_too_long_is_read_to_its_end_and_kept_beside_the_log() {
+    let records = many();
+    let (sound, ..) = segment(SegmentHeader::first(header()), &records);
+    assert!(sound.len() > 1 << 20);
+    let more = Account::with(251).records(1);
+    for junk in [0, 1, 2 << 20] {
+        let long = [sound.clone(), vec![0xA5; junk]].concat();
+        let model = disk(&[("00000001.log", &long)]);
+        let mut opened = open_whole(model.clone());
+        assert_eq!(opened.state, state_of(&records), "{junk}");
+        let [Finding::Damaged { cut, .. }] = opened.findings[..] else {
+            panic!("{:?}", opened.findings)
+        };
+        assert_eq!((cut.reason, cut.lost_bytes), (CutReason::TooLong, junk));
+
+        opened.log.append(&more).unwrap();
+        assert!(opened.log.wants_compaction());
+        opened.log.compact().unwrap();
+        assert!(model.files()["00000001.log.damaged"] == long);
+        let again = open_whole(model);
+        assert_eq!(again.findings, []);
+        let all = records.iter().chain(&more);
+        assert_eq!(again.state, state_of(all), "{junk}");
+    }
+}
+
+#[test]
+fn what_follows_a_segment_is_not_written_over_even_if_no_record_is_in_it() {
+    let records = Account::with(2).records(3);
+    let (mut long, ..) = segment(SegmentHeader::first(header()), &records);
+    long.resize(2 << 20, 0);
+    let model = disk(&[("00000001.log", &long)]);
+    let mut opened = open_whole(model.clone());
+    assert!(!opened.findings.iter().any(Finding::is_ordinary));
+    opened.log.append(&Account::with(3).records(1)).unwrap();
+    assert!(model.files()["00000001.log"] == long);
+    assert!(opened.log.wants_compaction());
+}
+
+#[test]
+fn a_file_beyond_all_measure_is_an_error_and_not_touched() {
+    let model = disk(&[("00000001.log", &vec![0; (64 << 20) + 1])]);
+    let refused = SegmentLog::open(model, header(), SEGMENT_BYTES);
+    let problem = refused.unwrap_err().to_string();
+    assert_eq!(
+        problem,
+        "00000001.log is longer than 67108864 bytes: move it away"
+    );
 }
