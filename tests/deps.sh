@@ -15,6 +15,12 @@ deny_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/cargo-deny-$deny_version"
 # have a newer one, remove it.
 vm_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/vm"
 
+# The compiler and the library of the contracts, and a chain to try them on, in the versions of the
+# lock file: a directory for each, which appears when it is complete.
+contracts=$(cd "$(dirname "${BASH_SOURCE[0]}")/../contracts" && pwd)
+contracts_lock=$(sha256sum "$contracts/package-lock.json" | cut -c 1-12)
+contracts_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/contracts-$contracts_lock"
+
 say() {
     printf 'deps: %s\n' "$*" >&2
 }
@@ -109,6 +115,27 @@ need_laboratory() {
         missing_programs+=("lib:c")
         missing_packages+=(libc6-dev)
     fi
+}
+
+need_contracts() {
+    need node nodejs
+    need npm npm
+}
+
+# Scripts of packages are not run: all one of them would do is choose the program of this system.
+install_contracts() {
+    if [ -d "$contracts_home" ]; then
+        return
+    fi
+    mkdir -p "${contracts_home%/*}"
+    # Of a run that was killed.
+    rm -rf "$contracts_home".new-*
+    new_contracts=$(mktemp -d "$contracts_home.new-XXXXXX")
+    trap 'rm -rf "$new_contracts"' EXIT
+    say "installing what the contracts need into $contracts_home"
+    cp "$contracts/package.json" "$contracts/package-lock.json" "$new_contracts"
+    npm ci --prefix "$new_contracts" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+    mv -T "$new_contracts" "$contracts_home"
 }
 
 need_checks() {
@@ -223,8 +250,10 @@ case ${1:-} in
         need_laboratory
         need_checks
         need_machine
+        need_contracts
         install_packages
         install_deny
+        install_contracts
         install_kernel
         ;;
     bench)
@@ -232,6 +261,9 @@ case ${1:-} in
         need_laboratory
         need_peers
         install_packages
+        ;;
+    contracts-path)
+        printf '%s\n' "$contracts_home"
         ;;
     deny-path)
         printf '%s\n' "$deny_home/bin/cargo-deny"
