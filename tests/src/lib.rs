@@ -24,6 +24,8 @@
 //! | [`volley`] | probes between many pairs at once: when the last one got through |
 //! | [`fib`] | the next hop a kernel would use this moment, and circles of next hops |
 //! | [`http`] | a tiny web server and a client |
+//! | [`chain`] | an Ethereum node without peers: contracts are created, called, and sent transactions |
+//! | [`contracts`] | our contracts as Rust types, their compiler, and signed cheques |
 //! | [`monitor`] | every change a kernel makes while somebody looks |
 //! | [`snapshot`] | everything a kernel was told, for before and after |
 //! | [`wait`] | waiting for a condition, bounded, and saying what was seen last |
@@ -39,7 +41,9 @@
 
 pub mod air;
 pub mod binaries;
+pub mod chain;
 pub mod command;
+pub mod contracts;
 pub mod crowd;
 pub mod daemon;
 pub mod fib;
