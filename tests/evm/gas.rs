@@ -282,7 +282,7 @@ it and fails when a figure is more than 2 % away from this table or above its li
   storage slot, which is cold at the beginning of a transaction as always.
 - The token is OpenZeppelin's ERC-20. Another may cost more.
 - *First*: nothing was ever paid on this pair of issuer and beneficiary, who has no tokens. Each of these
-  creates a storage slot (20000 more than to change one). *Later*: both are there.
+  creates a storage slot (17100 more than to change one). *Later*: both are there.
 - Per cheque is the whole transaction, divided. Refunds are none: no slot is emptied, except by
   the last tokens of a deposit.
 - Cheques that have nothing in common cost more than those of one payer or to one provider, who has
