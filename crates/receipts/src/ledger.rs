@@ -521,6 +521,18 @@ impl Ledger {
         }
     }
 
+    /// Bytes that may still be carried for all strangers together.
+    pub fn strangers_credit_left(&self) -> u64 {
+        let desk = &self.desk;
+        desk.config.credit.pool_left(desk.strangers_bytes)
+    }
+
+    /// What is known of a neighbor as a consumer.
+    pub fn standing(&self, consumer: Party) -> Standing {
+        let provided = self.providing.get(&consumer);
+        provided.map_or(Standing::Stranger, Provided::standing)
+    }
+
     /// Messages and counts taken in and dropped.
     pub const fn counters(&self) -> &Counters {
         &self.counters

@@ -274,6 +274,8 @@ fn a_neighbor_that_changes_its_key_gets_no_more_than_the_pool_of_strangers() {
         (held + usize::from(account.held), all + 1)
     });
     assert_eq!((held, all), (200, 200));
+    assert_eq!(world.node(1).ledger.strangers_credit_left(), 0);
+    assert_eq!(world.node(1).ledger.standing(party(3)), Standing::Known);
     assert!(!world.node(1).held.contains(&party(3)));
 }
 

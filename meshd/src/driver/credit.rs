@@ -9,6 +9,7 @@ use std::net::Ipv6Addr;
 use std::time::Instant;
 
 use mesh_proto::NodeId;
+use receipts::Standing;
 
 use super::Driver;
 use super::accounts::party;
@@ -22,6 +23,8 @@ const SLACK_BYTES: u64 = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Grants {
     told: Option<Credit>,
+    /// Gateways that cost something when there was last a way to them.
+    charged: BTreeSet<Ipv6Addr>,
     told_throttled: Option<bool>,
     /// What had counted against each neighbor's credit when counters were read last.
     spent: Spent,
@@ -86,8 +89,9 @@ impl Driver {
         }
         self.note_neighbors(now);
         let can_save = self.saving.problem.is_none();
+        self.books.grants.charged = self.charged();
         let charged = match can_save {
-            true => self.charged(),
+            true => self.books.grants.charged.clone(),
             false => BTreeSet::new(),
         };
         let neighbors = match charged.is_empty() {
@@ -109,9 +113,7 @@ impl Driver {
 
     /// The gateways that we take something for carrying to, or did while there was a way.
     fn charged(&self) -> BTreeSet<Ipv6Addr> {
-        let before = self.books.grants.told.as_ref();
-        let was_charged =
-            |address: &Ipv6Addr| before.is_some_and(|it| it.charged.contains(address));
+        let was_charged = |address: &Ipv6Addr| self.books.grants.charged.contains(address);
         let own = self.router.network().mesh_ipv6(self.router.id());
         let own = (own, super::accounts::node(self.ledger.owner()));
         let gateways = self.router.gateway_addresses().chain([own]);
@@ -122,10 +124,16 @@ impl Driver {
         charged.map(|(address, _)| address).collect()
     }
 
+    /// What neighbors may have. What all strangers together may is handed out once.
     fn allowances(&self) -> BTreeMap<NodeId, Allowance> {
+        let mut pool = self.ledger.strangers_credit_left();
         let neighbors = self.usage.neighbors().into_iter();
         let allowances = neighbors.map(|(node, links)| {
-            let left = self.ledger.credit_left(party(node));
+            let mut left = self.ledger.credit_left(party(node));
+            if self.ledger.standing(party(node)) == Standing::Stranger {
+                left = left.min(pool);
+                pool -= left;
+            }
             let limit = self.books.grants.limit(node, left);
             (node, Allowance { links, limit })
         });

@@ -46,7 +46,7 @@ impl Driver {
             }
             KernelEvent::FlowtablesChanged => self.configure_kernel(),
             // It may have signed for more by the time it is known what it used up.
-            KernelEvent::CreditUsedUp => self.read_counters(now),
+            KernelEvent::CreditUsedUp => self.read_counters_soon(now),
             KernelEvent::NeighborFailed { ifindex, address } => {
                 debug!(%ifindex, %address, "neighbor does not answer the kernel");
                 self.router.handle_neighbor_failed(now, ifindex, address);

@@ -35,7 +35,14 @@ impl KernelPort {
             (Some(KernelRequest::Configure(waiting)), KernelRequest::Configure(newer)) => {
                 *waiting = newer;
             }
-            (_, request) => self.waiting.push_back(request),
+            (_, request) => {
+                // It says all there is to say.
+                if let KernelRequest::SetCredit(_) = request {
+                    let is_older = |it: &KernelRequest| matches!(it, KernelRequest::SetCredit(_));
+                    self.waiting.retain(|it| !is_older(it));
+                }
+                self.waiting.push_back(request);
+            }
         }
         self.flush();
     }

@@ -5,7 +5,7 @@
     reason = "netlink attributes are an open set"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ use super::netlink::{KernelError, dump};
 /// How often those are looked for who are not to be found.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many Ethernet addresses of one neighbor are remembered.
+const MAX_MACS: usize = 4;
+
 /// An Ethernet address at one of our interfaces.
 pub(super) type MacKey = (IfIndex, [u8; 6]);
 
@@ -29,6 +32,8 @@ pub(super) type MacKey = (IfIndex, [u8; 6]);
 #[derive(Debug, Default)]
 pub(super) struct Neighbors {
     known: BTreeMap<MacKey, Ipv6Addr>,
+    /// In the order in which they became known.
+    learned: VecDeque<MacKey>,
     /// Who was looked for last, and when.
     searched: (Option<Instant>, BTreeSet<MacKey>),
     searched_links: (Option<Instant>, BTreeSet<(IfIndex, Ipv6Addr)>),
@@ -53,8 +58,10 @@ impl Neighbors {
         for (key, addresses) in present {
             let known = self.known.get(&key);
             if known.is_none_or(|known| !addresses.contains(known)) {
-                self.known
-                    .extend(addresses.first().map(|&address| (key, address)));
+                addresses
+                    .first()
+                    .into_iter()
+                    .for_each(|address| self.learn(key, *address));
             }
         }
         Ok(())
@@ -94,13 +101,36 @@ impl Neighbors {
         if unknown.is_empty() || (is_fresh && unknown.is_subset(searched_for)) {
             return Ok(());
         }
-        for (mac, address) in entries(handle).await? {
-            if unknown.contains(&(mac.0, address)) {
-                self.known.insert(mac, address);
+        let present: BTreeSet<_> = entries(handle).await?.into_iter().collect();
+        for &(mac, address) in &present {
+            // Where several are behind one, as behind a repeater, it stays the first one's.
+            let before = self.address(mac).map(|address| (mac, address));
+            let is_taken =
+                before.is_some_and(|it| present.contains(&it) && links.contains(&(mac.0, it.1)));
+            if unknown.contains(&(mac.0, address)) && !is_taken {
+                self.learn(mac, address);
             }
         }
         self.searched_links = (Some(now), unknown);
         Ok(())
+    }
+
+    /// Takes note of whose an Ethernet address is. Of those of one neighbor the last few are remembered: it
+    /// may have another each time it is asked.
+    fn learn(&mut self, mac: MacKey, address: Ipv6Addr) {
+        self.known.insert(mac, address);
+        self.learned.retain(|it| *it != mac);
+        self.learned.push_back(mac);
+        let is_its = |it: &&MacKey| it.0 == mac.0 && self.known.get(it) == Some(&address);
+        if self.learned.iter().filter(is_its).count() > MAX_MACS {
+            let oldest = self.learned.iter().find(is_its).copied();
+            oldest.into_iter().for_each(|oldest| self.remove(oldest));
+        }
+    }
+
+    fn remove(&mut self, mac: MacKey) {
+        self.known.remove(&mac);
+        self.learned.retain(|it| *it != mac);
     }
 
     /// Ethernet addresses, and whose they are.
@@ -116,6 +146,7 @@ impl Neighbors {
     /// Forgets the neighbors at an interface that is gone: its index may come again.
     pub(super) fn forget(&mut self, ifindex: IfIndex) {
         self.known.retain(|&(known, _), _| known != ifindex);
+        self.learned.retain(|&(known, _)| known != ifindex);
     }
 }
 
@@ -155,4 +186,24 @@ fn mac(message: &NeighbourMessage) -> Option<[u8; 6]> {
         NeighbourAttribute::LinkLayerAddress(mac) => mac.as_slice().try_into().ok(),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    const OTHER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+
+    #[test]
+    fn who_changes_its_ethernet_address_is_known_by_the_last_few() {
+        let mac = |last| (IfIndex(3), [2, 0, 0, 0, 0, last]);
+        let mut neighbors = Neighbors::default();
+        neighbors.learn(mac(200), OTHER);
+        (0..100).for_each(|last| neighbors.learn(mac(last), ADDRESS));
+        neighbors.learn(mac(96), ADDRESS);
+        neighbors.learn(mac(100), ADDRESS);
+        let known: Vec<u8> = neighbors.all().map(|((_, mac), _)| mac[5]).collect();
+        assert_eq!(known, [96, 98, 99, 100, 200]);
+    }
 }

@@ -58,13 +58,13 @@ const HALF: &str = "half_of_";
 const BURST_BYTES: u32 = 65536;
 
 /// Neighbors at an interface and with an address: more than the routing core takes up.
-const SIZE: u32 = 4096;
+const SIZE: usize = 4096;
 
 /// The kernel takes no larger quota (`S64_MAX`).
 const MAX_QUOTA: u64 = i64::MAX as u64;
 
 /// Whether packets come from a neighbor or go to it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     Rx,
     Tx,
@@ -141,23 +141,28 @@ pub type Spent = BTreeMap<NodeId, u64>;
 /// Who is slowed down.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
-    credit: Credit,
+    pub(super) credit: Credit,
     /// Whose Ethernet addresses are whose.
     senders: BTreeMap<MacKey, NodeId>,
     /// What was read last, and so what limits are made from.
     spent: Spent,
     /// Whether our own local networks are.
     pub(super) is_throttled: bool,
+    /// What is in the table.
+    applied: Applied,
 }
 
-/// What another [`Credit`] changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Only how much some may be carried.
-    Limits(BTreeSet<NodeId>),
-    /// Who they are, where they are, or what they are charged for.
-    Everything,
+/// What the table was made for.
+#[derive(Clone, Debug, Default)]
+struct Applied {
+    charged: BTreeSet<Ipv6Addr>,
+    limits: BTreeMap<NodeId, u64>,
+    keys: BTreeSet<Key>,
+    is_throttled: bool,
 }
+
+/// A place that packets of a neighbor come from or go to, as the sets have it.
+type Key = (Way, String, NodeId);
 
 /// The match for what exceeds a rate in bytes per second.
 pub(super) fn over(rate: u32) -> String {
@@ -196,7 +201,7 @@ pub(super) fn owner(quota: &str) -> Option<NodeId> {
 }
 
 /// Has what comes from or goes to a place count against a neighbor's quotas.
-fn assign((way, key, node): &(Way, String, NodeId)) -> String {
+fn assign((way, key, node): &Key) -> String {
     let elements = way.quotas().map(|(map, part)| {
         let name = quota(*node, part);
         format!("add element inet {TABLE} {map} {{ {key} : \"{name}\" }}\n")
@@ -205,11 +210,29 @@ fn assign((way, key, node): &(Way, String, NodeId)) -> String {
 }
 
 /// Has it count no longer.
-fn release((way, key, _): &(Way, String, NodeId)) -> String {
+fn release((way, key, _): &Key) -> String {
     let elements = way
         .quotas()
         .map(|(map, _)| format!("delete element inet {TABLE} {map} {{ {key} }}\n"));
     elements.concat()
+}
+
+/// Has it a limit of its own beyond the quota.
+fn limit((way, key, _): &Key, shaping: &Shaping) -> String {
+    let (limits, limit) = (way.limits(), over(shaping.free));
+    format!("add element inet {TABLE} {limits} {{ {key} {limit} }}\n")
+}
+
+/// Has it none any longer.
+fn unlimit((way, key, _): &Key) -> String {
+    let limits = way.limits();
+    format!("delete element inet {TABLE} {limits} {{ {key} }}\n")
+}
+
+/// Replaces the rules of a chain.
+fn replace_chain(name: &str, rules: &[String]) -> String {
+    let rules = chain(name, rules);
+    format!("flush chain inet {TABLE} {name}\ntable inet {TABLE} {{\n{rules}}}\n")
 }
 
 /// Removes a neighbor's quotas.
@@ -220,24 +243,6 @@ fn forget(node: NodeId) -> String {
 }
 
 impl Shape {
-    /// Takes over how much each neighbor may be carried; says what that changes.
-    pub(super) fn set_credit(&mut self, credit: Credit) -> Change {
-        let before = std::mem::replace(&mut self.credit, credit);
-        let Credit { charged, neighbors } = &self.credit;
-        let places = |of: &Credit| {
-            let neighbors = of.neighbors.iter();
-            let places = neighbors.map(|(node, it)| (*node, it.links.clone()));
-            places.collect::<Vec<_>>()
-        };
-        if before.charged != *charged || places(&before) != places(&self.credit) {
-            return Change::Everything;
-        }
-        let changed = neighbors
-            .iter()
-            .filter(|(node, it)| before.neighbors.get(node) != Some(it));
-        Change::Limits(changed.map(|(node, _)| *node).collect())
-    }
-
     /// Where neighbors are.
     pub(super) fn links(&self) -> BTreeSet<(IfIndex, Ipv6Addr)> {
         let neighbors = self.credit.neighbors.values();
@@ -309,69 +314,98 @@ impl Shape {
         ]
     }
 
-    /// Commands that make sets and quotas what they should be, where there are the quotas `existing`.
+    /// Commands that make sets and quotas what they should be in a table that was made for something else,
+    /// or in a new one, where there are the quotas `existing`.
     pub(super) fn elements(&self, shaping: &Shaping, existing: &Spent) -> String {
-        let limit = over(shaping.free);
         let empty = Way::BOTH.map(|way| {
             let maps = way
                 .quotas()
                 .map(|(name, _)| nat::replace("map", name, std::iter::empty()));
             maps.concat() + &nat::replace_elements(way.limits(), std::iter::empty())
         });
-        let charged = self.credit.charged.iter().map(Ipv6Addr::to_string);
         let keys = self.keys();
-        let limits = keys.iter().map(|(way, key, _)| {
-            let limits = way.limits();
-            format!("add element inet {TABLE} {limits} {{ {key} {limit} }}\n")
-        });
         let nodes = self.credit.neighbors.keys();
         [
-            nat::replace_elements(CHARGED, charged),
+            self.charged_elements(),
             empty.concat(),
             existing.keys().map(|node| forget(*node)).collect(),
             nodes.map(|node| self.quotas(*node, existing)).collect(),
             keys.iter().map(assign).collect(),
-            limits.collect(),
+            keys.iter().map(|key| limit(key, shaping)).collect(),
         ]
         .concat()
     }
 
-    /// Commands that make everything what it should be, in a table that is there with the quotas
-    /// `existing`.
-    pub(super) fn commands(&self, shaping: &Shaping, existing: &Spent) -> String {
-        let chains = [HELD_UP, HELD_DOWN, CREDIT_UP, CREDIT_DOWN, THROTTLED];
-        let flush = chains.map(|chain| format!("flush chain inet {TABLE} {chain}\n"));
-        let chains = self.chains(shaping);
-        let elements = self.elements(shaping, existing);
-        format!(
-            "{}table inet {TABLE} {{\n{chains}}}\n{elements}",
-            flush.concat()
-        )
+    fn charged_elements(&self) -> String {
+        let charged = self.credit.charged.iter().map(Ipv6Addr::to_string);
+        nat::replace_elements(CHARGED, charged)
     }
 
-    /// Commands that change quotas that are there. Each is made anew: the kernel goes on counting beyond a
-    /// limit, and nobody learns how far, so that a higher one could be used up from the beginning.
-    pub(super) fn limits(&self, of: &BTreeSet<NodeId>, existing: &Spent) -> String {
-        let keys = self.keys();
-        let changed = of.iter().map(|node| {
-            let keys = keys.iter().filter(|(_, _, of)| of == node);
-            [
-                keys.clone().map(release).collect(),
-                forget(*node),
-                self.quotas(*node, existing),
-                keys.map(assign).collect::<String>(),
-            ]
-            .concat()
-        });
-        changed.collect()
+    /// Commands that change what is other than the table was made for, where there are the quotas
+    /// `existing`. Whoever nothing changed for keeps its limit: a new one would let it pass a burst.
+    ///
+    /// Quotas are made anew: the kernel goes on counting beyond one, and nobody learns how far, so that
+    /// a higher one could be used up from the beginning.
+    pub(super) fn changes(&self, shaping: &Shaping, existing: &Spent) -> String {
+        let (before, keys) = (&self.applied, self.keys());
+        let neighbors = self.credit.neighbors.iter();
+        let made = neighbors.filter(|(node, it)| before.limits.get(node) != Some(&it.limit));
+        let made: BTreeSet<NodeId> = made.map(|(node, _)| *node).collect();
+        let mut forgotten = before
+            .limits
+            .keys()
+            .filter(|node| made.contains(node) || !self.credit.neighbors.contains_key(node));
+        let (gone, new) = (before.keys.difference(&keys), keys.difference(&before.keys));
+        let kept = keys.intersection(&before.keys);
+        let moved = kept.filter(|(_, _, node)| made.contains(node));
+        [
+            gone.clone().chain(moved.clone()).map(release).collect(),
+            gone.map(unlimit).collect(),
+            forgotten.by_ref().map(|node| forget(*node)).collect(),
+            made.iter()
+                .map(|node| self.quotas(*node, existing))
+                .collect(),
+            moved.chain(new.clone()).map(assign).collect(),
+            new.map(|key| limit(key, shaping)).collect(),
+            self.other_rules(shaping),
+        ]
+        .concat()
+    }
+
+    /// Commands that change rules, if there have to be others.
+    fn other_rules(&self, shaping: &Shaping) -> String {
+        let mut commands = String::new();
+        if self.credit.charged != self.applied.charged {
+            let [up, down] = self.charged();
+            commands += &self.charged_elements();
+            commands += &replace_chain(HELD_UP, &up);
+            commands += &replace_chain(HELD_DOWN, &down);
+        }
+        if self.is_throttled != self.applied.is_throttled {
+            commands += &replace_chain(THROTTLED, &self.throttling(shaping));
+        }
+        commands
+    }
+
+    /// The table is as it should be now.
+    pub(super) fn note_applied(&mut self) {
+        let neighbors = self.credit.neighbors.iter();
+        self.applied = Applied {
+            charged: self.credit.charged.clone(),
+            limits: neighbors.map(|(node, it)| (*node, it.limit)).collect(),
+            keys: self.keys(),
+            is_throttled: self.is_throttled,
+        };
     }
 
     /// Makes quotas that go on where the ones before were. What is used is never told beyond the limit.
     fn quotas(&self, node: NodeId, existing: &Spent) -> String {
         let allowance = self.credit.neighbors.get(&node);
-        let limit = allowance.map_or(0, |it| it.limit).min(MAX_QUOTA);
         let used = existing.get(&node).or_else(|| self.spent.get(&node));
         let used = used.copied().unwrap_or_default().min(MAX_QUOTA);
+        // The kernel refuses one that more was used of than there is.
+        let limit = allowance.map_or(0, |it| it.limit);
+        let limit = limit.clamp(used, MAX_QUOTA);
         let half = used + limit.saturating_sub(used) / 2;
         let limits = [(Part::Whole, limit), (Part::Half, half)];
         let commands = limits.map(|(part, limit)| {
@@ -381,8 +415,8 @@ impl Shape {
         commands.concat()
     }
 
-    /// Each place that packets of a neighbor come from or go to, as the sets have it.
-    fn keys(&self) -> Vec<(Way, String, NodeId)> {
+    /// Where packets of neighbors come from and go to, as far as there is room.
+    fn keys(&self) -> BTreeSet<Key> {
         let senders = self.senders.iter();
         let senders = senders.map(|(&(ifindex, mac), node)| {
             let mac = Neighbor::Mac(mac);
@@ -393,7 +427,7 @@ impl Shape {
             let links = it.links.iter();
             links.map(|(ifindex, address)| (Way::Tx, format!("{ifindex} . {address}"), *node))
         });
-        senders.chain(receivers).collect()
+        senders.take(SIZE).chain(receivers.take(SIZE)).collect()
     }
 
     fn throttling(&self, shaping: &Shaping) -> Vec<String> {

@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         ("a_neighbor_that_is_held_is_slowed_down_alone", held),
         ("the_kernel_stops_a_burst_where_credit_is_used_up", used_up),
+        ("a_limit_below_what_was_used_holds", lowered),
         ("who_cannot_be_billed_is_slowed_down", unknown),
         (
             "local_networks_are_throttled_but_for_dns_and_settlement",
@@ -168,6 +169,23 @@ fn used_up() {
     let (passed, left) = (up + down, LIMIT - spent_since);
     assert!(passed <= left + BEYOND, "{passed} of {left} passed");
     assert!(passed >= left - BEYOND, "{passed} of {left} passed");
+}
+
+/// What passed since the counters were read is more than the new limit: the kernel would refuse that.
+fn lowered() {
+    let mut chain = Chain::new();
+    let (talk, [client, _]) = acquainted(&chain, SERVER_V4);
+    let granted = credit(&chain, 1 << 20);
+    grant(&mut chain, granted);
+    burst(&talk, client, 1 << 18);
+    let before = chain.ports[1].counters();
+    let lowered = credit(&chain, 1000);
+    grant(&mut chain, lowered);
+    let [up, down] = burst(&talk, client, 1 << 20);
+    assert!(up + down <= BEYOND, "{up}, {down}");
+    let after = chain.ports[1].counters();
+    assert_eq!(after.generation, before.generation, "counters are lost");
+    assert!(after.spent[&NEIGHBOR] >= before.spent[&NEIGHBOR]);
 }
 
 /// Whoever nobody can bill has no credit, but does not stop others.

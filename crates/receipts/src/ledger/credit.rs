@@ -58,9 +58,13 @@ impl Credit {
 
     /// The window that is left for one stranger while others have had `others` bytes.
     pub(super) fn stranger_window(&self, others: u128) -> u64 {
+        self.pool_left(others).min(self.stranger_bytes)
+    }
+
+    /// What is left for strangers while all of them have had `had` bytes.
+    pub(super) fn pool_left(&self, had: u128) -> u64 {
         let pool = u128::from(self.stranger_bytes) * u128::from(STRANGERS);
-        let left = u64::try_from(pool.saturating_sub(others)).unwrap_or(u64::MAX);
-        left.min(self.stranger_bytes)
+        u64::try_from(pool.saturating_sub(had)).unwrap_or(u64::MAX)
     }
 }
 

@@ -279,6 +279,10 @@ impl Provided {
         });
     }
 
+    pub(super) const fn standing(&self) -> Standing {
+        self.pair.standing()
+    }
+
     /// Bytes that may still be carried for it before it is held.
     pub(super) fn credit_left(&self, desk: &Desk) -> u64 {
         if self.held {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{RETRY, Task};
 use crate::kernel::netlink::KernelError;
-use crate::kernel::shape::{Change, Credit};
+use crate::kernel::shape::Credit;
 use crate::kernel::{Base, NewFlows, TUNNEL_DEVICES, Warning, counters, nat, nft};
 
 /// How often to make the table of nftables anew while others change something there as well.
@@ -50,6 +50,7 @@ impl Task {
             let made = nat::apply(wanted, &mut self.nfnetlink).await;
             let _ = self.is_damaged();
             let made = made?;
+            self.shape.note_applied();
             let is_new = !matches!(made, nat::Made::Kept);
             let counters = is_new.then(|| counters::generation(&mut self.nfnetlink));
             let counters = counters.transpose()?;
@@ -106,29 +107,10 @@ impl Task {
         self.change_table(&commands).await
     }
 
-    /// Changes who may be carried how much. If that fails, the table is made anew with it.
     pub(super) async fn set_credit(&mut self, credit: Credit) -> Result<(), KernelError> {
-        let change = self.shape.set_credit(credit);
-        let set = self.follow_credit(change).await;
-        if set.is_err() {
-            self.is_table_due = true;
-            self.mend_soon();
-        }
-        set
-    }
-
-    async fn follow_credit(&mut self, change: Change) -> Result<(), KernelError> {
-        match change {
-            Change::Everything => {
-                self.find_senders().await?;
-                self.follow_shape().await
-            }
-            Change::Limits(of) if of.is_empty() => Ok(()),
-            Change::Limits(of) => {
-                let quotas = self.nfnetlink.quotas()?;
-                self.change_table(&self.shape.limits(&of, &quotas)).await
-            }
-        }
+        self.shape.credit = credit;
+        self.find_senders().await?;
+        self.follow_shape().await
     }
 
     /// Looks for the Ethernet addresses of neighbors that have credit. Says whether there are others than
@@ -139,13 +121,29 @@ impl Task {
         Ok(self.shape.note_senders(self.neighbors.all()))
     }
 
+    /// Has the table slow down whom it should. If that fails, it is made anew.
     pub(super) async fn follow_shape(&mut self) -> Result<(), KernelError> {
+        let followed = self.try_shape().await;
+        match &followed {
+            Ok(()) => self.shape.note_applied(),
+            Err(_) => {
+                self.is_table_due = true;
+                self.mend_soon();
+            }
+        }
+        followed
+    }
+
+    async fn try_shape(&mut self) -> Result<(), KernelError> {
         let Some(shaping) = self.base.as_ref().map(|base| base.shaping.clone()) else {
             return Ok(());
         };
         let quotas = self.nfnetlink.quotas()?;
-        self.change_table(&self.shape.commands(&shaping, &quotas))
-            .await
+        let commands = self.shape.changes(&shaping, &quotas);
+        match commands.is_empty() {
+            true => Ok(()),
+            false => self.change_table(&commands).await,
+        }
     }
 
     /// Changes something in the table. It must be there: what it is made of goes in when it is made.
@@ -185,9 +183,8 @@ impl Task {
         counters.resolve(&self.neighbors);
         self.shape.note_spent(&counters.spent);
         if self.find_senders().await? {
-            // If the table is not as it should be, it is made anew with all of this.
             let followed = self.follow_shape().await;
-            followed.unwrap_or_else(|error| tracing::debug!(%error, "credit"));
+            followed.unwrap_or_else(|error| tracing::warn!(%error, "credit"));
         }
         if is_new {
             self.make_room(&mut counters).await;
