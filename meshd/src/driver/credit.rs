@@ -84,7 +84,9 @@ impl Driver {
     /// Tells the kernel who may be carried how much, and whether we slow down ourselves. Nobody is slowed
     /// down while receipts cannot be saved: then it is not their fault that they do not sign.
     pub(super) fn grant_credit(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.books.grants.is_due) {
+        // What a predecessor granted stays until prices and neighbors are known.
+        let is_early = self.trusts_predecessor(now);
+        if is_early || !std::mem::take(&mut self.books.grants.is_due) {
             return;
         }
         self.note_neighbors(now);

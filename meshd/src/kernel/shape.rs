@@ -39,7 +39,7 @@ const CREDIT_DOWN: &str = "credit_down";
 pub(super) const THROTTLED: &str = "throttled";
 
 /// The gateways that it costs something to carry to and from.
-const CHARGED: &str = "charged";
+pub(super) const CHARGED: &str = "charged";
 
 /// Whose quota is whose, and how fast each is beyond it: as packets come from neighbors and go to them.
 const CREDIT_RX: &str = "credit_rx";
@@ -141,15 +141,17 @@ pub type Spent = BTreeMap<NodeId, u64>;
 /// Who is slowed down.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
-    pub(super) credit: Credit,
+    credit: Credit,
+    /// Whether the credit is what a predecessor granted, and as it is in the table.
+    is_adopted: bool,
     /// Whose Ethernet addresses are whose.
     senders: BTreeMap<MacKey, NodeId>,
     /// What was read last, and so what limits are made from.
     spent: Spent,
     /// Whether our own local networks are.
     pub(super) is_throttled: bool,
-    /// What is in the table.
-    applied: Applied,
+    /// What the table was made for, if it was by us.
+    applied: Option<Applied>,
 }
 
 /// What the table was made for.
@@ -243,6 +245,21 @@ fn forget(node: NodeId) -> String {
 }
 
 impl Shape {
+    /// Leaves what a predecessor granted as it is, until something else is wanted. It has these gateways
+    /// charged.
+    pub(super) fn adopt(&mut self, charged: BTreeSet<Ipv6Addr>) {
+        self.credit.charged = charged;
+        self.is_adopted = true;
+    }
+
+    /// Has neighbors carried as much as this.
+    pub(super) fn set_credit(&mut self, credit: Credit) {
+        self.credit = credit;
+        if std::mem::take(&mut self.is_adopted) {
+            self.applied = None;
+        }
+    }
+
     /// Where neighbors are.
     pub(super) fn links(&self) -> BTreeSet<(IfIndex, Ipv6Addr)> {
         let neighbors = self.credit.neighbors.values();
@@ -317,6 +334,9 @@ impl Shape {
     /// Commands that make sets and quotas what they should be in a table that was made for something else,
     /// or in a new one, where there are the quotas `existing`.
     pub(super) fn elements(&self, shaping: &Shaping, existing: &Spent) -> String {
+        if self.is_adopted {
+            return String::new();
+        }
         let empty = Way::BOTH.map(|way| {
             let maps = way
                 .quotas()
@@ -347,7 +367,10 @@ impl Shape {
     /// Quotas are made anew: the kernel goes on counting beyond one, and nobody learns how far, so that
     /// a higher one could be used up from the beginning.
     pub(super) fn changes(&self, shaping: &Shaping, existing: &Spent) -> String {
-        let (before, keys) = (&self.applied, self.keys());
+        let Some(before) = &self.applied else {
+            return self.all(shaping, existing);
+        };
+        let keys = self.keys();
         let neighbors = self.credit.neighbors.iter();
         let made = neighbors.filter(|(node, it)| before.limits.get(node) != Some(&it.limit));
         let made: BTreeSet<NodeId> = made.map(|(node, _)| *node).collect();
@@ -367,21 +390,33 @@ impl Shape {
                 .collect(),
             moved.chain(new.clone()).map(assign).collect(),
             new.map(|key| limit(key, shaping)).collect(),
-            self.other_rules(shaping),
+            self.other_rules(before, shaping),
         ]
         .concat()
     }
 
+    /// Commands that make everything what it should be in a table that a predecessor made.
+    fn all(&self, shaping: &Shaping, existing: &Spent) -> String {
+        let [up, down] = self.charged();
+        let rules = [
+            (HELD_UP, up),
+            (HELD_DOWN, down),
+            (THROTTLED, self.throttling(shaping)),
+        ];
+        let rules = rules.map(|(name, rules)| replace_chain(name, &rules));
+        self.elements(shaping, existing) + &rules.concat()
+    }
+
     /// Commands that change rules, if there have to be others.
-    fn other_rules(&self, shaping: &Shaping) -> String {
+    fn other_rules(&self, before: &Applied, shaping: &Shaping) -> String {
         let mut commands = String::new();
-        if self.credit.charged != self.applied.charged {
+        if self.credit.charged != before.charged {
             let [up, down] = self.charged();
             commands += &self.charged_elements();
             commands += &replace_chain(HELD_UP, &up);
             commands += &replace_chain(HELD_DOWN, &down);
         }
-        if self.is_throttled != self.applied.is_throttled {
+        if self.is_throttled != before.is_throttled {
             commands += &replace_chain(THROTTLED, &self.throttling(shaping));
         }
         commands
@@ -389,13 +424,16 @@ impl Shape {
 
     /// The table is as it should be now.
     pub(super) fn note_applied(&mut self) {
+        if self.is_adopted {
+            return;
+        }
         let neighbors = self.credit.neighbors.iter();
-        self.applied = Applied {
+        self.applied = Some(Applied {
             charged: self.credit.charged.clone(),
             limits: neighbors.map(|(node, it)| (*node, it.limit)).collect(),
             keys: self.keys(),
             is_throttled: self.is_throttled,
-        };
+        });
     }
 
     /// Makes quotas that go on where the ones before were. What is used is never told beyond the limit.

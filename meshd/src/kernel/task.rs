@@ -21,7 +21,7 @@ use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
 use super::nfnetlink::Nfnetlink;
 use super::radio::{News as RadioNews, RadioPort, Station, UNFINISHED};
-use super::shape::Shape;
+use super::shape::{self, Shape};
 use super::traffic::{News, Traffic};
 use super::{
     Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICES, Warning,
@@ -239,13 +239,11 @@ impl Task {
 
     /// Takes over the routes of a predecessor, and the gateways it knew.
     async fn adopt(&mut self) -> Result<(), KernelError> {
-        match self.nfnetlink.elements(nat::GATEWAYS) {
-            Ok(found) => {
-                let addresses = found.iter().map(|it| Ipv6Addr::from(it.part::<16>(0)));
-                self.gateways.adopt(Instant::now(), addresses);
-            }
-            Err(KernelError::TableMissing) => {}
-            Err(error) => return Err(error),
+        if let Some(found) = self.adopt_addresses(nat::GATEWAYS)? {
+            self.gateways.adopt(Instant::now(), found);
+        }
+        if let Some(charged) = self.adopt_addresses(shape::CHARGED)? {
+            self.shape.adopt(charged);
         }
         let adopted = KernelEvent::Adopted(self.fib.adopt().await?);
         let marked = self.fib.marked();
@@ -253,6 +251,16 @@ impl Task {
         // If nobody listens any more, the next event will tell.
         let _ = self.report(adopted).await;
         Ok(())
+    }
+
+    /// The addresses in a set that a predecessor left, if it left one.
+    fn adopt_addresses(&mut self, set: &str) -> Result<Option<BTreeSet<Ipv6Addr>>, KernelError> {
+        let found = match self.nfnetlink.elements(set) {
+            Err(KernelError::TableMissing) => return Ok(None),
+            found => found?,
+        };
+        let addresses = found.iter().map(|it| Ipv6Addr::from(it.part::<16>(0)));
+        Ok(Some(addresses.collect()))
     }
 
     async fn report(&self, event: KernelEvent) -> Next {

@@ -40,6 +40,7 @@ pub(super) fn tests() -> Vec<Trial> {
             debtor(lab, Conduct::Contradicting)
         }),
         in_lab("another_key_is_no_new_beginning", line, new_key),
+        in_lab("a_restart_forgives_nobody", line, restart),
     ]
 }
 
@@ -191,6 +192,29 @@ fn new_key(lab: &mut Lab) -> Result<()> {
     wait_online_through(lab, DEBTOR, PROVIDER, PATIENCE)?;
     let payer = Payer::replace(lab, DEBTOR, Conduct::Silent)?;
     let [debtor, honest] = both_download(lab)?;
+    ensure!(
+        debtor.bytes <= (STRANGERS_WINDOW + BEYOND + FREE) as f64,
+        "{} bytes passed unpaid",
+        debtor.bytes
+    );
+    is_held(lab, Standing::Stranger)?;
+    others_are_unaffected(lab, honest)?;
+    payer.end()
+}
+
+/// Who is held stays so while the provider's daemon is replaced, and who pays is not.
+fn restart(lab: &mut Lab) -> Result<()> {
+    village(lab)?;
+    let payer = Payer::replace(lab, DEBTOR, Conduct::Silent)?;
+    both_download(lab)?;
+    is_held(lab, Standing::Stranger)?;
+    lab.node_mut(PROVIDER)?.take_daemon()?.hand_over()?;
+    lab.start(PROVIDER)?;
+    let [debtor, honest] = both_download(lab)?;
+    note(&format!(
+        "after the restart, the debtor got {:.0} bytes, the other {:.1} Mbit/s",
+        debtor.bytes, honest.mbps
+    ));
     ensure!(
         debtor.bytes <= (STRANGERS_WINDOW + BEYOND + FREE) as f64,
         "{} bytes passed unpaid",

@@ -108,7 +108,7 @@ impl Task {
     }
 
     pub(super) async fn set_credit(&mut self, credit: Credit) -> Result<(), KernelError> {
-        self.shape.credit = credit;
+        self.shape.set_credit(credit);
         self.find_senders().await?;
         self.follow_shape().await
     }
