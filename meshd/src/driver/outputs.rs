@@ -59,13 +59,14 @@ impl Driver {
     }
 
     fn handle_event(&mut self, now: Instant, event: Event) {
+        if changes_credit(&event) {
+            self.books.grants.note_change();
+        }
         match event {
             Event::NeighborUp(link) => {
-                self.books.grants.note_change();
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor up");
             }
             Event::NeighborDown(link) => {
-                self.books.grants.note_change();
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor down");
             }
             Event::NeighborSilent(_) => self.ask_radios_soon(now),
@@ -81,7 +82,6 @@ impl Driver {
                 debug!(node = %id, "node says something else about itself");
                 self.rename_soon(now);
                 self.follow_mesh_mtu();
-                self.books.grants.note_change();
             }
             Event::GatewayChanged { from, to } => {
                 self.names_due = Some(now);
@@ -93,10 +93,7 @@ impl Driver {
                 // A portal matters where there is no other way.
                 self.update_uplink(now);
             }
-            Event::GatewaysChanged => {
-                self.count_gateways();
-                self.books.grants.note_change();
-            }
+            Event::GatewaysChanged => self.count_gateways(),
             Event::EpochBegun(epoch) => {
                 info!(
                     epoch,
@@ -183,4 +180,15 @@ impl Driver {
             None => warn!("no Internet"),
         }
     }
+}
+
+/// Whether there may be others to give credit to, or for other gateways.
+const fn changes_credit(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::NeighborUp(_)
+            | Event::NeighborDown(_)
+            | Event::NodeChanged(_)
+            | Event::GatewaysChanged
+    )
 }

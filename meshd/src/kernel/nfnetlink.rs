@@ -14,7 +14,7 @@ use super::shape::{self, Spent};
 
 // `enum nf_tables_msg_types`, with the number of the subsystem in the high byte.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
-/// What a table can lose: itself, a chain, a rule, a set, an element of one, a counter. That elements time
+/// What a table can lose: itself, a chain, a rule, a set, an element of one, a counter or quota. That elements time
 /// out is not told.
 const NFT_MSG_DEL: [u8; 6] = [2, 5, 8, 11, 14, 20];
 const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;

@@ -72,8 +72,8 @@ pub enum CutReason {
     TooLong,
 }
 
-/// Reads a segment, or the first part of a file that is longer than one, of which log and number are known; one that is empty was not begun. The
-/// predecessor in `expected` stands for the one in the file if that cannot be read; comparing the
+/// Reads a segment, or the first part of a file that is longer than one, of which log and number are
+/// known; one that is empty was not begun. The predecessor in `expected` stands for the one in the file if that cannot be read; comparing the
 /// two is left to the caller.
 ///
 /// # Errors
