@@ -16,7 +16,7 @@ use mesh_tests::http::fetch;
 use mesh_tests::internet::{HOST_V4, web_at};
 use mesh_tests::iperf::{self, Direction, Ends};
 use mesh_tests::lab::{Lab, MESH, Node};
-use mesh_tests::mesh::wait_online_through;
+use mesh_tests::mesh::{wait_all_pairs, wait_online_through};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
@@ -182,6 +182,8 @@ fn fees(lab: &mut Lab) -> Result<()> {
     count_exchange(second, first)?;
     lab.start_all()?;
     wait_online_through(lab, "r1", "r5", PATIENCE)?;
+    // A relay that has no way back yet pays for an answer that it cannot pass on.
+    wait_all_pairs(lab, PATIENCE)?;
     everybody_has_paid_once(lab)?;
 
     let mut before = counted(lab)?;
