@@ -368,13 +368,13 @@ impl Shape {
     /// a higher one could be used up from the beginning.
     pub(super) fn changes(&self, shaping: &Shaping, existing: &Spent) -> String {
         let Some(before) = &self.applied else {
-            return self.all(shaping, existing);
+            return self.elements(shaping, existing) + &self.rules(None, shaping);
         };
         let keys = self.keys();
         let neighbors = self.credit.neighbors.iter();
         let made = neighbors.filter(|(node, it)| before.limits.get(node) != Some(&it.limit));
         let made: BTreeSet<NodeId> = made.map(|(node, _)| *node).collect();
-        let mut forgotten = before
+        let forgotten = before
             .limits
             .keys()
             .filter(|node| made.contains(node) || !self.credit.neighbors.contains_key(node));
@@ -384,39 +384,28 @@ impl Shape {
         [
             gone.clone().chain(moved.clone()).map(release).collect(),
             gone.map(unlimit).collect(),
-            forgotten.by_ref().map(|node| forget(*node)).collect(),
+            forgotten.map(|node| forget(*node)).collect(),
             made.iter()
                 .map(|node| self.quotas(*node, existing))
                 .collect(),
             moved.chain(new.clone()).map(assign).collect(),
             new.map(|key| limit(key, shaping)).collect(),
-            self.other_rules(before, shaping),
+            self.rules(Some(before), shaping),
         ]
         .concat()
     }
 
-    /// Commands that make everything what it should be in a table that a predecessor made.
-    fn all(&self, shaping: &Shaping, existing: &Spent) -> String {
-        let [up, down] = self.charged();
-        let rules = [
-            (HELD_UP, up),
-            (HELD_DOWN, down),
-            (THROTTLED, self.throttling(shaping)),
-        ];
-        let rules = rules.map(|(name, rules)| replace_chain(name, &rules));
-        self.elements(shaping, existing) + &rules.concat()
-    }
-
-    /// Commands that change rules, if there have to be others.
-    fn other_rules(&self, before: &Applied, shaping: &Shaping) -> String {
+    /// Commands that change rules where they are others than `before`, which is nothing where a predecessor
+    /// made them.
+    fn rules(&self, before: Option<&Applied>, shaping: &Shaping) -> String {
         let mut commands = String::new();
-        if self.credit.charged != before.charged {
+        if before.is_none_or(|it| it.charged != self.credit.charged) {
             let [up, down] = self.charged();
             commands += &self.charged_elements();
             commands += &replace_chain(HELD_UP, &up);
             commands += &replace_chain(HELD_DOWN, &down);
         }
-        if self.is_throttled != before.is_throttled {
+        if before.is_none_or(|it| it.is_throttled != self.is_throttled) {
             commands += &replace_chain(THROTTLED, &self.throttling(shaping));
         }
         commands
