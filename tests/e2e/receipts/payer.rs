@@ -181,6 +181,9 @@ impl Player {
         let Some(offer) = self.offer.clone() else {
             return Ok(Vec::new());
         };
+        // An answer may be lost: asked for the same place again, it signs there again.
+        let place = request.position.seq;
+        self.signed.retain(|it| it.position().seq < place);
         let before = self.signed.last().cloned();
         let sign = |before: Option<&Receipt>, totals: Totals| {
             Receipt::sign(&self.key, &offer, before, totals).context("sign")
