@@ -21,6 +21,8 @@ pub struct Report {
     pub offers: usize,
     /// Receipts in the log.
     pub receipts: usize,
+    /// Each of them, by the hash that its receipts name.
+    pub terms: BTreeMap<ContentHash, Offer>,
     /// The newest receipt of every (provider, consumer, epoch).
     pub newest: BTreeMap<Epoch, Receipt>,
     /// Proofs that a consumer contradicted itself.
@@ -115,7 +117,6 @@ pub fn verify(log: &[u8]) -> Result<Report, VerifyError> {
 
 struct Verifier {
     report: Report,
-    offers: BTreeMap<ContentHash, Offer>,
 }
 
 impl Verifier {
@@ -125,13 +126,11 @@ impl Verifier {
             has_end: false,
             offers: 0,
             receipts: 0,
+            terms: BTreeMap::new(),
             newest: BTreeMap::new(),
             equivocations: Vec::new(),
         };
-        Self {
-            report,
-            offers: BTreeMap::new(),
-        }
+        Self { report }
     }
 
     /// Checks what stands at the start of `rest`, behind so many records; gives a record back.
@@ -167,7 +166,7 @@ impl Verifier {
             // A provider that lost its log can offer an epoch twice; a consumer signs under one
             // of them only, which `check_follows` makes sure of.
             Record::OfferMade(offer) | Record::OfferAccepted(offer) => {
-                self.offers.insert(offer.hash(), offer.clone());
+                self.report.terms.insert(offer.hash(), offer.clone());
                 self.report.offers += 1;
             }
             Record::ReceiptReceived(receipt) | Record::ReceiptGiven(receipt) => {
@@ -181,10 +180,8 @@ impl Verifier {
     }
 
     fn check_receipt(&mut self, receipt: &Receipt) -> Result<(), Fault> {
-        let offer = self
-            .offers
-            .get(&receipt.offer_hash())
-            .ok_or(Fault::NoOffer)?;
+        let offer = self.report.terms.get(&receipt.offer_hash());
+        let offer = offer.ok_or(Fault::NoOffer)?;
         receipt.check_offer(offer)?;
         match self.report.newest.get(&epoch_of(receipt.heading())) {
             Some(previous) => receipt.check_follows(previous)?,
@@ -211,6 +208,7 @@ impl Report {
         self.has_end &= other.has_end;
         self.offers += other.offers;
         self.receipts += other.receipts;
+        self.terms.extend(other.terms);
         self.equivocations.extend(other.equivocations);
         for (account, receipt) in other.newest {
             let known = self

@@ -1,0 +1,153 @@
+//! An export of receipts, verified and sorted by who owes whom.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use receipts::log::{VerifyError, verify};
+use receipts::{Amount, Equivocation, NetworkId, Offer, Party, Receipt};
+use sha2::{Digest, Sha256};
+
+/// What somebody brings: all signatures and figures in it hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The network of all of it.
+    pub network: NetworkId,
+    /// The node whose log it was. Whoever brings it need not be that.
+    pub owner: Party,
+    /// By provider and consumer, in the order of their ids.
+    pub pairs: Vec<PairClaim>,
+}
+
+/// What a consumer has signed for a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairClaim {
+    /// The two, in their network.
+    pub pair: Pair,
+    /// Of each epoch the newest receipt.
+    pub receipts: BTreeMap<u64, SignedEpoch>,
+    /// That the consumer signed two receipts for one place.
+    pub contradiction: Option<Equivocation>,
+}
+
+/// Who earns from whom, where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pair {
+    /// The mesh.
+    pub network: NetworkId,
+    /// Who carried.
+    pub provider: Party,
+    /// Who pays.
+    pub consumer: Party,
+}
+
+/// Names a pair: SHA-256 of network, provider and consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PairId([u8; 32]);
+
+impl PairId {
+    /// The id.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Pair {
+    /// What it is called.
+    #[must_use]
+    pub fn id(&self) -> PairId {
+        let digest = Sha256::new()
+            .chain_update(self.network.as_bytes())
+            .chain_update(self.provider.as_bytes())
+            .chain_update(self.consumer.as_bytes())
+            .finalize();
+        PairId(digest.into())
+    }
+}
+
+/// A receipt, and the offer it was given for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedEpoch {
+    /// The terms.
+    pub offer: Offer,
+    /// What was signed under them.
+    pub receipt: Receipt,
+}
+
+impl SignedEpoch {
+    /// Which of several receipts of an epoch counts: the one with the highest amount, of these the last. So it
+    /// does not matter in which order they come, also if the consumer signed two that contradict each other.
+    #[must_use]
+    pub fn rank(&self) -> (Amount, u32) {
+        (self.receipt.amount(), self.receipt.position().seq)
+    }
+}
+
+/// Why something brought is worth nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// It is no export, or something in it does not hold.
+    #[error(transparent)]
+    Invalid(#[from] VerifyError),
+    /// The end is missing.
+    #[error("it has no end: a part of it may be missing")]
+    NoEnd,
+}
+
+impl Claim {
+    /// Verifies everything in an export: frames, chain, every signature (`verify_strict`), every amount.
+    /// Takes about 60 µs for each signature.
+    ///
+    /// # Errors
+    /// [`ClaimError`], for the first thing that does not hold.
+    pub fn verify(export: &[u8]) -> Result<Self, ClaimError> {
+        let mut report = verify(export)?;
+        if !report.has_end {
+            return Err(ClaimError::NoEnd);
+        }
+        let network = report.header.network;
+        let mut pairs: BTreeMap<PairId, PairClaim> = BTreeMap::new();
+        for ((provider, consumer, epoch), receipt) in report.newest {
+            // Verified: the offer stands before its receipts.
+            let Some(offer) = report.terms.remove(&receipt.offer_hash()) else {
+                continue;
+            };
+            let pair = claim_of(&mut pairs, network, provider, consumer);
+            pair.receipts.insert(epoch, SignedEpoch { offer, receipt });
+        }
+        for proof in report.equivocations {
+            let heading = *proof.receipts().0.heading();
+            let pair = claim_of(&mut pairs, network, heading.provider, heading.consumer);
+            pair.contradiction.get_or_insert(proof);
+        }
+        Ok(Self {
+            network,
+            owner: report.header.owner,
+            pairs: pairs.into_values().collect(),
+        })
+    }
+}
+
+fn claim_of(
+    pairs: &mut BTreeMap<PairId, PairClaim>,
+    network: NetworkId,
+    provider: Party,
+    consumer: Party,
+) -> &mut PairClaim {
+    let pair = Pair {
+        network,
+        provider,
+        consumer,
+    };
+    pairs.entry(pair.id()).or_insert_with(|| PairClaim {
+        pair,
+        receipts: BTreeMap::new(),
+        contradiction: None,
+    })
+}
+
+impl fmt::Display for PairId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}

@@ -1,0 +1,227 @@
+//! Receipts come in: of each epoch the one that counts is kept, and what it adds is claimed, once.
+
+use std::collections::BTreeMap;
+
+use receipts::{Amount, Equivocation, Offer, Receipt};
+use sqlx::{Any, Row, Transaction};
+
+use super::{Store, StoreError, rows, value};
+use crate::claim::{PairClaim, PairId, SignedEpoch};
+
+/// Epochs in one statement: four values each, of which SQLite takes 32766.
+const BATCH: usize = 500;
+
+/// What has become of a claim, pair by pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// In the order of the claim.
+    pub pairs: Vec<AcceptedPair>,
+}
+
+/// What a pair of the claim has added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptedPair {
+    /// Which.
+    pub pair: PairId,
+    /// Receipts that were not known, or more than what was.
+    pub news: usize,
+    /// Receipts that add nothing.
+    pub known: usize,
+    /// What the consumer has signed for in all.
+    pub claimed: Amount,
+    /// What of it is settled.
+    pub settled: Amount,
+}
+
+/// A pair's row, locked.
+struct Sum {
+    claimed: Amount,
+    settled: Amount,
+    seconds: u64,
+}
+
+impl Store {
+    /// Adds what is new, all or nothing. `claims` are in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Overflow`] if a pair's receipts add up to more than 128 bits; [`StoreError`].
+    pub async fn accept<'a>(
+        &self,
+        claims: impl IntoIterator<Item = &'a PairClaim>,
+    ) -> Result<Accepted, StoreError> {
+        let mut change = self.begin().await?;
+        let mut pairs = Vec::new();
+        for claim in claims {
+            pairs.push(accept_pair(&mut change, claim).await?);
+        }
+        change.commit().await?;
+        Ok(Accepted { pairs })
+    }
+}
+
+async fn accept_pair(
+    change: &mut Transaction<'_, Any>,
+    claim: &PairClaim,
+) -> Result<AcceptedPair, StoreError> {
+    let id = claim.pair.id();
+    let mut sum = lock_pair(change, claim).await?;
+    let epochs: Vec<_> = claim.receipts.iter().collect();
+    let mut news = 0;
+    let mut proof = claim.contradiction.clone();
+    for batch in epochs.chunks(BATCH) {
+        let known = known_epochs(change, id, batch).await?;
+        let mut better = Vec::new();
+        for (epoch, signed) in batch {
+            let before = known.get(*epoch);
+            let contradiction =
+                before.and_then(|it| Equivocation::between(&it.receipt, &signed.receipt));
+            proof = proof.or(contradiction);
+            if before.is_none_or(|before| before.rank() < signed.rank()) {
+                add(&mut sum, before, signed)?;
+                better.push((**epoch, *signed));
+            }
+        }
+        news += better.len();
+        put_epochs(change, id, &better).await?;
+    }
+    if news > 0 {
+        put_sum(change, id, &sum).await?;
+    }
+    if let Some(proof) = proof {
+        put_contradiction(change, id, &proof).await?;
+    }
+    Ok(AcceptedPair {
+        pair: id,
+        news,
+        known: epochs.len() - news,
+        claimed: sum.claimed,
+        settled: sum.settled,
+    })
+}
+
+/// Counts a receipt in the place of one of the same epoch that is worth less. Seconds only rise, whatever the
+/// consumer signed.
+fn add(
+    sum: &mut Sum,
+    before: Option<&SignedEpoch>,
+    signed: &SignedEpoch,
+) -> Result<(), StoreError> {
+    let counted = before.map_or(Amount::ZERO, |it| it.receipt.amount());
+    let added = signed.receipt.amount().checked_sub(counted)?;
+    sum.claimed = sum.claimed.checked_add(added)?;
+    let seconds = |it: &SignedEpoch| u64::from(it.receipt.totals().seconds);
+    let added = seconds(signed).saturating_sub(before.map_or(0, seconds));
+    sum.seconds = sum.seconds.checked_add(added).ok_or(receipts::Overflow)?;
+    Ok(())
+}
+
+async fn lock_pair(
+    change: &mut Transaction<'_, Any>,
+    claim: &PairClaim,
+) -> Result<Sum, StoreError> {
+    let zero = value::amount(Amount::ZERO);
+    let pair = claim.pair;
+    let row = sqlx::query(
+        "INSERT INTO pair \
+         (id, network, provider, consumer, claimed, settled, seconds, rewarded) \
+         VALUES ($1, $2, $3, $4, $5, $5, 0, 0) \
+         ON CONFLICT (id) DO UPDATE SET id = excluded.id \
+         RETURNING claimed, settled, seconds",
+    )
+    .bind(pair.id().as_bytes().as_slice())
+    .bind(pair.network.as_bytes().as_slice())
+    .bind(pair.provider.as_bytes().as_slice())
+    .bind(pair.consumer.as_bytes().as_slice())
+    .bind(zero)
+    .fetch_one(&mut **change)
+    .await?;
+    Ok(Sum {
+        claimed: value::read_amount(row.try_get(0)?)?,
+        settled: value::read_amount(row.try_get(1)?)?,
+        seconds: value::read_count(row.try_get(2)?)?,
+    })
+}
+
+async fn known_epochs(
+    change: &mut Transaction<'_, Any>,
+    pair: PairId,
+    epochs: &[(&u64, &SignedEpoch)],
+) -> Result<BTreeMap<u64, SignedEpoch>, StoreError> {
+    let numbers: Vec<_> = (2..epochs.len() + 2).map(|n| format!("${n}")).collect();
+    let statement = format!(
+        "SELECT epoch, offer, receipt FROM receipt WHERE pair = $1 AND epoch IN ({})",
+        numbers.join(", ")
+    );
+    let mut query = sqlx::query(&statement).bind(pair.as_bytes().as_slice());
+    for (epoch, _) in epochs {
+        query = query.bind(value::count(**epoch)?);
+    }
+    let mut known = BTreeMap::new();
+    for row in query.fetch_all(&mut **change).await? {
+        let epoch = value::read_count(row.try_get(0)?)?;
+        let signed = read_epoch(row.try_get(1)?, row.try_get(2)?)?;
+        known.insert(epoch, signed);
+    }
+    Ok(known)
+}
+
+async fn put_epochs(
+    change: &mut Transaction<'_, Any>,
+    pair: PairId,
+    epochs: &[(u64, &SignedEpoch)],
+) -> Result<(), StoreError> {
+    if epochs.is_empty() {
+        return Ok(());
+    }
+    let statement = format!(
+        "INSERT INTO receipt (pair, epoch, offer, receipt) VALUES {} \
+         ON CONFLICT (pair, epoch) DO UPDATE SET offer = excluded.offer, receipt = excluded.receipt",
+        rows(epochs.len(), 4)
+    );
+    let mut query = sqlx::query(&statement);
+    for (epoch, signed) in epochs {
+        query = query
+            .bind(pair.as_bytes().as_slice())
+            .bind(value::count(*epoch)?)
+            .bind(signed.offer.to_bytes())
+            .bind(signed.receipt.to_bytes());
+    }
+    query.execute(&mut **change).await?;
+    Ok(())
+}
+
+async fn put_sum(
+    change: &mut Transaction<'_, Any>,
+    pair: PairId,
+    sum: &Sum,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE pair SET claimed = $2, seconds = $3 WHERE id = $1")
+        .bind(pair.as_bytes().as_slice())
+        .bind(value::amount(sum.claimed))
+        .bind(value::count(sum.seconds)?)
+        .execute(&mut **change)
+        .await?;
+    Ok(())
+}
+
+/// One says it all.
+async fn put_contradiction(
+    change: &mut Transaction<'_, Any>,
+    pair: PairId,
+    proof: &Equivocation,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO contradiction (pair, proof) VALUES ($1, $2) ON CONFLICT (pair) DO NOTHING",
+    )
+    .bind(pair.as_bytes().as_slice())
+    .bind(proof.to_bytes())
+    .execute(&mut **change)
+    .await?;
+    Ok(())
+}
+
+pub(super) fn read_epoch(offer: Vec<u8>, receipt: Vec<u8>) -> Result<SignedEpoch, StoreError> {
+    let offer = Offer::parse(&offer).map_err(|_| StoreError::Damaged("an offer is none"))?;
+    let receipt = Receipt::parse(&receipt).map_err(|_| StoreError::Damaged("a receipt is none"))?;
+    Ok(SignedEpoch { offer, receipt })
+}

@@ -1,0 +1,230 @@
+//! What must not be lost: SQLite in a file, or PostgreSQL, with one schema and the same statements.
+//!
+//! ```text
+//! schema.sql      what is kept
+//! value           numbers and keys as they lie in a column
+//! registrations   which account a node belongs to
+//! claims          receipts come in
+//! settlements     what is due becomes cheques
+//! reports         what people ask for
+//! audit           whether all of it fits together
+//! ```
+//!
+//! # Invariants
+//! - Every change is one transaction. It locks the rows it decides by before it reads them, pairs in the
+//!   order of their ids and before them the payer, so that several processes can work on one database.
+//! - What is known by its signature is kept with it.
+
+mod audit;
+mod claims;
+mod registrations;
+mod reports;
+mod settlements;
+mod value;
+
+use std::borrow::Cow;
+use std::str::FromStr;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Any, AnyPool, Row, Transaction};
+
+pub use audit::{Audit, Finding};
+pub use claims::{Accepted, AcceptedPair};
+pub use registrations::{Registered, Registration};
+pub use reports::{Cheque, MOST, NodeReport, PairReport};
+pub use settlements::{Settled, Terms};
+
+/// How long a statement waits for the locks of others.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections to PostgreSQL. SQLite has one writer, and readers that see what was committed.
+const CONNECTIONS: u32 = 8;
+
+/// The receipts, registrations and cheques of one service.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: AnyPool,
+    kind: Kind,
+}
+
+/// Whose cheques a store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Book {
+    /// The chain.
+    pub chain_id: u64,
+    /// The contract.
+    pub address: Address,
+    /// The account of the key that signs.
+    pub settlement_key: Address,
+}
+
+/// Why something could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, or refuses.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// It could not be brought to the present schema.
+    #[error("database schema: {0}")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// What is in it cannot have been written by this program.
+    #[error("the database is damaged: {0}")]
+    Damaged(&'static str),
+    /// It belongs to something else.
+    #[error(
+        "the database holds cheques of chain {}, contract {}, settlement key {}", .0.chain_id, .0.address, .0.settlement_key
+    )]
+    OtherBook(Book),
+    /// Neither of the two databases.
+    #[error("a database is sqlite:FILE or postgres://…")]
+    UnknownKind,
+    /// Receipts add up to more than can be counted.
+    #[error(transparent)]
+    Overflow(#[from] receipts::Overflow),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    fn of(url: &str) -> Result<Self, StoreError> {
+        match url.split_once(':') {
+            Some(("sqlite", _)) => Ok(Self::Sqlite),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
+            _ => Err(StoreError::UnknownKind),
+        }
+    }
+
+    /// What a connection has to be told before anything else.
+    const fn settings(self) -> &'static [&'static str] {
+        match self {
+            // With a write-ahead log, readers do not wait for the writer; FULL makes it reach the disk
+            // before a commit returns.
+            Self::Sqlite => &[
+                "PRAGMA journal_mode = WAL",
+                "PRAGMA synchronous = FULL",
+                "PRAGMA foreign_keys = ON",
+            ],
+            Self::Postgres => &["SET lock_timeout = '10s'", "SET synchronous_commit = on"],
+        }
+    }
+
+    /// In SQLite a transaction that began reading may be refused when it wants to write, so each begins as
+    /// the writer it will be.
+    const fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+}
+
+impl Store {
+    /// Opens a database, creates or updates what is in it, and makes sure that it is about this book.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(url: &str, book: &Book) -> Result<Self, StoreError> {
+        let store = Self::connect(url).await?;
+        store.migrate().await?;
+        store.belong_to(book).await?;
+        Ok(store)
+    }
+
+    async fn connect(url: &str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let kind = Kind::of(url)?;
+        let url: Cow<'_, str> = match kind {
+            Kind::Sqlite if !url.contains('?') => format!("{url}?mode=rwc").into(),
+            Kind::Sqlite | Kind::Postgres => url.into(),
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if kind == Kind::Sqlite {
+                        let wait = format!("PRAGMA busy_timeout = {}", PATIENCE.as_millis());
+                        sqlx::query(&wait).execute(&mut *connection).await?;
+                    }
+                    for setting in kind.settings() {
+                        sqlx::query(setting).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(AnyConnectOptions::from_str(&url)?)
+            .await?;
+        Ok(Self { pool, kind })
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let first = Migration::new(
+            1,
+            Cow::Borrowed("settlement"),
+            MigrationType::Simple,
+            Cow::Borrowed(include_str!("schema.sql")),
+            false,
+        );
+        let migrator = Migrator {
+            migrations: Cow::Owned(vec![first]),
+            ..Migrator::DEFAULT
+        };
+        Ok(migrator.run(&self.pool).await?)
+    }
+
+    async fn belong_to(&self, book: &Book) -> Result<(), StoreError> {
+        let mut change = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO book (id, chain_id, address, settlement_key) VALUES (1, $1, $2, $3) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(value::count(book.chain_id)?)
+        .bind(book.address.as_slice())
+        .bind(book.settlement_key.as_slice())
+        .execute(&mut *change)
+        .await?;
+        let row = sqlx::query("SELECT chain_id, address, settlement_key FROM book")
+            .fetch_one(&mut *change)
+            .await?;
+        change.commit().await?;
+        let known = Book {
+            chain_id: value::read_count(row.try_get(0)?)?,
+            address: value::read_account(row.try_get(1)?)?,
+            settlement_key: value::read_account(row.try_get(2)?)?,
+        };
+        match known == *book {
+            true => Ok(()),
+            false => Err(StoreError::OtherBook(known)),
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn is_there(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(self.pool.begin_with(self.kind.begin()).await?)
+    }
+}
+
+/// `($1, $2), ($3, $4)` for two rows of two columns.
+fn rows(rows: usize, columns: usize) -> String {
+    let row = |first: usize| {
+        let numbers = (first..first + columns).map(|number| format!("${number}"));
+        format!("({})", numbers.collect::<Vec<_>>().join(", "))
+    };
+    let all = (0..rows).map(|index| row(index * columns + 1));
+    all.collect::<Vec<_>>().join(", ")
+}

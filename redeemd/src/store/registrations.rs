@@ -1,0 +1,131 @@
+//! Which account a node belongs to, and which accounts are payers of this service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::Address;
+use receipts::Party;
+use sqlx::Row;
+
+use super::{Store, StoreError, value};
+
+/// A node's account, as both have signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Who earns and pays.
+    pub node: Party,
+    /// Where to, and from what.
+    pub account: Address,
+    /// A later one replaces those before.
+    pub sequence: u64,
+    /// Ed25519, of the node.
+    pub node_signature: [u8; 64],
+    /// ERC-2098, of the account.
+    pub account_signature: [u8; 64],
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registered {
+    /// It counts from now on, or has before.
+    Done,
+    /// A later one is known, or another with the same number.
+    Outdated {
+        /// The number of the one that counts.
+        sequence: u64,
+    },
+}
+
+impl Store {
+    /// Remembers a verified registration, if it is later than what is known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn register(&self, registration: &Registration) -> Result<Registered, StoreError> {
+        let mut change = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO registration \
+             (node, account, sequence, node_signature, account_signature) \
+             VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (node) DO UPDATE SET account = excluded.account, \
+             sequence = excluded.sequence, node_signature = excluded.node_signature, \
+             account_signature = excluded.account_signature \
+             WHERE registration.sequence < excluded.sequence",
+        )
+        .bind(registration.node.as_bytes().as_slice())
+        .bind(registration.account.as_slice())
+        .bind(value::count(registration.sequence)?)
+        .bind(registration.node_signature.as_slice())
+        .bind(registration.account_signature.as_slice())
+        .execute(&mut *change)
+        .await?;
+        let row = sqlx::query("SELECT account, sequence FROM registration WHERE node = $1")
+            .bind(registration.node.as_bytes().as_slice())
+            .fetch_one(&mut *change)
+            .await?;
+        change.commit().await?;
+        let account = value::read_account(row.try_get(0)?)?;
+        let sequence = value::read_count(row.try_get(1)?)?;
+        let counts = account == registration.account && sequence == registration.sequence;
+        Ok(match counts {
+            true => Registered::Done,
+            false => Registered::Outdated { sequence },
+        })
+    }
+
+    /// The accounts of those of these nodes that have one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accounts(
+        &self,
+        nodes: &BTreeSet<Party>,
+    ) -> Result<BTreeMap<Party, Address>, StoreError> {
+        let mut accounts = BTreeMap::new();
+        for node in nodes {
+            if let Some((account, _)) = self.registration(*node).await? {
+                accounts.insert(*node, account);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// A node's account, and the number of the registration that says so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn registration(&self, node: Party) -> Result<Option<(Address, u64)>, StoreError> {
+        let row = sqlx::query("SELECT account, sequence FROM registration WHERE node = $1")
+            .bind(node.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| {
+            let account = value::read_account(row.try_get(0)?)?;
+            Ok((account, value::read_count(row.try_get(1)?)?))
+        })
+        .transpose()
+    }
+
+    /// Remembers that an account has named this service on the chain.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn add_payer(&self, account: Address) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO payer (account) VALUES ($1) ON CONFLICT (account) DO NOTHING")
+            .bind(account.as_slice())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Whether an account has ever named this service on the chain, as far as is known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_payer(&self, account: Address) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT account FROM payer WHERE account = $1")
+            .bind(account.as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.is_some())
+    }
+}

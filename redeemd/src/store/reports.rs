@@ -1,0 +1,109 @@
+//! What people ask for.
+
+use alloy_primitives::Address;
+use receipts::{Amount, Party};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::{Store, StoreError, value};
+use crate::claim::Pair;
+
+/// No more pairs, or cheques, are told of at once.
+pub const MOST: i64 = 1000;
+
+/// A node as this service knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeReport {
+    /// Its account, and the number of the registration that says so.
+    pub registration: Option<(Address, u64)>,
+    /// Where it is the provider: up to [`MOST`].
+    pub earned: Vec<PairReport>,
+    /// Where it is the consumer: up to [`MOST`].
+    pub owed: Vec<PairReport>,
+}
+
+/// What is between two nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairReport {
+    /// The two.
+    pub pair: Pair,
+    /// What the consumer has signed for.
+    pub claimed: Amount,
+    /// What of it became cheques, and fees.
+    pub settled: Amount,
+}
+
+/// What a beneficiary was given by an issuer in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cheque {
+    /// On whose deposit.
+    pub issuer: Address,
+    /// To whom.
+    pub beneficiary: Address,
+    /// What was ever given, of this service or another.
+    pub cumulative: Amount,
+    /// What of it is known to be cashed.
+    pub paid: Amount,
+}
+
+impl Store {
+    /// What is known of a node.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn node(&self, node: Party) -> Result<NodeReport, StoreError> {
+        Ok(NodeReport {
+            registration: self.registration(node).await?,
+            earned: self.pairs("provider", node).await?,
+            owed: self.pairs("consumer", node).await?,
+        })
+    }
+
+    async fn pairs(&self, role: &'static str, node: Party) -> Result<Vec<PairReport>, StoreError> {
+        let statement = format!(
+            "SELECT network, provider, consumer, claimed, settled FROM pair \
+             WHERE {role} = $1 ORDER BY id LIMIT {MOST}"
+        );
+        let rows = sqlx::query(&statement)
+            .bind(node.as_bytes().as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read_pair).collect()
+    }
+
+    /// A beneficiary's cheques: up to [`MOST`], first those with most to cash.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn cheques(&self, beneficiary: Address) -> Result<Vec<Cheque>, StoreError> {
+        let statement = format!(
+            "SELECT issuer, cumulative, paid FROM cheque WHERE beneficiary = $1 \
+             ORDER BY (cumulative = paid), issuer LIMIT {MOST}"
+        );
+        let rows = sqlx::query(&statement)
+            .bind(beneficiary.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        let cheques = rows.iter().map(|row| {
+            Ok(Cheque {
+                issuer: value::read_account(row.try_get(0)?)?,
+                beneficiary,
+                cumulative: value::read_amount(row.try_get(1)?)?,
+                paid: value::read_amount(row.try_get(2)?)?,
+            })
+        });
+        cheques.collect()
+    }
+}
+
+fn read_pair(row: &AnyRow) -> Result<PairReport, StoreError> {
+    Ok(PairReport {
+        pair: Pair {
+            network: value::read_network(row.try_get(0)?)?,
+            provider: value::read_party(row.try_get(1)?)?,
+            consumer: value::read_party(row.try_get(2)?)?,
+        },
+        claimed: value::read_amount(row.try_get(3)?)?,
+        settled: value::read_amount(row.try_get(4)?)?,
+    })
+}

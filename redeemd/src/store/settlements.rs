@@ -1,0 +1,385 @@
+//! What is due becomes cheques: one payer in each transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::Address;
+use receipts::{Amount, NetworkId};
+use sqlx::{Any, Row, Transaction};
+
+use super::{Store, StoreError, value};
+use crate::room::{Limit, Room, View, least_room};
+use crate::tariff::{Split, Tariff};
+
+/// Pairs of one payer that are settled in one transaction. Others follow in the next.
+const BATCH: i64 = 200;
+
+/// By whose terms it is settled, and who gets the fee.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// By network; what is not in here is not settled.
+    pub tariffs: BTreeMap<NetworkId, Tariff>,
+    /// For all networks that are not named.
+    pub others: Option<Tariff>,
+    /// Whose the fees are.
+    pub fee_account: Address,
+}
+
+impl Terms {
+    /// The tariff of a network, if it is settled here at all.
+    #[must_use]
+    pub fn tariff(&self, network: &NetworkId) -> Option<&Tariff> {
+        self.tariffs.get(network).or(self.others.as_ref())
+    }
+}
+
+/// What a round of settlement has done for a payer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// What cheques have gained.
+    pub debit: Amount,
+    /// Why something is left, if it is.
+    pub limit: Option<Limit>,
+    /// There may be more to settle at once.
+    pub more: bool,
+}
+
+/// A pair of which not all is settled. Locked.
+struct DuePair {
+    id: Vec<u8>,
+    network: NetworkId,
+    beneficiary: Address,
+    claimed: Amount,
+    settled: Amount,
+    unrewarded: u64,
+}
+
+/// A payer's cheque for one beneficiary. Locked with the payer.
+#[derive(Debug, Clone, Copy)]
+struct ChequeRow {
+    base: Amount,
+    cumulative: Amount,
+    paid: Amount,
+}
+
+impl Store {
+    /// Payers with something due, behind this one in order; not more than `most`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn payers_due(&self, behind: Address, most: u32) -> Result<Vec<Address>, StoreError> {
+        let statement = format!(
+            "SELECT DISTINCT consumer.account FROM pair \
+             JOIN registration AS consumer ON consumer.node = pair.consumer \
+             JOIN registration AS provider ON provider.node = pair.provider \
+             WHERE pair.claimed <> pair.settled AND consumer.account > $1 \
+             ORDER BY consumer.account LIMIT {most}"
+        );
+        let rows = sqlx::query(&statement)
+            .bind(behind.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        let accounts = rows.iter().map(|row| value::read_account(row.try_get(0)?));
+        accounts.collect()
+    }
+
+    /// Whose payments the chain has to be asked for before [`Self::settle`]: those who hold uncashed cheques of
+    /// this payer, and those who get one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn beneficiaries(
+        &self,
+        payer: Address,
+        fee_account: Address,
+    ) -> Result<BTreeSet<Address>, StoreError> {
+        let statement = format!(
+            "SELECT beneficiary FROM cheque WHERE issuer = $1 AND cumulative <> paid \
+             UNION SELECT provider.account FROM (SELECT pair.provider FROM pair \
+             JOIN registration AS consumer ON consumer.node = pair.consumer \
+             WHERE pair.claimed <> pair.settled AND consumer.account = $1 \
+             ORDER BY pair.id LIMIT {BATCH}) AS due \
+             JOIN registration AS provider ON provider.node = due.provider"
+        );
+        let rows = sqlx::query(&statement)
+            .bind(payer.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        let mut accounts = BTreeSet::from([fee_account]);
+        for row in rows {
+            accounts.insert(value::read_account(row.try_get(0)?)?);
+        }
+        Ok(accounts)
+    }
+
+    /// Gives out on a payer what its providers are due, as far as the chain's views of it allow. The last view is
+    /// the one that is final.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn settle(
+        &self,
+        payer: Address,
+        views: &[View],
+        terms: &Terms,
+    ) -> Result<Settled, StoreError> {
+        let mut change = self.begin().await?;
+        lock_payer(&mut change, payer).await?;
+        let mut cheques = read_cheques(&mut change, payer).await?;
+        if let Some(last) = views.last() {
+            note_paid(&mut change, payer, &mut cheques, last).await?;
+        }
+        let outstanding = |view: &View| outstanding(&cheques, view);
+        let mut round = Round {
+            payer,
+            room: least_room(views, outstanding),
+            known: views.last(),
+            terms,
+            cheques,
+            done: Settled::default(),
+        };
+        let pairs = lock_due_pairs(&mut change, payer).await?;
+        round.done.more = pairs.len() as i64 == BATCH;
+        for pair in pairs {
+            round.settle(&mut change, &pair).await?;
+        }
+        change.commit().await?;
+        Ok(round.done)
+    }
+}
+
+struct Round<'a> {
+    payer: Address,
+    room: Room,
+    known: Option<&'a View>,
+    terms: &'a Terms,
+    cheques: BTreeMap<Address, ChequeRow>,
+    done: Settled,
+}
+
+impl Round<'_> {
+    async fn settle(
+        &mut self,
+        change: &mut Transaction<'_, Any>,
+        pair: &DuePair,
+    ) -> Result<(), StoreError> {
+        let Some(tariff) = self.terms.tariff(&pair.network) else {
+            return Ok(());
+        };
+        // It was registered since the chain was asked.
+        if !self.knows(pair.beneficiary) || !self.knows(self.terms.fee_account) {
+            self.done.more = true;
+            return Ok(());
+        }
+        let due = pair.claimed.checked_sub(pair.settled)?;
+        let debit = due.min(self.room.amount);
+        if debit < due {
+            self.done.limit = Some(self.room.limit);
+        }
+        if debit == Amount::ZERO {
+            return Ok(());
+        }
+        let split = tariff.split(debit, pair.unrewarded);
+        self.give(change, pair.beneficiary, split.credit).await?;
+        self.give(change, self.terms.fee_account, split.fee).await?;
+        self.write_down(change, pair, debit, &split).await?;
+        self.room.amount = self.room.amount.checked_sub(debit)?;
+        self.done.debit = self.done.debit.checked_add(debit)?;
+        Ok(())
+    }
+
+    fn knows(&self, beneficiary: Address) -> bool {
+        let asked = |view: &View| view.paid.contains_key(&beneficiary);
+        self.cheques.contains_key(&beneficiary) || self.known.is_some_and(asked)
+    }
+
+    /// Raises a cheque. The first one begins with what was paid before.
+    async fn give(
+        &mut self,
+        change: &mut Transaction<'_, Any>,
+        beneficiary: Address,
+        amount: Amount,
+    ) -> Result<(), StoreError> {
+        if amount == Amount::ZERO {
+            return Ok(());
+        }
+        let before = self.known.and_then(|view| view.paid.get(&beneficiary));
+        let before = before.copied().unwrap_or_default();
+        let cheque = self.cheques.entry(beneficiary).or_insert(ChequeRow {
+            base: before,
+            cumulative: before,
+            paid: before,
+        });
+        cheque.cumulative = cheque.cumulative.checked_add(amount)?;
+        put_cheque(change, self.payer, beneficiary, cheque).await
+    }
+
+    async fn write_down(
+        &self,
+        change: &mut Transaction<'_, Any>,
+        pair: &DuePair,
+        debit: Amount,
+        split: &Split,
+    ) -> Result<(), StoreError> {
+        let settled = value::amount(pair.settled.checked_add(debit)?);
+        sqlx::query("UPDATE pair SET settled = $2, rewarded = rewarded + $3 WHERE id = $1")
+            .bind(pair.id.clone())
+            .bind(settled.clone())
+            .bind(value::count(split.seconds)?)
+            .execute(&mut **change)
+            .await?;
+        sqlx::query(
+            "INSERT INTO settlement \
+             (pair, settled, payer, debit, beneficiary, credit, fee_account, fee) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(pair.id.clone())
+        .bind(settled)
+        .bind(self.payer.as_slice())
+        .bind(value::amount(debit))
+        .bind(pair.beneficiary.as_slice())
+        .bind(value::amount(split.credit))
+        .bind(self.terms.fee_account.as_slice())
+        .bind(value::amount(split.fee))
+        .execute(&mut **change)
+        .await?;
+        Ok(())
+    }
+}
+
+/// What is signed and not cashed in a block.
+fn outstanding(cheques: &BTreeMap<Address, ChequeRow>, view: &View) -> Amount {
+    let unpaid = cheques.iter().map(|(beneficiary, cheque)| {
+        let paid = view.paid.get(beneficiary).copied().unwrap_or(cheque.paid);
+        cheque.cumulative.checked_sub(paid).unwrap_or_default()
+    });
+    unpaid.fold(Amount::ZERO, |sum, unpaid| {
+        sum.checked_add(unpaid).unwrap_or(Amount::new(u128::MAX))
+    })
+}
+
+async fn lock_payer(change: &mut Transaction<'_, Any>, payer: Address) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO payer (account) VALUES ($1) \
+         ON CONFLICT (account) DO UPDATE SET account = excluded.account",
+    )
+    .bind(payer.as_slice())
+    .execute(&mut **change)
+    .await?;
+    Ok(())
+}
+
+async fn read_cheques(
+    change: &mut Transaction<'_, Any>,
+    payer: Address,
+) -> Result<BTreeMap<Address, ChequeRow>, StoreError> {
+    let rows =
+        sqlx::query("SELECT beneficiary, base, cumulative, paid FROM cheque WHERE issuer = $1")
+            .bind(payer.as_slice())
+            .fetch_all(&mut **change)
+            .await?;
+    let mut cheques = BTreeMap::new();
+    for row in rows {
+        let cheque = ChequeRow {
+            base: value::read_amount(row.try_get(1)?)?,
+            cumulative: value::read_amount(row.try_get(2)?)?,
+            paid: value::read_amount(row.try_get(3)?)?,
+        };
+        cheques.insert(value::read_account(row.try_get(0)?)?, cheque);
+    }
+    Ok(cheques)
+}
+
+/// Remembers what was paid. If more was than ever signed here, another service did: what is given from now on
+/// goes on top of that.
+async fn note_paid(
+    change: &mut Transaction<'_, Any>,
+    payer: Address,
+    cheques: &mut BTreeMap<Address, ChequeRow>,
+    view: &View,
+) -> Result<(), StoreError> {
+    for (beneficiary, cheque) in cheques {
+        let Some(paid) = view.paid.get(beneficiary) else {
+            continue;
+        };
+        if *paid <= cheque.paid {
+            continue;
+        }
+        cheque.paid = *paid;
+        if let Ok(others) = paid.checked_sub(cheque.cumulative) {
+            cheque.base = cheque.base.checked_add(others)?;
+            cheque.cumulative = *paid;
+        }
+        put_cheque(change, payer, *beneficiary, cheque).await?;
+    }
+    Ok(())
+}
+
+async fn put_cheque(
+    change: &mut Transaction<'_, Any>,
+    issuer: Address,
+    beneficiary: Address,
+    cheque: &ChequeRow,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO cheque (issuer, beneficiary, base, cumulative, paid) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (issuer, beneficiary) DO UPDATE SET base = excluded.base, \
+         cumulative = excluded.cumulative, paid = excluded.paid",
+    )
+    .bind(issuer.as_slice())
+    .bind(beneficiary.as_slice())
+    .bind(value::amount(cheque.base))
+    .bind(value::amount(cheque.cumulative))
+    .bind(value::amount(cheque.paid))
+    .execute(&mut **change)
+    .await?;
+    Ok(())
+}
+
+/// Locks a payer's pairs with something due, in the order of their ids.
+async fn lock_due_pairs(
+    change: &mut Transaction<'_, Any>,
+    payer: Address,
+) -> Result<Vec<DuePair>, StoreError> {
+    let statement = format!(
+        "SELECT pair.id, provider.account FROM pair \
+         JOIN registration AS consumer ON consumer.node = pair.consumer \
+         JOIN registration AS provider ON provider.node = pair.provider \
+         WHERE pair.claimed <> pair.settled AND consumer.account = $1 \
+         ORDER BY pair.id LIMIT {BATCH}"
+    );
+    let rows = sqlx::query(&statement)
+        .bind(payer.as_slice())
+        .fetch_all(&mut **change)
+        .await?;
+    let mut pairs = Vec::new();
+    for row in rows {
+        let beneficiary = value::read_account(row.try_get(1)?)?;
+        pairs.push(lock_pair(change, row.try_get(0)?, beneficiary).await?);
+    }
+    Ok(pairs)
+}
+
+async fn lock_pair(
+    change: &mut Transaction<'_, Any>,
+    id: Vec<u8>,
+    beneficiary: Address,
+) -> Result<DuePair, StoreError> {
+    let row = sqlx::query(
+        "UPDATE pair SET id = id WHERE id = $1 \
+         RETURNING network, claimed, settled, seconds, rewarded",
+    )
+    .bind(id.clone())
+    .fetch_one(&mut **change)
+    .await?;
+    let seconds = value::read_count(row.try_get(3)?)?;
+    let rewarded = value::read_count(row.try_get(4)?)?;
+    Ok(DuePair {
+        id,
+        network: value::read_network(row.try_get(0)?)?,
+        beneficiary,
+        claimed: value::read_amount(row.try_get(1)?)?,
+        settled: value::read_amount(row.try_get(2)?)?,
+        unrewarded: seconds.saturating_sub(rewarded),
+    })
+}
