@@ -22,6 +22,12 @@ impl Ppm {
         (u128::from(parts) <= Self::WHOLE).then_some(Self(parts))
     }
 
+    /// How many parts.
+    #[must_use]
+    pub const fn parts(self) -> u32 {
+        self.0
+    }
+
     /// Whether it is everything.
     #[must_use]
     pub fn is_whole(self) -> bool {

@@ -59,6 +59,27 @@ impl Store {
         })
     }
 
+    /// What is between two nodes: nothing, if nothing was ever brought.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pair(&self, pair: &Pair) -> Result<PairReport, StoreError> {
+        let row = sqlx::query(
+            "SELECT network, provider, consumer, claimed, settled FROM pair WHERE id = $1",
+        )
+        .bind(pair.id().as_bytes().as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map_or(
+            Ok(PairReport {
+                pair: *pair,
+                claimed: Amount::ZERO,
+                settled: Amount::ZERO,
+            }),
+            read_pair,
+        )
+    }
+
     async fn pairs(&self, role: &'static str, node: Party) -> Result<Vec<PairReport>, StoreError> {
         let statement = format!(
             "SELECT network, provider, consumer, claimed, settled FROM pair \

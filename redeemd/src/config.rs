@@ -1,0 +1,271 @@
+//! The configuration file: parsed into what cannot be wrong, or refused in one line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use alloy_primitives::Address;
+use ethereum::key::PrivateKey;
+use ethereum::rpc::NodeUrl;
+use receipts::{NetworkId, Price};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::store::Terms;
+use crate::tariff::{Ppm, Tariff};
+
+/// Everything a service is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// `sqlite:FILE` or `postgres://…`.
+    pub database: String,
+    /// Signs cheques.
+    pub key: PrivateKey,
+    /// Where the cheque book is.
+    pub chain: ChainConfig,
+    /// By whose terms, and who gets the fee.
+    pub terms: Terms,
+    /// How much is too much.
+    pub limits: Limits,
+}
+
+/// Where the cheque book is.
+#[derive(Debug, Clone)]
+pub struct ChainConfig {
+    /// Who is asked.
+    pub rpc: NodeUrl,
+    /// The chain.
+    pub chain_id: u64,
+    /// The contract.
+    pub book: Address,
+    /// How many blocks below the newest one is final.
+    pub confirmations: u64,
+}
+
+/// How much is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The longest claim, in bytes.
+    pub claim_bytes: usize,
+    /// Requests of one client (an IPv4 address or an IPv6 /64) in a minute.
+    pub requests_per_minute: u32,
+    /// Claims of the log of one node in a minute.
+    pub claims_per_minute: u32,
+    /// Connections at the same time.
+    pub connections: usize,
+    /// The client is the last address in `X-Forwarded-For`, which a proxy in front of this service sets.
+    pub behind_proxy: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            claim_bytes: redeem_api::CLAIM_BYTES,
+            requests_per_minute: 600,
+            claims_per_minute: 120,
+            connections: 512,
+            behind_proxy: false,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: {error}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is no YAML, or has other keys than it should.
+    #[error("{0}")]
+    Form(String),
+    /// A value is wrong.
+    #[error("{key}: {reason}")]
+    Value {
+        /// Of which key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    listen: SocketAddr,
+    database: Option<String>,
+    database_file: Option<PathBuf>,
+    settlement_key: PathBuf,
+    chain: WrittenChain,
+    fee_account: String,
+    tariffs: Vec<WrittenTariff>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenChain {
+    rpc: Option<String>,
+    rpc_file: Option<PathBuf>,
+    chain_id: u64,
+    book: String,
+    #[serde(default = "confirmations")]
+    confirmations: u64,
+}
+
+/// About two and a half minutes on the main chain.
+const fn confirmations() -> u64 {
+    12
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTariff {
+    network: Option<String>,
+    #[serde(default = "any_price")]
+    maximum_price: u64,
+    #[serde(default)]
+    fee_ppm: u32,
+    #[serde(default)]
+    bonus_per_second: u64,
+    #[serde(default)]
+    bonus_share_ppm: u32,
+}
+
+const fn any_price() -> u64 {
+    u64::MAX
+}
+
+impl Config {
+    /// Reads a configuration, and the key it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; no secret is in it.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
+        let written: Written =
+            serde_yaml::from_str(&text).map_err(|error| ConfigError::Form(error.to_string()))?;
+        let rpc = one_of("chain.rpc", written.chain.rpc, written.chain.rpc_file)?;
+        let chain = ChainConfig {
+            rpc: rpc.parse().map_err(|error| wrong("chain.rpc", error))?,
+            chain_id: written.chain.chain_id,
+            book: account("chain.book", &written.chain.book)?,
+            confirmations: written.chain.confirmations,
+        };
+        let terms = Terms {
+            fee_account: account("fee_account", &written.fee_account)?,
+            ..terms(written.tariffs)?
+        };
+        Ok(Self {
+            listen: written.listen,
+            database: one_of("database", written.database, written.database_file)?,
+            key: read_key(&written.settlement_key)?,
+            chain,
+            terms,
+            limits: written.limits,
+        })
+    }
+}
+
+fn terms(tariffs: Vec<WrittenTariff>) -> Result<Terms, ConfigError> {
+    let mut terms = Terms {
+        tariffs: BTreeMap::new(),
+        others: None,
+        fee_account: Address::ZERO,
+    };
+    for written in tariffs {
+        let tariff = tariff(&written)?;
+        let known = match &written.network {
+            Some(name) => terms.tariffs.insert(NetworkId::from_name(name), tariff),
+            None => terms.others.replace(tariff),
+        };
+        if known.is_some() {
+            return Err(wrong("tariffs", "two for the same network"));
+        }
+    }
+    if terms.tariffs.is_empty() && terms.others.is_none() {
+        return Err(wrong("tariffs", "no network would be settled"));
+    }
+    Ok(terms)
+}
+
+fn tariff(written: &WrittenTariff) -> Result<Tariff, ConfigError> {
+    let ppm = |key, parts| {
+        let reason = "parts of a million, so 1000000 at most";
+        Ppm::new(parts).ok_or_else(|| wrong(key, reason))
+    };
+    let share = ppm("tariffs.bonus_share_ppm", written.bonus_share_ppm)?;
+    if share.is_whole() {
+        let reason = "less than 1000000: who pays itself has to lose";
+        return Err(wrong("tariffs.bonus_share_ppm", reason));
+    }
+    Ok(Tariff {
+        maximum_price: Price::new(written.maximum_price),
+        fee: ppm("tariffs.fee_ppm", written.fee_ppm)?,
+        bonus_per_second: written.bonus_per_second,
+        bonus_share: share,
+    })
+}
+
+/// A secret may be in a file of its own, so that the configuration can be shown to others.
+fn one_of(
+    key: &'static str,
+    value: Option<String>,
+    file: Option<PathBuf>,
+) -> Result<String, ConfigError> {
+    match (value, file) {
+        (Some(value), None) => Ok(value),
+        (None, Some(file)) => {
+            let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?;
+            Ok(text.trim().to_owned())
+        }
+        _ => Err(wrong(key, "give it, or a file with it, and not both")),
+    }
+}
+
+fn account(key: &'static str, text: &str) -> Result<Address, ConfigError> {
+    let account = ethereum::text::parse_address(text).map_err(|error| wrong(key, error))?;
+    match account.is_zero() {
+        true => Err(wrong(key, "it is nobody's")),
+        false => Ok(account),
+    }
+}
+
+/// 64 hexadecimal digits, in a file that nobody else can read.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn read_key(file: &Path) -> Result<PrivateKey, ConfigError> {
+    let metadata = fs::metadata(file).map_err(|error| unreadable(file, error))?;
+    if metadata.mode() & 0o077 != 0 {
+        let reason = format!("others can read {}; chmod 600", file.display());
+        return Err(wrong("settlement_key", reason));
+    }
+    let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
+    let text = Zeroizing::new(text);
+    let mut secret = Zeroizing::new([0; 32]);
+    let digits = text.trim();
+    let no_key = || wrong("settlement_key", format!("{} is no key", file.display()));
+    hex::decode_to_slice(digits, secret.as_mut()).map_err(|_| no_key())?;
+    PrivateKey::from_bytes(&secret).map_err(|_| no_key())
+}
+
+fn unreadable(file: &Path, error: std::io::Error) -> ConfigError {
+    let file = file.to_owned();
+    ConfigError::File { file, error }
+}
+
+fn wrong(key: &'static str, reason: impl ToString) -> ConfigError {
+    let reason = reason.to_string();
+    ConfigError::Value { key, reason }
+}

@@ -1,0 +1,76 @@
+//! `GET /v1/cheques/{id}`
+
+use alloy_primitives::Address;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use receipts::Party;
+use redeem_api::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Refusal;
+use super::{Shared, nodes};
+
+/// Cheques of one cheque book: what `meshctl wallet cash` takes. [`ethereum::cheque::ChequeFile`] writes and
+/// reads it; this describes it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChequeFile)]
+pub(super) struct ChequeFileForm {
+    schema: u32,
+    chain_id: u64,
+    book: String,
+    cheques: Vec<ChequeForm>,
+}
+
+/// What a beneficiary has been given by an issuer in all, and the signature of the settlement key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Cheque)]
+pub(super) struct ChequeForm {
+    issuer: String,
+    beneficiary: String,
+    /// Decimal, in 10⁻¹⁸ SMT.
+    cumulative: String,
+    /// Of ERC-2098, with `vs`.
+    r: String,
+    vs: String,
+}
+
+/// The cheques of an account, or of a node's account: one for each payer, which replaces those before. They are
+/// worth something to the beneficiary only.
+#[utoipa::path(
+    get,
+    path = "/v1/cheques/{id}",
+    params((
+        "id" = String, Path, description = "A node's id, or an account",
+        pattern = "^([0-9a-f]{64}|0x[0-9a-fA-F]{40})$",
+    )),
+    responses(
+        (status = 200, body = ChequeFileForm),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let account = match id.starts_with("0x") {
+        true => ethereum::text::parse_address(&id).map_err(Refusal::invalid)?,
+        false => account_of(&shared, &id).await?,
+    };
+    let file = shared.service().cheques(account).await?;
+    let json = file.to_json().map_err(Refusal::invalid)?;
+    let kind = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, kind)], json).into_response())
+}
+
+async fn account_of(shared: &Shared, node: &str) -> Result<Address, Refusal> {
+    let node = Party::new(*nodes::parse(node)?.as_bytes());
+    let registration = shared.service().store.registration(node).await?;
+    let known = registration.map(|(account, _)| account);
+    known.ok_or_else(|| Refusal::missing("this node has no account here"))
+}

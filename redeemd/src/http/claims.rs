@@ -1,0 +1,47 @@
+//! `POST /v1/claims`
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, header};
+use receipts::log::SegmentHeader;
+use redeem_api::{CLAIM_TYPE, ClaimAnswer, Problem};
+
+use super::Shared;
+use super::problem::Refusal;
+
+/// Brings receipts: an export of a node's log. Anybody may, and as often as it takes: what has been brought
+/// before adds nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/claims",
+    request_body(content_type = "application/vnd.meshd.receipts", content = Vec<u8>),
+    responses(
+        (status = 200, body = ClaimAnswer),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn post(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ClaimAnswer>, Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind.as_bytes() != CLAIM_TYPE.as_bytes()) {
+        return Err(Refusal::media_type(CLAIM_TYPE));
+    }
+    let export = body?;
+    // Before any signature is checked.
+    let header = SegmentHeader::parse(&export).map_err(Refusal::invalid)?;
+    shared.0.guard.claim_of(&header.log.owner)?;
+    let answer = shared.service().claim(export).await?;
+    shared.0.metrics.claim(&answer);
+    Ok(Json(answer))
+}

@@ -1,0 +1,340 @@
+//! What the service does, whoever asks: claims in, cheques out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{Address, U256};
+use alloy_sol_types::Eip712Domain;
+use control_api::{AttoSmt, NodeId};
+use ethereum::cheque::{Cheque, ChequeFile, SignedCheque};
+use ethereum::key::PrivateKey;
+use receipts::{Amount, NetworkId, Party};
+use redeem_api::{ClaimAnswer, PairAnswer, PairState, SCHEMA, Statement};
+use tokio::sync::{Mutex, Semaphore};
+use tracing::{debug, info, warn};
+
+use crate::chain::{Chain, ChainError};
+use crate::claim::{Claim, ClaimError, Pair, PairClaim};
+use crate::room::Limit;
+use crate::store::{Registered, Registration, Settled, Store, StoreError, Terms};
+use crate::tariff::Tariff;
+
+/// How long a claim waits for a processor before it is sent away.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Payers that are looked through at once, when what is due is settled without being asked for.
+const PAGE: u32 = 100;
+
+/// A settlement service.
+#[derive(Debug)]
+pub struct Service {
+    /// What it knows.
+    pub store: Store,
+    /// Where deposits are.
+    pub chain: Chain,
+    /// The number of that.
+    pub chain_id: u64,
+    /// By whose terms.
+    pub terms: Terms,
+    key: PrivateKey,
+    domain: Eip712Domain,
+    /// One for each processor: verifying is all that takes time.
+    verifiers: Arc<Semaphore>,
+    /// Who settles on a payer at the moment; others find their work done.
+    settling: Mutex<BTreeMap<Address, Arc<Mutex<()>>>>,
+}
+
+/// Why the service did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// What was brought is worth nothing.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// Amounts out of all bounds.
+    #[error("the amounts add up to more than can be counted")]
+    Overflow,
+    /// There is too much to do.
+    #[error("all processors are busy")]
+    Busy,
+    /// The database.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Overflow(_) => Self::Overflow,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl Service {
+    /// A service with this key, by these terms.
+    #[must_use]
+    pub fn new(store: Store, chain: Chain, chain_id: u64, key: PrivateKey, terms: Terms) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            domain: ethereum::bindings::domain(chain_id, chain.book),
+            store,
+            chain,
+            chain_id,
+            terms,
+            key,
+            verifiers: Arc::new(Semaphore::new(processors)),
+            settling: Mutex::default(),
+        }
+    }
+
+    /// Takes an export in: verifies it, keeps what is new of it, and settles what that makes due.
+    ///
+    /// # Errors
+    /// [`ServiceError`]. If it is not [`ServiceError::Claim`], the same can be brought again.
+    pub async fn claim(&self, export: axum::body::Bytes) -> Result<ClaimAnswer, ServiceError> {
+        let claim = self.verify(export).await?;
+        let accounts = self.accounts(&claim).await?;
+        let mut states = Vec::new();
+        let mut kept = Vec::new();
+        for pair in claim.pairs {
+            match self.judge(pair, &accounts).await? {
+                Ok(pair) => kept.push(pair),
+                Err((pair, state)) => states.push((pair, state)),
+            }
+        }
+        let accepted = self.store.accept(&kept).await?;
+        let mut limits = BTreeMap::new();
+        for payer in payers(&kept, &accounts) {
+            limits.insert(payer, self.settle(payer).await);
+        }
+        let mut answers = Vec::new();
+        for (pair, state) in states {
+            answers.push(answer(&pair, Amount::ZERO, Amount::ZERO, state));
+        }
+        for claim in &kept {
+            let limit = accounts.get(&claim.pair.consumer);
+            let limit = limit.and_then(|payer| limits.get(payer)).copied().flatten();
+            answers.push(self.pair_answer(&claim.pair, limit).await?);
+        }
+        let sum = |count: fn(&crate::store::AcceptedPair) -> usize| {
+            accepted.pairs.iter().map(count).sum::<usize>() as u64
+        };
+        Ok(ClaimAnswer {
+            schema: SCHEMA,
+            new: sum(|pair| pair.news),
+            known: sum(|pair| pair.known),
+            pairs: answers,
+        })
+    }
+
+    async fn verify(&self, export: axum::body::Bytes) -> Result<Claim, ServiceError> {
+        let permit = Arc::clone(&self.verifiers).acquire_owned();
+        let permit = tokio::time::timeout(PATIENCE, permit).await;
+        let permit = permit.ok().and_then(Result::ok).ok_or(ServiceError::Busy)?;
+        let verified = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            Claim::verify(&export)
+        });
+        let verified = verified.await.map_err(|_| ServiceError::Busy)?;
+        Ok(verified?)
+    }
+
+    async fn accounts(&self, claim: &Claim) -> Result<BTreeMap<Party, Address>, StoreError> {
+        let parties = claim.pairs.iter();
+        let parties = parties.flat_map(|claim| [claim.pair.provider, claim.pair.consumer]);
+        self.store.accounts(&parties.collect()).await
+    }
+
+    /// What of a pair's receipts is taken, or why nothing.
+    async fn judge(
+        &self,
+        mut claim: PairClaim,
+        accounts: &BTreeMap<Party, Address>,
+    ) -> Result<Result<PairClaim, (Pair, PairState)>, StoreError> {
+        let pair = claim.pair;
+        let Some(tariff) = self.terms.tariff(&pair.network) else {
+            return Ok(Err((pair, PairState::NetworkUnknown)));
+        };
+        claim.receipts.retain(|_, signed| signed.receipt.amount() > Amount::ZERO);
+        if claim.receipts.is_empty() && claim.contradiction.is_none() {
+            return Ok(Err((pair, PairState::Free)));
+        }
+        retain_affordable(&mut claim, tariff);
+        if claim.receipts.is_empty() {
+            return Ok(Err((pair, PairState::TooDear)));
+        }
+        if !accounts.contains_key(&pair.provider) {
+            return Ok(Err((pair, PairState::ProviderUnknown)));
+        }
+        let Some(payer) = accounts.get(&pair.consumer) else {
+            return Ok(Err((pair, PairState::ConsumerUnknown)));
+        };
+        Ok(match self.is_payer(*payer).await? {
+            None => Ok(claim),
+            Some(state) => Err((pair, state)),
+        })
+    }
+
+    /// Why an account is no payer of ours, if it is none. Only who has a deposit can fill our database.
+    async fn is_payer(&self, account: Address) -> Result<Option<PairState>, StoreError> {
+        if self.store.is_payer(account).await? {
+            return Ok(None);
+        }
+        Ok(match self.chain.names_us(account).await {
+            Ok(true) => {
+                self.store.add_payer(account).await?;
+                None
+            }
+            Ok(false) => Some(PairState::NoDeposit),
+            Err(error) => {
+                warn!(%error, "the chain does not answer");
+                Some(PairState::ChainUnreachable)
+            }
+        })
+    }
+
+    /// Gives out what is due on a payer; says what keeps the rest back, if anything does and it is known.
+    async fn settle(&self, payer: Address) -> Option<Limit> {
+        match self.try_settle(payer).await {
+            Ok(settled) => settled.limit,
+            Err(error) => {
+                warn!(%payer, %error, "could not settle");
+                None
+            }
+        }
+    }
+
+    async fn try_settle(&self, payer: Address) -> Result<Settled, ServiceError> {
+        let turn = self.turn(payer).await;
+        let _turn = turn.lock().await;
+        let mut all = Settled::default();
+        loop {
+            let fee_account = self.terms.fee_account;
+            let asked = self.store.beneficiaries(payer, fee_account).await?;
+            let views = self.chain.views(payer, &asked).await.map_err(ChainError::Node)?;
+            let round = self.store.settle(payer, &views, &self.terms).await?;
+            all.debit = all.debit.checked_add(round.debit).unwrap_or(all.debit);
+            all.limit = round.limit;
+            let goes_on = round.more && round.debit > Amount::ZERO;
+            if !goes_on {
+                debug!(%payer, debit = %all.debit, limit = ?all.limit, "settled");
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn turn(&self, payer: Address) -> Arc<Mutex<()>> {
+        let mut settling = self.settling.lock().await;
+        // Of those nobody waits for, none has to be remembered.
+        settling.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(settling.entry(payer).or_default())
+    }
+
+    /// Gives out what is due on all payers, as far as it goes now: deposits may have come, or cheques been cashed.
+    pub async fn settle_all(&self) {
+        let mut behind = Address::ZERO;
+        loop {
+            let payers = match self.store.payers_due(behind, PAGE).await {
+                Ok(payers) => payers,
+                Err(error) => return warn!(%error, "could not look for what is due"),
+            };
+            let Some(last) = payers.last() else { return };
+            behind = *last;
+            for payer in payers {
+                self.settle(payer).await;
+            }
+        }
+    }
+
+    async fn pair_answer(
+        &self,
+        pair: &Pair,
+        limit: Option<Limit>,
+    ) -> Result<PairAnswer, StoreError> {
+        let known = self.store.pair(pair).await?;
+        let state = match limit {
+            _ if known.claimed == known.settled => PairState::Settled,
+            None => PairState::Pending,
+            Some(Limit::NotOurPayer) => PairState::PayerLeft,
+            Some(Limit::Deposit) => PairState::DepositUsedUp,
+            Some(Limit::Allowance) => PairState::AllowanceUsedUp,
+        };
+        Ok(answer(pair, known.claimed, known.settled, state))
+    }
+
+    /// Remembers which account a node belongs to. Both have signed it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn register(
+        &self,
+        statement: &Statement,
+        node_signature: [u8; 64],
+        account_signature: [u8; 64],
+    ) -> Result<Registered, StoreError> {
+        let registration = Registration {
+            node: statement.node,
+            account: statement.account,
+            sequence: statement.sequence,
+            node_signature,
+            account_signature,
+        };
+        let registered = self.store.register(&registration).await?;
+        info!(node = %statement.node, account = %statement.account, ?registered, "registration");
+        Ok(registered)
+    }
+
+    /// The cheques of a beneficiary, signed. They say what is in the database, so that signing them again gives
+    /// the same.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn cheques(&self, beneficiary: Address) -> Result<ChequeFile, StoreError> {
+        let cheques = self.store.cheques(beneficiary).await?;
+        let sign = |known: &crate::store::Cheque| {
+            let cheque = Cheque {
+                issuer: known.issuer,
+                beneficiary: known.beneficiary,
+                cumulative: U256::from(known.cumulative.atto_smt()),
+            };
+            SignedCheque::new(&self.key, &self.domain, cheque)
+        };
+        Ok(ChequeFile {
+            chain_id: self.chain_id,
+            book: self.chain.book,
+            cheques: cheques.iter().map(sign).collect(),
+        })
+    }
+}
+
+/// Dearer receipts than the tariff has are left out.
+fn retain_affordable(claim: &mut PairClaim, tariff: &Tariff) {
+    let maximum = tariff.maximum_price;
+    (claim.receipts).retain(|_, signed| signed.offer.price() <= maximum);
+}
+
+fn payers(claims: &[PairClaim], accounts: &BTreeMap<Party, Address>) -> BTreeSet<Address> {
+    let payers = claims.iter().map(|claim| accounts.get(&claim.pair.consumer));
+    payers.flatten().copied().collect()
+}
+
+/// What is told of a pair.
+#[must_use]
+pub fn answer(pair: &Pair, claimed: Amount, settled: Amount, state: PairState) -> PairAnswer {
+    PairAnswer {
+        network: network_text(&pair.network),
+        provider: NodeId::new(*pair.provider.as_bytes()),
+        consumer: NodeId::new(*pair.consumer.as_bytes()),
+        claimed_atto: AttoSmt::new(claimed.atto_smt()),
+        settled_atto: AttoSmt::new(settled.atto_smt()),
+        state,
+    }
+}
+
+fn network_text(network: &NetworkId) -> String {
+    network.to_string()
+}
