@@ -57,7 +57,9 @@ impl Chain {
                 expected: chain_id,
             });
         }
-        self.node.call(self.book, &tokenCall {}, BlockTag::Latest).await?;
+        self.node
+            .call(self.book, &tokenCall {}, BlockTag::Latest)
+            .await?;
         Ok(())
     }
 
@@ -103,7 +105,10 @@ impl Chain {
             Err(Error::Malformed { .. }) if self.confirmations > 0 => return Ok(nothing()),
             other => other?,
         };
-        let reliable = self.node.call(self.book, &reliableCall { payer }, at).await?;
+        let reliable = self
+            .node
+            .call(self.book, &reliableCall { payer }, at)
+            .await?;
         Ok(View {
             standing: Standing {
                 reliable: amount(reliable),
@@ -124,7 +129,10 @@ impl Chain {
         let mut paid = BTreeMap::new();
         for batch in beneficiaries.chunks(BATCH) {
             let call = |beneficiary: &Address| {
-                let call = paidCall { issuer, beneficiary: *beneficiary };
+                let call = paidCall {
+                    issuer,
+                    beneficiary: *beneficiary,
+                };
                 (self.book, call)
             };
             let calls: Vec<_> = batch.iter().map(call).collect();

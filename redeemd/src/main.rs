@@ -1,24 +1,34 @@
-//! Settlement service: turns receipts into SMT.
+//! `redeemd`: the command line. The map and the invariants are in the library.
 //!
-//! # Map
-//! ```text
-//! main    command line, exit status
-//! check   `redeemd check FILE…`: verify exported receipt logs, add them up
-//! ```
-//!
-//! # Invariants
-//! - Nothing is added up that was not verified completely: frames, hash chain, every signature,
-//!   every amount. The rules are in [`receipts::log::verify`] and nowhere else.
-//! - Each account counts once, however many files speak of it.
-//!
-//! Exit status: 0 every file verified, 1 one did not, 2 bad usage or a file that cannot be read.
+//! Exit status: 0 done, 1 something does not verify, or does not fit together, 2 bad usage, a file or
+//! a service that is not there.
 
 mod check;
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use ethereum::key::PrivateKey;
+use ethereum::rpc::{Limits, Node};
+use redeemd::chain::Chain;
+use redeemd::config::Config;
+use redeemd::http::{self, Shared};
+use redeemd::service::Service;
+use redeemd::store::{Audit, Book, Store};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+/// How often what is due is looked through: deposits may have come, or cheques been cashed.
+const ROUND: Duration = Duration::from_secs(60);
 
 /// Settles bandwidth receipts.
 #[derive(Parser)]
@@ -30,6 +40,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Take claims and give out cheques, over HTTP, until SIGTERM or SIGINT
+    Serve {
+        /// The configuration file
+        #[arg(long, default_value = "/etc/redeemd/redeemd.yaml")]
+        config: PathBuf,
+    },
+    /// Check that everything in the database fits together, every signature included; also while it is served
+    Audit {
+        /// The configuration file
+        #[arg(long, default_value = "/etc/redeemd/redeemd.yaml")]
+        config: PathBuf,
+    },
+    /// Make a settlement key, in a new file that only its owner can read, and print its account
+    Key {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the OpenAPI document of the service
+    Openapi,
     /// Verify receipt logs or exports offline and print what each consumer owes each provider
     Check {
         /// Files written by `meshctl receipts export`, or receipt logs of stopped nodes
@@ -42,12 +71,140 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Command::Check { files, full_ids } = Cli::parse().command;
-    check::run(
-        &files,
-        full_ids,
-        &mut std::io::stdout(),
-        &mut std::io::stderr(),
-    )
-    .unwrap_or(ExitCode::from(2))
+    let done = match Cli::parse().command {
+        Command::Serve { config } => serve(&config),
+        Command::Audit { config } => audit(&config),
+        Command::Key { file } => key(&file),
+        Command::Openapi => openapi(),
+        Command::Check { files, full_ids } => {
+            check::run(&files, full_ids, &mut io::stdout(), &mut io::stderr()).map_err(Into::into)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "redeemd: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+#[tokio::main]
+async fn serve(config: &Path) -> Result<ExitCode> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let config = read(config)?;
+    let store = open(&config).await?;
+    let service = Arc::new(service(&config, store)?);
+    // A wrong chain is a fault of the configuration; one that does not answer may come back.
+    match service.chain.check(config.chain.chain_id).await {
+        Ok(()) => {}
+        Err(error @ redeemd::chain::ChainError::OtherChain { .. }) => return Err(error.into()),
+        Err(error) => warn!(%error, "claims are kept and settled when the chain answers"),
+    }
+    let listener = TcpListener::bind(config.listen);
+    let listener = listener
+        .await
+        .with_context(|| format!("listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    info!(%address, settlement_key = %service.chain.us, "redeemd listens");
+    let rounds = tokio::spawn(rounds(Arc::clone(&service)));
+    let shared = Shared::new(service, config.limits);
+    http::serve(listener, shared, ended()?).await;
+    rounds.abort();
+    info!("redeemd ends");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rounds(service: Arc<Service>) {
+    let mut round = tokio::time::interval(ROUND);
+    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        round.tick().await;
+        service.settle_all().await;
+    }
+}
+
+fn ended() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn read(config: &Path) -> Result<Config> {
+    Config::read(config).with_context(|| config.display().to_string())
+}
+
+async fn open(config: &Config) -> Result<Store> {
+    let book = Book {
+        chain_id: config.chain.chain_id,
+        address: config.chain.book,
+        settlement_key: config.key.address(),
+    };
+    Ok(Store::open(&config.database, &book).await?)
+}
+
+fn service(config: &Config, store: Store) -> Result<Service> {
+    let chain = Chain {
+        node: Node::new(config.chain.rpc.clone(), Limits::default())?,
+        book: config.chain.book,
+        us: config.key.address(),
+        confirmations: config.chain.confirmations,
+    };
+    Ok(Service::new(
+        store,
+        chain,
+        config.chain.chain_id,
+        config.key.clone(),
+        config.terms.clone(),
+    ))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn audit(config: &Path) -> Result<ExitCode> {
+    let config = read(config)?;
+    let audit = open(&config).await?.audit().await?;
+    print_audit(&audit, &mut io::stdout())?;
+    Ok(match audit.findings.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(1),
+    })
+}
+
+fn print_audit(audit: &Audit, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{} receipts of {} pairs, {} settlements, {} cheques",
+        audit.receipts, audit.pairs, audit.settlements, audit.cheques
+    )?;
+    writeln!(out, "claimed  {}", audit.claimed)?;
+    writeln!(out, "debited  {}", audit.debits)?;
+    writeln!(out, "credited {}", audit.credits)?;
+    writeln!(out, "fees     {}", audit.fees)?;
+    for finding in &audit.findings {
+        writeln!(out, "FAULT: {finding}")?;
+    }
+    if audit.findings.is_empty() {
+        writeln!(out, "everything fits together")?;
+    }
+    Ok(())
+}
+
+fn key(file: &Path) -> Result<ExitCode> {
+    let key = PrivateKey::random().context("no random numbers")?;
+    let digits = Zeroizing::new(hex::encode(key.to_bytes().as_ref()));
+    let mut options = OpenOptions::new();
+    let created = options.write(true).create_new(true).mode(0o600).open(file);
+    let mut created = created.with_context(|| file.display().to_string())?;
+    created.write_all(digits.as_bytes())?;
+    created.sync_all()?;
+    writeln!(io::stdout(), "{}", key.address())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn openapi() -> Result<ExitCode> {
+    let document = serde_json::to_string_pretty(&http::document())?;
+    writeln!(io::stdout(), "{document}")?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -78,13 +78,17 @@ impl Metrics {
         });
         known.observe(took.as_secs_f64());
         drop(known);
-        self.requests.get_or_create(&Request { route, status }).inc();
+        self.requests
+            .get_or_create(&Request { route, status })
+            .inc();
     }
 
     /// A claim was taken.
     pub fn claim(&self, answer: &ClaimAnswer) {
         for (kind, count) in [("new", answer.new), ("known", answer.known)] {
-            self.receipts.get_or_create(&Receipts { kind }).inc_by(count);
+            self.receipts
+                .get_or_create(&Receipts { kind })
+                .inc_by(count);
         }
     }
 

@@ -159,7 +159,9 @@ impl Service {
         let Some(tariff) = self.terms.tariff(&pair.network) else {
             return Ok(Err((pair, PairState::NetworkUnknown)));
         };
-        claim.receipts.retain(|_, signed| signed.receipt.amount() > Amount::ZERO);
+        claim
+            .receipts
+            .retain(|_, signed| signed.receipt.amount() > Amount::ZERO);
         if claim.receipts.is_empty() && claim.contradiction.is_none() {
             return Ok(Err((pair, PairState::Free)));
         }
@@ -215,7 +217,11 @@ impl Service {
         loop {
             let fee_account = self.terms.fee_account;
             let asked = self.store.beneficiaries(payer, fee_account).await?;
-            let views = self.chain.views(payer, &asked).await.map_err(ChainError::Node)?;
+            let views = self
+                .chain
+                .views(payer, &asked)
+                .await
+                .map_err(ChainError::Node)?;
             let round = self.store.settle(payer, &views, &self.terms).await?;
             all.debit = all.debit.checked_add(round.debit).unwrap_or(all.debit);
             all.limit = round.limit;
@@ -318,7 +324,9 @@ fn retain_affordable(claim: &mut PairClaim, tariff: &Tariff) {
 }
 
 fn payers(claims: &[PairClaim], accounts: &BTreeMap<Party, Address>) -> BTreeSet<Address> {
-    let payers = claims.iter().map(|claim| accounts.get(&claim.pair.consumer));
+    let payers = claims
+        .iter()
+        .map(|claim| accounts.get(&claim.pair.consumer));
     payers.flatten().copied().collect()
 }
 

@@ -84,7 +84,10 @@ pub struct RegistrationRequest {
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-fA-F]{40}$"))]
     pub account: Address,
     /// From 1 on. Later ones replace those before.
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64)
+    )]
     pub sequence: u64,
     /// Ed25519.
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-fA-F]{128}$"))]
@@ -181,16 +184,26 @@ mod tests {
         assert_eq!(other_node.verify(1, BOOK), Err(RegistrationError::Node));
         let mut other_account = good;
         other_account.account_signature.0[5] ^= 1;
-        assert_eq!(other_account.verify(1, BOOK), Err(RegistrationError::Account));
+        assert_eq!(
+            other_account.verify(1, BOOK),
+            Err(RegistrationError::Account)
+        );
     }
 
     #[test]
     fn it_is_for_one_account_book_chain_and_number() {
         let good = request();
-        let sequence = RegistrationRequest { sequence: 4, ..good };
+        let sequence = RegistrationRequest {
+            sequence: 4,
+            ..good
+        };
         let account = Address::repeat_byte(7);
         let account = RegistrationRequest { account, ..good };
-        for changed in [sequence.verify(1, BOOK), account.verify(1, BOOK), good.verify(2, BOOK)] {
+        for changed in [
+            sequence.verify(1, BOOK),
+            account.verify(1, BOOK),
+            good.verify(2, BOOK),
+        ] {
             assert_eq!(changed, Err(RegistrationError::Node));
         }
         let other_book = good.verify(1, Address::repeat_byte(0xb1));
@@ -215,11 +228,17 @@ mod tests {
     #[test]
     fn numbers_and_accounts_have_bounds() {
         for sequence in [0, 1 << 63] {
-            let changed = RegistrationRequest { sequence, ..request() };
+            let changed = RegistrationRequest {
+                sequence,
+                ..request()
+            };
             assert_eq!(changed.verify(1, BOOK), Err(RegistrationError::Sequence));
         }
         for account in [Address::ZERO, BOOK] {
-            let changed = RegistrationRequest { account, ..request() };
+            let changed = RegistrationRequest {
+                account,
+                ..request()
+            };
             assert_eq!(changed.verify(1, BOOK), Err(RegistrationError::NoAccount));
         }
     }

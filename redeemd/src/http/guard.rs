@@ -79,7 +79,11 @@ pub(super) async fn guard(
     let route = route.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let allowed = client.map_or(Ok(()), |Extension(Client(from))| {
         let client = network_of(client_of(from.ip(), request.headers(), &shared.0.limits));
-        check(&shared.0.guard.clients, &client, "too many requests of this client")
+        check(
+            &shared.0.guard.clients,
+            &client,
+            "too many requests of this client",
+        )
     });
     let response = match allowed {
         Err(refusal) => refusal.into_response(),
@@ -99,7 +103,8 @@ fn client_of(peer: IpAddr, headers: &HeaderMap, limits: &Limits) -> IpAddr {
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
     let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next());
-    last.and_then(|address| address.trim().parse().ok()).unwrap_or(peer)
+    last.and_then(|address| address.trim().parse().ok())
+        .unwrap_or(peer)
 }
 
 /// Whoever has an IPv6 address has a whole /64 of them.
@@ -127,10 +132,16 @@ mod tests {
     #[test]
     fn a_proxy_is_believed_only_if_there_is_one() {
         let mut headers = HeaderMap::new();
-        headers.append("x-forwarded-for", HeaderValue::from_static("198.51.100.1, 192.0.2.1"));
+        headers.append(
+            "x-forwarded-for",
+            HeaderValue::from_static("198.51.100.1, 192.0.2.1"),
+        );
         let peer: IpAddr = "127.0.0.1".parse().unwrap();
         let client = |behind_proxy| {
-            let limits = Limits { behind_proxy, ..Limits::default() };
+            let limits = Limits {
+                behind_proxy,
+                ..Limits::default()
+            };
             client_of(peer, &headers, &limits).to_string()
         };
         assert_eq!(client(false), "127.0.0.1");

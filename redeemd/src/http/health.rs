@@ -23,7 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) async fn healthz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     match tokio::time::timeout(PATIENCE, shared.service().store.is_there()).await {
         Ok(Ok(())) => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer\n",
+        ),
     }
 }
 

@@ -30,7 +30,11 @@ pub(super) async fn get(
     Path(node): Path<String>,
 ) -> Result<Json<NodeAnswer>, Refusal> {
     let node = parse(&node)?;
-    let known = shared.service().store.node(Party::new(*node.as_bytes())).await?;
+    let known = shared
+        .service()
+        .store
+        .node(Party::new(*node.as_bytes()))
+        .await?;
     if known.registration.is_none() && known.earned.is_empty() && known.owed.is_empty() {
         return Err(Refusal::missing("nothing is known of this node"));
     }

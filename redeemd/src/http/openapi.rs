@@ -22,7 +22,7 @@ use super::{cheques, claims, health, nodes, registrations, service};
         health::healthz,
         health::metrics,
         get,
-    ),
+    )
 )]
 struct Document;
 

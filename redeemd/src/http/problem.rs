@@ -47,7 +47,12 @@ impl Refusal {
 
     /// It is not what it should be.
     pub(super) fn invalid(detail: impl ToString) -> Self {
-        Self::new(Kind::Invalid, StatusCode::BAD_REQUEST, "Invalid request", detail)
+        Self::new(
+            Kind::Invalid,
+            StatusCode::BAD_REQUEST,
+            "Invalid request",
+            detail,
+        )
     }
 
     /// Too often.
@@ -61,8 +66,13 @@ impl Refusal {
     /// It took too long.
     pub(super) fn timeout() -> Self {
         let detail = "the request did not arrive, or could not be answered, in time";
-        Self::new(Kind::Timeout, StatusCode::REQUEST_TIMEOUT, "Timeout", detail)
-            .remedy("Send it again, in smaller parts if the line is slow. Nothing is counted twice.")
+        Self::new(
+            Kind::Timeout,
+            StatusCode::REQUEST_TIMEOUT,
+            "Timeout",
+            detail,
+        )
+        .remedy("Send it again, in smaller parts if the line is slow. Nothing is counted twice.")
     }
 
     /// There is none of this name.
@@ -79,8 +89,13 @@ impl Refusal {
 
     pub(super) fn outdated(sequence: u64) -> Self {
         let detail = format!("registration {sequence} of this node is known");
-        Self::new(Kind::Outdated, StatusCode::CONFLICT, "Outdated registration", detail)
-            .remedy("Sign one with a higher sequence number.")
+        Self::new(
+            Kind::Outdated,
+            StatusCode::CONFLICT,
+            "Outdated registration",
+            detail,
+        )
+        .remedy("Sign one with a higher sequence number.")
     }
 
     fn unavailable(detail: impl ToString) -> Self {
@@ -193,5 +208,10 @@ pub(super) async fn not_found() -> Refusal {
 
 pub(super) async fn method(method: Method) -> Refusal {
     let detail = format!("{method} cannot be done here");
-    Refusal::new(Kind::Method, StatusCode::METHOD_NOT_ALLOWED, "Wrong method", detail)
+    Refusal::new(
+        Kind::Method,
+        StatusCode::METHOD_NOT_ALLOWED,
+        "Wrong method",
+        detail,
+    )
 }

@@ -58,7 +58,10 @@ pub async fn serve(listener: TcpListener, shared: Shared, end: impl Future<Outpu
         }
     }
     drop(listener);
-    if tokio::time::timeout(FAREWELL, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(FAREWELL, connections.shutdown())
+        .await
+        .is_err()
+    {
         warn!("some requests were not answered");
     }
 }

@@ -22,7 +22,9 @@ pub(super) async fn get(State(shared): State<Shared>) -> Json<ServiceAnswer> {
         book: service.chain.book,
         settlement_key: service.chain.us,
         claim_bytes: shared.0.limits.claim_bytes as u64,
-        tariffs: tariffs.chain(others.map(|tariff| answer(None, tariff))).collect(),
+        tariffs: tariffs
+            .chain(others.map(|tariff| answer(None, tariff)))
+            .collect(),
     })
 }
 
