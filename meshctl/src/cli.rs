@@ -15,6 +15,7 @@ Exit codes:
   4  not found
   5  no permission
   6  meshd did not answer in time
+  7  done in part: something waits, or is missing
   8  verification failed";
 
 /// Asks meshd what it knows and does.
@@ -62,6 +63,14 @@ pub(crate) enum Command {
     /// Who forwarded how much for whom
     #[command(subcommand)]
     Receipts(Receipts),
+    /// Turn receipts into cheques: send them to a settlement service
+    ///
+    /// Without files, the receipts of this node and those it carries for others are taken from meshd into a
+    /// directory, where they wait until the service can be reached. Sending goes on where it was broken off,
+    /// and nothing counts twice. Cheques are kept next to the receipts; `meshctl wallet cash` cashes them.
+    /// The exit code is 7 while something waits.
+    #[cfg(feature = "redeem")]
+    Redeem(Redeem),
     /// The configuration file
     #[command(subcommand)]
     Config(Config),
@@ -127,6 +136,26 @@ pub(crate) enum Receipts {
         /// The file
         file: PathBuf,
     },
+}
+
+#[cfg(feature = "redeem")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct Redeem {
+    /// Files that `meshctl receipts export` wrote, of this node or others (needs no meshd)
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The settlement service: https://HOST, or http on this machine
+    #[arg(long, value_name = "URL")]
+    pub(crate) service: Option<ethereum::rpc::NodeUrl>,
+    /// Where receipts wait
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/meshd/redeem")]
+    pub(crate) queue: PathBuf,
+    /// Try for so long when the line is broken
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) patience: Duration,
+    /// Only show what would be sent
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

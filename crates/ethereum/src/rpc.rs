@@ -15,7 +15,7 @@ use http::Http;
 
 pub use answer::{Block, FeeHistory, Receipt};
 pub use error::{Error, Revert};
-pub use http::Limits;
+pub use http::{Limits, client, reason};
 pub use url::{NodeUrl, UrlError};
 
 /// Which state of the chain is asked for.

@@ -20,6 +20,7 @@
 //!   heads      what is worth keeping, for compaction and export
 //!   recover    what of a damaged segment can be used
 //!   verify     everything checked, offline, by anybody
+//!   parts      what was verified, in exports of a limited length
 //! ```
 //!
 //! # The protocol in one paragraph

@@ -35,6 +35,7 @@
 mod buffer;
 mod frame;
 mod heads;
+mod parts;
 mod record;
 mod recover;
 mod segment;

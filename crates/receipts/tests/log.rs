@@ -670,3 +670,24 @@ proptest! {
         prop_assert!(recovered.records.is_empty());
     }
 }
+
+#[test]
+fn the_parts_of_a_report_say_the_same_and_each_is_whole() {
+    let (export, _) = export();
+    let whole = verify(&export).unwrap();
+    for most_bytes in [0, 900, 1_500, 100_000] {
+        let parts = whole.parts(most_bytes);
+        let mut reports = parts.iter().map(|part| verify(part).unwrap());
+        assert!(parts.iter().all(|part| verify(part).unwrap().has_end));
+        let mut merged = reports.next().unwrap();
+        for report in reports {
+            merged.merge(report).unwrap();
+        }
+        assert_eq!(merged.newest, whole.newest, "{most_bytes}");
+        assert_eq!(merged.equivocations, whole.equivocations);
+        let longest = parts.iter().map(Vec::len).max().unwrap();
+        assert!(longest <= most_bytes.max(900), "{longest} of {most_bytes}");
+    }
+    assert!(whole.parts(0).len() > 1);
+    assert_eq!(whole.parts(100_000).len(), 1);
+}

@@ -16,6 +16,8 @@
 //! 0x and 40, signatures 0x and 128. A reader ignores fields it does not know.
 
 mod answers;
+#[cfg(feature = "client")]
+pub mod client;
 mod problem;
 mod registration;
 mod signature64;

@@ -7,6 +7,8 @@ mod interfaces;
 mod neighbors;
 mod originators;
 mod receipts;
+#[cfg(feature = "redeem")]
+mod redeem;
 mod reload;
 mod routes;
 mod status;
@@ -39,6 +41,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             command: Some(cli::Gateways::Select { gateway }),
         } => gateways::select(&daemon, output, gateway),
         Command::Receipts(command) => receipts::run(&daemon, output, command),
+        #[cfg(feature = "redeem")]
+        Command::Redeem(options) => redeem::run(&daemon, output, &options),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
         Command::Reload => reload::run(&daemon, output),
     }

@@ -41,17 +41,8 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(url: NodeUrl, limits: Limits) -> Result<Self, Error> {
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .connect_timeout(limits.connect)
-            .timeout(limits.whole)
-            // The URL may be a password, which is for this host.
-            .redirect(Policy::none())
-            .referer(false)
-            .build()
-            .map_err(|error| Error::Tls(deepest(&error.without_url())))?;
         Ok(Self {
-            client,
+            client: client(&limits)?,
             url,
             answer_bytes: limits.answer_bytes,
         })
@@ -90,9 +81,24 @@ impl Http {
         if error.is_timeout() {
             return Error::Timeout { host };
         }
-        let reason = deepest(&error.without_url());
+        let reason = reason(error);
         Error::Unreachable { host, reason }
     }
+}
+
+/// What asks over HTTP and HTTPS, without following redirections: the URL may be a password, which is for one host.
+///
+/// # Errors
+/// TLS cannot be prepared.
+pub fn client(limits: &Limits) -> Result<Client, Error> {
+    Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .connect_timeout(limits.connect)
+        .timeout(limits.whole)
+        .redirect(Policy::none())
+        .referer(false)
+        .build()
+        .map_err(|error| Error::Tls(deepest(&error.without_url())))
 }
 
 /// Whom Mozilla trusts, from within the program: routers have no /etc/ssl.
@@ -104,6 +110,12 @@ fn tls() -> Result<ClientConfig, Error> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Tls(error.to_string()))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Why a request failed, in one line without the URL.
+#[must_use]
+pub fn reason(error: reqwest::Error) -> String {
+    deepest(&error.without_url())
 }
 
 /// What was wrong in the first place. What is around it says "error sending request".

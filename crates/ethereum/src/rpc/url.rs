@@ -38,7 +38,9 @@ impl NodeUrl {
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    pub(super) fn url(&self) -> Url {
+    /// All of it, to ask.
+    #[must_use]
+    pub fn url(&self) -> Url {
         self.0.clone()
     }
 

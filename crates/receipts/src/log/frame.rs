@@ -97,6 +97,15 @@ impl Record {
     pub(super) const RECEIPT_LEN: usize = FRAME_LEN + Receipt::LEN;
     pub(super) const PROOF_LEN: usize = FRAME_LEN + Equivocation::LEN;
 
+    /// How many bytes this one has in a file.
+    pub(super) const fn stored_len(&self) -> usize {
+        match self {
+            Self::OfferMade(_) | Self::OfferAccepted(_) => Self::OFFER_LEN,
+            Self::ReceiptReceived(_) | Self::ReceiptGiven(_) => Self::RECEIPT_LEN,
+            Self::Equivocation(_) => Self::PROOF_LEN,
+        }
+    }
+
     /// Reads the record at the start of `bytes`, whatever stands before and behind it.
     ///
     /// # Errors

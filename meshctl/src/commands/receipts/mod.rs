@@ -40,7 +40,7 @@ fn unverified(file: &Path, error: &VerifyError) -> Failure {
     )
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     if count == 1 {
         format!("1 {what}")
     } else {

@@ -1,0 +1,151 @@
+//! Sends what has not been sent, and brings cheques back.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use control_api::Exit;
+use redeem_api::client::{ClientError, Service};
+use redeem_api::{ClaimAnswer, NodeAnswer};
+use serde::{Deserialize, Serialize};
+
+use super::bundle::{Bundle, Part};
+use super::report::RedeemedFile;
+use crate::failure::Failure;
+use crate::private_file;
+
+/// Behind the name of a file of receipts.
+const SENT: &str = ".sent";
+const CHEQUES: &str = ".cheques.json";
+
+/// The way to a service.
+pub(super) struct Delivery {
+    service: Service,
+    patience: Duration,
+    /// That there is none, so that the next file does not wait for it as well.
+    offline: Option<String>,
+}
+
+/// The parts that the service has taken and keeps.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Sent {
+    parts: BTreeSet<String>,
+}
+
+impl Delivery {
+    pub(super) const fn new(service: Service, patience: Duration) -> Self {
+        Self {
+            service,
+            patience,
+            offline: None,
+        }
+    }
+
+    /// Sends a file's receipts, as far as that goes.
+    pub(super) async fn deliver(&mut self, bundle: Bundle) -> Result<RedeemedFile, Failure> {
+        let memory = bundle.beside(SENT);
+        let mut sent = Sent::read(&memory);
+        let mut file = RedeemedFile::planned(&bundle);
+        let count = bundle.parts.len();
+        for (index, part) in bundle.parts.iter().enumerate() {
+            if sent.parts.contains(&part.name) {
+                continue;
+            }
+            progress(&format!(
+                "{}: sending part {} of {count}",
+                bundle.file.display(),
+                index.saturating_add(1)
+            ));
+            let Some(answer) = self.send(part).await? else {
+                break;
+            };
+            if file.add(answer) {
+                sent.parts.insert(part.name.clone());
+                sent.write(&memory)?;
+            }
+        }
+        file.parts_waiting = bundle
+            .parts
+            .iter()
+            .filter(|it| !sent.parts.contains(&it.name))
+            .count();
+        self.fetch(&bundle, &mut file).await?;
+        file.offline.clone_from(&self.offline);
+        Ok(file)
+    }
+
+    /// `None` if there is no way to the service.
+    async fn send(&mut self, part: &Part) -> Result<Option<ClaimAnswer>, Failure> {
+        let service = self.service.clone();
+        self.patiently(|| service.claim(part.bytes.clone())).await
+    }
+
+    /// What became of all receipts of this node, also those sent by others or before, and its cheques.
+    async fn fetch(&mut self, bundle: &Bundle, file: &mut RedeemedFile) -> Result<(), Failure> {
+        let (service, owner) = (self.service.clone(), bundle.owner().to_string());
+        let known = self.patiently(|| service.node(&owner)).await?.flatten();
+        if let Some(known) = &known {
+            file.know(known);
+        }
+        if known.is_none_or(|NodeAnswer { account, .. }| account.is_none()) {
+            return Ok(());
+        }
+        let cheques = self.patiently(|| service.cheques(&owner)).await?.flatten();
+        let Some(cheques) = cheques.filter(|cheques| !cheques.cheques.is_empty()) else {
+            return Ok(());
+        };
+        let json = cheques.to_json();
+        let json = json.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+        let path = bundle.beside(CHEQUES);
+        private_file::replace(&path, &json).map_err(|error| Failure::file(&path, &error))?;
+        file.cheques = Some(path.display().to_string());
+        Ok(())
+    }
+
+    /// Asks until there is an answer, or patience is at an end: then for good.
+    async fn patiently<T, F>(&mut self, ask: impl Fn() -> F) -> Result<Option<T>, Failure>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        if self.offline.is_some() {
+            return Ok(None);
+        }
+        let begin = Instant::now();
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) => error,
+            };
+            let Some(pause) = error.pause() else {
+                return Err(Failure::new(Exit::Failure, error.to_string()));
+            };
+            if begin.elapsed() + pause > self.patience {
+                self.offline = Some(error.to_string());
+                return Ok(None);
+            }
+            progress(&format!("{error}; trying again"));
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+impl Sent {
+    /// What cannot be read is sent again.
+    fn read(file: &Path) -> Self {
+        let bytes = fs::read(file).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    fn write(&self, file: &PathBuf) -> Result<(), Failure> {
+        let json = serde_json::to_vec(self);
+        let json = json.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+        private_file::replace(file, &json).map_err(|error| Failure::file(file, &error))
+    }
+}
+
+/// For who waits. If nobody listens, nothing is lost.
+fn progress(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", crate::format::harmless(text));
+}

@@ -1,0 +1,88 @@
+//! `meshctl redeem`: receipts to a settlement service, cheques back.
+//!
+//! ```text
+//! meshd ─► queue: a file for each node ─┐
+//! files of others ──────────────────────┴─► bundle: verified, in parts ─► delivery: sent, remembered ─► cheques
+//! ```
+//!
+//! What was sent is remembered next to the file, by part, so that sending goes on where it was broken off. The
+//! service counts nothing twice, so forgetting it costs time only.
+
+mod bundle;
+mod delivery;
+mod queue;
+mod report;
+
+use std::path::PathBuf;
+
+use control_api::{Exit, SCHEMA};
+use ethereum::rpc::{Limits, NodeUrl};
+use redeem_api::client::Service;
+
+use self::bundle::Bundle;
+use self::delivery::Delivery;
+use self::report::{Redeemed, RedeemedFile};
+use super::Daemon;
+use crate::cli;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// How long one part may take: 256 KiB over a line of 20 kbit/s.
+const PART_TIME: std::time::Duration = std::time::Duration::from_secs(120);
+
+pub(super) fn run(daemon: &Daemon, output: Output, options: &cli::Redeem) -> Result<(), Failure> {
+    let files = files(daemon, options)?;
+    let bundles: Vec<Bundle> = files
+        .iter()
+        .map(|file| Bundle::read(file))
+        .collect::<Result<_, _>>()?;
+    let files = match options.dry_run {
+        true => bundles.iter().map(RedeemedFile::planned).collect(),
+        false => deliver(bundles, options)?,
+    };
+    let redeemed = Redeemed {
+        schema: SCHEMA,
+        dry_run: options.dry_run,
+        files,
+    };
+    output.show(&redeemed, Redeemed::text)?;
+    match redeemed.waits() {
+        true => Err(Failure::silent(Exit::Degraded)),
+        false => Ok(()),
+    }
+}
+
+fn files(daemon: &Daemon, options: &cli::Redeem) -> Result<Vec<PathBuf>, Failure> {
+    if options.files.is_empty() {
+        queue::collect(daemon, &options.queue)
+    } else {
+        Ok(options.files.clone())
+    }
+}
+
+fn deliver(bundles: Vec<Bundle>, options: &cli::Redeem) -> Result<Vec<RedeemedFile>, Failure> {
+    let url = options.service.clone().ok_or_else(no_service)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    let service = service(url)?;
+    let mut delivery = Delivery::new(service, options.patience);
+    bundles
+        .into_iter()
+        .map(|bundle| runtime.block_on(delivery.deliver(bundle)))
+        .collect()
+}
+
+fn service(url: NodeUrl) -> Result<Service, Failure> {
+    let limits = Limits {
+        whole: PART_TIME,
+        ..Limits::default()
+    };
+    Service::new(url, limits).map_err(|error| Failure::new(Exit::Failure, error.to_string()))
+}
+
+fn no_service() -> Failure {
+    let message = "which settlement service? --service https://…";
+    Failure::new(Exit::Usage, message)
+}
