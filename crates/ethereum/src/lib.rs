@@ -7,6 +7,8 @@
 //! | [`signature`]| signatures of 64 bytes, and who made them                                  |
 //! | [`cheque`]   | cheques: what is signed, verdicts of the cheque book, files of cheques      |
 //! | [`rpc`]      | an Ethereum node, asked by JSON-RPC over HTTP                              |
+//! | [`keystore`] | private keys in files, encrypted with a passphrase                            |
+//! | [`transaction`] | what is signed and sent                                                    |
 //! | [`text`]     | addresses and amounts, as people write them                                 |
 //!
 //! **Invariants.** A key is in no `Debug`, no error and no text, and its memory is cleared. Of a node's URL,
@@ -16,6 +18,8 @@
 pub mod bindings;
 pub mod cheque;
 pub mod key;
+pub mod keystore;
 pub mod rpc;
 pub mod signature;
 pub mod text;
+pub mod transaction;
