@@ -1,0 +1,318 @@
+//! A transaction that may be on its way.
+
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::Fees;
+use crate::key::PrivateKey;
+use crate::rpc::{Error, Intent, Node};
+use crate::transaction::Transaction;
+
+/// The version of the form that is kept.
+const SCHEMA: u32 = 1;
+
+/// Nodes replace a transaction by one that pays a tenth more; an eighth does for all of them.
+const RAISE_DIVISOR: u128 = 8;
+
+/// A signed transaction, and those of the same number that it replaces. One of them is in a block at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    from: Address,
+    transaction: Transaction,
+    /// Signed, the newest last, which is the one of `transaction`.
+    attempts: Vec<Bytes>,
+}
+
+/// What is kept of a pending transaction cannot be read.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum PendingError {
+    /// It is not JSON, or has another form.
+    #[error("no pending transaction: {0}")]
+    Form(String),
+    /// A later version.
+    #[error("a pending transaction of schema {0}; known is {SCHEMA}")]
+    Schema(u32),
+    /// Nothing was signed.
+    #[error("no pending transaction: it has no attempt")]
+    Empty,
+}
+
+/// What a node said to a transaction that it was given.
+#[derive(Debug)]
+pub enum Broadcast {
+    /// It has it, maybe from before.
+    Taken,
+    /// Its number is used: by itself, or by another.
+    NonceUsed,
+    /// It pays too little.
+    Underpriced(Error),
+    /// Another reason.
+    Refused(Error),
+}
+
+impl Pending {
+    /// Signs a transaction.
+    #[must_use]
+    pub fn sign(key: &PrivateKey, transaction: Transaction) -> Self {
+        let raw = transaction.sign(key).raw;
+        Self {
+            from: key.address(),
+            transaction,
+            attempts: vec![raw],
+        }
+    }
+
+    /// Signs the same again, which pays more: what it costs now, and an eighth more than before at least.
+    pub fn raise(&mut self, key: &PrivateKey, fees: Fees) {
+        let raised = |fee: u128| fee.saturating_add(fee / RAISE_DIVISOR).saturating_add(1);
+        let transaction = &mut self.transaction;
+        transaction.max_priority_fee = raised(transaction.max_priority_fee).max(fees.tip);
+        transaction.max_fee = raised(transaction.max_fee)
+            .max(fees.most)
+            .max(transaction.max_priority_fee);
+        self.attempts.push(transaction.sign(key).raw);
+    }
+
+    /// Who sends it.
+    #[must_use]
+    pub const fn from(&self) -> Address {
+        self.from
+    }
+
+    /// What was signed last.
+    #[must_use]
+    pub const fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// The name of the newest.
+    #[must_use]
+    pub fn hash(&self) -> B256 {
+        self.attempts.last().map(keccak256).unwrap_or_default()
+    }
+
+    /// The names of all, the newest first.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = B256> {
+        self.attempts.iter().rev().map(keccak256)
+    }
+
+    /// Whether it does what somebody wants, on this chain.
+    #[must_use]
+    pub fn does(&self, intent: &Intent, chain_id: u64) -> bool {
+        let it = &self.transaction;
+        let own = (self.from, it.to, it.value, &it.data, it.chain_id);
+        own == (intent.from, intent.to, intent.value, &intent.data, chain_id)
+    }
+
+    /// Gives it to a node.
+    ///
+    /// # Errors
+    /// The node did not answer as it should. It may have taken it all the same.
+    pub async fn broadcast(&self, node: &Node) -> Result<Broadcast, Error> {
+        let raw = self.attempts.last().cloned().unwrap_or_default();
+        let Err(error) = node.send_raw_transaction(&raw).await else {
+            return Ok(Broadcast::Taken);
+        };
+        let Error::Refused { message, .. } = &error else {
+            return Err(error);
+        };
+        let said = message.to_lowercase();
+        let says = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+        // geth, Erigon; Besu; Nethermind; Reth and anvil, in turn.
+        if says(&[
+            "already known",
+            "known transaction",
+            "alreadyknown",
+            "already imported",
+        ]) {
+            return Ok(Broadcast::Taken);
+        }
+        if says(&["nonce too low", "nonce is too low", "oldnonce"]) {
+            return Ok(Broadcast::NonceUsed);
+        }
+        if says(&[
+            "underpriced",
+            "feetoolow",
+            "max fee per gas less than",
+            "too low to",
+        ]) {
+            return Ok(Broadcast::Underpriced(error));
+        }
+        Ok(Broadcast::Refused(error))
+    }
+
+    /// What is to be kept until it is confirmed.
+    ///
+    /// # Errors
+    /// Never: everything in it has a form in JSON.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let it = &self.transaction;
+        serde_json::to_vec_pretty(&Written {
+            schema: SCHEMA,
+            from: self.from,
+            chain_id: it.chain_id,
+            nonce: it.nonce,
+            max_priority_fee: U256::from(it.max_priority_fee),
+            max_fee: U256::from(it.max_fee),
+            gas_limit: it.gas_limit,
+            to: it.to,
+            value: it.value,
+            data: it.data.clone(),
+            attempts: self.attempts.clone(),
+        })
+    }
+
+    /// Reads what was kept.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PendingError> {
+        let form = |error: serde_json::Error| PendingError::Form(error.to_string());
+        let Version { schema } = serde_json::from_slice(bytes).map_err(form)?;
+        if schema != SCHEMA {
+            return Err(PendingError::Schema(schema));
+        }
+        let written: Written = serde_json::from_slice(bytes).map_err(form)?;
+        if written.attempts.is_empty() {
+            return Err(PendingError::Empty);
+        }
+        let fee = |fee: U256| {
+            let too_large = |_| PendingError::Form("a fee is too large".to_owned());
+            u128::try_from(fee).map_err(too_large)
+        };
+        Ok(Self {
+            from: written.from,
+            transaction: Transaction {
+                chain_id: written.chain_id,
+                nonce: written.nonce,
+                max_priority_fee: fee(written.max_priority_fee)?,
+                max_fee: fee(written.max_fee)?,
+                gas_limit: written.gas_limit,
+                to: written.to,
+                value: written.value,
+                data: written.data,
+            },
+            attempts: written.attempts,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Written {
+    schema: u32,
+    from: Address,
+    chain_id: u64,
+    nonce: u64,
+    max_priority_fee: U256,
+    max_fee: U256,
+    gas_limit: u64,
+    to: Address,
+    value: U256,
+    data: Bytes,
+    attempts: Vec<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(key: &PrivateKey) -> Pending {
+        let transaction = Transaction {
+            chain_id: 1,
+            nonce: 7,
+            max_priority_fee: 80,
+            max_fee: 800,
+            gas_limit: 21_000,
+            to: Address::repeat_byte(1),
+            value: U256::MAX,
+            data: Bytes::from_static(b"data"),
+        };
+        Pending::sign(key, transaction)
+    }
+
+    #[test]
+    fn what_is_kept_can_be_read() {
+        let key = PrivateKey::from_bytes(&[1; 32]).unwrap();
+        let mut pending = pending(&key);
+        pending.raise(&key, Fees { most: 0, tip: 0 });
+        let kept = pending.to_json().unwrap();
+        assert_eq!(Pending::parse(&kept), Ok(pending));
+        for text in ["", "{}", "[]"] {
+            let error = Pending::parse(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, PendingError::Form(_)), "{error}");
+        }
+        let later = Pending::parse(br#"{"schema": 2}"#);
+        assert_eq!(later, Err(PendingError::Schema(2)));
+    }
+
+    #[test]
+    fn what_pays_more_is_the_same_transaction_of_the_same_number() {
+        let key = PrivateKey::from_bytes(&[1; 32]).unwrap();
+        let first = pending(&key);
+        let mut raised = first.clone();
+        raised.raise(&key, Fees { most: 0, tip: 0 });
+        let expected = Transaction {
+            max_priority_fee: 91,
+            max_fee: 901,
+            ..first.transaction.clone()
+        };
+        assert_eq!(raised.transaction, expected);
+        assert_eq!(
+            raised.hashes().collect::<Vec<_>>(),
+            [raised.hash(), first.hash()]
+        );
+        raised.raise(
+            &key,
+            Fees {
+                most: 5000,
+                tip: 500,
+            },
+        );
+        let fees = (
+            raised.transaction.max_fee,
+            raised.transaction.max_priority_fee,
+        );
+        assert_eq!(fees, (5000, 500));
+    }
+
+    #[test]
+    fn another_chain_amount_or_recipient_is_another_intent() {
+        let key = PrivateKey::from_bytes(&[1; 32]).unwrap();
+        let pending = pending(&key);
+        let intent = Intent {
+            from: key.address(),
+            to: Address::repeat_byte(1),
+            value: U256::MAX,
+            data: Bytes::from_static(b"data"),
+        };
+        assert!(pending.does(&intent, 1));
+        assert!(!pending.does(&intent, 2));
+        let other = Address::repeat_byte(2);
+        for different in [
+            Intent {
+                from: other,
+                ..intent.clone()
+            },
+            Intent {
+                to: other,
+                ..intent.clone()
+            },
+            Intent {
+                value: U256::ZERO,
+                ..intent.clone()
+            },
+            Intent {
+                data: Bytes::new(),
+                ..intent
+            },
+        ] {
+            assert!(!pending.does(&different, 1), "{different:?}");
+        }
+    }
+}
