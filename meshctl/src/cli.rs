@@ -1,5 +1,8 @@
 //! The command line.
 
+#[cfg(feature = "redeem")]
+pub(crate) mod wallet;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +74,9 @@ pub(crate) enum Command {
     /// The exit code is 7 while something waits.
     #[cfg(feature = "redeem")]
     Redeem(Redeem),
+    /// SMT and ether of one's own: keys, balances, payments, cheques (needs no meshd)
+    #[cfg(feature = "redeem")]
+    Wallet(wallet::Wallet),
     /// The configuration file
     #[command(subcommand)]
     Config(Config),

@@ -8,7 +8,7 @@
 //! | [`output`]       | standard output as table or JSON, through one writer     |
 //! | [`format`]       | values as people read them; untrusted text made harmless |
 //! | [`failure`]      | why a command ends early, and with which exit code       |
-//! | [`private_file`] | an export, written whole or not at all                   |
+//! | [`private_file`] | a file for its owner, written whole or not at all        |
 //!
 //! **Invariants.** Results go to standard output, one line about a failure to standard error.
 //! What other nodes chose (names, reasons) reaches a terminal without control characters only.

@@ -7,6 +7,7 @@ use std::fmt;
 use alloy_primitives::Address;
 use alloy_sol_types::Eip712Domain;
 
+use crate::bindings::SmtChequeBook::cashCall;
 use crate::key::PrivateKey;
 use crate::signature::{self, NotASignature, Signature};
 
@@ -81,5 +82,15 @@ impl fmt::Display for Verdict {
             Self::AllowanceSpent => "the payer's allowance of today is spent",
             Self::DepositSpent => "the payer's deposit is spent",
         })
+    }
+}
+
+/// What cashes it.
+impl From<SignedCheque> for cashCall {
+    fn from(signed: SignedCheque) -> Self {
+        Self {
+            cheque: signed.cheque,
+            signature: signed.signature,
+        }
     }
 }

@@ -12,6 +12,8 @@ mod redeem;
 mod reload;
 mod routes;
 mod status;
+#[cfg(feature = "redeem")]
+mod wallet;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Receipts(command) => receipts::run(&daemon, output, command),
         #[cfg(feature = "redeem")]
         Command::Redeem(options) => redeem::run(&daemon, output, &options),
+        Command::Wallet(wallet) => wallet::run(output, wallet),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
         Command::Reload => reload::run(&daemon, output),
     }
