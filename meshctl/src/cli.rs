@@ -74,6 +74,12 @@ pub(crate) enum Command {
     /// The exit code is 7 while something waits.
     #[cfg(feature = "redeem")]
     Redeem(Redeem),
+    /// Say for which account this node earns, and from which it pays: signed by the node
+    ///
+    /// Writes a file, which `meshctl wallet register` signs as the account and sends to the settlement service.
+    /// Run it on the router, as who may read the node's key.
+    #[cfg(feature = "redeem")]
+    Account(Account),
     /// SMT and ether of one's own: keys, balances, payments, cheques (needs no meshd)
     #[cfg(feature = "redeem")]
     Wallet(wallet::Wallet),
@@ -142,6 +148,31 @@ pub(crate) enum Receipts {
         /// The file
         file: PathBuf,
     },
+}
+
+#[cfg(feature = "redeem")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct Account {
+    /// The account: 0x and 40 hexadecimal digits, as `meshctl wallet address` prints it
+    #[arg(value_parser = ethereum::text::parse_address)]
+    pub(crate) account: alloy_primitives::Address,
+    /// The file to write
+    pub(crate) file: PathBuf,
+    /// The node's key
+    #[arg(long, value_name = "FILE", default_value = meshd::config::DEFAULT_IDENTITY)]
+    pub(crate) identity: PathBuf,
+    /// A settlement service to ask for chain, cheque book and number
+    #[arg(long, value_name = "URL", required_unless_present_all = ["chain_id", "book"])]
+    pub(crate) service: Option<ethereum::rpc::NodeUrl>,
+    /// The chain's number
+    #[arg(long, value_name = "N")]
+    pub(crate) chain_id: Option<u64>,
+    /// The cheque book's address
+    #[arg(long, value_name = "ADDRESS", value_parser = ethereum::text::parse_address)]
+    pub(crate) book: Option<alloy_primitives::Address>,
+    /// A number higher than that of any statement before [default: as the service says, or 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..1 << 63))]
+    pub(crate) sequence: Option<u64>,
 }
 
 #[cfg(feature = "redeem")]

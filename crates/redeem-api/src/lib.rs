@@ -26,7 +26,9 @@ pub use answers::{
     ClaimAnswer, NodeAnswer, PairAnswer, PairState, RegistrationAnswer, ServiceAnswer, TariffAnswer,
 };
 pub use problem::{Kind, Problem};
-pub use registration::{Registration, RegistrationError, RegistrationRequest, Statement};
+pub use registration::{
+    NodeStatement, Registration, RegistrationError, RegistrationRequest, Statement,
+};
 pub use signature64::Signature64;
 
 /// The version of all answers. A field more is no other version.

@@ -73,6 +73,78 @@ impl Statement {
     }
 }
 
+/// A statement that a node has signed: what is carried from the router to where the account's key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatement {
+    /// Version of this file.
+    pub schema: u32,
+    /// The chain of the cheque book.
+    pub chain_id: u64,
+    /// The cheque book.
+    pub book: Address,
+    /// Who earns and pays.
+    pub node: NodeId,
+    /// Where to, and from what deposit.
+    pub account: Address,
+    /// From 1. A later statement of a node replaces those before.
+    pub sequence: u64,
+    /// Ed25519.
+    pub node_signature: Signature64,
+}
+
+impl NodeStatement {
+    /// Signs as a node.
+    #[must_use]
+    pub fn sign(
+        key: &SigningKey,
+        chain_id: u64,
+        book: Address,
+        account: Address,
+        sequence: u64,
+    ) -> Self {
+        let node = Party::of(key);
+        let statement = Statement {
+            chain_id,
+            book,
+            node,
+            account,
+            sequence,
+        };
+        Self {
+            schema: crate::SCHEMA,
+            chain_id,
+            book,
+            node: NodeId::new(*node.as_bytes()),
+            account,
+            sequence,
+            node_signature: statement.sign_as_node(key),
+        }
+    }
+
+    /// Signs as the account, and checks that both signatures hold.
+    ///
+    /// # Errors
+    /// [`RegistrationError`]: the node's signature does not match, or the key is another account's.
+    pub fn countersign(&self, key: &PrivateKey) -> Result<RegistrationRequest, RegistrationError> {
+        let statement = Statement {
+            chain_id: self.chain_id,
+            book: self.book,
+            node: Party::new(*self.node.as_bytes()),
+            account: self.account,
+            sequence: self.sequence,
+        };
+        let request = RegistrationRequest {
+            node: self.node,
+            account: self.account,
+            sequence: self.sequence,
+            node_signature: self.node_signature,
+            account_signature: statement.sign_as_account(key),
+        };
+        request.verify(self.chain_id, self.book)?;
+        Ok(request)
+    }
+}
+
 /// A statement with both signatures, as it is sent. The chain and the cheque book are the service's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -188,6 +260,23 @@ mod tests {
             other_account.verify(1, BOOK),
             Err(RegistrationError::Account)
         );
+    }
+
+    #[test]
+    fn a_statement_is_countersigned_by_its_account_only() {
+        let account = wallet().address();
+        let statement = NodeStatement::sign(&node(), 1, BOOK, account, 3);
+        assert_eq!(statement.countersign(&wallet()), Ok(request()));
+        let other = PrivateKey::from_bytes(&[3; 32]).unwrap();
+        assert_eq!(
+            statement.countersign(&other),
+            Err(RegistrationError::Account)
+        );
+        let changed = NodeStatement {
+            sequence: 4,
+            ..statement
+        };
+        assert_eq!(changed.countersign(&wallet()), Err(RegistrationError::Node));
     }
 
     #[test]

@@ -98,6 +98,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Sign, as the account, what `meshctl account` has signed as a node, and send it to a settlement service
+    Register {
+        /// The file that `meshctl account` wrote
+        file: PathBuf,
+        /// The settlement service: https://HOST, or http on this machine
+        #[arg(long, value_name = "URL")]
+        service: ethereum::rpc::NodeUrl,
+    },
     /// Copy the encrypted key to another place, and prove that the passphrase opens the copy
     Backup {
         /// The new file

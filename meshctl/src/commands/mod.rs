@@ -1,5 +1,7 @@
 //! One file per subcommand.
 
+#[cfg(feature = "redeem")]
+mod account;
 mod config;
 mod doctor;
 mod gateways;
@@ -44,11 +46,26 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         } => gateways::select(&daemon, output, gateway),
         Command::Receipts(command) => receipts::run(&daemon, output, command),
         #[cfg(feature = "redeem")]
+        Command::Account(options) => account::run(output, &options),
+        #[cfg(feature = "redeem")]
         Command::Redeem(options) => redeem::run(&daemon, output, &options),
         Command::Wallet(wallet) => wallet::run(output, wallet),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
         Command::Reload => reload::run(&daemon, output),
     }
+}
+
+/// Waits for what a settlement service answers.
+#[cfg(feature = "redeem")]
+fn block_on<T>(
+    ask: impl Future<Output = Result<T, redeem_api::client::ClientError>>,
+) -> Result<T, Failure> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build();
+    let failure =
+        |error: &dyn std::error::Error| Failure::new(control_api::Exit::Failure, error.to_string());
+    let runtime = runtime.map_err(|error| failure(&error))?;
+    runtime.block_on(ask).map_err(|error| failure(&error))
 }
 
 /// Where the daemon is to be found.

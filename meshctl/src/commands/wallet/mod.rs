@@ -19,6 +19,7 @@ mod import;
 mod new;
 mod passphrase;
 mod places;
+mod register;
 mod send;
 mod settings;
 mod store;
@@ -60,6 +61,9 @@ pub(super) fn run(output: Output, wallet: Wallet) -> Result<(), Failure> {
         }
         Command::Cash { files, consent } => {
             cash::run(output, &store, &passphrases, &settings()?, &files, consent)
+        }
+        Command::Register { file, service } => {
+            register::run(output, &store, &passphrases, &file, service)
         }
         Command::Backup { file } => backup::run(output, &store, &passphrases, &file),
     }
