@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use alloy_primitives::Address;
 use ed25519_dalek::SigningKey;
+use ethereum::key::PrivateKey;
 use proptest::prelude::*;
 use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{Amount, ContentHash, NetworkId, Offer, Party, Price, Receipt, Terms, Totals};
+use redeem_api::Statement;
 use redeemd::claim::{Claim, Pair};
 use redeemd::room::{Standing, View};
 use redeemd::store::{Book, Registered, Registration, Store};
@@ -23,12 +26,22 @@ const FEE_ACCOUNT: Address = Address::repeat_byte(0xfe);
 /// Epochs that one lock of the cheque book holds.
 const EPOCHS_IN_LOCK: u128 = 3;
 
+fn network_id(network: usize) -> NetworkId {
+    NetworkId::from_name(NETWORKS.get(network).unwrap())
+}
+
 fn key(node: u8) -> SigningKey {
     SigningKey::from_bytes(&[node + 1; 32])
 }
 
+fn wallet(node: u8) -> PrivateKey {
+    PrivateKey::from_bytes(&[node.min(NODES - 2) + 1; 32]).unwrap()
+}
+
 fn account(node: u8) -> Address {
-    Address::repeat_byte(node.min(NODES - 2) + 1)
+    static ACCOUNTS: LazyLock<Vec<Address>> =
+        LazyLock::new(|| (0..NODES).map(|node| wallet(node).address()).collect());
+    *ACCOUNTS.get(usize::from(node)).unwrap()
 }
 
 fn accounts() -> BTreeSet<Address> {
@@ -196,12 +209,19 @@ impl World {
         };
         let store = Store::open(&url, &book).await.unwrap();
         for node in 0..NODES {
-            let registration = Registration {
+            let statement = Statement {
+                chain_id: book.chain_id,
+                book: book.address,
                 node: Party::of(&key(node)),
                 account: account(node),
                 sequence: 1,
-                node_signature: [0; 64],
-                account_signature: [0; 64],
+            };
+            let registration = Registration {
+                node: statement.node,
+                account: statement.account,
+                sequence: statement.sequence,
+                node_signature: statement.sign_as_node(&key(node)).0,
+                account_signature: statement.sign_as_account(&wallet(node)).0,
             };
             assert_eq!(
                 store.register(&registration).await.unwrap(),
@@ -271,7 +291,7 @@ impl World {
 
     fn sign(&mut self, network: usize, provider: u8, consumer: u8, mib: u64, new_epoch: bool) {
         let pair = (network, provider, consumer);
-        let id = NetworkId::from_name(NETWORKS[network]);
+        let id = network_id(network);
         let known = self.last.get(&pair).filter(|_| !new_epoch);
         let (offer, before) = known.cloned().unwrap_or_else(|| {
             let last = self.last.get(&pair);
@@ -315,7 +335,7 @@ impl World {
         let log = self.log(network, node).clone();
         let records = log.0.get(..records).unwrap_or(&log.0);
         let (mut writer, mut bytes) = Writer::create(&SegmentHeader::first(Header {
-            network: NetworkId::from_name(NETWORKS[network]),
+            network: network_id(network),
             owner: Party::of(&key(node)),
         }));
         for record in records {

@@ -154,11 +154,11 @@ async fn known_epochs(
     );
     let mut query = sqlx::query(&statement).bind(pair.as_bytes().as_slice());
     for (epoch, _) in epochs {
-        query = query.bind(value::count(**epoch)?);
+        query = query.bind(value::epoch(**epoch));
     }
     let mut known = BTreeMap::new();
     for row in query.fetch_all(&mut **change).await? {
-        let epoch = value::read_count(row.try_get(0)?)?;
+        let epoch = value::read_epoch(row.try_get(0)?);
         let signed = read_epoch(row.try_get(1)?, row.try_get(2)?)?;
         known.insert(epoch, signed);
     }
@@ -182,7 +182,7 @@ async fn put_epochs(
     for (epoch, signed) in epochs {
         query = query
             .bind(pair.as_bytes().as_slice())
-            .bind(value::count(*epoch)?)
+            .bind(value::epoch(*epoch))
             .bind(signed.offer.to_bytes())
             .bind(signed.receipt.to_bytes());
     }

@@ -190,15 +190,8 @@ impl Store {
         .bind(book.settlement_key.as_slice())
         .execute(&mut *change)
         .await?;
-        let row = sqlx::query("SELECT chain_id, address, settlement_key FROM book")
-            .fetch_one(&mut *change)
-            .await?;
+        let known = read_book(&mut change).await?;
         change.commit().await?;
-        let known = Book {
-            chain_id: value::read_count(row.try_get(0)?)?,
-            address: value::read_account(row.try_get(1)?)?,
-            settlement_key: value::read_account(row.try_get(2)?)?,
-        };
         match known == *book {
             true => Ok(()),
             false => Err(StoreError::OtherBook(known)),
@@ -217,6 +210,17 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         Ok(self.pool.begin_with(self.kind.begin()).await?)
     }
+}
+
+async fn read_book(view: &mut Transaction<'_, Any>) -> Result<Book, StoreError> {
+    let row = sqlx::query("SELECT chain_id, address, settlement_key FROM book")
+        .fetch_one(&mut **view)
+        .await?;
+    Ok(Book {
+        chain_id: value::read_count(row.try_get(0)?)?,
+        address: value::read_account(row.try_get(1)?)?,
+        settlement_key: value::read_account(row.try_get(2)?)?,
+    })
 }
 
 /// `($1, $2), ($3, $4)` for two rows of two columns.

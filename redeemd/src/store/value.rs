@@ -24,6 +24,16 @@ pub(super) fn read_count(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| StoreError::Damaged("a number is negative"))
 }
 
+/// Providers choose the numbers of epochs, and may take any of 64 bits. Databases have a sign there: which number
+/// lies where does not matter, as long as it is the only one.
+pub(super) const fn epoch(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+pub(super) const fn read_epoch(number: i64) -> u64 {
+    number.cast_unsigned()
+}
+
 pub(super) fn read_account(bytes: Vec<u8>) -> Result<Address, StoreError> {
     Address::try_from(bytes.as_slice())
         .map_err(|_| StoreError::Damaged("an account is not 20 bytes long"))
