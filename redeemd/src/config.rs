@@ -56,8 +56,14 @@ pub struct Limits {
     pub requests_per_minute: u32,
     /// Claims of the log of one node in a minute.
     pub claims_per_minute: u32,
+    /// How long a request may take, from its head to the answer.
+    pub request_seconds: u32,
     /// Connections at the same time.
     pub connections: usize,
+    /// Of these, of one client, unless there is a proxy.
+    pub client_connections: usize,
+    /// Bytes of claims in memory at the same time; as many as one claim may have at least.
+    pub claims_in_memory_bytes: usize,
     /// The client is the last address in `X-Forwarded-For`, which a proxy in front of this service sets.
     pub behind_proxy: bool,
 }
@@ -68,7 +74,10 @@ impl Default for Limits {
             claim_bytes: redeem_api::CLAIM_BYTES,
             requests_per_minute: 600,
             claims_per_minute: 120,
+            request_seconds: 60,
             connections: 512,
+            client_connections: 16,
+            claims_in_memory_bytes: 128 << 20,
             behind_proxy: false,
         }
     }

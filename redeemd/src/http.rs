@@ -3,11 +3,13 @@
 //! ```text
 //! server      connections: how many, how slow
 //! guard       what every request goes through: how often, how long, counted
+//! body        claims, as they come
 //! claims …    one file for each resource
 //! problem     what goes wrong, as a problem (RFC 9457)
 //! openapi     all of it described
 //! ```
 
+mod body;
 mod cheques;
 mod claims;
 mod guard;
@@ -33,6 +35,9 @@ use crate::service::Service;
 pub use openapi::document;
 pub use server::serve;
 
+/// The longest document, a registration: several times what one takes. Claims have limits of their own.
+const DOCUMENT_BYTES: usize = 16 << 10;
+
 /// What handlers need.
 #[derive(Clone)]
 pub struct Shared(Arc<Inner>);
@@ -42,6 +47,7 @@ struct Inner {
     limits: Limits,
     metrics: Metrics,
     guard: guard::Guard,
+    memory: body::Memory,
 }
 
 impl Shared {
@@ -53,6 +59,7 @@ impl Shared {
             limits,
             metrics: Metrics::new(),
             guard: guard::Guard::new(&limits),
+            memory: body::Memory::new(&limits),
         }))
     }
 
@@ -74,7 +81,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method)
-        .layer(DefaultBodyLimit::max(shared.0.limits.claim_bytes))
+        .layer(DefaultBodyLimit::max(DOCUMENT_BYTES))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::guard))
         .with_state(shared)
 }

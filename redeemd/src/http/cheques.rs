@@ -1,6 +1,7 @@
 //! `GET /v1/cheques/{id}`
 
 use alloy_primitives::Address;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -56,8 +57,9 @@ pub(super) struct ChequeForm {
 )]
 pub(super) async fn get(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
+    let Path(id) = id?;
     let account = match id.starts_with("0x") {
         true => ethereum::text::parse_address(&id).map_err(Refusal::invalid)?,
         false => account_of(&shared, &id).await?,

@@ -1,9 +1,8 @@
 //! `POST /v1/claims`
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, header};
 use receipts::log::SegmentHeader;
 use redeem_api::{CLAIM_TYPE, ClaimAnswer, Problem};
@@ -31,17 +30,17 @@ use super::problem::Refusal;
 pub(super) async fn post(
     State(shared): State<Shared>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Json<ClaimAnswer>, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE);
     if kind.is_none_or(|kind| kind.as_bytes() != CLAIM_TYPE.as_bytes()) {
         return Err(Refusal::media_type(CLAIM_TYPE));
     }
-    let export = body?;
+    let claim = shared.0.memory.read(&headers, body).await?;
     // Before any signature is checked.
-    let header = SegmentHeader::parse(&export).map_err(Refusal::invalid)?;
+    let header = SegmentHeader::parse(&claim.export).map_err(Refusal::invalid)?;
     shared.0.guard.claim_of(&header.log.owner)?;
-    let answer = shared.service().claim(export).await?;
+    let answer = shared.service().claim(claim.export.clone()).await?;
     shared.0.metrics.claim(&answer);
     Ok(Json(answer))
 }

@@ -16,9 +16,6 @@ use super::Shared;
 use super::problem::Refusal;
 use crate::config::Limits;
 
-/// The longest that a request may take, from its head to the answer.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Clients, or nodes, that are remembered before those that have waited long enough are forgotten.
 const REMEMBERED: usize = 10_000;
 
@@ -75,6 +72,7 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let begin = Instant::now();
+    let patience = Duration::from_secs(shared.0.limits.request_seconds.into());
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let allowed = client.map_or(Ok(()), |Extension(Client(from))| {
@@ -87,7 +85,7 @@ pub(super) async fn guard(
     });
     let response = match allowed {
         Err(refusal) => refusal.into_response(),
-        Ok(()) => tokio::time::timeout(PATIENCE, next.run(request))
+        Ok(()) => tokio::time::timeout(patience, next.run(request))
             .await
             .unwrap_or_else(|_| Refusal::timeout().into_response()),
     };
@@ -108,7 +106,7 @@ fn client_of(peer: IpAddr, headers: &HeaderMap, limits: &Limits) -> IpAddr {
 }
 
 /// Whoever has an IPv6 address has a whole /64 of them.
-fn network_of(client: IpAddr) -> IpAddr {
+pub(super) fn network_of(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> 64)).into(),

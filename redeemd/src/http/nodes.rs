@@ -1,6 +1,7 @@
 //! `GET /v1/nodes/{node}`
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use control_api::NodeId;
 use receipts::Party;
@@ -27,9 +28,9 @@ use crate::store::PairReport;
 )]
 pub(super) async fn get(
     State(shared): State<Shared>,
-    Path(node): Path<String>,
+    node: Result<Path<String>, PathRejection>,
 ) -> Result<Json<NodeAnswer>, Refusal> {
-    let node = parse(&node)?;
+    let node = parse(&node?)?;
     let known = shared
         .service()
         .store

@@ -1,12 +1,13 @@
 //! What goes wrong, as a problem (RFC 9457): with what to do about it.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use redeem_api::{Kind, PROBLEM_TYPE, Problem, RegistrationError};
 use tracing::error;
 
+use super::DOCUMENT_BYTES;
 use crate::service::ServiceError;
 use crate::store::StoreError;
 
@@ -87,6 +88,14 @@ impl Refusal {
         Self::new(Kind::MediaType, status, "Unsupported media type", detail)
     }
 
+    /// More bytes than are taken here.
+    pub(super) fn too_large(most: usize) -> Self {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        let detail = format!("more than {most} bytes");
+        Self::new(Kind::TooLarge, status, "Too large", detail)
+            .remedy("Send it in parts: exports of fewer receipts each.")
+    }
+
     pub(super) fn outdated(sequence: u64) -> Self {
         let detail = format!("registration {sequence} of this node is known");
         Self::new(
@@ -98,7 +107,7 @@ impl Refusal {
         .remedy("Sign one with a higher sequence number.")
     }
 
-    fn unavailable(detail: impl ToString) -> Self {
+    pub(super) fn unavailable(detail: impl ToString) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(Kind::Unavailable, status, "Not available now", detail)
             .remedy("Send it again later. Nothing is lost, and nothing is counted twice.")
@@ -166,19 +175,16 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl From<BytesRejection> for Refusal {
-    fn from(rejection: BytesRejection) -> Self {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            _ => Self::invalid("the body did not arrive whole"),
-        }
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        Self::invalid(rejection.body_text())
     }
 }
 
 impl From<JsonRejection> for Refusal {
     fn from(rejection: JsonRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(DOCUMENT_BYTES),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::media_type("application/json"),
             _ => Self::invalid(rejection.body_text()),
         }
@@ -193,13 +199,6 @@ impl From<RegistrationError> for Refusal {
                 .remedy("Sign for the chain and the cheque book that /v1/service tells."),
         }
     }
-}
-
-fn too_large() -> Refusal {
-    let status = StatusCode::PAYLOAD_TOO_LARGE;
-    let detail = "more bytes than /v1/service says";
-    Refusal::new(Kind::TooLarge, status, "Too large", detail)
-        .remedy("Send it in parts: exports of fewer receipts each.")
 }
 
 pub(super) async fn not_found() -> Refusal {

@@ -1,8 +1,11 @@
 //! Connections: how many, how slow, and how they end.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -14,8 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use super::guard::Client;
+use super::guard::{Client, network_of};
 use super::{Shared, router};
+use crate::config::Limits;
 
 /// How long the head of a request may take; also how long a connection may lie idle.
 const HEAD: Duration = Duration::from_secs(15);
@@ -35,6 +39,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// None: a connection that cannot be accepted is logged.
 pub async fn serve(listener: TcpListener, shared: Shared, end: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(shared.0.limits.connections));
+    let clients = Clients::new(&shared.0.limits);
     let router = router(shared);
     let connections = GracefulShutdown::new();
     let mut end = pin!(end);
@@ -48,10 +53,14 @@ pub async fn serve(listener: TcpListener, shared: Shared, end: impl Future<Outpu
         match accepted {
             Err(error) => pause_after(&error).await,
             Ok((stream, from)) => {
+                let Some(seat) = clients.seat(from.ip()) else {
+                    debug!(%from, "too many connections of this client");
+                    continue;
+                };
                 let router = router.clone().layer(Extension(Client(from)));
                 let watcher = connections.watcher();
                 tokio::spawn(async move {
-                    let _place = place;
+                    let _place = (place, seat);
                     connection(stream, router, watcher).await;
                 });
             }
@@ -63,6 +72,60 @@ pub async fn serve(listener: TcpListener, shared: Shared, end: impl Future<Outpu
         .is_err()
     {
         warn!("some requests were not answered");
+    }
+}
+
+/// How many connections each client has, so that none keeps others out.
+#[derive(Clone)]
+struct Clients {
+    open: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    most: usize,
+}
+
+/// One of them, which ends with the value.
+struct Seat {
+    clients: Clients,
+    client: IpAddr,
+}
+
+impl Clients {
+    fn new(limits: &Limits) -> Self {
+        let most = match limits.behind_proxy {
+            true => usize::MAX,
+            false => limits.client_connections,
+        };
+        Self {
+            open: Arc::default(),
+            most,
+        }
+    }
+
+    /// Nothing, if it has as many as it may.
+    fn seat(&self, client: IpAddr) -> Option<Seat> {
+        let client = network_of(client);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(client).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Seat {
+            clients: self.clone(),
+            client,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let open = self.clients.open.lock();
+        let mut open = open.unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = open.entry(self.client) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 
