@@ -1,11 +1,13 @@
 //! What the chain says of payers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 use ethereum::bindings::SmtChequeBook::{accountOfCall, paidCall, reliableCall, tokenCall};
 use ethereum::rpc::{BlockTag, Error, Node};
 use receipts::Amount;
+use tokio::sync::OnceCell;
 
 use crate::room::{Standing, View};
 
@@ -23,6 +25,9 @@ pub struct Chain {
     pub us: Address,
     /// How many blocks below the newest one is final, as far as this service is concerned.
     pub confirmations: u64,
+    id: u64,
+    /// Set as soon as the node has said that it is one of this chain.
+    checked: Arc<OnceCell<()>>,
 }
 
 /// Why the chain cannot be used.
@@ -44,17 +49,36 @@ pub enum ChainError {
 }
 
 impl Chain {
-    /// Makes sure that the node is one of this chain, and that the cheque book is on it.
+    /// A cheque book on the chain of this number. Nothing is asked yet.
+    #[must_use]
+    pub fn new(node: Node, id: u64, book: Address, us: Address, confirmations: u64) -> Self {
+        Self {
+            node,
+            book,
+            us,
+            confirmations,
+            id,
+            checked: Arc::default(),
+        }
+    }
+
+    /// Makes sure that the node is one of this chain, and that the cheque book is on it. Nothing it says is
+    /// believed before; it is asked once.
     ///
     /// # Errors
     /// [`ChainError`].
-    pub async fn check(&self, chain_id: u64) -> Result<(), ChainError> {
+    pub async fn check(&self) -> Result<(), ChainError> {
+        let checked = self.checked.get_or_try_init(|| self.ask_which()).await;
+        checked.map(drop)
+    }
+
+    async fn ask_which(&self) -> Result<(), ChainError> {
         let found = self.node.chain_id().await?;
-        if found != chain_id {
+        if found != self.id {
             return Err(ChainError::OtherChain {
                 host: self.node.host(),
                 found,
-                expected: chain_id,
+                expected: self.id,
             });
         }
         self.node
@@ -67,7 +91,7 @@ impl Chain {
     ///
     /// # Errors
     /// The node does not say.
-    pub async fn names_us(&self, payer: Address) -> Result<bool, Error> {
+    pub async fn names_us(&self, payer: Address) -> Result<bool, ChainError> {
         let views = self.views(payer, &BTreeSet::new()).await?;
         Ok(views.iter().all(|view| view.standing.names_us))
     }
@@ -81,7 +105,8 @@ impl Chain {
         &self,
         payer: Address,
         beneficiaries: &BTreeSet<Address>,
-    ) -> Result<Vec<View>, Error> {
+    ) -> Result<Vec<View>, ChainError> {
+        self.check().await?;
         let newest = self.node.block(BlockTag::Latest).await?.number;
         let mut views = vec![self.view(payer, beneficiaries, newest).await?];
         if self.confirmations > 0 {

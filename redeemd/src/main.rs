@@ -6,7 +6,7 @@
 mod check;
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,12 +88,15 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(config: &Path) -> Result<ExitCode> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     let config = read(config)?;
     let store = open(&config).await?;
     let service = Arc::new(service(&config, store)?);
     // A wrong chain is a fault of the configuration; one that does not answer may come back.
-    match service.chain.check(config.chain.chain_id).await {
+    match service.chain.check().await {
         Ok(()) => {}
         Err(error @ redeemd::chain::ChainError::OtherChain { .. }) => return Err(error.into()),
         Err(error) => warn!(%error, "claims are kept and settled when the chain answers"),
@@ -146,12 +149,13 @@ async fn open(config: &Config) -> Result<Store> {
 }
 
 fn service(config: &Config, store: Store) -> Result<Service> {
-    let chain = Chain {
-        node: Node::new(config.chain.rpc.clone(), Limits::default())?,
-        book: config.chain.book,
-        us: config.key.address(),
-        confirmations: config.chain.confirmations,
-    };
+    let chain = Chain::new(
+        Node::new(config.chain.rpc.clone(), Limits::default())?,
+        config.chain.chain_id,
+        config.chain.book,
+        config.key.address(),
+        config.chain.confirmations,
+    );
     Ok(Service::new(
         store,
         chain,

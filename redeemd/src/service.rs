@@ -69,7 +69,11 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Overflow(_) => Self::Overflow,
-            other => Self::Store(other),
+            error @ (StoreError::Database(_)
+            | StoreError::Schema(_)
+            | StoreError::Damaged(_)
+            | StoreError::OtherBook(_)
+            | StoreError::UnknownKind) => Self::Store(error),
         }
     }
 }
@@ -217,11 +221,7 @@ impl Service {
         loop {
             let fee_account = self.terms.fee_account;
             let asked = self.store.beneficiaries(payer, fee_account).await?;
-            let views = self
-                .chain
-                .views(payer, &asked)
-                .await
-                .map_err(ChainError::Node)?;
+            let views = self.chain.views(payer, &asked).await?;
             let round = self.store.settle(payer, &views, &self.terms).await?;
             all.debit = all.debit.checked_add(round.debit).unwrap_or(all.debit);
             all.limit = round.limit;
