@@ -98,6 +98,29 @@ pub(crate) enum Command {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Deposit SMT, from which cheques of a settlement service are paid
+    Deposit {
+        /// How much, in SMT
+        #[arg(value_parser = parse_amount)]
+        amount: U256,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Let a settlement key sign cheques on the deposit, for so much in a day
+    ///
+    /// The first key, and more for the same one, count at once. Another key, none (the address 0), or less is
+    /// asked for, and counts when this is run again after three days without arguments.
+    Authorize(Authorize),
+    /// Take a deposit back: announce it, and three days later run it without an amount
+    ///
+    /// Until then cheques are paid from it as before. An amount of 0 takes the announcement back.
+    Withdraw {
+        /// How much is announced, in SMT; without it, what was announced is withdrawn
+        #[arg(value_parser = parse_amount)]
+        amount: Option<U256>,
+        #[command(flatten)]
+        consent: Consent,
+    },
     /// Sign, as the account, what `meshctl account` has signed as a node, and send it to a settlement service
     Register {
         /// The file that `meshctl account` wrote
@@ -119,6 +142,18 @@ pub(crate) struct Strength {
     /// passphrase a tenth of the time
     #[arg(long)]
     pub(crate) light: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Authorize {
+    /// The service's settlement key
+    #[arg(value_parser = parse_address, requires = "allowance")]
+    pub(crate) key: Option<Address>,
+    /// How much it may sign for in a day, in SMT
+    #[arg(value_parser = parse_amount)]
+    pub(crate) allowance: Option<U256>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

@@ -18,6 +18,7 @@ mod cash;
 mod import;
 mod new;
 mod passphrase;
+mod payer;
 mod places;
 mod register;
 mod send;
@@ -31,7 +32,7 @@ use control_api::Exit;
 use ethereum::keystore::KeystoreError;
 use ethereum::rpc;
 
-use crate::cli::wallet::{Command, Wallet};
+use crate::cli::wallet::{Authorize, Command, Wallet};
 use crate::failure::Failure;
 use crate::format;
 use crate::output::Output;
@@ -65,7 +66,29 @@ pub(super) fn run(output: Output, wallet: Wallet) -> Result<(), Failure> {
         Command::Register { file, service } => {
             register::run(output, &store, &passphrases, &file, service)
         }
+        Command::Deposit { amount, consent } => {
+            let step = payer::Step::Deposit(amount);
+            payer::run(output, &store, &passphrases, &settings()?, step, consent)
+        }
+        Command::Authorize(authorize) => {
+            let (step, consent) = (authorize.step(), authorize.consent);
+            payer::run(output, &store, &passphrases, &settings()?, step, consent)
+        }
+        Command::Withdraw { amount, consent } => {
+            let step = amount.map_or(payer::Step::Withdraw, payer::Step::Announce);
+            payer::run(output, &store, &passphrases, &settings()?, step, consent)
+        }
         Command::Backup { file } => backup::run(output, &store, &passphrases, &file),
+    }
+}
+
+impl Authorize {
+    /// Without a key, what was asked for before is to count.
+    fn step(&self) -> payer::Step {
+        match (self.key, self.allowance) {
+            (Some(key), Some(allowance)) => payer::Step::Authorize { key, allowance },
+            _ => payer::Step::Apply,
+        }
     }
 }
 

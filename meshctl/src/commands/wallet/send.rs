@@ -12,7 +12,6 @@ use super::passphrase::Passphrases;
 use super::settings::Settings;
 use super::store::Store;
 use super::submit::{Done, Sender};
-use super::tell;
 use crate::cli::wallet::Consent;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -45,12 +44,8 @@ pub(super) fn run(
 /// A payment that an earlier run has signed is not signed again.
 async fn send(sender: &Sender<'_>, settings: &Settings, payment: Payment) -> Result<Done, Failure> {
     let intent = payment.intent(sender.address(), settings).await?;
-    if let Some(done) = sender.resume().await? {
-        if done.pending.does(&intent, sender.chain_id()) {
-            return Ok(done);
-        }
-        tell("it is confirmed, and was not this payment");
-        sender.forget()?;
+    if let Some(done) = sender.resumed(&intent).await? {
+        return Ok(done);
     }
     let what = format!("Pay {} to {}", payment.text(), payment.to.to_checksum(None));
     sender.submit(&intent, &what).await

@@ -100,6 +100,19 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// What an earlier run has signed, if it is this: it is not signed again.
+    pub(super) async fn resumed(&self, intent: &Intent) -> Result<Option<Done>, Failure> {
+        let Some(done) = self.resume().await? else {
+            return Ok(None);
+        };
+        if done.pending.does(intent, self.chain_id) {
+            return Ok(Some(done));
+        }
+        tell("it is confirmed, and was something else");
+        self.forget()?;
+        Ok(None)
+    }
+
     /// Signs what is wanted, once its cost is consented to, and sends it.
     pub(super) async fn submit(&self, intent: &Intent, what: &str) -> Result<Done, Failure> {
         let node = &self.settings.node;
