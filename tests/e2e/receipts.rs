@@ -3,6 +3,7 @@
 
 mod debtors;
 mod payer;
+mod redeem;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +28,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         || Topology::line(5),
         fees,
     );
-    std::iter::once(agreed).chain(debtors::tests()).collect()
+    [agreed, redeem::test()]
+        .into_iter()
+        .chain(debtors::tests())
+        .collect()
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -171,6 +171,16 @@ impl Chain {
         self.transact(from, Some(to), &Bytes::from(call.abi_encode()))
     }
 
+    /// Gives somebody ether, in wei.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub fn give_ether(&self, from: Address, to: Address, wei: u128) -> Result<()> {
+        let payment = json!({"from": from, "to": to, "value": format!("{wei:#x}")});
+        self.request("eth_sendTransactionSync", &json!([payment]))
+            .map(drop)
+    }
+
     /// Lets so many seconds pass.
     ///
     /// # Errors
