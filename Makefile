@@ -18,7 +18,7 @@ help: ## what there is to make
 
 demo: ## the main job, live: five routers, two gateways, a phone (installs what is missing)
 	@tests/deps.sh demo
-	@$(CARGO) build $(LOCKED) -p meshd -p meshctl -p mesh-tests --bins
+	@$(CARGO) build $(LOCKED) -p meshd -p meshctl -p redeemd -p mesh-tests --bins
 	@$(CARGO) run --quiet $(LOCKED) -p mesh-tests --bin mesh-lab -- demo
 
 check: fmt lint unit ## formatting, lints, unit, property and simulator tests; minutes

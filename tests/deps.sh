@@ -243,6 +243,12 @@ case ${1:-} in
         check_rust
         need_laboratory
         install_packages
+        # The last act needs a chain, which comes from npm. The others do without.
+        if have node && have npm; then
+            (install_contracts) || say "no chain for the demonstration: npm could not install it"
+        else
+            say "no chain for the demonstration: node and npm are missing"
+        fi
         ;;
     test)
         check_rust

@@ -94,11 +94,16 @@ impl RedeemedFile {
         }
     }
 
-    /// What the service says of a part; whether it keeps all of it.
+    /// What the service says of a part; whether it keeps all that this node earns by it. What the node owes, others
+    /// bring as well.
     pub(super) fn add(&mut self, answer: ClaimAnswer) -> bool {
         self.new = self.new.saturating_add(answer.new);
         self.known = self.known.saturating_add(answer.known);
-        let kept = answer.pairs.iter().all(|pair| pair.state.is_kept());
+        let mut earned = answer
+            .pairs
+            .iter()
+            .filter(|pair| pair.provider == self.owner);
+        let kept = earned.all(|pair| pair.state.is_kept());
         answer.pairs.iter().for_each(|pair| self.note(pair));
         kept
     }

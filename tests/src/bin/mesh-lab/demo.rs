@@ -15,6 +15,7 @@ use mesh_tests::harness::keep;
 use mesh_tests::http::{self, fetch};
 use mesh_tests::internet::{HOST_V4, HOST_V6, echo_at, web_at};
 use mesh_tests::lab::Lab;
+use mesh_tests::market::{self, Market};
 use mesh_tests::mesh::{Addresses, path, wait_online_through, wait_pairs};
 use mesh_tests::probe::Pinger;
 use mesh_tests::sandbox;
@@ -36,7 +37,7 @@ const PICTURE: &str = "
 
    ~~~ radio   ─── wire   r5 has the better uplink; r4 and r6 hear each other badly (20 % loss)";
 
-const STEPS: usize = 8;
+const STEPS: usize = 9;
 /// How long anything may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FETCH: Duration = Duration::from_secs(5);
@@ -108,6 +109,7 @@ fn story(lab: &mut Lab, show: &mut Show) -> Result<()> {
     receipts_grow(lab, show)?;
     gateway_dies(lab, show)?;
     export(lab, show)?;
+    redeem(lab, show)?;
     status(lab, show)
 }
 
@@ -249,8 +251,12 @@ fn account(lab: &Lab, provider: &str, consumer: &str) -> Result<Account> {
 
 fn smt(account: &Account) -> Result<String> {
     let atto: u128 = account.amount_atto.to_string().parse()?;
+    Ok(smt_text(atto))
+}
+
+fn smt_text(atto: u128) -> String {
     let tenths = atto * 10_000 / u128::from(ATTO_PER_SMT);
-    Ok(format!("{}.{:04} SMT", tenths / 10_000, tenths % 10_000))
+    format!("{}.{:04} SMT", tenths / 10_000, tenths % 10_000)
 }
 
 fn signed(lab: &Lab) -> Result<u64> {
@@ -300,6 +306,35 @@ fn export(lab: &mut Lab, show: &mut Show) -> Result<()> {
         "a falsified log is taken for good: {verified:?}"
     );
     show.held("the same file with one bit changed is refused (exit status 8)");
+    Ok(())
+}
+
+/// r1 pays r2 on a chain of our own. Needs what npm installs.
+fn redeem(lab: &mut Lab, show: &mut Show) -> Result<()> {
+    show.step("The receipts become SMT: a settlement service, and a cheque book on a chain");
+    if !market::is_installed() {
+        show.say("LEFT OUT: the chain comes from npm, and there is no node and npm here, or no way to it.");
+        return Ok(());
+    }
+    let market = Market::open(Path::new(sandbox::FILES))?;
+    let client = market.join(lab.node("r1")?)?;
+    let relay = market.join(lab.node("r2")?)?;
+    market.deposit(&client, 1)?;
+    show.held("r1 and r2 have wallets; r1 has deposited 1 SMT, and lets the service draw on it");
+    let redeemed = market.redeem(lab.node("r2")?)?;
+    show.say("r2: $ meshctl redeem");
+    market.cash(&relay, &redeemed)?;
+    show.say("r2: $ meshctl wallet cash");
+    let paid = market.paid(client.account, relay.account)?;
+    let balance = market.balance(relay.account)?;
+    let signed: u128 = account(lab, "r2", "r1")?.amount_atto.atto();
+    ensure!(
+        paid == balance && balance > 0 && balance <= signed,
+        "r2 has {balance}, r1 has paid {paid} and signed for {signed}"
+    );
+    let balance = smt_text(balance);
+    show.held(&format!("r2 has {balance} in its wallet, paid by r1"));
+    show.figure("earned by the relay r2, on the chain", balance);
     Ok(())
 }
 
