@@ -96,6 +96,21 @@ impl Chain {
         Ok(views.iter().all(|view| view.standing.names_us))
     }
 
+    /// When a payer may take back something that cheques could draw on, in seconds since 1970, if it has announced
+    /// anything.
+    ///
+    /// # Errors
+    /// The node does not say.
+    pub async fn takes_back_at(&self, payer: Address) -> Result<Option<u64>, Error> {
+        let account = accountOfCall { payer };
+        let account = self
+            .node
+            .call(self.book, &account, BlockTag::Latest)
+            .await?;
+        let announced = [account.withdrawAt, account.changeAt];
+        Ok(announced.into_iter().filter(|at| *at > 0).min())
+    }
+
     /// A payer in the newest block and, as the last, in the one that is final: what is in both can be relied on,
     /// whatever becomes of the blocks between.
     ///

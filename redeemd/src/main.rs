@@ -30,6 +30,9 @@ use zeroize::Zeroizing;
 /// How often what is due is looked through: deposits may have come, or cheques been cashed.
 const ROUND: Duration = Duration::from_secs(60);
 
+/// How often payers are looked at of whom cheques are not cashed: what they announce takes three days.
+const WATCH: Duration = Duration::from_secs(15 * 60);
+
 /// Settles bandwidth receipts.
 #[derive(Parser)]
 #[command(version)]
@@ -48,6 +51,14 @@ enum Command {
     },
     /// Check that everything in the database fits together, every signature included; also while it is served
     Audit {
+        /// The configuration file
+        #[arg(long, default_value = "/etc/redeemd/redeemd.yaml")]
+        config: PathBuf,
+    },
+    /// Print all cheques on a payer that are not cashed, for `meshctl wallet cash`: when it takes its deposit back
+    Cheques {
+        /// The payer's account
+        payer: String,
         /// The configuration file
         #[arg(long, default_value = "/etc/redeemd/redeemd.yaml")]
         config: PathBuf,
@@ -74,6 +85,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { config } => serve(&config),
         Command::Audit { config } => audit(&config),
+        Command::Cheques { payer, config } => cheques(&payer, &config),
         Command::Key { file } => key(&file),
         Command::Openapi => openapi(),
         Command::Check { files, full_ids } => {
@@ -116,11 +128,17 @@ async fn serve(config: &Path) -> Result<ExitCode> {
 }
 
 async fn rounds(service: Arc<Service>) {
-    let mut round = tokio::time::interval(ROUND);
-    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let every = |period| {
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        interval
+    };
+    let (mut round, mut watch) = (every(ROUND), every(WATCH));
     loop {
-        round.tick().await;
-        service.settle_all().await;
+        tokio::select! {
+            _ = round.tick() => service.settle_all().await,
+            _ = watch.tick() => service.watch_payers().await,
+        }
     }
 }
 
@@ -174,6 +192,17 @@ async fn audit(config: &Path) -> Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(1),
     })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn cheques(payer: &str, config: &Path) -> Result<ExitCode> {
+    let payer = ethereum::text::parse_address(payer).context("the payer")?;
+    let config = read(config)?;
+    let store = open(&config).await?;
+    let cheques = service(&config, store)?.uncashed(payer).await?;
+    io::stdout().write_all(&cheques.to_json()?)?;
+    writeln!(io::stdout())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_audit(audit: &Audit, out: &mut impl Write) -> io::Result<()> {

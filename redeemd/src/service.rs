@@ -256,6 +256,36 @@ impl Service {
         }
     }
 
+    /// Looks through all payers on whom cheques are not cashed: what has been, makes room for more, and of those who
+    /// take something back the operator has to know.
+    pub async fn watch_payers(&self) {
+        let mut behind = Address::ZERO;
+        loop {
+            let payers = match self.store.issuers(behind, PAGE).await {
+                Ok(payers) => payers,
+                Err(error) => return warn!(%error, "could not look for what is not cashed"),
+            };
+            let Some(last) = payers.last() else { return };
+            behind = *last;
+            for payer in payers {
+                self.settle(payer).await;
+                self.warn_of(payer).await;
+            }
+        }
+    }
+
+    async fn warn_of(&self, payer: Address) {
+        match self.chain.takes_back_at(payer).await {
+            Ok(None) => {}
+            Ok(Some(at)) => warn!(
+                %payer,
+                at,
+                "takes something back: what `redeemd cheques` prints for it has to be cashed before"
+            ),
+            Err(error) => warn!(%payer, %error, "the chain does not answer"),
+        }
+    }
+
     async fn pair_answer(
         &self,
         pair: &Pair,
@@ -301,6 +331,20 @@ impl Service {
     /// [`StoreError`].
     pub async fn cheques(&self, beneficiary: Address) -> Result<ChequeFile, StoreError> {
         let cheques = self.store.cheques(beneficiary).await?;
+        Ok(self.sign(&cheques))
+    }
+
+    /// All cheques on a payer that are not cashed, as far as is known. Whoever cashes them pays nobody but those they
+    /// are for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn uncashed(&self, payer: Address) -> Result<ChequeFile, StoreError> {
+        let cheques = self.store.uncashed(payer).await?;
+        Ok(self.sign(&cheques))
+    }
+
+    fn sign(&self, cheques: &[crate::store::Cheque]) -> ChequeFile {
         let sign = |known: &crate::store::Cheque| {
             let cheque = Cheque {
                 issuer: known.issuer,
@@ -309,11 +353,11 @@ impl Service {
             };
             SignedCheque::new(&self.key, &self.domain, cheque)
         };
-        Ok(ChequeFile {
+        ChequeFile {
             chain_id: self.chain_id,
             book: self.chain.book,
             cheques: cheques.iter().map(sign).collect(),
-        })
+        }
     }
 }
 

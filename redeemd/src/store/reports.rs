@@ -92,29 +92,63 @@ impl Store {
         rows.iter().map(read_pair).collect()
     }
 
+    /// A payer's cheques that are not known to be cashed: up to [`MOST`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn uncashed(&self, issuer: Address) -> Result<Vec<Cheque>, StoreError> {
+        let statement = format!(
+            "SELECT issuer, beneficiary, cumulative, paid FROM cheque \
+             WHERE issuer = $1 AND cumulative <> paid ORDER BY beneficiary LIMIT {MOST}"
+        );
+        let rows = sqlx::query(&statement)
+            .bind(issuer.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read_cheque).collect()
+    }
+
+    /// Payers with cheques that are not known to be cashed, behind this one in order; not more than `most`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn issuers(&self, behind: Address, most: u32) -> Result<Vec<Address>, StoreError> {
+        let statement = format!(
+            "SELECT DISTINCT issuer FROM cheque \
+             WHERE cumulative <> paid AND issuer > $1 ORDER BY issuer LIMIT {most}"
+        );
+        let rows = sqlx::query(&statement)
+            .bind(behind.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        let issuers = rows.iter().map(|row| value::read_account(row.try_get(0)?));
+        issuers.collect()
+    }
+
     /// A beneficiary's cheques: up to [`MOST`], first those with most to cash.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn cheques(&self, beneficiary: Address) -> Result<Vec<Cheque>, StoreError> {
         let statement = format!(
-            "SELECT issuer, cumulative, paid FROM cheque WHERE beneficiary = $1 \
+            "SELECT issuer, beneficiary, cumulative, paid FROM cheque WHERE beneficiary = $1 \
              ORDER BY (cumulative = paid), issuer LIMIT {MOST}"
         );
         let rows = sqlx::query(&statement)
             .bind(beneficiary.as_slice())
             .fetch_all(&self.pool)
             .await?;
-        let cheques = rows.iter().map(|row| {
-            Ok(Cheque {
-                issuer: value::read_account(row.try_get(0)?)?,
-                beneficiary,
-                cumulative: value::read_amount(row.try_get(1)?)?,
-                paid: value::read_amount(row.try_get(2)?)?,
-            })
-        });
-        cheques.collect()
+        rows.iter().map(read_cheque).collect()
     }
+}
+
+fn read_cheque(row: &AnyRow) -> Result<Cheque, StoreError> {
+    Ok(Cheque {
+        issuer: value::read_account(row.try_get(0)?)?,
+        beneficiary: value::read_account(row.try_get(1)?)?,
+        cumulative: value::read_amount(row.try_get(2)?)?,
+        paid: value::read_amount(row.try_get(3)?)?,
+    })
 }
 
 fn read_pair(row: &AnyRow) -> Result<PairReport, StoreError> {
