@@ -278,3 +278,28 @@ fn wrong(key: &'static str, reason: impl ToString) -> ConfigError {
     let reason = reason.to_string();
     ConfigError::Value { key, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_has_every_key_and_the_limits_that_are_default() {
+        let example = include_str!("../../config/redeemd.yaml");
+        let written: Written = serde_yaml::from_str(example).unwrap();
+        assert_eq!(written.limits, Limits::default());
+        let keys: serde_yaml::Value = serde_yaml::from_str(example).unwrap();
+        let keys = keys.get("limits").and_then(serde_yaml::Value::as_mapping);
+        assert_eq!(keys.unwrap().len(), 8, "a limit is missing in the example");
+        let terms = terms(written.tariffs).unwrap();
+        assert!(terms.others.is_some() && terms.tariffs.len() == 1);
+    }
+
+    #[test]
+    fn a_bonus_that_gives_the_whole_fee_back_is_refused() {
+        let tariff = "[{fee_ppm: 100, bonus_per_second: 1, bonus_share_ppm: 1000000}]";
+        let written = serde_yaml::from_str(tariff).unwrap();
+        let refusal = terms(written).unwrap_err().to_string();
+        assert!(refusal.contains("who pays itself has to lose"), "{refusal}");
+    }
+}
