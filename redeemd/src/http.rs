@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! server      connections: how many, how slow
+//! linger      and how they end
 //! guard       what every request goes through: how often, how long, counted
 //! body        claims, as they come
 //! claims …    one file for each resource
@@ -14,6 +15,7 @@ mod cheques;
 mod claims;
 mod guard;
 mod health;
+mod linger;
 mod nodes;
 mod openapi;
 mod problem;

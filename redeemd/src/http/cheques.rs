@@ -51,6 +51,7 @@ pub(super) struct ChequeForm {
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 408, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 429, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
@@ -61,7 +62,7 @@ pub(super) async fn get(
 ) -> Result<Response, Refusal> {
     let Path(id) = id?;
     let account = match id.starts_with("0x") {
-        true => ethereum::text::parse_address(&id).map_err(Refusal::invalid)?,
+        true => ethereum::text::parse_address(&id)?,
         false => account_of(&shared, &id).await?,
     };
     let file = shared.service().cheques(account).await?;

@@ -6,16 +6,22 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use receipts::log::SegmentHeader;
 use redeem_api::{CLAIM_TYPE, ClaimAnswer, Problem};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::problem::Refusal;
+
+/// What `meshctl receipts export` writes. Only described here: [`receipts::log::verify`] reads it.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(super) struct Export(#[expect(dead_code, reason = "describes")] Vec<u8>);
 
 /// Brings receipts: an export of a node's log. Anybody may, and as often as it takes: what has been brought
 /// before adds nothing.
 #[utoipa::path(
     post,
     path = "/v1/claims",
-    request_body(content_type = "application/vnd.meshd.receipts", content = Vec<u8>),
+    request_body(content_type = "application/vnd.meshd.receipts", content = Export),
     responses(
         (status = 200, body = ClaimAnswer),
         (status = 400, body = Problem, content_type = "application/problem+json"),

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ethereum::text::AddressError;
 use redeem_api::{Kind, PROBLEM_TYPE, Problem, RegistrationError};
 use tracing::error;
 
@@ -114,7 +115,8 @@ impl Refusal {
             .retry_after(10)
     }
 
-    fn unverified(detail: impl ToString) -> Self {
+    /// Its form is right, and what it says is not.
+    pub(super) fn unverified(detail: impl ToString) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(Kind::Unverified, status, "Does not verify", detail)
     }
@@ -191,10 +193,22 @@ impl From<JsonRejection> for Refusal {
     }
 }
 
+impl From<AddressError> for Refusal {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::Form => Self::invalid(error),
+            AddressError::Checksum => {
+                Self::unverified(error).remedy("Compare every digit, or write all letters small.")
+            }
+        }
+    }
+}
+
 impl From<RegistrationError> for Refusal {
     fn from(error: RegistrationError) -> Self {
         match error {
-            RegistrationError::Sequence | RegistrationError::NoAccount => Self::invalid(error),
+            RegistrationError::Sequence => Self::invalid(error),
+            RegistrationError::NoAccount => Self::unverified(error),
             RegistrationError::Node | RegistrationError::Account => Self::unverified(error)
                 .remedy("Sign for the chain and the cheque book that /v1/service tells."),
         }

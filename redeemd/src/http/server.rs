@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::guard::{Client, network_of};
+use super::linger::Lingering;
 use super::{Shared, router};
 use crate::config::Limits;
 
@@ -145,7 +146,10 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Lingering::new(stream)),
+            TowerToHyperService::new(router),
+        );
     match tokio::time::timeout(LIFE, watcher.watch(connection)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "a connection ended"),

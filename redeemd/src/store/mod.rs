@@ -176,7 +176,17 @@ impl Store {
             migrations: Cow::Owned(vec![first]),
             ..Migrator::DEFAULT
         };
-        Ok(migrator.run(&self.pool).await?)
+        match self.kind {
+            // It takes a lock that is made for this.
+            Kind::Postgres => migrator.run(&self.pool).await?,
+            // All of it is one change, so that of several processes one makes it.
+            Kind::Sqlite => {
+                let mut change = self.begin().await?;
+                migrator.run(&mut *change).await?;
+                change.commit().await?;
+            }
+        }
+        Ok(())
     }
 
     async fn belong_to(&self, book: &Book) -> Result<(), StoreError> {
