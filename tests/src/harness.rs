@@ -53,7 +53,7 @@ fn trial(
 
 /// A test that needs no village.
 #[must_use]
-pub fn plain(name: &'static str, body: fn() -> Result<()>) -> Trial {
+pub fn plain(name: impl Into<String>, body: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     Trial::test(name, move || body().map_err(|error| failed(&error)))
 }
 

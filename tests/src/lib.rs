@@ -26,6 +26,9 @@
 //! | [`http`] | a tiny web server and a client |
 //! | [`chain`] | an Ethereum node without peers: contracts are created, called, and sent transactions |
 //! | [`contracts`] | our contracts as Rust types, their compiler, and signed cheques |
+//! | [`redeemd`] | the settlement service with its configuration, log and signals |
+//! | [`postgres`] | a database server |
+//! | [`rest`] | an HTTP client that shows everything of an answer |
 //! | [`monitor`] | every change a kernel makes while somebody looks |
 //! | [`snapshot`] | everything a kernel was told, for before and after |
 //! | [`wait`] | waiting for a condition, bounded, and saying what was seen last |
@@ -57,6 +60,7 @@ pub mod market;
 pub mod mesh;
 pub mod monitor;
 pub mod namespace;
+pub mod postgres;
 pub mod probe;
 pub mod redeemd;
 pub mod rest;
