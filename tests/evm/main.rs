@@ -10,6 +10,7 @@ mod hostile;
 mod many;
 mod model;
 mod payers;
+mod wallet;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             hostile::tests(),
             model::tests(),
             gas::tests(),
+            wallet::tests(),
         ]
         .into_iter()
         .flatten()

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use alloy_primitives::{Address, Bytes, LogData};
+use alloy_primitives::{Address, Bytes, LogData, U256};
 use alloy_sol_types::{SolCall, SolEvent};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -185,10 +185,58 @@ impl Chain {
     /// Gives somebody ether, in wei.
     ///
     /// # Errors
-    /// The chain does not answer.
+    /// There is not so much, or the chain does not answer.
     pub fn give_ether(&self, from: Address, to: Address, wei: u128) -> Result<()> {
-        let payment = json!({"from": from, "to": to, "value": format!("{wei:#x}")});
-        self.request("eth_sendTransactionSync", &json!([payment]))
+        let transaction = json!({"from": from, "to": to, "value": format!("{wei:#x}")});
+        let receipt = self.request("eth_sendTransactionSync", &json!([transaction]))?;
+        let receipt: Receipt = serde_json::from_value(receipt)?;
+        ensure!(receipt.status == 1, "no ether was given: {receipt:?}");
+        Ok(())
+    }
+
+    /// Somebody's ether, in wei.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub fn ether(&self, of: Address) -> Result<U256> {
+        let balance = self.request("eth_getBalance", &json!([of, "latest"]))?;
+        Ok(serde_json::from_value(balance)?)
+    }
+
+    /// From now on transactions wait until a block is asked for ([`Chain::pass`]), or do not.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub fn hold_transactions(&self, hold: bool) -> Result<()> {
+        self.request("evm_setAutomine", &json!([!hold])).map(drop)
+    }
+
+    /// How many transactions wait for a block.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub fn waiting(&self) -> Result<u64> {
+        let status = self.request("txpool_status", &json!([]))?;
+        let pending = status.get("pending").cloned().unwrap_or_default();
+        Ok(rpc::quantity(pending)?)
+    }
+
+    /// Forgets the transactions that wait, as nodes do that are started again.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub fn forget_waiting(&self) -> Result<()> {
+        let none = json!([]);
+        self.request("anvil_dropAllTransactions", &none).map(drop)
+    }
+
+    /// What a unit of gas costs at least in the next block, in wei.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub fn next_base_fee(&self, wei: u64) -> Result<()> {
+        let parameters = json!([format!("{wei:#x}")]);
+        self.request("anvil_setNextBlockBaseFeePerGas", &parameters)
             .map(drop)
     }
 

@@ -32,6 +32,22 @@ pub fn modules() -> Result<PathBuf> {
     Ok(modules)
 }
 
+/// Another implementation of keystore files: a Python with eth-keyfile.
+///
+/// # Errors
+/// It is not installed.
+pub fn keyfile_python() -> Result<PathBuf> {
+    let installer = concat!(env!("CARGO_MANIFEST_DIR"), "/deps.sh");
+    let path = PathBuf::from(command::run(installer, "keyfile-path")?.trim());
+    if !path.is_file() {
+        bail!(
+            "{} is missing; `make deps` installs what the laboratory needs",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
 /// The chain's program: the native one, which ends when it is told to, and not npm's wrapper around it.
 pub(crate) fn anvil() -> Result<PathBuf> {
     let architecture = match ARCH {

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use control_api::{Exit, SCHEMA};
-use ethereum::keystore::Keystore;
 use serde::Serialize;
 
 use super::passphrase::Passphrases;
@@ -13,20 +12,21 @@ use crate::failure::Failure;
 use crate::format;
 use crate::output::Output;
 
-/// What is opened is the copy, as it is on the disk.
+/// Nothing is copied that does not open. What is compared is the copy as it is on the disk.
 pub(super) fn run(
     output: Output,
     store: &Store,
     passphrases: &Passphrases,
     file: &Path,
 ) -> Result<(), Failure> {
+    store::must_be_free(file)?;
     let opened = store.open()?;
+    let key = opened.decrypt(passphrases)?;
     store::write_new(file, &opened.bytes)?;
     let copy = fs::read(file).map_err(|error| Failure::file(file, &error))?;
-    let copy = Keystore::parse(&copy).map_err(|error| store::about(file, error.into()))?;
-    let key = store::decrypt(&copy, passphrases).map_err(|failure| unproved(file, failure))?;
-    if key.address() != opened.address {
-        return Err(Failure::new(Exit::Failure, "the copy is of another key"));
+    if copy != opened.bytes {
+        let message = "the copy is not what was written";
+        return Err(store::about(file, Failure::new(Exit::Failure, message)));
     }
     let backup = Backup {
         schema: SCHEMA,
@@ -35,15 +35,11 @@ pub(super) fn run(
     };
     output.show(&backup, |backup| {
         let file = format::harmless(&backup.file);
-        format!("{file}: the key of {}, opened\n", backup.address)
+        format!(
+            "{file}: the key of {}, which the passphrase opens\n",
+            backup.address
+        )
     })
-}
-
-/// The copy stays: it is as good as what it was made of.
-fn unproved(file: &Path, failure: Failure) -> Failure {
-    let message = failure.message.unwrap_or_default();
-    let copied = format!("{}: copied, but not opened: {message}", file.display());
-    Failure::new(failure.exit, copied)
 }
 
 #[derive(Debug, Serialize)]

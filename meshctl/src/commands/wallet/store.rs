@@ -27,7 +27,7 @@ pub(super) struct Store {
 /// A keystore file that nobody else uses to send anything.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) keystore: Keystore,
+    keystore: Keystore,
     pub(super) address: Address,
     pub(super) bytes: Vec<u8>,
     file: File,
@@ -115,20 +115,12 @@ impl Opened {
         })
     }
 
-    /// The key.
+    /// The key. Whether its file can be opened here is clear before anybody is asked.
     pub(super) fn decrypt(&self, passphrases: &Passphrases) -> Result<PrivateKey, Failure> {
-        decrypt(&self.keystore, passphrases)
+        must_fit(self.keystore.memory_bytes())?;
+        let passphrase = passphrases.known()?;
+        Ok(self.keystore.decrypt(passphrase.as_bytes())?)
     }
-}
-
-/// Asks for the passphrase once it is clear that it can be tried.
-pub(super) fn decrypt(
-    keystore: &Keystore,
-    passphrases: &Passphrases,
-) -> Result<PrivateKey, Failure> {
-    must_fit(keystore.memory_bytes())?;
-    let passphrase = passphrases.known()?;
-    Ok(keystore.decrypt(passphrase.as_bytes())?)
 }
 
 /// Writes a file that is not there yet.

@@ -1,0 +1,227 @@
+//! Runs that end between sending and confirmation. Whoever runs the same again pays once.
+
+use alloy_primitives::U256;
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use mesh_tests::harness::plain;
+
+use super::purse::Purse;
+use super::{SMT, text};
+use crate::book::cheque;
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        plain("wallet_killed_before_a_block_pays_once", before_a_block),
+        plain(
+            "wallet_killed_before_the_node_had_it_pays_once",
+            before_the_node,
+        ),
+        plain("wallet_killed_after_the_block_pays_once", after_the_block),
+        plain("wallet_killed_while_cashing_cashes_once", while_cashing),
+        plain(
+            "wallet_finishes_what_was_begun_before_it_sends_something_else",
+            something_else,
+        ),
+        plain(
+            "wallet_whose_number_another_used_pays_once",
+            another_used_the_number,
+        ),
+        plain("wallet_pays_more_for_what_is_stuck_and_pays_once", stuck),
+        plain("wallet_sends_one_thing_at_a_time", one_at_a_time),
+        plain("wallet_forgets_what_the_node_refused", refused),
+    ]
+}
+
+/// A wallet with SMT, whose payment of one was killed while it waited.
+fn killed() -> Result<(Purse, String)> {
+    let purse = Purse::new()?;
+    purse.book.give(purse.address, 5 * SMT)?;
+    let to = purse.book.provider.to_checksum(None);
+    purse.book.chain.hold_transactions(true)?;
+    let running = purse.start(&["send", &to, "1", "--yes"])?;
+    running.says("waiting for a block")?;
+    running.kill()?;
+    ensure!(purse.has_pending(), "nothing is kept");
+    ensure!(purse.book.chain.waiting()? == 1, "nothing was sent");
+    Ok((purse, to))
+}
+
+/// Runs the same again: it is paid, and not for the first time.
+fn is_paid_once(purse: &Purse, to: &str) -> Result<()> {
+    let sent = purse.json(&["send", to, "1", "--yes"])?;
+    ensure!(sent["resumed"] == true, "{sent}");
+    has_paid(purse, 1)
+}
+
+fn has_paid(purse: &Purse, smt: u128) -> Result<()> {
+    let paid = purse.book.tokens(purse.book.provider)?;
+    ensure!(paid == smt * SMT, "paid {paid}");
+    ensure!(!purse.has_pending(), "it is not forgotten");
+    Ok(())
+}
+
+fn before_a_block() -> Result<()> {
+    let (purse, to) = killed()?;
+    let running = purse.start(&["--json", "send", &to, "1", "--yes"])?;
+    // It has given it to the node again, which has it already.
+    running.says("waiting for a block")?;
+    ensure!(purse.book.chain.waiting()? == 1, "it was signed again");
+    purse.book.chain.pass(12)?;
+    let sent = running.end()?.json()?;
+    ensure!(sent["resumed"] == true, "{sent}");
+    has_paid(&purse, 1)?;
+    // And who wants to pay again does.
+    purse.book.chain.hold_transactions(false)?;
+    let sent = purse.json(&["send", &to, "1", "--yes"])?;
+    ensure!(sent["resumed"] == false, "{sent}");
+    has_paid(&purse, 2)
+}
+
+fn before_the_node() -> Result<()> {
+    let (purse, to) = killed()?;
+    purse.book.chain.forget_waiting()?;
+    purse.book.chain.hold_transactions(false)?;
+    is_paid_once(&purse, &to)
+}
+
+fn after_the_block() -> Result<()> {
+    let (purse, to) = killed()?;
+    purse.book.chain.pass(12)?;
+    purse.book.chain.hold_transactions(false)?;
+    ensure!(
+        purse.book.tokens(purse.book.provider)? == SMT,
+        "it is in no block"
+    );
+    is_paid_once(&purse, &to)
+}
+
+fn while_cashing() -> Result<()> {
+    let purse = Purse::new()?;
+    let book = &purse.book;
+    book.enroll(book.payer, 10 * SMT, 10 * SMT)?;
+    let cheques = purse.cheques(&[cheque(book.payer, purse.address, 3 * SMT)])?;
+    book.chain.hold_transactions(true)?;
+    let running = purse.start(&["cash", &cheques, "--yes"])?;
+    running.says("waiting for a block")?;
+    running.kill()?;
+    book.chain.pass(12)?;
+    book.chain.hold_transactions(false)?;
+
+    let again = purse.json(&["cash", &cheques, "--yes"])?;
+
+    ensure!(text(&again, "/earlier_smt")? == "3", "{again}");
+    ensure!(again["transaction"].is_null(), "{again}");
+    ensure!(book.tokens(purse.address)? == 3 * SMT, "{again}");
+    ensure!(!purse.has_pending(), "it is not forgotten");
+    Ok(())
+}
+
+fn something_else() -> Result<()> {
+    let (purse, to) = killed()?;
+    purse.book.chain.forget_waiting()?;
+    purse.book.chain.hold_transactions(false)?;
+    let sent = purse.json(&["send", &to, "2", "--yes"])?;
+    ensure!(sent["resumed"] == false && sent["amount"] == "2", "{sent}");
+    has_paid(&purse, 3)
+}
+
+/// A copy of the wallet elsewhere sends something: the number is used.
+fn another_used_the_number() -> Result<()> {
+    let (purse, to) = killed()?;
+    purse.book.chain.forget_waiting()?;
+    purse.book.chain.hold_transactions(false)?;
+    let copy = purse.path("copy.json");
+    purse.run(&["backup", &copy])?;
+    let usual = purse.usual();
+    let rest = usual.get(2..).unwrap_or_default();
+    let mut other = mesh_tests_command(&copy, rest)?;
+    other.args(["send", &to, "0.1", "--ether", "--yes"]);
+    let output = mesh_tests::command::output(&mut other, None)?;
+    ensure!(output.status.success(), "{output:?}");
+    // Below a block, as it is believed.
+    purse.book.chain.pass(12)?;
+
+    let said = purse.run(&["--json", "send", &to, "1", "--yes"])?;
+
+    ensure!(
+        said.stderr
+            .contains("another transaction has taken its place"),
+        "{said:?}"
+    );
+    ensure!(said.json()?["resumed"] == false, "{said:?}");
+    has_paid(&purse, 1)
+}
+
+fn mesh_tests_command(keystore: &str, rest: &[String]) -> Result<std::process::Command> {
+    let mut command = std::process::Command::new("setsid");
+    command.arg(mesh_tests::binaries::find("meshctl")?);
+    command.args(["wallet", "--confirmations", "1", "--keystore", keystore]);
+    command.args(rest);
+    Ok(command)
+}
+
+fn stuck() -> Result<()> {
+    let (purse, to) = killed()?;
+    // A hundred times what it may pay.
+    purse.book.chain.next_base_fee(200_000_000_000)?;
+    purse.book.chain.hold_transactions(false)?;
+    purse.book.chain.pass(12)?;
+    ensure!(
+        purse.book.tokens(purse.book.provider)? == 0,
+        "it is not stuck"
+    );
+    let waiting = purse.fails(&["--patience", "1", "send", &to, "1", "--yes"], 6)?;
+    ensure!(
+        waiting.stderr.contains("the same command goes on waiting"),
+        "{waiting:?}"
+    );
+    ensure!(purse.has_pending(), "it is forgotten");
+
+    let sent = purse.json(&["send", &to, "1", "--yes", "--raise-fee"])?;
+
+    ensure!(sent["resumed"] == true, "{sent}");
+    has_paid(&purse, 1)?;
+    let fee = ethereum::text::parse_amount(text(&sent, "/fee_ether")?)?;
+    let most = U256::from(SMT / 10);
+    ensure!(fee < most, "{sent}");
+    Ok(())
+}
+
+fn one_at_a_time() -> Result<()> {
+    let purse = Purse::new()?;
+    let to = purse.book.provider.to_checksum(None);
+    purse.book.chain.hold_transactions(true)?;
+    let arguments = ["send", &to, "0.1", "--ether", "--yes"];
+    let running = purse.start(&arguments)?;
+    running.says("waiting for a block")?;
+    let said = purse.fails(&arguments, 1)?;
+    ensure!(
+        said.stderr.contains("another meshctl is sending"),
+        "{said:?}"
+    );
+    ensure!(purse.book.chain.waiting()? == 1, "both were sent");
+    purse.book.chain.pass(12)?;
+    running.end().map(drop)
+}
+
+/// What does not connect is not sent, and nothing is left that would be.
+fn refused() -> Result<()> {
+    let purse = Purse::new()?;
+    let to = purse.book.provider.to_checksum(None);
+    let arguments = ["send", &to, "0.1", "--ether", "--yes"];
+    let node = "http://127.0.0.1:1/v3/0123456789abcdef0123456789abcdef";
+    let config = format!("rpc: {node}\nbook: '{}'\n", purse.book.address);
+    let config = purse.write("wallet.yaml", config.as_bytes())?;
+    let keystore = purse.path("wallet.json");
+    let mut command = mesh_tests_command(&keystore, &["--config".to_owned(), config])?;
+    let output = mesh_tests::command::output(command.args(arguments), None)?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "{stderr}");
+    ensure!(
+        stderr.starts_with("meshctl: 127.0.0.1:1 cannot be reached"),
+        "{stderr}"
+    );
+    ensure!(!stderr.contains("0123456789abcdef"), "{stderr}");
+    ensure!(!purse.has_pending(), "something was signed");
+    Ok(())
+}
