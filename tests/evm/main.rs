@@ -9,6 +9,7 @@ mod gas;
 mod hostile;
 mod many;
 mod model;
+mod node;
 mod payers;
 mod wallet;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             hostile::tests(),
             model::tests(),
             gas::tests(),
+            node::tests(),
             wallet::tests(),
         ]
         .into_iter()

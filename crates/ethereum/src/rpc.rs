@@ -70,7 +70,7 @@ impl Node {
     /// # Errors
     /// TLS cannot be prepared.
     pub fn new(url: NodeUrl, limits: Limits) -> Result<Self, Error> {
-        let http = Http::new(url, limits)?;
+        let http = Http::new(url, limits, http::trusted_by_mozilla())?;
         Ok(Self { http })
     }
 

@@ -40,9 +40,9 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(url: NodeUrl, limits: Limits) -> Result<Self, Error> {
+    pub(super) fn new(url: NodeUrl, limits: Limits, trusted: RootCertStore) -> Result<Self, Error> {
         Ok(Self {
-            client: client(&limits)?,
+            client: client_that_trusts(trusted, &limits)?,
             url,
             answer_bytes: limits.answer_bytes,
         })
@@ -91,8 +91,12 @@ impl Http {
 /// # Errors
 /// TLS cannot be prepared.
 pub fn client(limits: &Limits) -> Result<Client, Error> {
+    client_that_trusts(trusted_by_mozilla(), limits)
+}
+
+fn client_that_trusts(trusted: RootCertStore, limits: &Limits) -> Result<Client, Error> {
     Client::builder()
-        .tls_backend_preconfigured(tls()?)
+        .tls_backend_preconfigured(tls(trusted)?)
         .connect_timeout(limits.connect)
         .timeout(limits.whole)
         .redirect(Policy::none())
@@ -102,14 +106,17 @@ pub fn client(limits: &Limits) -> Result<Client, Error> {
 }
 
 /// Whom Mozilla trusts, from within the program: routers have no /etc/ssl.
-fn tls() -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+pub(super) fn trusted_by_mozilla() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+fn tls(trusted: RootCertStore) -> Result<ClientConfig, Error> {
     let provider = rustls::crypto::ring::default_provider().into();
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Tls(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let config = config.with_root_certificates(trusted);
+    Ok(config.with_no_client_auth())
 }
 
 /// Why a request failed, in one line without the URL.

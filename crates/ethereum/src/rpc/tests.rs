@@ -1,4 +1,6 @@
-//! Servers that are no good nodes. What good ones answer is tested on one, in `tests/evm`.
+//! Servers that are no good nodes, and TLS. What good ones answer is tested on one, in `tests/evm`.
+
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
