@@ -17,7 +17,7 @@ Exit codes:
   3  meshd is not running
   4  not found
   5  no permission
-  6  meshd did not answer in time
+  6  no answer in time
   7  done in part: something waits, or is missing
   8  verification failed";
 

@@ -140,7 +140,7 @@ fn wrong_usage_ends_with_2() {
 #[test]
 fn help_and_version_end_with_0() {
     let help = stdout_of(&meshctl().arg("--help").output().unwrap());
-    assert!(help.contains("6  meshd did not answer in time"), "{help}");
+    assert!(help.contains("6  no answer in time"), "{help}");
     assert!(
         help.contains("1  failed, or doctor found an error"),
         "{help}"

@@ -47,8 +47,50 @@ pub enum Broadcast {
     NonceUsed,
     /// It pays too little.
     Underpriced(Error),
-    /// Another reason.
-    Refused(Error),
+    /// No node takes it as it is.
+    Invalid(Error),
+    /// Another reason. Providers also say so when they do not know what became of it.
+    InDoubt(Error),
+}
+
+/// What a refusal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Known,
+    NonceUsed,
+    Underpriced,
+    Invalid,
+    InDoubt,
+}
+
+/// What geth, Erigon, Nethermind, Besu, Reth and anvil say. The code is -32000 for nearly all of it.
+const REFUSALS: [(&str, Refusal); 16] = [
+    ("already known", Refusal::Known),
+    ("alreadyknown", Refusal::Known),
+    ("known transaction", Refusal::Known),
+    ("already imported", Refusal::Known),
+    ("nonce too low", Refusal::NonceUsed),
+    ("nonce is too low", Refusal::NonceUsed),
+    ("oldnonce", Refusal::NonceUsed),
+    ("underpriced", Refusal::Underpriced),
+    ("feetoolow", Refusal::Underpriced),
+    ("max fee per gas less than", Refusal::Underpriced),
+    ("insufficient funds", Refusal::Invalid),
+    ("insufficientfunds", Refusal::Invalid),
+    ("exceeds account balance", Refusal::Invalid),
+    ("intrinsic gas", Refusal::Invalid),
+    ("exceeds block gas limit", Refusal::Invalid),
+    ("exceeds the configured cap", Refusal::Invalid),
+];
+
+impl Refusal {
+    /// What is not known is in doubt: it is sent again, which costs nothing, and not signed again.
+    fn of(message: &str) -> Self {
+        let said = message.to_lowercase();
+        let mut known = REFUSALS.iter();
+        let found = known.find(|(text, _)| said.contains(text));
+        found.map_or(Self::InDoubt, |(_, refusal)| *refusal)
+    }
 }
 
 impl Pending {
@@ -117,29 +159,13 @@ impl Pending {
         let Error::Refused { message, .. } = &error else {
             return Err(error);
         };
-        let said = message.to_lowercase();
-        let says = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
-        // geth, Erigon; Besu; Nethermind; Reth and anvil, in turn.
-        if says(&[
-            "already known",
-            "known transaction",
-            "alreadyknown",
-            "already imported",
-        ]) {
-            return Ok(Broadcast::Taken);
-        }
-        if says(&["nonce too low", "nonce is too low", "oldnonce"]) {
-            return Ok(Broadcast::NonceUsed);
-        }
-        if says(&[
-            "underpriced",
-            "feetoolow",
-            "max fee per gas less than",
-            "too low to",
-        ]) {
-            return Ok(Broadcast::Underpriced(error));
-        }
-        Ok(Broadcast::Refused(error))
+        Ok(match Refusal::of(message) {
+            Refusal::Known => Broadcast::Taken,
+            Refusal::NonceUsed => Broadcast::NonceUsed,
+            Refusal::Underpriced => Broadcast::Underpriced(error),
+            Refusal::Invalid => Broadcast::Invalid(error),
+            Refusal::InDoubt => Broadcast::InDoubt(error),
+        })
     }
 
     /// What is to be kept until it is confirmed.
@@ -279,6 +305,52 @@ mod tests {
             raised.transaction.max_priority_fee,
         );
         assert_eq!(fees, (5000, 500));
+    }
+
+    #[test]
+    fn what_nodes_say_is_understood() {
+        for (said, refusal) in [
+            ("already known", Refusal::Known),
+            ("AlreadyKnown, Hash: 0x12", Refusal::Known),
+            ("Known transaction", Refusal::Known),
+            ("transaction already imported", Refusal::Known),
+            (
+                "nonce too low: next nonce 8, tx nonce 7",
+                Refusal::NonceUsed,
+            ),
+            ("Nonce too low", Refusal::NonceUsed),
+            (
+                "OldNonce, Current nonce: 8, nonce of rejected tx: 7",
+                Refusal::NonceUsed,
+            ),
+            ("replacement transaction underpriced", Refusal::Underpriced),
+            (
+                "transaction underpriced: tip needed 1, tip permitted 0",
+                Refusal::Underpriced,
+            ),
+            (
+                "max fee per gas less than block base fee",
+                Refusal::Underpriced,
+            ),
+            (
+                "insufficient funds for gas * price + value: balance 0",
+                Refusal::Invalid,
+            ),
+            (
+                "Insufficient funds for gas * price + value",
+                Refusal::Invalid,
+            ),
+            ("intrinsic gas too low", Refusal::Invalid),
+            (
+                "tx fee (2.00 ether) exceeds the configured cap (1.00 ether)",
+                Refusal::Invalid,
+            ),
+            ("request timed out", Refusal::InDoubt),
+            ("internal error", Refusal::InDoubt),
+            ("", Refusal::InDoubt),
+        ] {
+            assert_eq!(Refusal::of(said), refusal, "{said}");
+        }
     }
 
     #[test]

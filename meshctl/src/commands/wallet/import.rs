@@ -1,7 +1,8 @@
 //! `meshctl wallet import FILE`
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use alloy_primitives::hex;
@@ -11,7 +12,7 @@ use ethereum::keystore::Keystore;
 use zeroize::Zeroizing;
 
 use super::address::Shown;
-use super::passphrase::{Passphrase, Passphrases};
+use super::passphrase::{Passphrase, Passphrases, read_secret};
 use super::store::{Store, about};
 use crate::cli::wallet::Strength;
 use crate::failure::Failure;
@@ -31,7 +32,7 @@ pub(super) fn run(
     let (key, passphrase) = if file == Path::new("-") {
         from_stdin(passphrases)?
     } else {
-        let read = File::open(file).and_then(read);
+        let read = File::open(file).and_then(|file| read_secret(file, MOST_BYTES));
         let bytes = read.map_err(|error| Failure::file(file, &error))?;
         from_keystore(&bytes, passphrases).map_err(|failure| about(file, failure))?
     };
@@ -42,9 +43,13 @@ pub(super) fn run(
 
 /// Nobody keeps a key in a file that is not encrypted, unless we taught them to: it comes through a pipe.
 fn from_stdin(passphrases: &Passphrases) -> Result<(PrivateKey, Passphrase), Failure> {
-    let read = read(io::stdin().lock());
-    let bytes =
-        read.map_err(|error| Failure::new(Exit::Failure, format!("standard input: {error}")))?;
+    // Standard input itself keeps what it has read.
+    let stdin = io::stdin().as_fd().try_clone_to_owned();
+    let read = stdin.and_then(|stdin| read_secret(stdin.into(), MOST_BYTES));
+    let bytes = read.map_err(|error| {
+        let message = format!("standard input: {error}");
+        Failure::new(Exit::Failure, message)
+    })?;
     let text = bytes.trim_ascii();
     if text.starts_with(b"{") {
         return from_keystore(text, passphrases);
@@ -71,11 +76,4 @@ fn from_keystore(
     let passphrase = passphrases.known()?;
     let key = keystore.decrypt(passphrase.as_bytes())?;
     Ok((key, passphrase))
-}
-
-fn read(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Room for all, so that no part stays behind where it has grown.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES));
-    from.take(MOST_BYTES as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::format;
 
 /// Longer ones are no passphrases but other files.
-const MOST_BYTES: u64 = 4096;
+const MOST_BYTES: usize = 4096;
 
 /// Everybody but the owner.
 const OTHERS: u32 = 0o077;
@@ -68,14 +68,22 @@ fn ask(prompt: &str) -> Result<Passphrase, Failure> {
 fn from_file(path: &Path) -> Result<Passphrase, Failure> {
     let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
     must_be_private(&file, path)?;
-    // Room for all, so that no part stays behind where it has grown.
-    let mut line = Zeroizing::new(String::with_capacity(MOST_BYTES as usize));
-    let mut reader = BufReader::new(file.take(MOST_BYTES));
-    let read = reader.read_line(&mut line);
-    read.map_err(|error| Failure::file(path, &error))?;
-    let length = line.trim_end_matches(['\r', '\n']).len();
-    line.truncate(length);
-    Ok(line)
+    let bytes = read_secret(file, MOST_BYTES).map_err(|error| Failure::file(path, &error))?;
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = str::from_utf8(line)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))?;
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Reads a file through no buffer that stays behind: there is room for all from the beginning.
+pub(super) fn read_secret(file: File, most_bytes: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most_bytes.saturating_add(1)));
+    file.take(most_bytes as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Refuses a file that others may read or write.
@@ -110,6 +118,6 @@ fn ask_terminal(text: &str) -> io::Result<String> {
     write!(terminal, "{} [y/N] ", format::harmless(text))?;
     terminal.flush()?;
     let mut answer = String::new();
-    BufReader::new(terminal.take(MOST_BYTES)).read_line(&mut answer)?;
+    BufReader::new(terminal.take(MOST_BYTES as u64)).read_line(&mut answer)?;
     Ok(answer)
 }

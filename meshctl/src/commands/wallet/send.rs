@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::SolCall;
-use control_api::SCHEMA;
+use control_api::{Exit, SCHEMA};
 use ethereum::bindings::SmtToken::transferCall;
 use ethereum::rpc::Intent;
 use ethereum::text::amount;
@@ -53,23 +53,28 @@ async fn send(sender: &Sender<'_>, settings: &Settings, payment: Payment) -> Res
 
 impl Payment {
     async fn intent(self, from: Address, settings: &Settings) -> Result<Intent, Failure> {
-        if self.ether {
-            return Ok(Intent {
-                from,
-                to: self.to,
-                value: self.amount,
-                data: Bytes::new(),
-            });
+        let token = settings.token().await?;
+        // Contracts of ours that are sent something cannot give it back.
+        if [Address::ZERO, token, settings.book].contains(&self.to) {
+            let message = "nobody gets what is sent there: it is address 0, SMT or the cheque book";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        if self.amount.is_zero() {
+            return Err(Failure::new(Exit::Usage, "nothing is nothing to send"));
         }
         let transfer = transferCall {
             to: self.to,
             value: self.amount,
         };
+        let (to, value, data) = match self.ether {
+            true => (self.to, self.amount, Bytes::new()),
+            false => (token, U256::ZERO, transfer.abi_encode().into()),
+        };
         Ok(Intent {
             from,
-            to: settings.token().await?,
-            value: U256::ZERO,
-            data: transfer.abi_encode().into(),
+            to,
+            value,
+            data,
         })
     }
 

@@ -84,7 +84,7 @@ impl<'a> Sender<'a> {
                 tell(&format!("{error}; --raise-fee lets it pay more"));
             }
             // It may be in a block, or on its way through another node.
-            Broadcast::Refused(error) => tell(&error.to_string()),
+            Broadcast::Invalid(error) | Broadcast::InDoubt(error) => tell(&error.to_string()),
         }
         match self.confirm(&pending).await? {
             Some(receipt) => Ok(Some(Done {
@@ -220,10 +220,12 @@ impl<'a> Sender<'a> {
             Ok(Broadcast::NonceUsed) => {
                 "another transaction of this wallet came first; nothing was sent".to_owned()
             }
-            Ok(Broadcast::Underpriced(error) | Broadcast::Refused(error)) => {
+            Ok(Broadcast::Underpriced(error) | Broadcast::Invalid(error)) => {
                 format!("{error}; nothing was sent")
             }
-            Err(error) => return Err(in_doubt(&error, pending.hash())),
+            Ok(Broadcast::InDoubt(error)) | Err(error) => {
+                return Err(in_doubt(&error, pending.hash()));
+            }
         };
         self.forget()?;
         Err(Failure::new(Exit::Failure, refused))
