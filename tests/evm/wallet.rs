@@ -116,6 +116,14 @@ fn consent() -> Result<()> {
     ] {
         purse.fails(&arguments, 2)?;
     }
+    let nobody = alloy_primitives::Address::ZERO;
+    for nobody in [nobody, purse.book.token, purse.book.address] {
+        purse.fails(&["send", &nobody.to_string(), "1", "--yes"], 2)?;
+    }
+    ensure!(
+        purse.book.tokens(purse.address)? == SMT,
+        "something was sent"
+    );
     ensure!(
         purse.book.tokens(purse.book.provider)? == 0,
         "something was sent"

@@ -194,7 +194,8 @@ fn one_at_a_time() -> Result<()> {
     let arguments = ["send", &to, "0.1", "--ether", "--yes"];
     let running = purse.start(&arguments)?;
     running.says("waiting for a block")?;
-    let said = purse.fails(&arguments, 1)?;
+    let impatient = [&["--patience", "1"][..], &arguments].concat();
+    let said = purse.fails(&impatient, 1)?;
     ensure!(
         said.stderr.contains("another meshctl is sending"),
         "{said:?}"
