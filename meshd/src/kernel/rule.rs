@@ -7,6 +7,7 @@
 //! | 31000 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
 //! | 31050 | `iif UPLINK lookup 5526` | answers from the Internet go back through the tunnel they came by, also to nodes that table 5525 knows a direct route to |
 //! | 31100 | `lookup 5525` | the mesh |
+//! | 31110 | `to MESH unreachable` | of IPv6: what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
 //! | 31150 | `fwmark MARK lookup 5530 + MARK` | flows of local hosts go on through the gateway they began with |
 //! | 31160 | `fwmark MARK ipproto tcp blackhole` | but connections wait for a gateway that is lost, and are not reset by another |
 //! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
@@ -21,7 +22,9 @@
 )]
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use ipnet::Ipv6Net;
 use mesh_proto::{Family, Mark, Table};
 use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
@@ -29,7 +32,7 @@ use rtnetlink::packet_route::{AddressFamily, IpProtocol};
 use rtnetlink::{Handle, IpVersion};
 
 use super::netlink::{KernelError, ask, dump};
-use super::{Base, Numbers, ROUTE_PROTOCOL, Uplink, marks};
+use super::{Base, Numbers, ROUTE_PROTOCOL, Setup, Uplink, marks};
 
 /// What rules without a table have.
 const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
@@ -51,6 +54,8 @@ struct Rule {
     mark: Option<Mark>,
     /// Only packets of TCP.
     tcp: bool,
+    /// Only packets to these addresses.
+    to: Option<Ipv6Net>,
 }
 
 /// What a rule does.
@@ -84,6 +89,7 @@ impl Rule {
             end: End::Table,
             mark: None,
             tcp: false,
+            to: None,
         }
     }
 
@@ -108,15 +114,16 @@ pub(super) struct Marked {
 /// removes them. Adds before it removes.
 pub(super) async fn reconcile(
     handle: &Handle,
-    numbers: &Numbers,
+    setup: &Setup,
     base: Option<&Base>,
     marked: &Marked,
 ) -> Result<(), KernelError> {
+    let numbers = &setup.numbers;
     for (of, version, family) in [
         (Family::Ipv4, IpVersion::V4, AddressFamily::Inet),
         (Family::Ipv6, IpVersion::V6, AddressFamily::Inet6),
     ] {
-        let wanted = base.map(|base| wanted(numbers, base, marked, of));
+        let wanted = base.map(|base| wanted(setup, base, marked, of));
         let wanted = wanted.unwrap_or_default();
         let mut present = BTreeSet::new();
         let mut surplus = Vec::new();
@@ -140,7 +147,8 @@ pub(super) async fn reconcile(
     Ok(())
 }
 
-fn wanted(numbers: &Numbers, base: &Base, marked: &Marked, family: Family) -> BTreeSet<Rule> {
+fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeSet<Rule> {
+    let numbers = &setup.numbers;
     let first = numbers.rules;
     let tunnel = numbers.table(Table::Tunnel);
     let main = Rule {
@@ -158,6 +166,11 @@ fn wanted(numbers: &Numbers, base: &Base, marked: &Marked, family: Family) -> BT
         Rule::new(first + 100, numbers.table(Table::Mesh)),
         Rule::new(numbers.last_rule, tunnel),
     ];
+    let astray = (family == Family::Ipv6).then(|| Rule {
+        to: Some(setup.mesh_prefix),
+        end: End::Unreachable,
+        ..Rule::new(first + 110, NO_TABLE)
+    });
     let of_family = |marks: &BTreeSet<marks::Marked>| -> BTreeSet<Mark> {
         let marks = marks.iter().filter(|(_, it)| *it == family);
         marks.map(|(mark, _)| *mark).collect()
@@ -176,7 +189,7 @@ fn wanted(numbers: &Numbers, base: &Base, marked: &Marked, family: Family) -> BT
     // Only packets of local hosts have marks, and each that is asked for its protocol takes time.
     let wait = wait.filter(|_| !base.lan.is_empty());
     let all = always.into_iter().chain(uplinks).chain(lans);
-    let all = all.chain(on).chain(wait);
+    let all = all.chain(astray).chain(on).chain(wait);
     let mut rules: BTreeSet<Rule> = all.collect();
     match base.uplinks.of(family) {
         Uplink::Over(_) => {
@@ -232,6 +245,11 @@ fn emit(numbers: &Numbers, family: AddressFamily, rule: &Rule) -> RuleMessage {
         .extend(rule.mark.into_iter().flat_map(mark));
     let tcp = RuleAttribute::IpProtocol(IpProtocol::Tcp);
     message.attributes.extend(rule.tcp.then_some(tcp));
+    if let Some(to) = rule.to {
+        message.header.dst_len = to.prefix_len();
+        let address = IpAddr::V6(to.network());
+        message.attributes.push(RuleAttribute::Destination(address));
+    }
     message
 }
 
@@ -258,6 +276,9 @@ fn parse(numbers: &Numbers, message: &RuleMessage) -> Option<Rule> {
             RuleAttribute::FwMark(bits) => rule.mark = Some(numbers.mark_of(*bits)?),
             RuleAttribute::FwMask(mask) if *mask == numbers.mark_mask() => {}
             RuleAttribute::IpProtocol(IpProtocol::Tcp) => rule.tcp = true,
+            RuleAttribute::Destination(IpAddr::V6(address)) => {
+                rule.to = Ipv6Net::new(*address, message.header.dst_len).ok();
+            }
             // Attributes newer than the rtnetlink crate report defaults.
             RuleAttribute::Other(_) => {}
             _ => return None,
@@ -269,6 +290,7 @@ fn parse(numbers: &Numbers, message: &RuleMessage) -> Option<Rule> {
         RuleAction::Blackhole => End::Blackhole,
         _ => return None,
     };
-    let is_plain = message.header.src_len == 0 && message.header.dst_len == 0;
+    let is_to_all = message.header.dst_len == 0;
+    let is_plain = message.header.src_len == 0 && is_to_all == rule.to.is_none();
     is_plain.then_some(rule)
 }

@@ -584,8 +584,7 @@ impl Task {
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
         self.lead_to_uplinks(base).await?;
-        let numbers = &self.setup.numbers;
-        rule::reconcile(&self.handle, numbers, Some(base), &self.marked()).await?;
+        rule::reconcile(&self.handle, &self.setup, Some(base), &self.marked()).await?;
         Ok(warnings)
     }
 
@@ -681,8 +680,7 @@ impl Task {
         let Some(base) = &self.base else {
             return Ok(());
         };
-        let numbers = &self.setup.numbers;
-        rule::reconcile(&self.handle, numbers, Some(base), &self.marked()).await?;
+        rule::reconcile(&self.handle, &self.setup, Some(base), &self.marked()).await?;
         self.set_new_flows(self.new_flows).await
     }
 
@@ -712,8 +710,8 @@ impl Task {
     /// last.
     async fn remove_everything(&mut self) -> Vec<Warning> {
         let mut warnings: Vec<Warning> = Vec::new();
-        let numbers = &self.setup.numbers;
-        let rules = rule::reconcile(&self.handle, numbers, None, &rule::Marked::default()).await;
+        let marked = rule::Marked::default();
+        let rules = rule::reconcile(&self.handle, &self.setup, None, &marked).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
         let no_uplinks = Family::BOTH.map(|family| (family, None));
