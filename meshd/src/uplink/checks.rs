@@ -1,7 +1,7 @@
 //! What the answers of targets say about an uplink: it depends on what was heard and nothing else.
 //!
-//! While it works, one target after the other is asked. If one does not answer, all are asked at
-//! once, and that decides. One that failed has to work several times in a row before it counts
+//! While it works, one target after the other is asked, and earlier when somebody begins to use it. If one
+//! does not answer, all are asked at once, and that decides. One that failed has to work several times in a row before it counts
 //! again, and the more often it failed, the more often.
 
 use std::mem;
@@ -102,6 +102,7 @@ pub(super) struct Checks {
     /// Which is asked next if it answered before.
     turn: usize,
     plan: Plan,
+    /// How long to wait before, unless somebody begins to use the uplink.
     pause: Duration,
     health: Health,
     /// The last failure, if it may have been an accident.
@@ -154,7 +155,7 @@ impl Checks {
         &self.targets
     }
 
-    /// Whom to ask next, after [`Checks::pause`].
+    /// Whom to ask next, after [`Checks::rest`].
     pub(super) const fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -181,9 +182,16 @@ impl Checks {
         self.doubt.is_some()
     }
 
-    /// How long to wait before.
-    pub(super) const fn pause(&self) -> Duration {
-        self.pause
+    /// How long to go on waiting after `waited`, in which the uplink carried so many bytes one way, until
+    /// this is to be asked again. `None` if the plan is due.
+    pub(super) fn rest(&self, waited: Duration, carried: u64) -> Option<Duration> {
+        let (pause, look) = match self.health {
+            Health::Works if carried > BUSY_BYTES => (self.pause.min(BUSY_INTERVAL), BUSY_INTERVAL),
+            Health::Works => (self.pause, BUSY_INTERVAL),
+            Health::Unknown | Health::Fails(_) => (self.pause, self.pause),
+        };
+        let left = pause.saturating_sub(waited).min(look);
+        (!left.is_zero()).then_some(left)
     }
 
     /// The resolvers that answered when they were last asked, as far as others can ask them too.
@@ -409,7 +417,7 @@ mod tests {
 
         /// Does what is planned, while so many bytes come in.
         fn step(&mut self, bytes: u64) -> Option<Health> {
-            self.now += self.checks.pause();
+            self.now += self.checks.pause;
             self.checks.ask(self.received);
             self.received += bytes;
             let outcomes: Vec<_> = match *self.checks.plan() {
@@ -451,11 +459,31 @@ mod tests {
         line.step(QUIET);
         for at in [1, 2, 3, 0, 1] {
             assert_eq!(*line.checks.plan(), Plan::One(at));
-            assert_eq!(line.checks.pause(), IDLE_INTERVAL);
+            assert_eq!(line.checks.pause, IDLE_INTERVAL);
             assert_eq!(line.step(QUIET), None);
         }
         line.step(BUSY_BYTES + 1);
-        assert_eq!(line.checks.pause(), BUSY_INTERVAL);
+        assert_eq!(line.checks.pause, BUSY_INTERVAL);
+    }
+
+    #[test]
+    fn whoever_begins_to_use_a_line_does_not_wait_for_its_idle_turn() {
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.step(QUIET);
+        let rest = |line: &Line, waited, carried| line.checks.rest(waited, carried);
+        let (start, look) = (Duration::ZERO, Some(BUSY_INTERVAL));
+        assert_eq!(rest(&line, start, QUIET), look);
+        assert_eq!(rest(&line, BUSY_INTERVAL, BUSY_BYTES), look);
+        assert_eq!(rest(&line, BUSY_INTERVAL, BUSY_BYTES + 1), None);
+        assert_eq!(rest(&line, start, BUSY_BYTES + 1), look, "not at once");
+        let last = Duration::from_millis(10);
+        assert_eq!(rest(&line, IDLE_INTERVAL - last, QUIET), Some(last));
+        assert_eq!(rest(&line, IDLE_INTERVAL, QUIET), None);
+        line.silent(&[0, 1, 2, 3]);
+        line.until_change(QUIET);
+        let tries = rest(&line, start, BUSY_BYTES + 1);
+        assert_eq!(tries, Some(RETRY.0), "one that fails is tried in its time");
     }
 
     #[test]
@@ -504,7 +532,7 @@ mod tests {
             while line.checks.limit() != FULL_LIMIT {
                 assert_eq!(line.step(FULL_BYTES + 1), None);
             }
-            assert_eq!(line.checks.pause(), Duration::ZERO);
+            assert_eq!(line.checks.pause, Duration::ZERO);
             line.silent(&[]);
             assert_eq!(line.step(FULL_BYTES + 1), None, "late, but there");
         }

@@ -106,6 +106,14 @@ pub(super) struct Counters {
     pub(super) sent: u64,
 }
 
+impl Counters {
+    /// What went through since then, in the direction in which it was more.
+    pub(super) fn most_since(self, before: Self) -> u64 {
+        let received = self.received.saturating_sub(before.received);
+        received.max(self.sent.saturating_sub(before.sent))
+    }
+}
+
 impl Meter {
     pub(super) fn new(now: Instant, counters: Counters) -> Self {
         Self {

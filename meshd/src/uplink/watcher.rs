@@ -249,7 +249,7 @@ async fn keep_asking(line: Line, targets: Vec<Target>, past: Past, news: mpsc::S
     let mut checks = Checks::new(targets, received_bytes(&line), past);
     let mut told = (checks.past(), Vec::new());
     loop {
-        tokio::time::sleep(checks.pause()).await;
+        rest(&line, &checks).await;
         let is_whole = *checks.plan() == Plan::All;
         checks.ask(received_bytes(&line));
         let outcomes = carry_out(&line, &checks).await;
@@ -272,6 +272,16 @@ async fn keep_asking(line: Line, targets: Vec<Target>, past: Past, news: mpsc::S
                 return;
             }
         }
+    }
+}
+
+/// Waits until the next questions are due.
+async fn rest(line: &Line, checks: &Checks) {
+    let (begin, before) = (Instant::now(), counters(&line.interface));
+    let mut carried = 0;
+    while let Some(left) = checks.rest(begin.elapsed(), carried) {
+        tokio::time::sleep(left).await;
+        carried = counters(&line.interface).most_since(before);
     }
 }
 
