@@ -10,7 +10,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench bench-radio fuzz deps clean build fmt lint unit deny lab-test evm-test settlement-test vm-test
+.PHONY: help demo check test bench bench-radio bench-settlement fuzz deps clean build fmt lint unit deny lab-test evm-test settlement-test vm-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -41,6 +41,17 @@ bench-radio: ## the same on simulated 802.11 radios, batman-adv included (three 
 	@$(CARGO) run --quiet $(LOCKED) --release -p mesh-tests --bin mesh-bench -- --radios \
 		--out $(CURDIR)/tests/out/bench-radio $(BENCH)
 	@cp tests/out/bench-radio/radio.json docs/bench/
+
+# For example SETTLEMENT_BENCH="--receipts 100000".
+SETTLEMENT_BENCH ?=
+
+bench-settlement: ## receipts verified, claims settled, a million receipts; into docs/bench (half an hour)
+	@tests/deps.sh test
+	@tests/deps.sh bench
+	@$(CARGO) build $(LOCKED) --release -p redeemd
+	@REDEEMD=$(CURDIR)/target/release/redeemd $(CARGO) test --quiet $(LOCKED) -p mesh-tests \
+		--test settlement_bench -- --files $(CURDIR)/tests/out/bench-settlement \
+		--out $(CURDIR)/docs/bench/settlement.json $(SETTLEMENT_BENCH)
 
 # cargo-fuzz builds with flags of the nightly compiler, which the stable one takes when told so.
 FUZZ_SECONDS ?= 180

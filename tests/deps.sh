@@ -275,6 +275,7 @@ need_peers() {
     need babeld babeld
     need batmand batmand
     need valgrind valgrind
+    need wrk wrk
     need iperf3 iperf3
 }
 

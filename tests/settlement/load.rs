@@ -38,7 +38,7 @@ impl Load {
         for network in NETWORKS {
             for owner in 0..PEOPLE {
                 let records = records(network, &people, owner)?;
-                let lengths = (2..records.len()).step_by(5).chain([records.len()]);
+                let lengths = (2..records.len()).step_by(7).chain([records.len()]);
                 claims.extend(
                     lengths.map(|length| export(network, &people[owner].node, &records[..length])),
                 );
