@@ -47,6 +47,9 @@ const CONNECTIONS: u32 = 8;
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    /// For changes. SQLite has one writer, whose turn processes find by trying again and again: in here they
+    /// queue for one connection.
+    writers: AnyPool,
     kind: Kind,
 }
 
@@ -144,8 +147,26 @@ impl Store {
             Kind::Sqlite if !url.contains('?') => format!("{url}?mode=rwc").into(),
             Kind::Sqlite | Kind::Postgres => url.into(),
         };
+        let connect = AnyConnectOptions::from_str(&url)?;
+        let pool = Self::pool(kind, CONNECTIONS, connect.clone()).await?;
+        let writers = match kind {
+            Kind::Sqlite => Self::pool(kind, 1, connect).await?,
+            Kind::Postgres => pool.clone(),
+        };
+        Ok(Self {
+            pool,
+            writers,
+            kind,
+        })
+    }
+
+    async fn pool(
+        kind: Kind,
+        connections: u32,
+        connect: AnyConnectOptions,
+    ) -> Result<AnyPool, StoreError> {
         let pool = AnyPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(connections)
             .acquire_timeout(PATIENCE)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
@@ -159,9 +180,9 @@ impl Store {
                     Ok(())
                 })
             })
-            .connect_with(AnyConnectOptions::from_str(&url)?)
+            .connect_with(connect)
             .await?;
-        Ok(Self { pool, kind })
+        Ok(pool)
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
@@ -218,7 +239,7 @@ impl Store {
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        Ok(self.pool.begin_with(self.kind.begin()).await?)
+        Ok(self.writers.begin_with(self.kind.begin()).await?)
     }
 }
 

@@ -112,7 +112,7 @@ impl Store {
     pub async fn add_payer(&self, account: Address) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO payer (account) VALUES ($1) ON CONFLICT (account) DO NOTHING")
             .bind(account.as_slice())
-            .execute(&self.pool)
+            .execute(&self.writers)
             .await?;
         Ok(())
     }
