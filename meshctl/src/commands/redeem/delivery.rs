@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use control_api::Exit;
@@ -138,7 +138,7 @@ impl Sent {
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    fn write(&self, file: &PathBuf) -> Result<(), Failure> {
+    fn write(&self, file: &Path) -> Result<(), Failure> {
         let json = serde_json::to_vec(self);
         let json = json.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         private_file::replace(file, &json).map_err(|error| Failure::file(file, &error))

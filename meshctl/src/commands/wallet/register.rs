@@ -5,7 +5,7 @@ use std::path::Path;
 
 use control_api::Exit;
 use ethereum::rpc::{Limits, NodeUrl};
-use redeem_api::client::{ClientError, Service};
+use redeem_api::client::Service;
 use redeem_api::{NodeStatement, RegistrationAnswer, SCHEMA};
 
 use super::passphrase::Passphrases;
@@ -40,7 +40,7 @@ pub(super) fn run(
     })?;
     let answer = block_on(async {
         let service = Service::new(service, Limits::default())?;
-        Ok::<_, ClientError>(service.register(&request).await?)
+        service.register(&request).await
     })?;
     output.show(&answer, |RegistrationAnswer { node, account, .. }| {
         let account = account.to_checksum(None);
