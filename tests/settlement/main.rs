@@ -11,6 +11,7 @@ mod limits;
 mod load;
 mod once;
 mod openapi;
+mod redeem;
 mod registrations;
 mod start;
 mod valley;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         [
             cash::tests(),
             registrations::tests(),
+            redeem::tests(),
             start::tests(),
             limits::tests(),
             once::tests(),

@@ -154,7 +154,7 @@ impl RedeemedFile {
             (true, _) => writeln!(text, "\nNothing was sent: {}.", counted(self.parts, "part")),
             (false, Some(reason)) => writeln!(
                 text,
-                "\nOffline: {} wait in {}.\n{}\nRun the same again when there is Internet: nothing counts twice.",
+                "\nOffline. Not sent yet: {} of {}.\n{}\nRun the same again when there is Internet: nothing counts twice.",
                 counted(self.parts_waiting, "part"),
                 format::harmless(&self.file),
                 format::harmless(reason),

@@ -1,0 +1,228 @@
+//! `meshctl redeem`, on machines without meshd: files from USB sticks, lines that break, no line at all.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use ethereum::cheque::ChequeFile;
+use libtest_mimic::Trial;
+use mesh_tests::daemon::{Finished, run};
+use mesh_tests::sandbox;
+use serde_json::Value;
+
+use crate::exports::{FEE_PPM, PRICE, Trade};
+use crate::valley::{Person, Valley, node, with_sqlite};
+
+/// Some 450 receipts are a part.
+const TWO_PARTS: u64 = 600;
+
+/// Done in part: something waits.
+const WAITS: i32 = 7;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        with_sqlite("one_stick_redeems_a_village", stick),
+        with_sqlite("redeeming_goes_on_where_the_line_broke", broken_line),
+        with_sqlite("receipts_wait_while_there_is_no_line", no_line),
+        with_sqlite("what_is_not_taken_is_brought_again", not_taken),
+    ]
+}
+
+/// A file on a stick with what a relay has earned from a phone, one MiB in each epoch.
+fn file(relay: &Person, phone: &Person, epochs: u64) -> Result<PathBuf> {
+    let trade = Trade {
+        network: "village",
+        provider: &relay.node,
+        consumer: &phone.node,
+    };
+    let export = trade.export((1..=epochs).map(|epoch| (epoch, 1)))?;
+    let file = Path::new(sandbox::FILES).join(format!("{}.receipts", relay.id()));
+    fs::write(&file, export)?;
+    Ok(file)
+}
+
+fn redeem(options: &str, service: SocketAddr, files: &[PathBuf]) -> Result<(Finished, Value)> {
+    let names: Vec<_> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let finished = run(
+        "meshctl",
+        &format!(
+            "--json --socket /nonexistent redeem --service http://{service} {options} {}",
+            names.join(" ")
+        ),
+    )?;
+    let said = serde_json::from_str(&finished.out).with_context(|| format!("{finished:?}"))?;
+    Ok((finished, said))
+}
+
+fn settled(
+    relay: &Person,
+    valley: &Valley,
+    service: &mesh_tests::redeemd::Redeemd,
+) -> Result<u128> {
+    let known = node(service, relay)?;
+    ensure!(known.account == Some(relay.account()), "{known:?}");
+    let cheque = valley.cheque(service, relay.account())?;
+    Ok(cheque.cheque.cumulative.try_into()?)
+}
+
+fn earned(mib: u64) -> u128 {
+    let owed = u128::from(mib * PRICE);
+    owed - owed * u128::from(FEE_PPM) / 1_000_000
+}
+
+fn stick(valley: &Valley) -> Result<()> {
+    let service = valley.start()?;
+    let phone = Person::new("phone")?;
+    valley.enroll(&phone)?;
+    valley.register(&service, &phone)?;
+    let relays = ["first", "second", "third"].map(Person::new);
+    let relays = relays.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut files = Vec::new();
+    for (relay, epochs) in relays.iter().zip(1..) {
+        valley.register(&service, relay)?;
+        files.push(file(relay, &phone, epochs)?);
+    }
+    let (planned, said) = redeem("--dry-run", service.address, &files)?;
+    ensure!(planned.code == 0 && said["dry_run"] == true, "{planned:?}");
+    ensure!(
+        node(&service, &relays[0])?.earned.is_empty(),
+        "nothing was sent"
+    );
+
+    let (done, said) = redeem("", service.address, &files)?;
+    ensure!(done.code == 0, "{done:?}");
+    for (index, (relay, epochs)) in relays.iter().zip(1..).enumerate() {
+        ensure!(
+            said["files"][index]["pairs"][0]["state"] == "settled",
+            "{said}"
+        );
+        let cheques = said["files"][index]["cheques"]
+            .as_str()
+            .context("no cheques")?;
+        let cheques = ChequeFile::parse(&fs::read(cheques)?)?;
+        ensure!(cheques.cheques == [valley.cheque(&service, relay.account())?]);
+        ensure!(settled(relay, valley, &service)? == earned(epochs));
+    }
+    service.stop()
+}
+
+/// Lets so many bytes through to a service, and nothing after that.
+fn breaking_line(to: SocketAddr, bytes: usize) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || -> Result<()> {
+        let (mut client, _) = listener.accept()?;
+        // Nobody else is let in.
+        drop(listener);
+        let mut server = TcpStream::connect(to)?;
+        let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
+        let answering = thread::spawn(move || std::io::copy(&mut answers, &mut back));
+        let mut left = bytes;
+        let mut buffer = [0; 4096];
+        while left > 0 {
+            let read = client.read(&mut buffer)?.min(left);
+            if read == 0 {
+                break;
+            }
+            server.write_all(buffer.get(..read).unwrap_or_default())?;
+            left -= read;
+        }
+        client.shutdown(Shutdown::Both)?;
+        server.shutdown(Shutdown::Both)?;
+        let _ = answering.join();
+        Ok(())
+    });
+    Ok(address)
+}
+
+fn broken_line(valley: &Valley) -> Result<()> {
+    let service = valley.start()?;
+    let (relay, phone) = (Person::new("relay")?, Person::new("phone")?);
+    valley.enroll(&phone)?;
+    for person in [&relay, &phone] {
+        valley.register(&service, person)?;
+    }
+    let files = [file(&relay, &phone, TWO_PARTS)?];
+    // The first part is through, of the second only some.
+    let line = breaking_line(service.address, 300 << 10)?;
+    let (broken, said) = redeem("--patience 1", line, &files)?;
+    let file = &said["files"][0];
+    ensure!(broken.code == WAITS && file["parts"] == 2, "{broken:?}");
+    ensure!(
+        file["parts_waiting"] == 1 && file["offline"].is_string(),
+        "{broken:?}"
+    );
+    let first = file["new"].as_u64().context("new")?;
+    ensure!((400..TWO_PARTS).contains(&first), "{first} of {TWO_PARTS}");
+
+    let (done, said) = redeem("", service.address, &files)?;
+    let file = &said["files"][0];
+    ensure!(done.code == 0 && file["parts_waiting"] == 0, "{done:?}");
+    ensure!(
+        file["new"] == TWO_PARTS - first && file["known"] == 0,
+        "only the rest is sent: {done:?}"
+    );
+    ensure!(settled(&relay, valley, &service)? == earned(TWO_PARTS));
+
+    let (again, said) = redeem("", service.address, &files)?;
+    ensure!(again.code == 0 && said["files"][0]["new"] == 0, "{again:?}");
+    ensure!(settled(&relay, valley, &service)? == earned(TWO_PARTS));
+    service.stop()
+}
+
+fn no_line(valley: &Valley) -> Result<()> {
+    let (relay, phone) = (Person::new("relay")?, Person::new("phone")?);
+    let files = [file(&relay, &phone, 3)?];
+    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let (waits, said) = redeem("--patience 1", nobody, &files)?;
+    ensure!(
+        waits.code == WAITS && said["files"][0]["parts_waiting"] == 1,
+        "{waits:?}"
+    );
+    let text = run(
+        "meshctl",
+        &format!(
+            "redeem --service http://{nobody} --patience 1 {}",
+            files[0].display()
+        ),
+    )?;
+    ensure!(
+        text.code == WAITS && text.out.contains("Not sent yet: 1 part"),
+        "{text:?}"
+    );
+
+    let service = valley.start()?;
+    valley.enroll(&phone)?;
+    for person in [&relay, &phone] {
+        valley.register(&service, person)?;
+    }
+    let (done, _) = redeem("", service.address, &files)?;
+    ensure!(done.code == 0, "{done:?}");
+    ensure!(settled(&relay, valley, &service)? == earned(3));
+    service.stop()
+}
+
+fn not_taken(valley: &Valley) -> Result<()> {
+    let service = valley.start()?;
+    let (relay, phone) = (Person::new("relay")?, Person::new("phone")?);
+    valley.enroll(&phone)?;
+    valley.register(&service, &phone)?;
+    let files = [file(&relay, &phone, 3)?];
+    let (waits, said) = redeem("", service.address, &files)?;
+    let pair = &said["files"][0]["pairs"][0];
+    ensure!(
+        waits.code == WAITS && pair["state"] == "provider_unknown",
+        "{waits:?}"
+    );
+    valley.register(&service, &relay)?;
+    let (done, _) = redeem("", service.address, &files)?;
+    ensure!(done.code == 0, "{done:?}");
+    ensure!(settled(&relay, valley, &service)? == earned(3));
+    service.stop()
+}
