@@ -116,6 +116,8 @@ struct Written {
     settlement_key: PathBuf,
     chain: WrittenChain,
     fee_account: String,
+    #[serde(default)]
+    takes_over: bool,
     tariffs: Vec<WrittenTariff>,
     #[serde(default)]
     limits: Limits,
@@ -173,6 +175,7 @@ impl Config {
         };
         let terms = Terms {
             fee_account: account("fee_account", &written.fee_account)?,
+            takes_over: written.takes_over,
             ..terms(written.tariffs)?
         };
         Ok(Self {
@@ -191,6 +194,7 @@ fn terms(tariffs: Vec<WrittenTariff>) -> Result<Terms, ConfigError> {
         tariffs: BTreeMap::new(),
         others: None,
         fee_account: Address::ZERO,
+        takes_over: false,
     };
     for written in tariffs {
         let tariff = tariff(&written)?;

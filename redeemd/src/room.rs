@@ -44,6 +44,8 @@ pub enum Limit {
     Deposit,
     /// As much is signed as can be cashed within three epochs.
     Allowance,
+    /// More was paid than this database knows of: it is older than the chain, or another service signs as well.
+    Behind,
 }
 
 /// What may be signed on a payer, and what limits it.

@@ -12,7 +12,7 @@ use ethereum::key::PrivateKey;
 use receipts::{Amount, NetworkId, Party};
 use redeem_api::{ClaimAnswer, PairAnswer, PairState, SCHEMA, Statement};
 use tokio::sync::{Mutex, Semaphore};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::chain::{Chain, ChainError};
 use crate::claim::{Claim, ClaimError, Pair, PairClaim};
@@ -112,7 +112,9 @@ impl Service {
         }
         let accepted = self.store.accept(&kept).await?;
         let mut limits = BTreeMap::new();
-        for payer in payers(&kept, &accounts) {
+        let due = kept.iter().zip(&accepted.pairs);
+        let due = due.filter(|(_, accepted)| accepted.claimed != accepted.settled);
+        for payer in payers(due.map(|(claim, _)| claim), &accounts) {
             limits.insert(payer, self.settle(payer).await);
         }
         let mut answers = Vec::new();
@@ -170,7 +172,7 @@ impl Service {
             return Ok(Err((pair, PairState::Free)));
         }
         retain_affordable(&mut claim, tariff);
-        if claim.receipts.is_empty() {
+        if claim.receipts.is_empty() && claim.contradiction.is_none() {
             return Ok(Err((pair, PairState::TooDear)));
         }
         if !accounts.contains_key(&pair.provider) {
@@ -225,6 +227,12 @@ impl Service {
             let round = self.store.settle(payer, &views, &self.terms).await?;
             all.debit = all.debit.checked_add(round.debit).unwrap_or(all.debit);
             all.limit = round.limit;
+            if round.limit == Some(Limit::Behind) {
+                error!(
+                    %payer,
+                    "the chain has paid more than this database knows of: nothing more is signed"
+                );
+            }
             let goes_on = round.more && round.debit > Amount::ZERO;
             if !goes_on {
                 debug!(%payer, debit = %all.debit, limit = ?all.limit, "settled");
@@ -298,6 +306,7 @@ impl Service {
             Some(Limit::NotOurPayer) => PairState::PayerLeft,
             Some(Limit::Deposit) => PairState::DepositUsedUp,
             Some(Limit::Allowance) => PairState::AllowanceUsedUp,
+            Some(Limit::Behind) => PairState::Pending,
         };
         Ok(answer(pair, known.claimed, known.settled, state))
     }
@@ -361,16 +370,22 @@ impl Service {
     }
 }
 
-/// Dearer receipts than the tariff has are left out.
+/// The most that a deposit can hold, and so that is ever paid: 96 bits.
+const MOST: Amount = Amount::new((1 << 96) - 1);
+
+/// Dearer receipts than the tariff has are left out, and those that nobody could ever pay.
 fn retain_affordable(claim: &mut PairClaim, tariff: &Tariff) {
     let maximum = tariff.maximum_price;
-    (claim.receipts).retain(|_, signed| signed.offer.price() <= maximum);
+    claim
+        .receipts
+        .retain(|_, signed| signed.offer.price() <= maximum && signed.receipt.amount() <= MOST);
 }
 
-fn payers(claims: &[PairClaim], accounts: &BTreeMap<Party, Address>) -> BTreeSet<Address> {
-    let payers = claims
-        .iter()
-        .map(|claim| accounts.get(&claim.pair.consumer));
+fn payers<'a>(
+    claims: impl Iterator<Item = &'a PairClaim>,
+    accounts: &BTreeMap<Party, Address>,
+) -> BTreeSet<Address> {
+    let payers = claims.map(|claim| accounts.get(&claim.pair.consumer));
     payers.flatten().copied().collect()
 }
 

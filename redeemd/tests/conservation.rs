@@ -234,6 +234,7 @@ impl World {
                 tariffs: BTreeMap::new(),
                 others: Some(tariff),
                 fee_account: FEE_ACCOUNT,
+                takes_over: false,
             },
             chain: Chain::default(),
             logs: BTreeMap::new(),

@@ -32,6 +32,9 @@ pub enum Kind {
     /// A later registration of the node is known.
     #[serde(rename = "urn:meshd:redeem:outdated")]
     Outdated,
+    /// A node that owes cannot change its account.
+    #[serde(rename = "urn:meshd:redeem:owes")]
+    Owes,
     /// There is nothing of this name.
     #[serde(rename = "urn:meshd:redeem:not-found")]
     NotFound,

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, header};
 use receipts::log::SegmentHeader;
 use redeem_api::{CLAIM_TYPE, ClaimAnswer, Problem};
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::guard::ClientNetwork;
 use super::problem::Refusal;
 
 /// What `meshctl receipts export` writes. Only described here: [`receipts::log::verify`] reads it.
@@ -35,6 +36,7 @@ pub(super) struct Export(#[expect(dead_code, reason = "describes")] Vec<u8>);
 )]
 pub(super) async fn post(
     State(shared): State<Shared>,
+    Extension(client): Extension<ClientNetwork>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ClaimAnswer>, Refusal> {
@@ -45,7 +47,7 @@ pub(super) async fn post(
     let claim = shared.0.memory.read(&headers, body).await?;
     // Before any signature is checked.
     let header = SegmentHeader::parse(&claim.export).map_err(Refusal::invalid)?;
-    shared.0.guard.claim_of(&header.log.owner)?;
+    shared.0.guard.claim_of(&header.log.owner, client)?;
     let answer = shared.service().claim(claim.export.clone()).await?;
     shared.0.metrics.claim(&answer);
     Ok(Json(answer))

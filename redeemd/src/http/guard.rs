@@ -23,10 +23,14 @@ const REMEMBERED: usize = 10_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client(pub(super) SocketAddr);
 
+/// Whom a request counts for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientNetwork(IpAddr);
+
 /// How often somebody has come.
 pub(super) struct Guard {
     clients: DefaultKeyedRateLimiter<IpAddr>,
-    logs: DefaultKeyedRateLimiter<[u8; 32]>,
+    logs: DefaultKeyedRateLimiter<(IpAddr, [u8; 32])>,
 }
 
 impl Guard {
@@ -41,12 +45,13 @@ impl Guard {
         }
     }
 
-    /// Counts a claim of the log of a node, whoever brings it.
+    /// Counts a claim of the log of a node, for who brings it: what others send in its name is not held against it.
     ///
     /// # Errors
     /// There were too many.
-    pub(super) fn claim_of(&self, owner: &Party) -> Result<(), Refusal> {
-        check(&self.logs, owner.as_bytes(), "too many claims of this node")
+    pub(super) fn claim_of(&self, owner: &Party, client: ClientNetwork) -> Result<(), Refusal> {
+        let key = (client.0, *owner.as_bytes());
+        check(&self.logs, &key, "too many claims of this node")
     }
 }
 
@@ -68,21 +73,18 @@ fn check<K: Clone + std::hash::Hash + Eq>(
 pub(super) async fn guard(
     State(shared): State<Shared>,
     client: Option<Extension<Client>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let begin = Instant::now();
     let patience = Duration::from_secs(shared.0.limits.request_seconds.into());
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let allowed = client.map_or(Ok(()), |Extension(Client(from))| {
-        let client = network_of(client_of(from.ip(), request.headers(), &shared.0.limits));
-        check(
-            &shared.0.guard.clients,
-            &client,
-            "too many requests of this client",
-        )
-    });
+    let peer = client.map_or(IpAddr::from([0; 4]), |Extension(Client(from))| from.ip());
+    let client = network_of(client_of(peer, request.headers(), &shared.0.limits));
+    request.extensions_mut().insert(ClientNetwork(client));
+    let clients = &shared.0.guard.clients;
+    let allowed = check(clients, &client, "too many requests of this client");
     let response = match allowed {
         Err(refusal) => refusal.into_response(),
         Ok(()) => tokio::time::timeout(patience, next.run(request))

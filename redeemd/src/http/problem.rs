@@ -97,6 +97,12 @@ impl Refusal {
             .remedy("Send it in parts: exports of fewer receipts each.")
     }
 
+    pub(super) fn owes() -> Self {
+        let detail = "this node owes something that is not in cheques yet";
+        Self::new(Kind::Owes, StatusCode::CONFLICT, "Debts come first", detail)
+            .remedy("Deposit what is due, or have cheques cashed; then register the other account.")
+    }
+
     pub(super) fn outdated(sequence: u64) -> Self {
         let detail = format!("registration {sequence} of this node is known");
         Self::new(

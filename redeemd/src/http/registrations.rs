@@ -41,6 +41,7 @@ pub(super) async fn post(
         )
         .await?;
     match registered {
+        Registered::Owes => Err(Refusal::owes()),
         Registered::Outdated { sequence } => Err(Refusal::outdated(sequence)),
         Registered::Done => Ok(Json(RegistrationAnswer {
             schema: SCHEMA,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use receipts::Party;
-use sqlx::Row;
+use sqlx::{Any, Row, Transaction};
 
 use super::{Store, StoreError, value};
 
@@ -28,6 +28,8 @@ pub struct Registration {
 pub enum Registered {
     /// It counts from now on, or has before.
     Done,
+    /// The node has another account, and owes something that is not in cheques yet.
+    Owes,
     /// A later one is known, or another with the same number.
     Outdated {
         /// The number of the one that counts.
@@ -42,6 +44,9 @@ impl Store {
     /// [`StoreError`].
     pub async fn register(&self, registration: &Registration) -> Result<Registered, StoreError> {
         let mut change = self.begin().await?;
+        if owes_as_another(&mut change, registration).await? {
+            return Ok(Registered::Owes);
+        }
         sqlx::query(
             "INSERT INTO registration \
              (node, account, sequence, node_signature, account_signature) \
@@ -128,4 +133,21 @@ impl Store {
             .await?;
         Ok(row.is_some())
     }
+}
+
+/// Whether a node would leave an account behind on which something is due: who owes pays first.
+async fn owes_as_another(
+    change: &mut Transaction<'_, Any>,
+    registration: &Registration,
+) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "SELECT pair.id FROM pair JOIN registration ON registration.node = pair.consumer \
+         WHERE pair.consumer = $1 AND pair.claimed <> pair.settled \
+         AND registration.account <> $2 LIMIT 1",
+    )
+    .bind(registration.node.as_bytes().as_slice())
+    .bind(registration.account.as_slice())
+    .fetch_optional(&mut **change)
+    .await?;
+    Ok(row.is_some())
 }

@@ -68,8 +68,8 @@ CREATE TABLE settlement (
     PRIMARY KEY (pair, settled)
 );
 
--- What each beneficiary has been given by each issuer in all. What was paid before the first cheque of
--- ours, or on cheques of another service since, is in base.
+-- What each beneficiary has been given by each issuer in all. What another service had given before the
+-- first cheque of ours is in base. If more was paid than is given, nothing more is.
 CREATE TABLE cheque (
     issuer BYTEA NOT NULL,
     beneficiary BYTEA NOT NULL,

@@ -22,6 +22,9 @@ pub struct Terms {
     pub others: Option<Tariff>,
     /// Whose the fees are.
     pub fee_account: Address,
+    /// What was paid before the first cheque of ours was another service's. Without this it is taken for our own, of
+    /// which this database has lost the memory, and nothing is signed on top of it.
+    pub takes_over: bool,
 }
 
 impl Terms {
@@ -170,6 +173,10 @@ impl Round<'_> {
             self.done.more = true;
             return Ok(());
         }
+        if self.is_behind(pair.beneficiary) || self.is_behind(self.terms.fee_account) {
+            self.done.limit = Some(Limit::Behind);
+            return Ok(());
+        }
         let due = pair.claimed.checked_sub(pair.settled)?;
         let debit = due.min(self.room.amount);
         if debit < due {
@@ -192,6 +199,20 @@ impl Round<'_> {
         self.cheques.contains_key(&beneficiary) || self.known.is_some_and(asked)
     }
 
+    /// Whether somebody was paid more by this payer than is written down here. Signing on top of that could pay twice
+    /// for the same receipts.
+    fn is_behind(&self, beneficiary: Address) -> bool {
+        match self.cheques.get(&beneficiary) {
+            Some(cheque) => cheque.paid > cheque.cumulative,
+            None => !self.terms.takes_over && self.paid_before(beneficiary) > Amount::ZERO,
+        }
+    }
+
+    fn paid_before(&self, beneficiary: Address) -> Amount {
+        let paid = self.known.and_then(|view| view.paid.get(&beneficiary));
+        paid.copied().unwrap_or_default()
+    }
+
     /// Raises a cheque. The first one begins with what was paid before.
     async fn give(
         &mut self,
@@ -202,8 +223,7 @@ impl Round<'_> {
         if amount == Amount::ZERO {
             return Ok(());
         }
-        let before = self.known.and_then(|view| view.paid.get(&beneficiary));
-        let before = before.copied().unwrap_or_default();
+        let before = self.paid_before(beneficiary);
         let cheque = self.cheques.entry(beneficiary).or_insert(ChequeRow {
             base: before,
             cumulative: before,
@@ -289,8 +309,7 @@ async fn read_cheques(
     Ok(cheques)
 }
 
-/// Remembers what was paid. If more was than ever signed here, another service did: what is given from now on
-/// goes on top of that.
+/// Remembers what was paid, also if it is more than was ever signed here.
 async fn note_paid(
     change: &mut Transaction<'_, Any>,
     payer: Address,
@@ -305,10 +324,6 @@ async fn note_paid(
             continue;
         }
         cheque.paid = *paid;
-        if let Ok(others) = paid.checked_sub(cheque.cumulative) {
-            cheque.base = cheque.base.checked_add(others)?;
-            cheque.cumulative = *paid;
-        }
         put_cheque(change, payer, *beneficiary, cheque).await?;
     }
     Ok(())

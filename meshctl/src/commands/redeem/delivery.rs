@@ -1,8 +1,7 @@
 //! Sends what has not been sent, and brings cheques back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bundle::{Bundle, Part};
 use super::report::RedeemedFile;
+use super::tell;
 use crate::failure::Failure;
 use crate::private_file;
 
@@ -28,10 +28,10 @@ pub(super) struct Delivery {
     offline: Option<String>,
 }
 
-/// The parts that the service has taken and keeps.
+/// The parts that services have taken and keep, by the service's host.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Sent {
-    parts: BTreeSet<String>,
+    services: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Delivery {
@@ -46,14 +46,16 @@ impl Delivery {
     /// Sends a file's receipts, as far as that goes.
     pub(super) async fn deliver(&mut self, bundle: Bundle) -> Result<RedeemedFile, Failure> {
         let memory = bundle.beside(SENT);
-        let mut sent = Sent::read(&memory);
+        let mut all = Sent::read(&memory);
+        let host = self.service.host();
+        let mut sent = all.services.remove(&host).unwrap_or_default();
         let mut file = RedeemedFile::planned(&bundle);
         let count = bundle.parts.len();
         for (index, part) in bundle.parts.iter().enumerate() {
-            if sent.parts.contains(&part.name) {
+            if sent.contains(&part.name) {
                 continue;
             }
-            progress(&format!(
+            tell(&format!(
                 "{}: sending part {} of {count}",
                 bundle.file.display(),
                 index.saturating_add(1)
@@ -62,14 +64,15 @@ impl Delivery {
                 break;
             };
             if file.add(answer) {
-                sent.parts.insert(part.name.clone());
-                sent.write(&memory)?;
+                sent.insert(part.name.clone());
+                all.services.insert(host.clone(), sent.clone());
+                all.write(&memory)?;
             }
         }
         file.parts_waiting = bundle
             .parts
             .iter()
-            .filter(|it| !sent.parts.contains(&it.name))
+            .filter(|it| !sent.contains(&it.name))
             .count();
         self.fetch(&bundle, &mut file).await?;
         file.offline.clone_from(&self.offline);
@@ -125,7 +128,7 @@ impl Delivery {
                 self.offline = Some(error.to_string());
                 return Ok(None);
             }
-            progress(&format!("{error}; trying again"));
+            tell(&format!("{error}; trying again"));
             tokio::time::sleep(pause).await;
         }
     }
@@ -143,9 +146,4 @@ impl Sent {
         let json = json.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         private_file::replace(file, &json).map_err(|error| Failure::file(file, &error))
     }
-}
-
-/// For who waits. If nobody listens, nothing is lost.
-fn progress(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", crate::format::harmless(text));
 }

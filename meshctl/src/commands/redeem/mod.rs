@@ -13,6 +13,7 @@ mod delivery;
 mod queue;
 mod report;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use control_api::{Exit, SCHEMA};
@@ -25,20 +26,20 @@ use self::report::{Redeemed, RedeemedFile};
 use super::Daemon;
 use crate::cli;
 use crate::failure::Failure;
+use crate::format;
 use crate::output::Output;
 
 /// How long one part may take: 256 KiB over a line of 20 kbit/s.
 const PART_TIME: std::time::Duration = std::time::Duration::from_secs(120);
 
 pub(super) fn run(daemon: &Daemon, output: Output, options: &cli::Redeem) -> Result<(), Failure> {
-    let files = files(daemon, options)?;
-    let bundles: Vec<Bundle> = files
-        .iter()
-        .map(|file| Bundle::read(file))
-        .collect::<Result<_, _>>()?;
+    let mut failures = Vec::new();
+    let bundles = files(daemon, options)?;
+    let bundles = bundles.iter().map(|file| Bundle::read(file));
+    let bundles = successes(bundles, &mut failures);
     let files = match options.dry_run {
         true => bundles.iter().map(RedeemedFile::planned).collect(),
-        false => deliver(bundles, options)?,
+        false => deliver(bundles, options, &mut failures)?,
     };
     let redeemed = Redeemed {
         schema: SCHEMA,
@@ -46,6 +47,12 @@ pub(super) fn run(daemon: &Daemon, output: Output, options: &cli::Redeem) -> Res
         files,
     };
     output.show(&redeemed, Redeemed::text)?;
+    for failure in &failures {
+        tell(failure.message.as_deref().unwrap_or_default());
+    }
+    if let Some(first) = failures.first() {
+        return Err(Failure::silent(first.exit));
+    }
     match redeemed.waits() {
         true => Err(Failure::silent(Exit::Degraded)),
         false => Ok(()),
@@ -60,7 +67,31 @@ fn files(daemon: &Daemon, options: &cli::Redeem) -> Result<Vec<PathBuf>, Failure
     }
 }
 
-fn deliver(bundles: Vec<Bundle>, options: &cli::Redeem) -> Result<Vec<RedeemedFile>, Failure> {
+/// One file that cannot be redeemed does not hold the others back.
+fn successes<T>(
+    results: impl Iterator<Item = Result<T, Failure>>,
+    failures: &mut Vec<Failure>,
+) -> Vec<T> {
+    let mut good = Vec::new();
+    for result in results {
+        match result {
+            Ok(value) => good.push(value),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    good
+}
+
+/// For who waits. If nobody listens, nothing is lost.
+fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "meshctl: {}", format::harmless(text));
+}
+
+fn deliver(
+    bundles: Vec<Bundle>,
+    options: &cli::Redeem,
+    failures: &mut Vec<Failure>,
+) -> Result<Vec<RedeemedFile>, Failure> {
     let url = options.service.clone().ok_or_else(no_service)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -68,10 +99,10 @@ fn deliver(bundles: Vec<Bundle>, options: &cli::Redeem) -> Result<Vec<RedeemedFi
         .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     let service = service(url)?;
     let mut delivery = Delivery::new(service, options.patience);
-    bundles
+    let delivered = bundles
         .into_iter()
-        .map(|bundle| runtime.block_on(delivery.deliver(bundle)))
-        .collect()
+        .map(|bundle| runtime.block_on(delivery.deliver(bundle)));
+    Ok(successes(delivered, failures))
 }
 
 fn service(url: NodeUrl) -> Result<Service, Failure> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use control_api::NodeId;
 use receipts::log::{Report, verify};
 
+use super::tell;
 use crate::commands::Daemon;
 use crate::failure::Failure;
 use crate::private_file;
@@ -50,8 +51,14 @@ fn files(queue: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// Puts an export into the queue, in the place of an older one of the same node if it has all that that one has.
 /// What does not hold is left out: it would be refused.
 fn put(queue: &Path, export: &[u8]) -> Result<(), Failure> {
-    let Ok(report) = verify(export) else {
-        return Ok(());
+    let report = match verify(export) {
+        Ok(report) => report,
+        Err(error) => {
+            tell(&format!(
+                "an export of meshd is left out, it does not verify: {error}"
+            ));
+            return Ok(());
+        }
     };
     if report.newest.is_empty() && report.equivocations.is_empty() {
         return Ok(());

@@ -95,15 +95,16 @@ impl RedeemedFile {
     }
 
     /// What the service says of a part; whether it keeps all that this node earns by it. What the node owes, others
-    /// bring as well.
+    /// bring as well, unless that is all there is.
     pub(super) fn add(&mut self, answer: ClaimAnswer) -> bool {
         self.new = self.new.saturating_add(answer.new);
         self.known = self.known.saturating_add(answer.known);
-        let mut earned = answer
-            .pairs
-            .iter()
-            .filter(|pair| pair.provider == self.owner);
-        let kept = earned.all(|pair| pair.state.is_kept());
+        let earns = |pair: &&PairAnswer| pair.provider == self.owner;
+        let is_kept = |pair: &PairAnswer| pair.state.is_kept();
+        let kept = match answer.pairs.iter().any(|pair| earns(&pair)) {
+            true => answer.pairs.iter().filter(earns).all(is_kept),
+            false => answer.pairs.iter().all(is_kept),
+        };
         answer.pairs.iter().for_each(|pair| self.note(pair));
         kept
     }

@@ -1,0 +1,171 @@
+//! What keeps receipts from being paid twice, and debts from being left behind.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::Address;
+use ed25519_dalek::SigningKey;
+use receipts::log::{Header, Record, SegmentHeader, Writer};
+use receipts::{
+    Amount, ContentHash, MIB, NetworkId, Offer, Party, Price, Receipt, Terms as Offered, Totals,
+};
+use redeemd::claim::Claim;
+use redeemd::room::{Limit, Standing, View};
+use redeemd::store::{Book, Registered, Registration, Settled, Store, Terms};
+use redeemd::tariff::{Ppm, Tariff};
+use tempfile::TempDir;
+
+const PAYER: Address = Address::repeat_byte(1);
+const EARNER: Address = Address::repeat_byte(2);
+const SERVICE: Address = Address::repeat_byte(3);
+
+fn provider() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+fn consumer() -> SigningKey {
+    SigningKey::from_bytes(&[2; 32])
+}
+
+/// A receipt for so many MiB at 1 atto-SMT each.
+fn claim(mib: u64) -> Claim {
+    let network = NetworkId::from_name("village");
+    let terms = Offered {
+        gateway: Party::of(&provider()),
+        price: Price::new(1),
+        credit_bytes: 0,
+        previous: ContentHash::NONE,
+    };
+    let offer = Offer::sign(&provider(), network, Party::of(&consumer()), 1, terms);
+    let totals = Totals {
+        up_bytes: mib * MIB,
+        ..Totals::ZERO
+    };
+    let receipt = Receipt::sign(&consumer(), &offer, None, totals).unwrap();
+    let (mut writer, mut bytes) = Writer::create(&SegmentHeader::first(Header {
+        network,
+        owner: Party::of(&provider()),
+    }));
+    bytes.extend(writer.append(&Record::OfferMade(offer)));
+    bytes.extend(writer.append(&Record::ReceiptReceived(receipt)));
+    bytes.extend(writer.end(2));
+    Claim::verify(&bytes).unwrap()
+}
+
+async fn store(directory: &TempDir) -> Store {
+    let url = format!("sqlite:{}", directory.path().join("redeemd.db").display());
+    let book = Book {
+        chain_id: 1,
+        address: Address::repeat_byte(0xbb),
+        settlement_key: Address::repeat_byte(0xcc),
+    };
+    let store = Store::open(&url, &book).await.unwrap();
+    for (node, account) in [(consumer(), PAYER), (provider(), EARNER)] {
+        register(&store, &node, account, 1).await;
+    }
+    store
+}
+
+async fn register(store: &Store, node: &SigningKey, account: Address, sequence: u64) -> Registered {
+    let registration = Registration {
+        node: Party::of(node),
+        account,
+        sequence,
+        node_signature: [0; 64],
+        account_signature: [0; 64],
+    };
+    store.register(&registration).await.unwrap()
+}
+
+/// Settles what is due when the chain says that so much of a large deposit has been paid to the earner.
+async fn settle(store: &Store, paid: u128, takes_over: bool) -> Settled {
+    let tariff = Tariff {
+        maximum_price: Price::MAX,
+        fee: Ppm::ZERO,
+        bonus_per_second: 0,
+        bonus_share: Ppm::ZERO,
+    };
+    let terms = Terms {
+        tariffs: BTreeMap::new(),
+        others: Some(tariff),
+        fee_account: SERVICE,
+        takes_over,
+    };
+    let asked = store.beneficiaries(PAYER, SERVICE).await.unwrap();
+    let paid_to = |to: &Address| if *to == EARNER { paid } else { 0 };
+    let view = View {
+        standing: Standing {
+            reliable: Amount::new(1_000_000),
+            allowance: Amount::new(1_000_000),
+            names_us: true,
+        },
+        paid: asked
+            .iter()
+            .map(|to| (*to, Amount::new(paid_to(to))))
+            .collect(),
+    };
+    store.settle(PAYER, &[view], &terms).await.unwrap()
+}
+
+async fn given(store: &Store) -> u128 {
+    let cheques = store.cheques(EARNER).await.unwrap();
+    cheques
+        .first()
+        .map_or(0, |cheque| cheque.cumulative.atto_smt())
+}
+
+#[tokio::test]
+async fn a_database_that_is_older_than_the_chain_signs_nothing_more() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    store.accept(&claim(50).pairs).await.unwrap();
+    assert_eq!(settle(&store, 0, false).await.debit, Amount::new(50));
+    // A newer one had gone on to 100, which was cashed. Its receipt is brought once more.
+    store.accept(&claim(100).pairs).await.unwrap();
+    let settled = settle(&store, 100, false).await;
+    assert_eq!(
+        (settled.debit, settled.limit),
+        (Amount::ZERO, Some(Limit::Behind))
+    );
+    assert_eq!(given(&store).await, 50);
+}
+
+#[tokio::test]
+async fn an_empty_database_begins_on_top_of_others_only_when_told_so() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    store.accept(&claim(50).pairs).await.unwrap();
+    assert_eq!(settle(&store, 70, false).await.limit, Some(Limit::Behind));
+    assert_eq!(given(&store).await, 0);
+    assert_eq!(settle(&store, 70, true).await.debit, Amount::new(50));
+    assert_eq!(given(&store).await, 120);
+}
+
+#[tokio::test]
+async fn who_owes_cannot_leave_its_account() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let other = Address::repeat_byte(9);
+    store.accept(&claim(50).pairs).await.unwrap();
+    assert_eq!(
+        register(&store, &consumer(), other, 2).await,
+        Registered::Owes
+    );
+    assert_eq!(
+        register(&store, &consumer(), PAYER, 3).await,
+        Registered::Done
+    );
+    assert_eq!(
+        register(&store, &provider(), other, 2).await,
+        Registered::Done
+    );
+    register(&store, &provider(), EARNER, 3).await;
+    settle(&store, 0, false).await;
+    assert_eq!(
+        register(&store, &consumer(), other, 4).await,
+        Registered::Done
+    );
+    let parties = BTreeSet::from([Party::of(&consumer())]);
+    let accounts = store.accounts(&parties).await.unwrap();
+    assert_eq!(accounts.values().copied().collect::<Vec<_>>(), [other]);
+}
