@@ -260,7 +260,7 @@ fn account(key: &'static str, text: &str) -> Result<Address, ConfigError> {
 /// [`ConfigError`].
 pub fn read_key(file: &Path) -> Result<PrivateKey, ConfigError> {
     let metadata = fs::metadata(file).map_err(|error| unreadable(file, error))?;
-    if metadata.mode() & 0o077 != 0 {
+    if metadata.mode() & 0o077 != 0 && !is_credential(file) {
         let reason = format!("others can read {}; chmod 600", file.display());
         return Err(wrong("settlement_key", reason));
     }
@@ -271,6 +271,11 @@ pub fn read_key(file: &Path) -> Result<PrivateKey, ConfigError> {
     let no_key = || wrong("settlement_key", format!("{} is no key", file.display()));
     hex::decode_to_slice(digits, secret.as_mut()).map_err(|_| no_key())?;
     PrivateKey::from_bytes(&secret).map_err(|_| no_key())
+}
+
+/// systemd lets the service read its credentials by an access control list, which shows as rights of the group.
+fn is_credential(file: &Path) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| file.starts_with(directory))
 }
 
 fn unreadable(file: &Path, error: std::io::Error) -> ConfigError {

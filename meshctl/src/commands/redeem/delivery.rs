@@ -24,11 +24,13 @@ const CHEQUES: &str = ".cheques.json";
 pub(super) struct Delivery {
     service: Service,
     patience: Duration,
+    /// What the service says that it is.
+    name: Option<String>,
     /// That there is none, so that the next file does not wait for it as well.
     offline: Option<String>,
 }
 
-/// The parts that services have taken and keep, by the service's host.
+/// The parts that services have taken and keep, by what the service says that it is: its host may change.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Sent {
     services: BTreeMap<String, BTreeSet<String>>,
@@ -39,6 +41,7 @@ impl Delivery {
         Self {
             service,
             patience,
+            name: None,
             offline: None,
         }
     }
@@ -46,10 +49,13 @@ impl Delivery {
     /// Sends a file's receipts, as far as that goes.
     pub(super) async fn deliver(&mut self, bundle: Bundle) -> Result<RedeemedFile, Failure> {
         let memory = bundle.beside(SENT);
-        let mut all = Sent::read(&memory);
-        let host = self.service.host();
-        let mut sent = all.services.remove(&host).unwrap_or_default();
         let mut file = RedeemedFile::planned(&bundle);
+        let Some(name) = self.name().await? else {
+            file.offline.clone_from(&self.offline);
+            return Ok(file);
+        };
+        let mut all = Sent::read(&memory);
+        let mut sent = all.services.remove(&name).unwrap_or_default();
         let count = bundle.parts.len();
         for (index, part) in bundle.parts.iter().enumerate() {
             if sent.contains(&part.name) {
@@ -65,7 +71,7 @@ impl Delivery {
             };
             if file.add(answer) {
                 sent.insert(part.name.clone());
-                all.services.insert(host.clone(), sent.clone());
+                all.services.insert(name.clone(), sent.clone());
                 all.write(&memory)?;
             }
         }
@@ -77,6 +83,17 @@ impl Delivery {
         self.fetch(&bundle, &mut file).await?;
         file.offline.clone_from(&self.offline);
         Ok(file)
+    }
+
+    /// Asked once. `None` if there is no way to the service.
+    async fn name(&mut self) -> Result<Option<String>, Failure> {
+        if self.name.is_none() {
+            let service = self.service.clone();
+            let answer = self.patiently(|| service.service()).await?;
+            self.name =
+                answer.map(|it| format!("{} of {} on {}", it.settlement_key, it.book, it.chain_id));
+        }
+        Ok(self.name.clone())
     }
 
     /// `None` if there is no way to the service.
