@@ -26,7 +26,7 @@
 //! - **Of each epoch, the highest amount signed counts, once**, whoever brings it, how often, and in which order.
 //! - **Debits are credits and fees**, and a cheque is the sum of its credits: [`store::Store::audit`].
 //! - **No cheque bounces.** What is signed and not cashed on a payer is covered by what the payer cannot take back
-//!   without a warning, and by three allowances, as many as begin during such a warning.
+//!   without a warning, and by two allowances: so many whole epochs are in the time of such a warning.
 //! - **What is signed is in the database first.** Signing again gives the same bytes, so a process may end
 //!   anywhere, and others go on.
 

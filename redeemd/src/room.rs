@@ -11,8 +11,9 @@ use receipts::Amount;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Epochs of the allowance that begin during the lock of the cheque book.
-const EPOCHS_IN_LOCK: u128 = 3;
+/// Whole epochs in any lock of the cheque book, which is as long as three. A third one begins in it, but may begin
+/// just before its end; and what is left of the one in which a payer announces may be spent.
+const EPOCHS_IN_LOCK: u128 = 2;
 
 /// What the chain says of a payer, all in one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub enum Limit {
     NotOurPayer,
     /// The deposit is given out, or is being taken back.
     Deposit,
-    /// As much is signed as can be cashed within three epochs.
+    /// As much is signed as can be cashed within two epochs.
     Allowance,
     /// More was paid than this database knows of: it is older than the chain, or another service signs as well.
     Behind,
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn no_more_is_signed_than_can_be_cashed_within_the_lock() {
-        assert_eq!(left(&standing(100, 20), 30), (30, Limit::Allowance));
+        assert_eq!(left(&standing(100, 20), 30), (10, Limit::Allowance));
         assert_eq!(left(&standing(100, u128::MAX), 0), (100, Limit::Deposit));
     }
 

@@ -23,8 +23,10 @@ use tempfile::TempDir;
 const NODES: u8 = 4;
 const NETWORKS: [&str; 2] = ["village", "valley"];
 const FEE_ACCOUNT: Address = Address::repeat_byte(0xfe);
-/// Epochs that one lock of the cheque book holds.
-const EPOCHS_IN_LOCK: u128 = 3;
+/// How long a lock of the cheque book is, in epochs.
+const LOCK_EPOCHS: u128 = 3;
+/// Whole ones that are in it wherever it begins.
+const EPOCHS_IN_LOCK: u128 = 2;
 
 fn network_id(network: usize) -> NetworkId {
     NetworkId::from_name(NETWORKS.get(network).unwrap())
@@ -272,7 +274,7 @@ impl World {
             Step::Announce { payer, amount } => {
                 let deposit = self.deposit(payer);
                 deposit.withdrawing = amount.min(deposit.balance);
-                deposit.wait = EPOCHS_IN_LOCK;
+                deposit.wait = LOCK_EPOCHS;
             }
             Step::Withdraw { payer } => self.withdraw(payer).await,
             Step::Cash { payer } => self.cash(account(payer)).await,
@@ -373,7 +375,7 @@ impl World {
         }
     }
 
-    /// Before the lock is over, providers cash: in three epochs they get all of it.
+    /// Before the lock is over, providers cash: in two whole epochs they get all of it.
     async fn withdraw(&mut self, payer: u8) {
         if self.deposit(payer).wait > 0 {
             return;
