@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 use receipts::Amount;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 /// Whole epochs in any lock of the cheque book, which is as long as three. A third one begins in it, but may begin
 /// just before its end; and what is left of the one in which a payer announces may be spent.
@@ -36,8 +34,7 @@ pub struct View {
 }
 
 /// Why no more is signed on a payer for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// The payer names another settlement service, or none.
     NotOurPayer,

@@ -9,7 +9,7 @@ use alloy_sol_types::Eip712Domain;
 use control_api::{AttoSmt, NodeId};
 use ethereum::cheque::{Cheque, ChequeFile, SignedCheque};
 use ethereum::key::PrivateKey;
-use receipts::{Amount, NetworkId, Party};
+use receipts::{Amount, Party};
 use redeem_api::{ClaimAnswer, PairAnswer, PairState, SCHEMA, Statement};
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, error, info, warn};
@@ -393,15 +393,11 @@ fn payers<'a>(
 #[must_use]
 pub fn answer(pair: &Pair, claimed: Amount, settled: Amount, state: PairState) -> PairAnswer {
     PairAnswer {
-        network: network_text(&pair.network),
+        network: pair.network.to_string(),
         provider: NodeId::new(*pair.provider.as_bytes()),
         consumer: NodeId::new(*pair.consumer.as_bytes()),
         claimed_atto: AttoSmt::new(claimed.atto_smt()),
         settled_atto: AttoSmt::new(settled.atto_smt()),
         state,
     }
-}
-
-fn network_text(network: &NetworkId) -> String {
-    network.to_string()
 }

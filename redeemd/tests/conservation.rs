@@ -1,6 +1,6 @@
 //! Whatever is brought, in whatever order, and whatever payers do meanwhile: no SMT appears, none is lost, and no
-//! cheque bounces. The store is a real one; the chain is its rules in a few lines, which `tests/evm` holds
-//! against the contract.
+//! cheque bounces. The store is a real one; of the chain there are the rules of the cheque book, in a few lines.
+//! What the real one does is in `tests/settlement`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
