@@ -187,7 +187,8 @@ impl Service {
         })
     }
 
-    /// Why an account is no payer of ours, if it is none. Only who has a deposit can fill our database.
+    /// Why an account is no payer of ours, if it is none. Only who has named us on the chain can fill our
+    /// database.
     async fn is_payer(&self, account: Address) -> Result<Option<PairState>, StoreError> {
         if self.store.is_payer(account).await? {
             return Ok(None);

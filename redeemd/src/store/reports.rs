@@ -125,7 +125,7 @@ impl Store {
         issuers.collect()
     }
 
-    /// A beneficiary's cheques: up to [`MOST`], first those with most to cash.
+    /// A beneficiary's cheques: up to [`MOST`], first those that are not cashed.
     ///
     /// # Errors
     /// [`StoreError`].
