@@ -1,6 +1,6 @@
 //! Long TCP transfers: whether they survive, and how long they stood still.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -204,7 +204,7 @@ fn receive(mut stream: TcpStream, shared: &Shared) {
     let mut buffer = [0; 4096];
     while !shared.stopped.load(Ordering::Relaxed) {
         let now = Instant::now();
-        match stream.read(&mut buffer) {
+        match read_or_ask(&mut stream, &mut buffer) {
             Ok(0) => report.ended = Some("closed by the other end".to_owned()),
             Ok(length) => {
                 let bytes = u64::try_from(length).unwrap_or_default();
@@ -214,8 +214,6 @@ fn receive(mut stream: TcpStream, shared: &Shared) {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 report.longest_stall = report.longest_stall.max(now - last);
-                // Who waits asks whether anybody is there, as programs do.
-                let _ = stream.write(&[0]);
                 if last.elapsed() > PATIENCE {
                     report.ended = Some("nothing comes any longer".to_owned());
                 }
@@ -227,4 +225,14 @@ fn receive(mut stream: TcpStream, shared: &Shared) {
         }
     }
     *shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+}
+
+/// Reads and, if nothing has come, asks whether anybody is there, as programs do. The kernel tells of a reset
+/// once: to the asking, if it came after the reading.
+fn read_or_ask(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let outcome = stream.read(buffer);
+    if matches!(&outcome, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+        stream.write(&[0])?;
+    }
+    outcome
 }
