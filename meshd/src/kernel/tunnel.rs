@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use mesh_proto::record::MIN_MTU;
@@ -121,6 +122,11 @@ impl Tunnels {
             (Tunnel::Vxlan, _) => Ok(()),
             (Tunnel::Wireguard(key), _) => self.wireguard.keep(key, prefixes).await,
         }
+    }
+
+    /// Takes note of what a device knows that would be lost with it. For whenever traffic flows.
+    pub(super) fn note_endpoints(&mut self, now: Instant) -> Result<(), KernelError> {
+        self.wireguard.note_endpoints(now)
     }
 
     /// Everybody who is at the other end of WireGuard.

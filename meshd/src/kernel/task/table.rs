@@ -174,6 +174,10 @@ impl Task {
     }
 
     pub(super) async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
+        if let Err(error) = self.fib.tunnels.note_endpoints(Instant::now()) {
+            // The device is gone, and soon there again.
+            tracing::debug!(%error);
+        }
         let (mut counters, is_new) = self.counters.read(&mut self.nfnetlink)?;
         let macs = counters.macs();
         let mut unknown = macs.iter();

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddrV6};
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use ipnet::IpNet;
@@ -36,6 +37,9 @@ pub(in crate::kernel) const OVERHEAD: u32 = 80;
 
 /// So many are kept of those that nothing is sent to any longer.
 const MAX_IDLE: usize = 64;
+
+/// Between two times that the kernel is asked where nodes are.
+const ENDPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The number of a gateway's end; those of nodes that use gateways are above.
 const GATEWAY_END: usize = 1;
@@ -79,6 +83,10 @@ pub(in crate::kernel) struct Wireguard {
     ends: BTreeMap<usize, End>,
     /// Those at the other end that nothing is sent to any longer, the first one for longest.
     idle: VecDeque<(usize, WireguardKey)>,
+    /// Where the nodes at the other side of a gateway's end are, and when the kernel was asked for it: it
+    /// learns that from their packets.
+    endpoints: BTreeMap<WireguardKey, SocketAddrV6>,
+    asked: Option<Instant>,
     mtu: u32,
     addresses: BTreeSet<IpAddr>,
 }
@@ -103,6 +111,8 @@ impl Wireguard {
             setup,
             ends: BTreeMap::new(),
             idle: VecDeque::new(),
+            endpoints: BTreeMap::new(),
+            asked: None,
             mtu: MIN_MTU.into(),
             addresses: BTreeSet::new(),
         })
@@ -222,22 +232,23 @@ impl Wireguard {
             None => self.create_for(prefix).await?,
         };
         self.idle.retain(|it| *it != (number, key));
-        let Self {
-            ends, genl, setup, ..
-        } = self;
+        let endpoint = self.endpoint_of(number, id, key);
+        let Self { ends, genl, .. } = self;
         let end = ends.get_mut(&number).ok_or(KernelError::NotConfigured)?;
         let known = end.peers.get(&key);
         if known.is_some_and(|known| known.allowed.contains(&prefix)) {
             return Ok(end.ifindex);
         }
-        let gateway = setup.mesh_address_of(id);
-        let gateway = SocketAddrV6::new(gateway, WIREGUARD_GATEWAY_PORT, 0, 0);
         let peer = Peer {
-            // A gateway learns from a node's first packet where it is.
-            endpoint: (number != GATEWAY_END).then_some(gateway),
+            // The kernel knows better where one is that it knows.
+            endpoint: endpoint.filter(|_| known.is_none()),
             allowed: BTreeSet::from([prefix]),
         };
         messages::set_peer(genl, end.ifindex, key, &peer, Change::Add)?;
+        if number == GATEWAY_END && peer.endpoint.is_some() {
+            // It goes on with a session that went with the device, and would for 15 s.
+            messages::greet(genl, end.ifindex, key)?;
+        }
         for known in end.peers.values_mut() {
             known.allowed.remove(&prefix);
         }
@@ -245,6 +256,37 @@ impl Wireguard {
         let known = end.peers.entry(key).or_insert(Known { id, allowed });
         known.allowed.insert(prefix);
         Ok(end.ifindex)
+    }
+
+    /// Where a peer is that an end does not know yet. A gateway learns it from a node's first packet, if
+    /// it did not know before its end was made anew.
+    fn endpoint_of(
+        &self,
+        number: usize,
+        id: OriginatorId,
+        key: WireguardKey,
+    ) -> Option<SocketAddrV6> {
+        if number == GATEWAY_END {
+            return self.endpoints.get(&key).copied();
+        }
+        let gateway = self.setup.mesh_address_of(id);
+        Some(SocketAddrV6::new(gateway, WIREGUARD_GATEWAY_PORT, 0, 0))
+    }
+
+    /// Takes note of where the nodes at the other side of a gateway's end are, now and then.
+    pub(super) fn note_endpoints(&mut self, now: Instant) -> Result<(), KernelError> {
+        let is_due = |asked| now.saturating_duration_since(asked) >= ENDPOINT_INTERVAL;
+        let Some(end) = self.ends.get(&GATEWAY_END) else {
+            return Ok(());
+        };
+        if self.asked.is_none_or(is_due) {
+            self.asked = Some(now);
+            let device = messages::get(&mut self.genl, end.ifindex)?;
+            let peers = device.peers.into_iter();
+            let known = peers.filter_map(|(key, peer)| Some((key, peer.endpoint?)));
+            self.endpoints = known.collect();
+        }
+        Ok(())
     }
 
     /// The end that packets to a prefix leave by on their way to this peer, if it is there.

@@ -27,6 +27,7 @@ const WGDEVICE_A_PEERS: u16 = 8;
 const WGPEER_A_PUBLIC_KEY: u16 = 1;
 const WGPEER_A_FLAGS: u16 = 3;
 const WGPEER_A_ENDPOINT: u16 = 4;
+const WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL: u16 = 5;
 const WGPEER_A_ALLOWEDIPS: u16 = 9;
 
 const WGPEER_F_REMOVE_ME: u32 = 1;
@@ -130,6 +131,28 @@ pub(super) fn set_peer(
     genl.change(&action, WG_CMD_SET_DEVICE, &request)
 }
 
+/// Sends a peer an empty packet at once, and before it what begins a session if there is none.
+pub(super) fn greet(
+    genl: &mut Genl,
+    ifindex: IfIndex,
+    key: WireguardKey,
+) -> Result<(), KernelError> {
+    // The kernel sends the first of regular packets when it is told to send some.
+    for seconds in [1_u16, 0] {
+        let mut attributes = Vec::new();
+        push(&mut attributes, WGPEER_A_PUBLIC_KEY, key.as_bytes());
+        push(
+            &mut attributes,
+            WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
+            &seconds.to_ne_bytes(),
+        );
+        let action = format!("greet WireGuard's peer {key:?} of device {ifindex}");
+        let request = device_request(ifindex, &attributes);
+        genl.change(&action, WG_CMD_SET_DEVICE, &request)?;
+    }
+    Ok(())
+}
+
 fn peer_request(ifindex: IfIndex, key: WireguardKey, peer: &Peer, change: Change) -> Vec<u8> {
     let mut attributes = Vec::new();
     push(&mut attributes, WGPEER_A_PUBLIC_KEY, key.as_bytes());
@@ -153,8 +176,13 @@ fn peer_request(ifindex: IfIndex, key: WireguardKey, peer: &Peer, change: Change
             &allowed,
         );
     }
+    device_request(ifindex, &attributes)
+}
+
+/// What is said of a device with one peer.
+fn device_request(ifindex: IfIndex, peer: &[u8]) -> Vec<u8> {
     let mut peers = Vec::new();
-    push(&mut peers, NLA_F_NESTED, &attributes);
+    push(&mut peers, NLA_F_NESTED, peer);
     let mut request = Vec::new();
     push(&mut request, WGDEVICE_A_IFINDEX, &ifindex.0.to_ne_bytes());
     push(&mut request, WGDEVICE_A_PEERS | NLA_F_NESTED, &peers);
