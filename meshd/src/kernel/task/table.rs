@@ -98,7 +98,12 @@ impl Task {
         &mut self,
         gateways: BTreeSet<Ipv6Addr>,
     ) -> Result<(), KernelError> {
+        let before = self.gateways.counted();
         self.gateways.set(Instant::now(), gateways);
+        // One that was lost counts for a while. What leads to another must not wait for nft to say so.
+        if self.gateways.counted() == before {
+            return Ok(());
+        }
         self.follow_gateways().await
     }
 
