@@ -204,8 +204,6 @@ impl Task {
             && let Err(error) = self.follow_gateways().await
         {
             tracing::warn!(%error);
-            self.is_table_due = true;
-            self.mend_soon();
         }
         if let Some(report) = self.radios.look_after(now) {
             self.report(KernelEvent::RadiosChanged(report)).await?;

@@ -109,7 +109,12 @@ impl Task {
 
     pub(super) async fn follow_gateways(&mut self) -> Result<(), KernelError> {
         let commands = nat::gateway_elements(&self.gateways.counted());
-        self.change_table(&commands).await
+        let followed = self.change_table(&commands).await;
+        if followed.is_err() {
+            self.is_table_due = true;
+            self.mend_soon();
+        }
+        followed
     }
 
     pub(super) async fn set_credit(&mut self, credit: Credit) -> Result<(), KernelError> {
