@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use mesh_tests::harness::{in_lab, note};
+use mesh_tests::flows::{Flows, Load};
+use mesh_tests::gateways::{select, used};
+use mesh_tests::harness::in_lab;
 use mesh_tests::internet::{HOST_V4, HOST_V6, Line, Trouble, echo_at};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
@@ -52,8 +54,6 @@ pub(crate) fn tests() -> Vec<Trial> {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an uplink that failed may take to be trusted again.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// Far more than a switch takes, far less than a connection that was lost and came back.
-const STALL: Duration = Duration::from_millis(500);
 /// How much comes in a second or two.
 const BYTES: u64 = 100_000;
 
@@ -64,48 +64,34 @@ fn switched(lab: &mut Lab) -> Result<()> {
         lab.add_uplink(gateway)?;
     }
     lab.start_all()?;
-    let phone = lab.node("r1")?.phone()?.clone();
-    let _source = Source::start(lab.internet()?.host())?;
-    let mut transfers = Vec::new();
+    let load = Load {
+        through_each: 10,
+        interval: Duration::from_millis(10),
+        bytes: BYTES,
+    };
+    let mut flows = Flows::new(lab, "r1", load)?;
     for gateway in ["r2", "r3"] {
-        select(lab, "r1", &phone, gateway)?;
-        for host in [HOST_V4, HOST_V6].into_iter().cycle().take(10) {
-            transfers.push((gateway, Transfer::start(&phone, host)?));
-        }
-        all_go_on(&transfers)?;
+        flows.begin(lab, gateway)?;
     }
-    select(lab, "r1", &phone, "r4")?;
+    flows.switch(lab, "r4")?;
+    let phone = lab.node("r1")?.phone()?.clone();
     let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(20))?;
     pinger.wait_answers(20, PATIENCE)?;
-    select(lab, "r1", &phone, "r3")?;
-    all_go_on(&transfers)?;
+    flows.switch(lab, "r3")?;
     // A successor knows what flows go where.
     lab.node_mut("r1")?.take_daemon()?.hand_over()?;
     lab.start("r1")?;
     wait_for("the successor to have a gateway", PATIENCE, || {
-        let internet = lab.node("r1")?.status()?.internet;
-        ensure!(internet.online, "{internet:?}");
-        Ok(())
+        used(lab, "r1")
     })?;
-    all_go_on(&transfers)?;
+    flows.go_on()?;
     // What went through a gateway that is gone goes where everything goes.
     lab.power_off("r4")?;
     pinger.wait_answers(50, PATIENCE)?;
-    all_go_on(&transfers)?;
+    flows.go_on()?;
     let log = lab.node("r1")?.files().log_text();
     ensure!(!log.contains("by somebody else"), "{log}");
-    let mut longest = Duration::ZERO;
-    for (gateway, transfer) in transfers {
-        let report = transfer.stop();
-        ensure!(report.ended.is_none(), "through {gateway}: {report:?}");
-        longest = longest.max(report.longest_stall);
-    }
-    note(&format!(
-        "20 of 20 transfers survive, longest stall {} ms",
-        longest.as_millis()
-    ));
-    ensure!(longest <= STALL, "a stall of {longest:?}");
-    Ok(())
+    flows.stop()
 }
 
 /// Flows that begin while nftables does not know yet which gateway they go through.
@@ -126,7 +112,7 @@ fn early(lab: &mut Lab) -> Result<()> {
     drop(slowed);
     wait_all_go_on(&transfers, BYTES)?;
     lab.start("r3")?;
-    select(lab, "r2", &phone, "r3")?;
+    select(lab, "r2", "r3")?;
     wait_all_go_on(&transfers, BYTES)
 }
 
@@ -250,18 +236,4 @@ fn half(lab: &mut Lab) -> Result<()> {
         wait_comes_from(&phone, &own, &own, RECOVERY)?;
     }
     Ok(())
-}
-
-/// Has a router use a gateway, and waits until its phone's new connections go through it.
-fn select(lab: &Lab, router: &str, phone: &Namespace, gateway: &str) -> Result<()> {
-    wait_for("the gateway to be known", PATIENCE, || {
-        lab.node(router)?
-            .ctl_text(&format!("gateways select {gateway}"))
-    })?;
-    let line = lab.node(gateway)?.line()?;
-    wait_comes_from(phone, line, line, RECOVERY)
-}
-
-fn all_go_on(transfers: &[(&str, Transfer)]) -> Result<()> {
-    wait_all_go_on(transfers.iter().map(|(_, it)| it), BYTES)
 }

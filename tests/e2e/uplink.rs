@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use control_api::{Gateways, Severity};
 use libtest_mimic::Trial;
-use mesh_tests::harness::{in_lab, note};
+use mesh_tests::gateways::{ends_in_every_way, has_finding};
+use mesh_tests::harness::in_lab;
 use mesh_tests::http::{Server, fetch};
-use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
-use mesh_tests::lab::{Lab, Node};
+use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, web_at};
+use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
-use mesh_tests::probe::{EchoServer, Pinger, reachable};
+use mesh_tests::probe::{EchoServer, reachable};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 
@@ -23,8 +23,8 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         in_lab(
             "uplink_that_does_not_work_is_left",
-            || Topology::line(3),
-            troubles,
+            || Topology::grid(2, 2),
+            ends_in_every_way,
         ),
         in_lab(
             "uplink_that_is_dead_leaves_nobody_waiting",
@@ -53,70 +53,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a line that failed may take to be trusted again.
 const RECOVERY: Duration = Duration::from_secs(60);
 const FETCH: Duration = Duration::from_secs(5);
-
-/// A phone between two gateways, of which the one in use gets into trouble.
-fn troubles(lab: &mut Lab) -> Result<()> {
-    lab.add_phone("r2")?;
-    lab.add_uplink("r1")?;
-    lab.add_uplink("r3")?;
-    lab.start_all()?;
-    for (trouble, words) in [
-        (Trouble::Silent, "nobody on the Internet answers"),
-        (Trouble::NoDns, "no resolver answers"),
-        (
-            Trouble::Portal,
-            "captive portal is in the way: http://portal.example/login",
-        ),
-    ] {
-        wait_gateways(lab, 2)?;
-        let used = gateway_of(lab, "r2")?;
-        let other = if used == "r1" { "r3" } else { "r1" };
-        let phone = lab.node("r2")?.phone()?.clone();
-        let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(50))?;
-        pinger.wait_answers(20, PATIENCE)?;
-        let line = lab.node(&used)?.line()?.clone();
-        let since = Instant::now();
-        lab.internet_mut()?.trouble(&line, Some(trouble))?;
-        wait_online_through(lab, "r2", other, PATIENCE)?;
-        let left = since.elapsed();
-        pinger.wait_answers(20, PATIENCE)?;
-        note(&format!(
-            "{trouble:?}: left after {:.1} s; {}",
-            left.as_secs_f64(),
-            pinger.stop()
-        ));
-        has_finding(lab.node(&used)?, words)?;
-        lab.internet_mut()?.trouble(&line, None)?;
-    }
-    wait_gateways(lab, 2)
-}
-
-fn wait_gateways(lab: &Lab, count: usize) -> Result<()> {
-    wait_for("all gateways", RECOVERY, || {
-        let answer: Gateways = lab.node("r2")?.ctl("gateways")?;
-        ensure!(answer.gateways.len() == count, "{answer:?}");
-        Ok(())
-    })
-}
-
-fn gateway_of(lab: &Lab, router: &str) -> Result<String> {
-    wait_for("a gateway", PATIENCE, || {
-        let internet = lab.node(router)?.status()?.internet;
-        let via = internet.via.filter(|_| internet.online);
-        via.and_then(|via| via.name).context("not online")
-    })
-}
-
-fn has_finding(node: &Node, words: &str) -> Result<()> {
-    let doctor = node.doctor()?;
-    let mut findings = doctor.findings.iter();
-    let found = findings.any(|finding| {
-        let is_it = finding.severity == Severity::Error && finding.problem.contains(words);
-        is_it && !finding.advice.is_empty()
-    });
-    ensure!(found, "nothing says {words:?}: {doctor:?}");
-    Ok(())
-}
 
 /// The only uplink of all dies, and comes back.
 fn alone(lab: &mut Lab) -> Result<()> {
@@ -325,8 +261,20 @@ fn private(lab: &mut Lab) -> Result<()> {
     ensure!(reachable(r1.namespace(), &behind, patience)?.is_empty());
     let refused = refusal(r1.namespace(), SocketAddr::new(line.v4.into(), 22));
     ensure!(refused.is_some(), "r1 reaches {} next door", line.v4);
+    for router in ["r1", "r2"] {
+        let nobody = Ipv6Addr::from_bits(lab.node(router)?.status()?.mesh_ipv6.to_bits() ^ 1);
+        keeps_from_others(lab.node(router)?.namespace(), nobody)?;
+    }
     // What the mesh is for.
     let mesh = lab.node("r2")?.status()?.mesh_ipv6;
     ensure!(refusal(r1.namespace(), SocketAddr::new(mesh.into(), 22)).is_none());
+    Ok(())
+}
+
+/// What is for a node of the mesh that is out of reach goes nowhere else: not to the provider, nor into a
+/// tunnel.
+fn keeps_from_others(router: &Namespace, nobody: Ipv6Addr) -> Result<()> {
+    let way = router.ip(&format!("-6 route get {nobody}"));
+    ensure!(way.is_err(), "{} sends it {way:?}", router.name());
     Ok(())
 }

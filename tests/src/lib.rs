@@ -20,6 +20,8 @@
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
 //! | [`iperf`] | TCP with iperf3: how fast, how much |
 //! | [`transfer`] | long TCP transfers: whether they survive, and how long they stood still |
+//! | [`flows`] | long transfers of a phone through several gateways at once |
+//! | [`gateways`] | gateways that are left, and that end, while a phone is online |
 //! | [`crowd`] | many hosts with many flows at once |
 //! | [`volley`] | probes between many pairs at once: when the last one got through |
 //! | [`fib`] | the next hop a kernel would use this moment, and circles of next hops |
@@ -50,6 +52,8 @@ pub mod contracts;
 pub mod crowd;
 pub mod daemon;
 pub mod fib;
+pub mod flows;
+pub mod gateways;
 pub mod harness;
 pub mod http;
 pub mod internet;

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use control_api::{Gateways, RouteTo, Routes, TunnelKind};
 use libtest_mimic::Trial;
+use mesh_tests::flows::{Flows, Load};
+use mesh_tests::gateways::{ends_in_every_way, select};
 use mesh_tests::harness::{in_lab, note};
 use mesh_tests::http::fetch;
-use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
+use mesh_tests::internet::{HOST_V4, echo_at, web_at};
 use mesh_tests::lab::{Lab, Node};
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::Pinger;
 use mesh_tests::topology::Topology;
-use mesh_tests::transfer::{Source, Transfer, wait_all_go_on};
+use mesh_tests::transfer::{Source, Transfer};
 use mesh_tests::wait::wait_for;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -26,27 +28,36 @@ pub(crate) fn tests() -> Vec<Trial> {
             mixed,
         ),
         in_lab(
-            "wireguard_drops_a_forged_source",
+            "wireguard_drops_a_forged_source_and_remembers_no_way_out",
             || Topology::line(2),
             forged,
         ),
         in_lab(
-            "wireguard_keeps_flows_over_switches_and_ends",
+            "wireguard_keeps_flows_over_switches",
             || Topology::grid(2, 2),
             switched,
+        ),
+        in_lab(
+            "wireguard_gateways_end_in_every_way",
+            || Topology::grid(2, 2),
+            ends_in_every_way,
         ),
     ]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const FETCH: Duration = Duration::from_secs(5);
-/// Far less than a connection that was lost and came back; an emulated processor that has others beside
-/// it stands still for a second by itself.
-const STALL: Duration = Duration::from_secs(5);
+/// As long as a phone may be offline when others remove a device: far less than the 15 s after which
+/// WireGuard doubts a session.
+const PUT_BACK: Duration = Duration::from_secs(5);
 /// Between two blocks of a transfer: more is more than an emulated processor wraps in time.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How much comes in a moment.
 const BYTES: u64 = 10_000;
+/// Between two probes.
+const PROBES: Duration = Duration::from_millis(50);
+/// WireGuard answers what arrives within ten seconds, if nobody else does.
+const SILENCE: Duration = Duration::from_secs(13);
 /// A gateway's end of WireGuard, and the first of a node that uses one.
 const ENDS: [&str; 2] = ["meshd1", "meshd2"];
 
@@ -139,7 +150,10 @@ fn encrypted(lab: &Lab) -> Result<()> {
                  udp dport 5526-5543 counter comment \"wrapped\"\n\
                  counter comment \"all\"\n}\n}";
     relay.nft(watch)?;
-    fetch(lab.node("r1")?.phone()?, web_at(HOST_V4), "/", FETCH)?;
+    let phone = lab.node("r1")?.phone()?;
+    wait_for("a page", PATIENCE, || {
+        fetch(phone, web_at(HOST_V4), "/", FETCH)
+    })?;
     let listing = relay.run("nft", "list table inet watch")?;
     let count = |comment: &str| -> Result<u64> {
         let line = listing.lines().find(|line| line.contains(comment));
@@ -161,14 +175,7 @@ fn flow_outlives_its_route(lab: &mut Lab) -> Result<()> {
     lab.air().cut("r1", "r2")?;
     for router in ["r1", "r3"] {
         wait_for("the tunnel to have no route", PATIENCE, || {
-            let answer: Routes = lab.node(router)?.ctl("routes")?;
-            let through = answer.routes.iter().filter(|route| match &route.to {
-                RouteTo::Tunnel { node, .. } => {
-                    router == "r1" || node.name.as_deref() == Some("r1")
-                }
-                RouteTo::Neighbor { .. } => false,
-            });
-            let left = through.count();
+            let left = routes_into_tunnel(lab, router)?;
             ensure!(left == 0, "{left} are left");
             Ok(())
         })?;
@@ -182,12 +189,63 @@ fn flow_outlives_its_route(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// How many routes of a router lead into the tunnel between r1 and its gateway.
+fn routes_into_tunnel(lab: &Lab, router: &str) -> Result<usize> {
+    let answer: Routes = lab.node(router)?.ctl("routes")?;
+    let through = answer.routes.iter().filter(|route| match &route.to {
+        RouteTo::Tunnel { node, .. } => router == "r1" || node.name.as_deref() == Some("r1"),
+        RouteTo::Neighbor { .. } => false,
+    });
+    Ok(through.count())
+}
+
+/// The daemon of r1 is away so long that nobody has a route to it, while what its kernel sends goes on
+/// to arrive: WireGuard answers that after ten seconds, and remembers the way that this took.
+fn comes_back_after_long(lab: &mut Lab) -> Result<()> {
+    let astray = "table inet astray { chain out { type filter hook output priority 1000;\n\
+                  oifname wan0 udp sport 5527 counter\n}\n}";
+    let gateway = lab.node("r2")?.namespace().clone();
+    gateway.nft(astray)?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let pinger = Pinger::start(&phone, echo_at(HOST_V4), PROBES)?;
+    pinger.wait_answers(20, PATIENCE)?;
+    lab.node_mut("r1")?.take_daemon()?.hand_over()?;
+    wait_for("the gateway to have no route", PATIENCE, || {
+        let left = routes_into_tunnel(lab, "r2")?;
+        ensure!(left == 0, "{left} are left");
+        Ok(())
+    })?;
+    let since = Instant::now();
+    wait_for("WireGuard to speak by itself", PATIENCE, || {
+        let sent = pinger.report_since(since).sent;
+        ensure!(PROBES * u32::try_from(sent)? > SILENCE, "{sent} probes");
+        Ok(())
+    })?;
+    lab.start("r1")?;
+    let since = Instant::now();
+    let back = pinger.wait_answers(20, PATIENCE);
+    let listing = gateway.run("nft", "list table inet astray")?;
+    ensure!(listing.contains("packets 0 "), "to the provider: {listing}");
+    back?;
+    let report = pinger.report_since(since);
+    note(&format!("after the daemon came back: {report}"));
+    online(lab, "r2")
+}
+
 /// Others remove the devices.
 fn put_back(lab: &Lab) -> Result<()> {
+    let phone = lab.node("r1")?.phone()?.clone();
     for (router, device) in [("r1", ENDS[1]), ("r3", ENDS[0])] {
+        let pinger = Pinger::start(&phone, echo_at(HOST_V4), PROBES)?;
+        pinger.wait_answers(20, PATIENCE)?;
         lab.node(router)?
             .namespace()
             .ip(&format!("link del {device}"))?;
+        let since = Instant::now();
+        pinger.wait_answers(20, PATIENCE)?;
+        let report = pinger.report_since(since);
+        note(&format!("{device} of {router} removed: {report}"));
+        ensure!(report.longest_outage <= PUT_BACK, "{report}");
         online(lab, "r3")?;
     }
     Ok(())
@@ -244,7 +302,7 @@ fn forged(lab: &mut Lab) -> Result<()> {
         forged.iter().all(|line| line.contains("packets 0 ")),
         "{text}"
     );
-    Ok(())
+    comes_back_after_long(lab)
 }
 
 /// A few datagrams.
@@ -260,40 +318,30 @@ fn send(from: &Namespace, to: &str) -> Result<()> {
     })
 }
 
-/// Three gateways, of which one after the other is used, and ends in another way.
+/// Three gateways, of which one after the other is used.
 fn switched(lab: &mut Lab) -> Result<()> {
     lab.add_phone("r1")?;
     for gateway in ["r2", "r3", "r4"] {
         lab.add_uplink(gateway)?;
     }
     lab.start_all()?;
-    let phone = lab.node("r1")?.phone()?.clone();
-    let _source = Source::every(lab.internet()?.host(), INTERVAL)?;
-    select(lab, "r2")?;
-    let begin = |host| Transfer::start(&phone, host);
-    let hosts = [HOST_V4, HOST_V6].into_iter().cycle().take(4);
-    let transfers: Vec<Transfer> = hosts.map(begin).collect::<Result<_>>()?;
-    wait_all_go_on(&transfers, BYTES)?;
-    select(lab, "r3")?;
-    wait_all_go_on(&transfers, BYTES)?;
-    let two = ends(lab.node("r1")?)?;
-    ensure!(
-        two.lines().count() >= 2,
-        "not an end for each gateway: {two}"
-    );
-    let mut longest = Duration::ZERO;
-    for transfer in transfers {
-        let report = transfer.stop();
-        ensure!(report.ended.is_none(), "{report:?}");
-        longest = longest.max(report.longest_stall);
+    let load = Load {
+        through_each: 5,
+        interval: INTERVAL,
+        bytes: BYTES,
+    };
+    let mut flows = Flows::new(lab, "r1", load)?;
+    for gateway in ["r2", "r3"] {
+        flows.begin(lab, gateway)?;
     }
-    note(&format!(
-        "longest stall of 4 transfers {} ms",
-        longest.as_millis()
-    ));
-    ensure!(longest <= STALL, "a stall of {longest:?}");
-    handed_over(lab)?;
-    kills(lab)
+    flows.switch(lab, "r4")?;
+    let ends = ends(lab.node("r1")?)?;
+    ensure!(
+        ends.lines().count() >= 3,
+        "not an end for each gateway: {ends}"
+    );
+    flows.stop()?;
+    handed_over(lab)
 }
 
 /// Successors at both ends take what is there.
@@ -302,7 +350,7 @@ fn handed_over(lab: &mut Lab) -> Result<()> {
         let before = ends(lab.node(router)?)?;
         lab.node_mut(router)?.take_daemon()?.hand_over()?;
         lab.start(router)?;
-        select(lab, "r2")?;
+        select(lab, "r1", "r2")?;
         let after = ends(lab.node(router)?)?;
         let kept = after.lines().filter(|end| before.contains(*end)).count();
         let is_same = match router {
@@ -313,47 +361,4 @@ fn handed_over(lab: &mut Lab) -> Result<()> {
         ensure!(is_same, "{router} had {before}, and has {after}");
     }
     Ok(())
-}
-
-/// Has r1 use a gateway, as soon as it knows it.
-fn select(lab: &Lab, gateway: &str) -> Result<()> {
-    wait_for("the gateway to be known", PATIENCE, || {
-        lab.node("r1")?
-            .ctl_text(&format!("gateways select {gateway}"))
-    })?;
-    online(lab, gateway)
-}
-
-/// Gateways that end in one way after the other, until one is left.
-fn kills(lab: &mut Lab) -> Result<()> {
-    let phone = lab.node("r1")?.phone()?.clone();
-    lab.node("r1")?.ctl_text("gateways select auto")?;
-    for ends_silently in [true, false] {
-        let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(50))?;
-        pinger.wait_answers(20, PATIENCE)?;
-        let used = used(lab)?;
-        let since = Instant::now();
-        if ends_silently {
-            let line = lab.node(&used)?.line()?.clone();
-            lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
-        } else {
-            lab.power_off(&used)?;
-        }
-        wait_for("another gateway", PATIENCE, || {
-            let now = self::used(lab)?;
-            ensure!(now != used, "still {now}");
-            Ok(())
-        })?;
-        let left = since.elapsed().as_secs_f64();
-        pinger.wait_answers(20, PATIENCE)?;
-        let how = if ends_silently { "silence" } else { "power" };
-        note(&format!("{how}: left after {left:.1} s; {}", pinger.stop()));
-    }
-    Ok(())
-}
-
-/// The gateway that r1 uses.
-fn used(lab: &Lab) -> Result<String> {
-    let via = lab.node("r1")?.status()?.internet.via;
-    via.and_then(|via| via.name).context("no gateway")
 }
