@@ -100,7 +100,10 @@ pub fn ends_in_every_way(lab: &mut Lab) -> Result<()> {
         note(&format!("{ending:?}: {outage}"));
         ensure!(outage.probes.longest_outage <= ending.bound(), "{outage}");
         if let Some(words) = ending.finding() {
-            has_finding(lab.node(&outage.gateway)?, words)?;
+            // It may have been left for another reason, before it noticed.
+            wait_for("the doctor", PATIENCE, || {
+                has_finding(lab.node(&outage.gateway)?, words)
+            })?;
         }
         mend(lab, &outage.gateway, ending)?;
     }
