@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::Driver;
 use super::credit::Grants;
 use crate::history::Hour;
-use crate::kernel::{Counters, KernelRequest, Shaping, Warning};
+use crate::kernel::{Counters, KernelRequest, Shaping, TableChange, Warning};
 use crate::usage::checkpoint::{Checkpoint, CheckpointFile, Kept, Side, Unsettled};
 use crate::usage::{Carried, Usage};
 
@@ -66,8 +66,8 @@ impl Driver {
         }
         self.usage.note_gateways(present.clone());
         self.counted_gateways = present.into_keys().collect();
-        let counted = self.counted_gateways.clone();
-        self.kernel.request(KernelRequest::SetGateways(counted));
+        let counted = TableChange::Gateways(self.counted_gateways.clone());
+        self.kernel.request(KernelRequest::Table(counted));
     }
 
     /// Takes over what a predecessor has counted and nobody has signed.

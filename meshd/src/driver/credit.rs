@@ -13,7 +13,7 @@ use receipts::Standing;
 
 use super::Driver;
 use super::accounts::party;
-use crate::kernel::{Allowance, Credit, KernelRequest, Spent};
+use crate::kernel::{Allowance, Credit, KernelRequest, Spent, TableChange};
 
 /// How much more than the ledger the kernel may grant, next to an eighth of it: it counts merged frames
 /// with the headers of one.
@@ -54,12 +54,6 @@ impl Grants {
     /// The accounts are others now: we owe nobody anything yet.
     pub(super) const fn begin_anew(&mut self) {
         self.throttle(false);
-    }
-
-    /// The kernel could not do it: it is told again with the next reading of counters.
-    pub(super) fn forget_told(&mut self) {
-        self.told = None;
-        self.told_throttled = None;
     }
 
     /// The limit of a neighbor that may be carried `left` bytes more.
@@ -104,12 +98,13 @@ impl Driver {
         let grants = &mut self.books.grants;
         let is_throttled = can_save && grants.is_throttled;
         if grants.told_throttled.replace(is_throttled) != Some(is_throttled) {
-            self.kernel
-                .request(KernelRequest::SetThrottle(is_throttled));
+            let change = TableChange::Throttle(is_throttled);
+            self.kernel.request(KernelRequest::Table(change));
         }
         if grants.told.as_ref() != Some(&credit) {
             grants.told = Some(credit.clone());
-            self.kernel.request(KernelRequest::SetCredit(credit));
+            let change = TableChange::Credit(credit);
+            self.kernel.request(KernelRequest::Table(change));
         }
     }
 

@@ -58,14 +58,12 @@ impl Driver {
             }
             KernelEvent::RadiosChanged(report) => self.handle_radios(now, report),
             KernelEvent::Stations(seen) => self.handle_stations(now, seen),
+            // The port makes it anew by itself.
+            KernelEvent::TableFailed(error) => self.warn_once(&error.to_string()),
             KernelEvent::RequestFailed { request, error } => {
                 self.handle_failed_request(now, &request, &error);
             }
-            KernelEvent::Adopted(_)
-            | KernelEvent::GatewaysSet
-            | KernelEvent::NewFlowsSet
-            | KernelEvent::Shaped
-            | KernelEvent::ShutDown { .. } => {}
+            KernelEvent::Adopted(_) | KernelEvent::TableChanged | KernelEvent::ShutDown { .. } => {}
         }
     }
 
@@ -336,13 +334,6 @@ impl Driver {
                 return;
             }
             self.unconfigured = true;
-            self.try_again_soon(now);
-        }
-        if matches!(
-            request,
-            KernelRequest::SetCredit(_) | KernelRequest::SetThrottle(_)
-        ) {
-            self.books.grants.forget_told();
             self.try_again_soon(now);
         }
         self.warn_once(&error.to_string());

@@ -1,6 +1,7 @@
 //! Requests to the kernel task.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -37,9 +38,11 @@ impl KernelPort {
             }
             (_, request) => {
                 // It says all there is to say.
-                if let KernelRequest::SetCredit(_) = request {
-                    let is_older = |it: &KernelRequest| matches!(it, KernelRequest::SetCredit(_));
-                    self.waiting.retain(|it| !is_older(it));
+                if let KernelRequest::Table(change) = &request {
+                    let kind = mem::discriminant(change);
+                    self.waiting.retain(|it| {
+                        !matches!(it, KernelRequest::Table(older) if mem::discriminant(older) == kind)
+                    });
                 }
                 self.waiting.push_back(request);
             }

@@ -9,7 +9,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::Driver;
 use super::internet::Way;
-use crate::kernel::{KernelRequest, NewFlows};
+use crate::kernel::{KernelRequest, NewFlows, TableChange};
 
 /// The channel of payloads that carry receipts.
 pub(super) const RECEIPTS_CHANNEL: u8 = 1;
@@ -131,7 +131,8 @@ impl Driver {
         };
         if self.new_flows != new_flows {
             self.new_flows = new_flows;
-            self.kernel.request(KernelRequest::SetNewFlows(new_flows));
+            let change = TableChange::NewFlows(new_flows);
+            self.kernel.request(KernelRequest::Table(change));
         }
     }
 

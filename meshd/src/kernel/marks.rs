@@ -26,11 +26,14 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::{Family, Mark};
 
-use super::nat::{base_chain, chain};
+use super::nat::{base_chain, chain, replace_chain};
 use super::{NewFlows, Numbers};
 
 /// The chain for flows that begin.
 const NEW_FLOWS: &str = "new_flows";
+
+/// The chain for all flows.
+const KNOWN_FLOWS: &str = "known_flows";
 
 /// How long connections wait for a gateway that is gone. What uses them waits as long before it learns that
 /// it has to connect anew.
@@ -96,7 +99,7 @@ impl Marks {
 }
 
 /// The marks that flows get and have.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Flows {
     /// Those of the gateways in use.
     new: NewFlows,
@@ -111,60 +114,71 @@ pub(super) struct Flows {
 /// No map of marks to rules: on kernels before 6.18 a packet that is under way when the rules are
 /// replaced would find nothing in the old one, and its flow be led astray.
 pub(super) fn chains(numbers: &Numbers, lan: &str, flows: &Flows) -> String {
-    let mask = numbers.mark_mask();
-    let marks = Mark::all().map(|mark| numbers.mark(mark));
-    let left = flows.left.iter().map(|left| {
-        let (mark, family) = (numbers.mark(left.0), name(left.1));
-        let protocol = match flows.waiting.contains(left) {
-            true => "meta l4proto != tcp ",
-            false => "",
-        };
-        let is_left = format!("meta nfproto {family} {protocol}ct mark & {mask:#x} == {mark:#x}");
-        format!("{is_left} goto {NEW_FLOWS}")
-    });
-    // Almost every packet ends with the one after these.
-    let begin = format!("ct mark & {mask:#x} == 0 goto unmarked_flows");
     let unmarked = [
         format!("ct state new goto {NEW_FLOWS}"),
         format!("ct direction original ct status snat goto {NEW_FLOWS}"),
     ];
-    let marked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
-    let marked_by_others = marks.map(|mark| {
-        let add = carry(numbers, mark);
-        format!("ct mark & {mask:#x} == {mark:#x} {add} return")
-    });
-    let known = [begin].into_iter().chain(left).chain([marked]);
-    let known = known.chain(marked_by_others);
-    let local = format!("iifname {lan} goto known_flows");
+    let local = format!("iifname {lan} goto {KNOWN_FLOWS}");
     [
-        chain(NEW_FLOWS, &give(numbers, flows.new)),
+        chain(NEW_FLOWS, &flows.give(numbers)),
         chain("unmarked_flows", &unmarked),
-        chain("known_flows", &known.collect::<Vec<_>>()),
+        chain(KNOWN_FLOWS, &flows.keep(numbers)),
         base_chain("flows", "filter", "prerouting", -150, &[local]),
     ]
     .concat()
 }
 
+impl Flows {
+    /// Commands that change a table with other ones.
+    pub(super) fn replacing(&self, numbers: &Numbers) -> String {
+        replace_chain(NEW_FLOWS, &self.give(numbers))
+            + &replace_chain(KNOWN_FLOWS, &self.keep(numbers))
+    }
+
+    /// What flows with a mark, or without one, meet.
+    fn keep(&self, numbers: &Numbers) -> Vec<String> {
+        let mask = numbers.mark_mask();
+        let left = self.left.iter().map(|left| {
+            let (mark, family) = (numbers.mark(left.0), name(left.1));
+            let protocol = match self.waiting.contains(left) {
+                true => "meta l4proto != tcp ",
+                false => "",
+            };
+            let is_left =
+                format!("meta nfproto {family} {protocol}ct mark & {mask:#x} == {mark:#x}");
+            format!("{is_left} goto {NEW_FLOWS}")
+        });
+        // Almost every packet ends with the one after these.
+        let begin = format!("ct mark & {mask:#x} == 0 goto unmarked_flows");
+        let marked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
+        let marked_by_others = Mark::all().map(|mark| {
+            let mark = numbers.mark(mark);
+            let add = carry(numbers, mark);
+            format!("ct mark & {mask:#x} == {mark:#x} {add} return")
+        });
+        let known = [begin].into_iter().chain(left).chain([marked]);
+        known.chain(marked_by_others).collect()
+    }
+
+    /// What gives a flow the mark of the gateway in use.
+    fn give(&self, numbers: &Numbers) -> Vec<String> {
+        let families = [(Family::Ipv4, self.new.ipv4), (Family::Ipv6, self.new.ipv6)];
+        let marks = families
+            .into_iter()
+            .filter_map(|(family, mark)| Some((family, numbers.mark(mark?))));
+        let rule = |(family, mark)| {
+            let others = !numbers.mark_mask();
+            let keep = format!("ct mark set ct mark & {others:#x} | {mark:#x}");
+            let family = name(family);
+            format!("meta nfproto {family} {keep} {}", carry(numbers, mark))
+        };
+        marks.map(rule).collect()
+    }
+}
+
 fn carry(numbers: &Numbers, mark: u32) -> String {
     let others = !numbers.mark_mask();
     format!("meta mark set meta mark & {others:#x} | {mark:#x}")
-}
-
-fn give(numbers: &Numbers, new_flows: NewFlows) -> Vec<String> {
-    let families = [
-        (Family::Ipv4, new_flows.ipv4),
-        (Family::Ipv6, new_flows.ipv6),
-    ];
-    let marks = families
-        .into_iter()
-        .filter_map(|(family, mark)| Some((family, numbers.mark(mark?))));
-    let rule = |(family, mark)| {
-        let others = !numbers.mark_mask();
-        let keep = format!("ct mark set ct mark & {others:#x} | {mark:#x}");
-        let family = name(family);
-        format!("meta nfproto {family} {keep} {}", carry(numbers, mark))
-    };
-    marks.map(rule).collect()
 }
 
 /// How nftables calls a family.

@@ -39,10 +39,11 @@
 //! on. So a driver must not wait for room in the request channel without receiving events
 //! meanwhile: it uses `try_send`, and on `Full` offers the request again after the next event.
 //! Every request is answered by exactly one of [`KernelEvent::Configured`],
-//! [`KernelEvent::RoutesApplied`], [`KernelEvent::GatewaysSet`], [`KernelEvent::NewFlowsSet`],
-//! [`KernelEvent::Shaped`], [`KernelEvent::Counters`], [`KernelEvent::Stations`], [`KernelEvent::ShutDown`] and [`KernelEvent::RequestFailed`], in the
-//! order of the requests; but stations come when the drivers have told them, and only once if they
-//! were asked for again meanwhile.
+//! [`KernelEvent::RoutesApplied`], [`KernelEvent::Counters`], [`KernelEvent::ShutDown`] and
+//! [`KernelEvent::RequestFailed`], in the order of the requests. Two kinds take their time, and are
+//! answered once if they were asked for again meanwhile: [`KernelEvent::Stations`] come when the drivers
+//! have told them, [`KernelEvent::TableChanged`] or [`KernelEvent::TableFailed`] when nothing else was
+//! waiting any longer and nft has run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -327,15 +328,8 @@ pub enum KernelRequest {
     /// drops with an interface that goes down, or what others remove, and tries refused ones again
     /// then.
     Routes(Vec<RouteChange>),
-    /// The mesh addresses of all gateways of the mesh, whose traffic is counted. That of one that is none
-    /// any longer still is for a minute.
-    SetGateways(BTreeSet<Ipv6Addr>),
-    /// Slow down neighbors that were carried more than this.
-    SetCredit(Credit),
-    /// Slow down what local networks send into tunnels and get from there, or no longer.
-    SetThrottle(bool),
-    /// Gives new flows of local hosts these marks.
-    SetNewFlows(NewFlows),
+    /// Have the nftables table hold something else, as soon as nothing else is asked for.
+    Table(TableChange),
     /// Read the byte counters of all neighbors.
     ReadCounters,
     /// Ask the drivers of radios whom they hear.
@@ -345,6 +339,21 @@ pub enum KernelRequest {
         /// Whether everything stays.
         leave: bool,
     },
+}
+
+/// Something that the nftables table is to hold, whole: what was asked for before of the same kind counts
+/// no longer.
+#[derive(Clone, Debug)]
+pub enum TableChange {
+    /// The mesh addresses of all gateways of the mesh, whose traffic is counted. That of one that is none
+    /// any longer still is for a minute.
+    Gateways(BTreeSet<Ipv6Addr>),
+    /// Slow down neighbors that were carried more than this.
+    Credit(Credit),
+    /// Slow down what local networks send into tunnels and get from there, or no longer.
+    Throttle(bool),
+    /// Give new flows of local hosts these marks.
+    NewFlows(NewFlows),
 }
 
 /// What the driver learns from the kernel.
@@ -408,15 +417,13 @@ pub enum KernelEvent {
         /// Changes the kernel refused, for example because their interface is gone.
         failed: Vec<(RouteChange, KernelError)>,
     },
-    /// [`KernelRequest::SetGateways`] is done.
-    GatewaysSet,
-    /// [`KernelRequest::SetNewFlows`] is done.
-    NewFlowsSet,
+    /// The table holds all that was asked for by [`KernelRequest::Table`] so far.
+    TableChanged,
+    /// It does not, and is made anew soon.
+    TableFailed(KernelError),
     /// A neighbor has used up half of its credit, or all of it, so that it is slowed down from now on. Told
     /// once, until it has other credit.
     CreditUsedUp,
-    /// [`KernelRequest::SetCredit`] or [`KernelRequest::SetThrottle`] is done.
-    Shaped,
     /// Something about the radios under mesh interfaces changed.
     RadiosChanged(RadioReport),
     /// [`KernelRequest::ReadCounters`] is done.

@@ -284,6 +284,12 @@ pub(super) fn chain(name: &str, rules: &[String]) -> String {
     format!("chain {name} {{\n{}\n}}\n", rules.join("\n"))
 }
 
+/// Commands that replace the rules of a chain.
+pub(super) fn replace_chain(name: &str, rules: &[String]) -> String {
+    let rules = chain(name, rules);
+    format!("flush chain inet {TABLE} {name}\ntable inet {TABLE} {{\n{rules}}}\n")
+}
+
 fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
     let (mesh, prefix) = (&names.mesh, setup.mesh_prefix.trunc());
     let between = |family: &str, range: &str, own: &str| {

@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use mesh_proto::{IfIndex, NodeId};
 
 use super::counters::Neighbor;
-use super::nat::{DROP, RECEIVER, SENDER, TABLE, chain};
+use super::nat::{DROP, RECEIVER, SENDER, TABLE, chain, replace_chain};
 use super::neighbor::MacKey;
 use super::{
     Shaping, TUNNEL_DEVICES, TUNNEL_PORT, VNI_DOWN, VNI_UP, WIREGUARD_GATEWAY_PORT, counting, nat,
@@ -229,12 +229,6 @@ fn limit((way, key, _): &Key, shaping: &Shaping) -> String {
 fn unlimit((way, key, _): &Key) -> String {
     let limits = way.limits();
     format!("delete element inet {TABLE} {limits} {{ {key} }}\n")
-}
-
-/// Replaces the rules of a chain.
-fn replace_chain(name: &str, rules: &[String]) -> String {
-    let rules = chain(name, rules);
-    format!("flush chain inet {TABLE} {name}\ntable inet {TABLE} {{\n{rules}}}\n")
 }
 
 /// Removes a neighbor's quotas.

@@ -31,6 +31,8 @@ use crate::alarm::Alarm;
 
 mod table;
 
+use table::{Changes, Content};
+
 /// Time from the first sign that something must be put back to doing so: what changes together is
 /// then seen together, as when an interface goes down with all its routes.
 pub(super) const SETTLING: Duration = Duration::from_millis(50);
@@ -61,6 +63,10 @@ pub(super) struct Task {
     attached: BTreeSet<IpNet>,
     /// The table could not be made.
     is_table_due: bool,
+    /// What else the table is to hold than it does.
+    changes: Changes,
+    /// What it was made for.
+    content: Content,
     /// There are other flowtables, which was not reported yet.
     flowtables_changed: bool,
     /// A neighbor has used up its credit, which was not reported yet.
@@ -103,6 +109,8 @@ impl Task {
             base: None,
             attached: BTreeSet::new(),
             is_table_due: false,
+            changes: Changes::default(),
+            content: Content::default(),
             flowtables_changed: false,
             credit_used_up: false,
             gateways: Gateways::default(),
@@ -124,6 +132,7 @@ impl Task {
         while next.is_continue() {
             let due = self.deadline();
             next = tokio::select! {
+                biased;
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
                     None => Next::Break(()),
@@ -144,6 +153,8 @@ impl Task {
                     Ok(()) => self.handle_timeouts().await,
                     Err(error) => give_up("timer", &error),
                 },
+                // Last: a run of nft takes long, and then does for all that was asked for.
+                () = std::future::ready(()), if self.changes.are_due() => self.change_table().await,
             };
         }
     }
@@ -200,10 +211,8 @@ impl Task {
         if self.marks.handle_timeouts(now) {
             self.follow_marks().await;
         }
-        if self.gateways.handle_timeouts(now)
-            && let Err(error) = self.follow_gateways().await
-        {
-            tracing::warn!(%error);
+        if self.gateways.handle_timeouts(now) {
+            self.changes.note();
         }
         if let Some(report) = self.radios.look_after(now) {
             self.report(KernelEvent::RadiosChanged(report)).await?;
@@ -282,22 +291,10 @@ impl Task {
                 .await
                 .map(|warnings| KernelEvent::Configured { warnings }),
             KernelRequest::Routes(changes) => Ok(self.change_routes(changes).await),
-            KernelRequest::SetGateways(gateways) => self
-                .set_gateways(gateways.clone())
-                .await
-                .map(|()| KernelEvent::GatewaysSet),
-            KernelRequest::SetCredit(credit) => self
-                .set_credit(credit.clone())
-                .await
-                .map(|()| KernelEvent::Shaped),
-            &KernelRequest::SetThrottle(is_throttled) => {
-                self.shape.is_throttled = is_throttled;
-                self.follow_shape().await.map(|()| KernelEvent::Shaped)
+            KernelRequest::Table(change) => {
+                self.note_change(change.clone()).await;
+                return Next::Continue(());
             }
-            &KernelRequest::SetNewFlows(new_flows) => self
-                .set_new_flows(new_flows)
-                .await
-                .map(|()| KernelEvent::NewFlowsSet),
             KernelRequest::ReadCounters => {
                 let began = Instant::now();
                 let counters = self.read_counters().await;
@@ -309,6 +306,7 @@ impl Task {
             }
             &KernelRequest::Shutdown { leave } => {
                 let warnings = if leave {
+                    self.change_table().await?;
                     Vec::new()
                 } else {
                     self.remove_everything().await
@@ -667,19 +665,14 @@ impl Task {
 
     /// Leads flows to the gateways of their marks, as far as they are there, and gives others a new one.
     async fn follow_marks(&mut self) {
-        if let Err(error) = self.try_to_follow_marks().await {
+        let Some(base) = &self.base else { return };
+        self.changes.note();
+        let marked = self.marked();
+        let rules = rule::reconcile(&self.handle, &self.setup, Some(base), &marked);
+        if let Err(error) = rules.await {
             tracing::warn!(%error);
-            self.is_table_due = true;
             self.mend_soon();
         }
-    }
-
-    async fn try_to_follow_marks(&mut self) -> Result<(), KernelError> {
-        let Some(base) = &self.base else {
-            return Ok(());
-        };
-        rule::reconcile(&self.handle, &self.setup, Some(base), &self.marked()).await?;
-        self.set_new_flows(self.new_flows).await
     }
 
     fn marked(&self) -> rule::Marked {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mesh_proto::{IfIndex, Network, OriginatorId, Route, RouteChange, Target, Tunnel};
 use meshd::kernel::{
     self, Base, Counters, KernelEvent, KernelRequest, Lan, LanMode, NewFlows, Setup, Shaping,
-    Uplinks, Warning,
+    TableChange, Uplinks, Warning,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getpid, gettid};
@@ -305,14 +305,13 @@ impl Port {
                 event,
                 KernelEvent::Configured { .. }
                     | KernelEvent::RoutesApplied { .. }
-                    | KernelEvent::GatewaysSet
-                    | KernelEvent::NewFlowsSet
-                    | KernelEvent::Shaped
+                    | KernelEvent::TableChanged
+                    | KernelEvent::TableFailed(_)
                     | KernelEvent::Counters { .. }
                     | KernelEvent::RequestFailed { .. }
                     | KernelEvent::ShutDown { .. }
             );
-            is_answer.then(|| std::mem::replace(event, KernelEvent::GatewaysSet))
+            is_answer.then(|| std::mem::replace(event, KernelEvent::TableChanged))
         });
         let text = format!("{event:?}");
         pick(event).unwrap_or_else(|| panic!("another answer was expected than {text}"))
@@ -359,24 +358,17 @@ impl Port {
     }
 
     pub(crate) fn set_gateways(&mut self, gateways: BTreeSet<std::net::Ipv6Addr>) {
-        self.answer(KernelRequest::SetGateways(gateways), |event| match event {
-            KernelEvent::GatewaysSet => Some(()),
-            _ => None,
-        });
+        self.change_table(TableChange::Gateways(gateways));
     }
 
     pub(crate) fn set_new_flows(&mut self, new_flows: NewFlows) {
-        let request = KernelRequest::SetNewFlows(new_flows);
-        self.answer(request, |event| match event {
-            KernelEvent::NewFlowsSet => Some(()),
-            _ => None,
-        });
+        self.change_table(TableChange::NewFlows(new_flows));
     }
 
-    /// Has the port slow somebody down, or nobody.
-    pub(crate) fn shape(&mut self, request: KernelRequest) {
-        self.answer(request, |event| match event {
-            KernelEvent::Shaped => Some(()),
+    /// Has the table hold something else.
+    pub(crate) fn change_table(&mut self, change: TableChange) {
+        self.answer(KernelRequest::Table(change), |event| match event {
+            KernelEvent::TableChanged => Some(()),
             _ => None,
         });
     }

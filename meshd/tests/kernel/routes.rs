@@ -1,7 +1,9 @@
 //! Routes: set, replaced, removed, refused, restored.
 
+use std::collections::BTreeSet;
+
 use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
-use meshd::kernel::Uplinks;
+use meshd::kernel::{KernelEvent, KernelRequest, TableChange, Uplinks};
 use serde_json::Value;
 
 use crate::Test;
@@ -18,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("tunnel_routes_come_with_their_neighbors", tunnel_routes),
         ("routes_lost_with_an_interface_come_back_with_it", restored),
         ("what_others_remove_of_ours_is_put_back", put_back),
+        ("routes_do_not_wait_for_nft", before_nft),
         ("routes_follow_a_new_mesh_address", new_mesh_address),
         ("an_uplink_route_is_copied_with_its_mtu", copied),
     ]
@@ -47,6 +50,37 @@ fn tunnel(prefix: &str, peer: u8) -> Route {
 fn list(namespace: &Namespace, family: &str, table: u32) -> Vec<Value> {
     let found = namespace.json(&format!("ip -j {family} route show table {table}"));
     found.as_array().expect("a list").clone()
+}
+
+/// What was asked for before routes, and needs nft, is done after them and all at once.
+fn before_nft() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    let mesh0 = node.ifindex("mesh0");
+    let route = next_hop("100.64.0.9/32", "fe80::2", mesh0);
+    let gateways = BTreeSet::from([setup(2).mesh_ipv6()]);
+    port.hold(|| {
+        port.request(KernelRequest::Table(TableChange::Gateways(gateways)));
+        port.request(KernelRequest::Table(TableChange::Throttle(true)));
+        port.request(KernelRequest::Routes(vec![RouteChange::Set(route)]));
+    });
+    let mut applied = 0;
+    port.wait("the table to be changed", |event| {
+        applied += usize::from(matches!(event, KernelEvent::RoutesApplied { .. }));
+        matches!(event, KernelEvent::TableChanged).then_some(())
+    });
+    assert_eq!(applied, 1, "routes come first");
+    let listing = node.run("nft list table inet meshd");
+    assert!(
+        listing.contains(&setup(2).mesh_ipv6().to_string()),
+        "{listing}"
+    );
+    port.wait("routes", |event| {
+        matches!(event, KernelEvent::RoutesApplied { .. }).then_some(())
+    });
+    port.counters();
+    assert!(!port.saw(|event| matches!(event, KernelEvent::TableChanged)));
 }
 
 fn set_replaced_and_removed() {

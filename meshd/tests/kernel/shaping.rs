@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mesh_proto::NodeId;
-use meshd::kernel::{Allowance, Credit, Flow, KernelEvent, KernelRequest, Shaping};
+use meshd::kernel::{Allowance, Credit, Flow, KernelEvent, Shaping, TableChange};
 
 use crate::Test;
 use crate::counting::{Chain, SERVER_V4, SERVER_V6, Talk, address};
@@ -91,7 +91,7 @@ fn credit(chain: &Chain, limit: u64) -> Credit {
 }
 
 fn grant(chain: &mut Chain, credit: Credit) {
-    chain.ports[1].shape(KernelRequest::SetCredit(credit));
+    chain.ports[1].change_table(TableChange::Credit(credit));
 }
 
 /// Of a datagram of the size that is sent here.
@@ -139,7 +139,7 @@ fn used_up() {
     // Both directions count against one limit, and the kernel tells when half of it is used up.
     let used_up = |event: &mut KernelEvent| {
         let is_it = matches!(event, KernelEvent::CreditUsedUp);
-        is_it.then(|| *event = KernelEvent::Shaped)
+        is_it.then(|| *event = KernelEvent::TableChanged)
     };
     let early = burst(&talk, client, LIMIT * 5 / 16);
     assert!(early.iter().sum::<u64>() >= LIMIT / 2);
@@ -262,7 +262,7 @@ fn throttled() {
     base.shaping.settlement = BTreeSet::from([SETTLEMENT, SERVER_V6].map(address));
     chain.ports[0].configure(&base);
     let (talk, [_, server]) = acquainted(&chain, SERVER_V4);
-    chain.ports[0].shape(KernelRequest::SetThrottle(true));
+    chain.ports[0].change_table(TableChange::Throttle(true));
     let resolver: IpAddr = address(SERVER_V4);
     let resolver = chain
         .internet
@@ -292,6 +292,6 @@ fn throttled() {
     assert_is_about(up, throttled);
     assert_is_about(down, throttled);
 
-    chain.ports[0].shape(KernelRequest::SetThrottle(false));
+    chain.ports[0].change_table(TableChange::Throttle(false));
     Talk::new(&chain.phone, &chain.internet, address(SERVER_V4)).echo(500, SIZE);
 }

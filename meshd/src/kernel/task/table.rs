@@ -6,13 +6,61 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use super::{RETRY, Task};
+use super::{Next, RETRY, Task};
 use crate::kernel::netlink::KernelError;
-use crate::kernel::shape::Credit;
-use crate::kernel::{Base, NewFlows, TUNNEL_DEVICES, Warning, counters, nat, nft};
+use crate::kernel::{
+    Base, KernelEvent, Setup, TUNNEL_DEVICES, TableChange, Warning, counters, marks, nat, nft,
+};
 
 /// How often to make the table of nftables anew while others change something there as well.
 const TABLE_TRIES: usize = 3;
+
+/// What changed since the table was made, and waits until nothing else does: one run of nft does for all
+/// of it, and what is urgent, routes above all, need not wait for many.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    are_due: bool,
+    /// The driver waits for an answer.
+    are_asked_for: bool,
+}
+
+impl Changes {
+    /// There are some.
+    pub(super) const fn note(&mut self) {
+        self.are_due = true;
+    }
+
+    /// The driver asks for some.
+    const fn ask(&mut self) {
+        self.are_due = true;
+        self.are_asked_for = true;
+    }
+
+    pub(super) const fn are_due(&self) -> bool {
+        self.are_due
+    }
+}
+
+/// What the table holds that changes often, besides credit.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    gateways: BTreeSet<Ipv6Addr>,
+    flows: marks::Flows,
+}
+
+impl Content {
+    /// Commands that change a table with this to one with something else.
+    fn changes_to(&self, other: &Self, setup: &Setup, base: &Base) -> String {
+        let mut commands = String::new();
+        if self.gateways != other.gateways {
+            commands += &nat::gateway_elements(&other.gateways);
+        }
+        if self.flows != other.flows && !base.lan.is_empty() {
+            commands += &other.flows.replacing(&setup.numbers);
+        }
+        commands
+    }
+}
 
 impl Task {
     /// Makes the table of nftables, or has it tried again soon.
@@ -38,18 +86,19 @@ impl Task {
         let mut warning = None;
         for _ in 0..TABLE_TRIES {
             let before = self.nfnetlink.generation()?;
-            let flows = self.marks.flows(self.new_flows, &self.fib.marked());
+            let content = self.content();
             let wanted = nat::Wanted {
                 setup: &self.setup,
                 base,
                 attached,
-                gateways: &self.gateways.counted(),
-                flows: &flows,
+                gateways: &content.gateways,
+                flows: &content.flows,
                 shape: &self.shape,
             };
             let made = nat::apply(wanted, &mut self.nfnetlink).await;
             let _ = self.is_damaged();
             let made = made?;
+            self.content = content;
             self.shape.note_applied();
             let is_new = !matches!(made, nat::Made::Kept);
             let counters = is_new.then(|| counters::generation(&mut self.nfnetlink));
@@ -94,33 +143,64 @@ impl Task {
         Ok(warnings.collect())
     }
 
-    pub(super) async fn set_gateways(
-        &mut self,
-        gateways: BTreeSet<Ipv6Addr>,
-    ) -> Result<(), KernelError> {
-        let before = self.gateways.counted();
-        self.gateways.set(Instant::now(), gateways);
-        // One that was lost counts for a while. What leads to another must not wait for nft to say so.
-        if self.gateways.counted() == before {
-            return Ok(());
+    /// Takes note of what the table is to hold.
+    pub(super) async fn note_change(&mut self, change: TableChange) {
+        match change {
+            TableChange::Gateways(gateways) => self.gateways.set(Instant::now(), gateways),
+            TableChange::NewFlows(new_flows) => self.new_flows = new_flows,
+            TableChange::Throttle(is_throttled) => self.shape.is_throttled = is_throttled,
+            TableChange::Credit(credit) => {
+                self.shape.set_credit(credit);
+                if let Err(error) = self.find_senders().await {
+                    tracing::warn!(%error, "credit");
+                }
+            }
         }
-        self.follow_gateways().await
+        self.changes.ask();
     }
 
-    pub(super) async fn follow_gateways(&mut self) -> Result<(), KernelError> {
-        let commands = nat::gateway_elements(&self.gateways.counted());
-        let followed = self.change_table(&commands).await;
-        if followed.is_err() {
+    /// Changes the table to what it is to hold, and tells whoever asked for it.
+    pub(super) async fn change_table(&mut self) -> Next {
+        let changes = std::mem::take(&mut self.changes);
+        let changed = self.try_changes().await;
+        if changed.is_err() {
             self.is_table_due = true;
             self.mend_soon();
         }
-        followed
+        match (changed, changes.are_asked_for) {
+            (Ok(()), true) => self.report(KernelEvent::TableChanged).await,
+            (Err(error), true) => self.report(KernelEvent::TableFailed(error)).await,
+            (Ok(()), false) => Next::Continue(()),
+            (Err(error), false) => {
+                tracing::warn!(%error);
+                Next::Continue(())
+            }
+        }
     }
 
-    pub(super) async fn set_credit(&mut self, credit: Credit) -> Result<(), KernelError> {
-        self.shape.set_credit(credit);
-        self.find_senders().await?;
-        self.follow_shape().await
+    async fn try_changes(&mut self) -> Result<(), KernelError> {
+        let Some(base) = &self.base else {
+            // It goes in when the table is made.
+            return Ok(());
+        };
+        let content = self.content();
+        let quotas = self.nfnetlink.quotas()?;
+        let commands = [
+            self.content.changes_to(&content, &self.setup, base),
+            self.shape.changes(&base.shaping, &quotas),
+        ];
+        self.apply(&commands.concat()).await?;
+        self.content = content;
+        self.shape.note_applied();
+        Ok(())
+    }
+
+    /// What the table is to hold besides credit.
+    fn content(&self) -> Content {
+        Content {
+            gateways: self.gateways.counted(),
+            flows: self.marks.flows(self.new_flows, &self.fib.marked()),
+        }
     }
 
     /// Looks for the Ethernet addresses of neighbors that have credit. Says whether there are others than
@@ -131,34 +211,9 @@ impl Task {
         Ok(self.shape.note_senders(self.neighbors.all()))
     }
 
-    /// Has the table slow down whom it should. If that fails, it is made anew.
-    pub(super) async fn follow_shape(&mut self) -> Result<(), KernelError> {
-        let followed = self.try_shape().await;
-        match &followed {
-            Ok(()) => self.shape.note_applied(),
-            Err(_) => {
-                self.is_table_due = true;
-                self.mend_soon();
-            }
-        }
-        followed
-    }
-
-    async fn try_shape(&mut self) -> Result<(), KernelError> {
-        let Some(shaping) = self.base.as_ref().map(|base| base.shaping.clone()) else {
-            return Ok(());
-        };
-        let quotas = self.nfnetlink.quotas()?;
-        let commands = self.shape.changes(&shaping, &quotas);
-        match commands.is_empty() {
-            true => Ok(()),
-            false => self.change_table(&commands).await,
-        }
-    }
-
     /// Changes something in the table. It must be there: what it is made of goes in when it is made.
-    async fn change_table(&mut self, commands: &str) -> Result<(), KernelError> {
-        if self.base.is_none() {
+    async fn apply(&mut self, commands: &str) -> Result<(), KernelError> {
+        if commands.is_empty() {
             return Ok(());
         }
         let before = self.nfnetlink.generation()?;
@@ -171,16 +226,6 @@ impl Task {
             self.mend_soon();
         }
         Ok(())
-    }
-
-    pub(super) async fn set_new_flows(&mut self, new_flows: NewFlows) -> Result<(), KernelError> {
-        self.new_flows = new_flows;
-        let Some(base) = self.base.clone().filter(|base| !base.lan.is_empty()) else {
-            // They go into the table when it is made, if there are local hosts.
-            return Ok(());
-        };
-        let attached = self.attached.clone();
-        self.make_table(&base, &attached).await.map(drop)
     }
 
     pub(super) async fn read_counters(&mut self) -> Result<counters::Counters, KernelError> {
@@ -197,8 +242,7 @@ impl Task {
         counters.resolve(&self.neighbors);
         self.shape.note_spent(&counters.spent);
         if self.find_senders().await? {
-            let followed = self.follow_shape().await;
-            followed.unwrap_or_else(|error| tracing::warn!(%error, "credit"));
+            self.changes.note();
         }
         if is_new {
             self.make_room(&mut counters).await;
@@ -214,7 +258,7 @@ impl Task {
         if idle.is_empty() {
             return;
         }
-        match self.change_table(&counters.removing(&idle)).await {
+        match self.apply(&counters.removing(&idle)).await {
             Ok(()) => {
                 self.counters.removed(&idle);
                 counters.removed = idle;
