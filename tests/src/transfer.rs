@@ -232,7 +232,7 @@ fn receive(mut stream: TcpStream, shared: &Shared) {
 fn read_or_ask(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let outcome = stream.read(buffer);
     if matches!(&outcome, Err(error) if error.kind() == ErrorKind::WouldBlock) {
-        stream.write(&[0])?;
+        stream.write_all(&[0])?;
     }
     outcome
 }
