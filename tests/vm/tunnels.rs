@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use control_api::{Gateways, RouteTo, Routes, TunnelKind};
 use libtest_mimic::Trial;
-use mesh_tests::flows::{Flows, Load};
+use mesh_tests::flows::{Load, survive};
 use mesh_tests::gateways::{ends_in_every_way, select};
 use mesh_tests::harness::{in_lab, note};
 use mesh_tests::http::fetch;
@@ -330,17 +330,17 @@ fn switched(lab: &mut Lab) -> Result<()> {
         interval: INTERVAL,
         bytes: BYTES,
     };
-    let mut flows = Flows::new(lab, "r1", load)?;
-    for gateway in ["r2", "r3"] {
-        flows.begin(lab, gateway)?;
-    }
-    flows.switch(lab, "r4")?;
+    survive(lab, "r1", load, |flows| {
+        for gateway in ["r2", "r3"] {
+            flows.begin(lab, gateway)?;
+        }
+        flows.switch(lab, "r4")
+    })?;
     let ends = ends(lab.node("r1")?)?;
     ensure!(
         ends.lines().count() >= 3,
         "not an end for each gateway: {ends}"
     );
-    flows.stop()?;
     handed_over(lab)
 }
 
