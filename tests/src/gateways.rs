@@ -32,7 +32,7 @@ pub enum Ending {
 
 impl Ending {
     /// How long those who are online through it may be offline. In the virtual machine that is measured and
-    /// not judged: a run of nft, which routes may have to wait for, takes up to 3.5 s there instead of 26 ms.
+    /// not judged: four routers and the Internet share one emulated processor there.
     fn bound(self) -> Duration {
         match self {
             _ if vm::inside() => Duration::MAX,
