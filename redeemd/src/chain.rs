@@ -87,13 +87,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether a payer names us, in the newest block and in the one that is final.
+    /// Whether an account lets us draw on a deposit, in the newest block and in the one that is final.
     ///
     /// # Errors
     /// The node does not say.
-    pub async fn names_us(&self, payer: Address) -> Result<bool, ChainError> {
-        let views = self.views(payer, &BTreeSet::new()).await?;
-        Ok(views.iter().all(|view| view.standing.names_us))
+    pub async fn pays(&self, account: Address) -> Result<bool, ChainError> {
+        let views = self.views(account, &BTreeSet::new()).await?;
+        Ok(views.iter().all(|view| view.standing.pays()))
     }
 
     /// When a payer may take back something that cheques could draw on, in seconds since 1970, if it has announced

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use alloy_primitives::Address;
 use ethereum::key::PrivateKey;
 use ethereum::rpc::NodeUrl;
-use receipts::{NetworkId, Price};
+use receipts::{Amount, NetworkId, Price};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -145,6 +145,8 @@ struct WrittenTariff {
     network: Option<String>,
     #[serde(default = "any_price")]
     maximum_price: u64,
+    #[serde(default = "minimum_amount")]
+    minimum_amount: u64,
     #[serde(default)]
     fee_ppm: u32,
     #[serde(default)]
@@ -155,6 +157,11 @@ struct WrittenTariff {
 
 const fn any_price() -> u64 {
     u64::MAX
+}
+
+/// A millionth of an SMT.
+const fn minimum_amount() -> u64 {
+    1_000_000_000_000
 }
 
 impl Config {
@@ -224,6 +231,7 @@ fn tariff(written: &WrittenTariff) -> Result<Tariff, ConfigError> {
     }
     Ok(Tariff {
         maximum_price: Price::new(written.maximum_price),
+        minimum_amount: Amount::new(written.minimum_amount.into()),
         fee: ppm("tariffs.fee_ppm", written.fee_ppm)?,
         bonus_per_second: written.bonus_per_second,
         bonus_share: share,

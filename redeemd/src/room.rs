@@ -24,6 +24,14 @@ pub struct Standing {
     pub names_us: bool,
 }
 
+impl Standing {
+    /// Whether a cheque could be cashed at all.
+    #[must_use]
+    pub fn pays(&self) -> bool {
+        self.names_us && self.reliable > Amount::ZERO && self.allowance > Amount::ZERO
+    }
+}
+
 /// A payer in one block, and what was paid on its cheques by then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {

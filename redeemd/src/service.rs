@@ -110,10 +110,11 @@ impl Service {
                 Err((pair, state)) => states.push((pair, state)),
             }
         }
-        let accepted = self.store.accept(&kept).await?;
+        let accepted = self.store.accept(&kept).await?.pairs;
         let mut limits = BTreeMap::new();
-        let due = kept.iter().zip(&accepted.pairs);
-        let due = due.filter(|(_, accepted)| accepted.claimed != accepted.settled);
+        let due = kept.iter().zip(&accepted);
+        // What was not taken can be, once what was before is settled.
+        let due = due.filter(|(_, it)| it.is_none_or(|it| it.claimed != it.settled));
         for payer in payers(due.map(|(claim, _)| claim), &accounts) {
             limits.insert(payer, self.settle(payer).await);
         }
@@ -121,13 +122,21 @@ impl Service {
         for (pair, state) in states {
             answers.push(answer(&pair, Amount::ZERO, Amount::ZERO, state));
         }
-        for claim in &kept {
+        for (claim, accepted) in kept.iter().zip(&accepted) {
             let limit = accounts.get(&claim.pair.consumer);
             let limit = limit.and_then(|payer| limits.get(payer)).copied().flatten();
-            answers.push(self.pair_answer(&claim.pair, limit).await?);
+            answers.push(match accepted {
+                Some(_) => self.pair_answer(&claim.pair, limit).await?,
+                None => answer(
+                    &claim.pair,
+                    Amount::ZERO,
+                    Amount::ZERO,
+                    PairState::TooMuchUnsettled,
+                ),
+            });
         }
         let sum = |count: fn(&crate::store::AcceptedPair) -> usize| {
-            accepted.pairs.iter().map(count).sum::<usize>() as u64
+            accepted.iter().flatten().map(count).sum::<usize>() as u64
         };
         Ok(ClaimAnswer {
             schema: SCHEMA,
@@ -165,14 +174,15 @@ impl Service {
         let Some(tariff) = self.terms.tariff(&pair.network) else {
             return Ok(Err((pair, PairState::NetworkUnknown)));
         };
+        let least = tariff.minimum_amount.max(Amount::new(1));
         claim
             .receipts
-            .retain(|_, signed| signed.receipt.amount() > Amount::ZERO);
-        if claim.receipts.is_empty() && claim.contradiction.is_none() {
+            .retain(|_, signed| signed.receipt.amount() >= least);
+        if claim.receipts.is_empty() {
             return Ok(Err((pair, PairState::Free)));
         }
         retain_affordable(&mut claim, tariff);
-        if claim.receipts.is_empty() && claim.contradiction.is_none() {
+        if claim.receipts.is_empty() {
             return Ok(Err((pair, PairState::TooDear)));
         }
         if !accounts.contains_key(&pair.provider) {
@@ -187,13 +197,12 @@ impl Service {
         })
     }
 
-    /// Why an account is no payer of ours, if it is none. Only who has named us on the chain can fill our
-    /// database.
+    /// Why an account is no payer of ours, if it is none. Only who has a deposit for us can fill our database.
     async fn is_payer(&self, account: Address) -> Result<Option<PairState>, StoreError> {
         if self.store.is_payer(account).await? {
             return Ok(None);
         }
-        Ok(match self.chain.names_us(account).await {
+        Ok(match self.chain.pays(account).await {
             Ok(true) => {
                 self.store.add_payer(account).await?;
                 None

@@ -57,6 +57,8 @@ impl Ppm {
 pub struct Tariff {
     /// Receipts for dearer bytes are not settled.
     pub maximum_price: Price,
+    /// Nor are receipts for less: the fee on a receipt pays for the place that it takes.
+    pub minimum_amount: Amount,
     /// The service's part of each debit, rounded up.
     pub fee: Ppm,
     /// What a second of service is rewarded with, in atto-SMT, from the fee on the same debit.
@@ -108,6 +110,7 @@ mod tests {
     fn tariff(fee: u32, bonus_per_second: u64, share: u32) -> Tariff {
         Tariff {
             maximum_price: Price::MAX,
+            minimum_amount: Amount::ZERO,
             fee: Ppm::new(fee).unwrap(),
             bonus_per_second,
             bonus_share: Ppm::new(share).unwrap(),

@@ -229,6 +229,7 @@ impl World {
                 store.register(&registration).await.unwrap(),
                 Registered::Done
             );
+            store.add_payer(account(node)).await.unwrap();
         }
         Self {
             store,
@@ -451,6 +452,7 @@ proptest! {
     ) {
         let tariff = Tariff {
             maximum_price: Price::MAX,
+            minimum_amount: Amount::ZERO,
             fee: Ppm::new(fee).unwrap(),
             bonus_per_second,
             bonus_share: Ppm::new(share).unwrap(),

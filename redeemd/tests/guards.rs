@@ -9,9 +9,9 @@ use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{
     Amount, ContentHash, MIB, NetworkId, Offer, Party, Price, Receipt, Terms as Offered, Totals,
 };
-use redeemd::claim::Claim;
+use redeemd::claim::{Claim, PairClaim};
 use redeemd::room::{Limit, Standing, View};
-use redeemd::store::{Book, Registered, Registration, Settled, Store, Terms};
+use redeemd::store::{Book, MOST_UNSETTLED, Registered, Registration, Settled, Store, Terms};
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
 
@@ -60,6 +60,7 @@ async fn store(directory: &TempDir) -> Store {
         settlement_key: Address::repeat_byte(0xcc),
     };
     let store = Store::open(&url, &book).await.unwrap();
+    store.add_payer(PAYER).await.unwrap();
     for (node, account) in [(consumer(), PAYER), (provider(), EARNER)] {
         register(&store, &node, account, 1).await;
     }
@@ -81,6 +82,7 @@ async fn register(store: &Store, node: &SigningKey, account: Address, sequence: 
 async fn settle(store: &Store, paid: u128, takes_over: bool) -> Settled {
     let tariff = Tariff {
         maximum_price: Price::MAX,
+        minimum_amount: Amount::ZERO,
         fee: Ppm::ZERO,
         bonus_per_second: 0,
         bonus_share: Ppm::ZERO,
@@ -168,4 +170,45 @@ async fn who_owes_cannot_leave_its_account() {
     let parties = BTreeSet::from([Party::of(&consumer())]);
     let accounts = store.accounts(&parties).await.unwrap();
     assert_eq!(accounts.values().copied().collect::<Vec<_>>(), [other]);
+}
+
+/// The same receipt in so many epochs: the store has no doubt about what was verified.
+fn repeated(epochs: std::ops::Range<u64>) -> PairClaim {
+    let mut claim = claim(1).pairs.remove(0);
+    let signed = claim.receipts.pop_first().unwrap().1;
+    claim.receipts = epochs.map(|epoch| (epoch, signed.clone())).collect();
+    claim
+}
+
+#[tokio::test]
+async fn who_does_not_pay_fills_no_more_of_the_disk() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let taken = async |claim: &PairClaim| {
+        let accepted = store.accept([claim]).await.unwrap().pairs.remove(0);
+        accepted.map(|pair| pair.news as u64)
+    };
+    assert_eq!(
+        taken(&repeated(0..MOST_UNSETTLED - 1)).await,
+        Some(MOST_UNSETTLED - 1)
+    );
+    let next = repeated(MOST_UNSETTLED..MOST_UNSETTLED + 1);
+    assert_eq!(taken(&next).await, Some(1));
+    let more = repeated(MOST_UNSETTLED + 1..MOST_UNSETTLED + 2);
+    assert_eq!(taken(&more).await, None);
+    settle(&store, 0, false).await;
+    for epoch in MOST_UNSETTLED + 1..MOST_UNSETTLED + 3 {
+        assert_eq!(taken(&repeated(epoch..epoch + 1)).await, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn receipts_of_who_is_no_payer_are_not_kept() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    // It leaves its account after that was asked for.
+    register(&store, &consumer(), Address::repeat_byte(9), 2).await;
+    let accepted = store.accept(&claim(50).pairs).await.unwrap();
+    assert_eq!(accepted.pairs, [None]);
+    assert_eq!(store.audit().await.unwrap().pairs, 0);
 }

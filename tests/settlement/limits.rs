@@ -98,6 +98,7 @@ fn strangers(valley: &Valley) -> Result<()> {
     is(&pair.bring(&service, 1)?, 0, 0, PairState::NoDeposit)?;
     valley.deposit(&pair.phone, PLENTY)?;
     is(&pair.bring(&service, 1)?, 0, 0, PairState::NoDeposit)?;
+    pays_nothing(valley, &service, &pair)?;
     // It names the fee account, which is nobody's key.
     valley.authorize(&pair.phone, valley.settings.fee_account, PLENTY)?;
     is(&pair.bring(&service, 1)?, 0, 0, PairState::NoDeposit)?;
@@ -111,6 +112,23 @@ fn strangers(valley: &Valley) -> Result<()> {
         .chain
         .send(pair.phone.account(), valley.book, &apply)?;
     is(&pair.bring(&service, 1)?, 1, 1, PairState::Settled)
+}
+
+/// Who has a deposit and allows nothing of it, or allows much and has none.
+fn pays_nothing(valley: &Valley, service: &Redeemd, pair: &Pair) -> Result<()> {
+    for (name, deposit, allowance) in [("miser", PLENTY, 0), ("beggar", 0, PLENTY)] {
+        let stranger = Person::new(name)?;
+        valley.register(service, &stranger)?;
+        valley.deposit(&stranger, deposit)?;
+        valley.authorize(&stranger, valley.key, allowance)?;
+        let trade = Trade {
+            consumer: &stranger.node,
+            ..pair.trade()
+        };
+        let answer = bring(service, &trade.export([(1, 1)])?)?;
+        is(&answer, 0, 0, PairState::NoDeposit).context(name)?;
+    }
+    Ok(())
 }
 
 fn change(valley: &Valley) -> Result<()> {
@@ -368,7 +386,9 @@ fn confirmations(valley: &Valley) -> Result<()> {
 
 fn tariffs(valley: &Valley) -> Result<()> {
     let settings = mesh_tests::redeemd::Settings {
-        tariffs: serde_json::json!([{ "network": "village", "maximum_price": PRICE }]),
+        tariffs: serde_json::json!([
+            { "network": "village", "maximum_price": PRICE, "minimum_amount": PRICE }
+        ]),
         ..valley.settings.clone()
     };
     let service = Redeemd::start(&settings)?;
@@ -384,6 +404,12 @@ fn tariffs(valley: &Valley) -> Result<()> {
     for (price, state) in [(PRICE + 1, PairState::TooDear), (0, PairState::Free)] {
         is(&bring(&service, &priced(&pair, price)?)?, 0, 0, state)?;
     }
+    is(
+        &bring(&service, &priced(&pair, PRICE - 1)?)?,
+        0,
+        0,
+        PairState::Free,
+    )?;
     is(&pair.bring(&service, 1)?, 1, 1, PairState::Settled)
 }
 

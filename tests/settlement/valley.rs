@@ -147,7 +147,7 @@ impl Valley {
             key: key_file,
             fee_account: chain.account(1)?,
             database: database.create()?,
-            tariffs: json!([{ "fee_ppm": FEE_PPM }]),
+            tariffs: json!([{ "minimum_amount": 0, "fee_ppm": FEE_PPM }]),
             limits: json!({"requests_per_minute": 1_000_000, "claims_per_minute": 1_000_000}),
             confirmations: 0,
         };

@@ -64,7 +64,7 @@ impl Market {
             key,
             fee_account: owner,
             database: format!("sqlite:{}", directory.join("redeemd.db").display()),
-            tariffs: serde_json::json!([{"fee_ppm": 0}]),
+            tariffs: serde_json::json!([{"minimum_amount": 0, "fee_ppm": 0}]),
             limits: serde_json::json!({}),
             confirmations: 0,
         })?;

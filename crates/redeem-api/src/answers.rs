@@ -67,7 +67,10 @@ pub enum PairState {
     NetworkUnknown,
     /// Not taken: dearer than this service settles.
     TooDear,
-    /// Nothing to settle: it was free.
+    /// Not taken: too many receipts of this payer are not settled. Bring it again when it has deposited more, or its
+    /// cheques have been cashed.
+    TooMuchUnsettled,
+    /// Nothing to settle: it was free, or for less than is settled here.
     Free,
 }
 
@@ -87,7 +90,8 @@ impl PairState {
             | Self::NoDeposit
             | Self::ChainUnreachable
             | Self::NetworkUnknown
-            | Self::TooDear => false,
+            | Self::TooDear
+            | Self::TooMuchUnsettled => false,
         }
     }
 }
@@ -157,6 +161,9 @@ pub struct TariffAnswer {
     /// Dearer bytes are not settled, in 10⁻¹⁸ SMT per MiB.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub maximum_price_atto_per_mib: AttoSmt,
+    /// Receipts for less are not settled, in 10⁻¹⁸ SMT.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub minimum_atto: AttoSmt,
     /// The service's part, in millionths.
     pub fee_ppm: u32,
     /// What a second of service gets back from the fee.

@@ -32,6 +32,7 @@ fn answer(network: Option<&NetworkId>, tariff: &Tariff) -> TariffAnswer {
     TariffAnswer {
         network: network.map(ToString::to_string),
         maximum_price_atto_per_mib: tariff.maximum_price.atto_smt_per_mib().into(),
+        minimum_atto: AttoSmt::new(tariff.minimum_amount.atto_smt()),
         fee_ppm: tariff.fee.parts(),
         bonus_atto_per_second: AttoSmt::from(tariff.bonus_per_second),
         bonus_share_ppm: tariff.bonus_share.parts(),

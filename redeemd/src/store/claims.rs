@@ -1,21 +1,27 @@
 //! Receipts come in: of each epoch the one that counts is kept, and what it adds is claimed, once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use receipts::{Amount, Equivocation, Offer, Receipt};
+use alloy_primitives::Address;
+use receipts::{Amount, Equivocation, Offer, Party, Receipt};
 use sqlx::{Any, Row, Transaction};
 
+use super::registrations::lock_registration;
 use super::{Store, StoreError, rows, value};
 use crate::claim::{PairClaim, PairId, SignedEpoch};
 
 /// Epochs in one statement: four values each, of which SQLite takes 32766.
 const BATCH: usize = 500;
 
+/// Receipts of one payer that wait to be settled. If there are so many, no more are taken: whoever signs without
+/// paying fills some 7 MB with them, and with one claim more.
+pub const MOST_UNSETTLED: u64 = 10_000;
+
 /// What has become of a claim, pair by pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// In the order of the claim.
-    pub pairs: Vec<AcceptedPair>,
+    /// In the order of the claim. Nothing: it was not taken, for as much of its payer is unsettled as may be.
+    pub pairs: Vec<Option<AcceptedPair>>,
 }
 
 /// What a pair of the claim has added.
@@ -41,7 +47,7 @@ struct Sum {
 }
 
 impl Store {
-    /// Adds what is new, all or nothing. `claims` are in the order of their ids.
+    /// Adds what is new of the claims on payers that may have more unsettled. `claims` are in the order of their ids.
     ///
     /// # Errors
     /// [`StoreError::Overflow`] if a pair's receipts add up to more than 128 bits; [`StoreError`].
@@ -49,14 +55,64 @@ impl Store {
         &self,
         claims: impl IntoIterator<Item = &'a PairClaim>,
     ) -> Result<Accepted, StoreError> {
+        let claims: Vec<_> = claims.into_iter().collect();
         let mut change = self.begin().await?;
+        let accounts = lock_accounts(&mut change, &claims).await?;
+        let mut backlogs = backlogs(&mut change, &accounts).await?;
         let mut pairs = Vec::new();
         for claim in claims {
-            pairs.push(accept_pair(&mut change, claim).await?);
+            let payer = accounts.get(&claim.pair.consumer);
+            let backlog = payer.and_then(|payer| backlogs.get_mut(payer));
+            let Some(backlog) = backlog.filter(|backlog| **backlog < MOST_UNSETTLED) else {
+                pairs.push(None);
+                continue;
+            };
+            let accepted = accept_pair(&mut change, claim).await?;
+            *backlog = backlog.saturating_add(accepted.news as u64);
+            pairs.push(Some(accepted));
         }
         change.commit().await?;
         Ok(Accepted { pairs })
     }
+}
+
+/// The accounts of the consumers, which none of them leaves before the change is made.
+async fn lock_accounts(
+    change: &mut Transaction<'_, Any>,
+    claims: &[&PairClaim],
+) -> Result<BTreeMap<Party, Address>, StoreError> {
+    let consumers: BTreeSet<_> = claims.iter().map(|claim| claim.pair.consumer).collect();
+    let mut accounts = BTreeMap::new();
+    for consumer in consumers {
+        if let Some(account) = lock_registration(change, consumer).await? {
+            accounts.insert(consumer, account);
+        }
+    }
+    Ok(accounts)
+}
+
+/// Of those of the accounts that are payers, how many receipts are not settled.
+async fn backlogs(
+    change: &mut Transaction<'_, Any>,
+    accounts: &BTreeMap<Party, Address>,
+) -> Result<BTreeMap<Address, u64>, StoreError> {
+    let accounts: BTreeSet<_> = accounts.values().copied().collect();
+    let mut backlogs = BTreeMap::new();
+    for account in accounts {
+        let row = sqlx::query(
+            "SELECT CAST((SELECT COALESCE(SUM(pair.unsettled), 0) FROM registration \
+             JOIN pair ON pair.consumer = registration.node \
+             WHERE registration.account = payer.account AND pair.claimed <> pair.settled) \
+             AS BIGINT) FROM payer WHERE payer.account = $1",
+        )
+        .bind(account.as_slice())
+        .fetch_optional(&mut **change)
+        .await?;
+        if let Some(row) = row {
+            backlogs.insert(account, value::read_count(row.try_get(0)?)?);
+        }
+    }
+    Ok(backlogs)
 }
 
 async fn accept_pair(
@@ -85,7 +141,7 @@ async fn accept_pair(
         put_epochs(change, id, &better).await?;
     }
     if news > 0 {
-        put_sum(change, id, &sum).await?;
+        put_sum(change, id, &sum, news).await?;
     }
     if let Some(proof) = proof {
         put_contradiction(change, id, &proof).await?;
@@ -123,8 +179,8 @@ async fn lock_pair(
     let pair = claim.pair;
     let row = sqlx::query(
         "INSERT INTO pair \
-         (id, network, provider, consumer, claimed, settled, seconds, rewarded) \
-         VALUES ($1, $2, $3, $4, $5, $5, 0, 0) \
+         (id, network, provider, consumer, claimed, settled, unsettled, seconds, rewarded) \
+         VALUES ($1, $2, $3, $4, $5, $5, 0, 0, 0) \
          ON CONFLICT (id) DO UPDATE SET id = excluded.id \
          RETURNING claimed, settled, seconds",
     )
@@ -194,13 +250,17 @@ async fn put_sum(
     change: &mut Transaction<'_, Any>,
     pair: PairId,
     sum: &Sum,
+    news: usize,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE pair SET claimed = $2, seconds = $3 WHERE id = $1")
-        .bind(pair.as_bytes().as_slice())
-        .bind(value::amount(sum.claimed))
-        .bind(value::count(sum.seconds)?)
-        .execute(&mut **change)
-        .await?;
+    sqlx::query(
+        "UPDATE pair SET claimed = $2, seconds = $3, unsettled = unsettled + $4 WHERE id = $1",
+    )
+    .bind(pair.as_bytes().as_slice())
+    .bind(value::amount(sum.claimed))
+    .bind(value::count(sum.seconds)?)
+    .bind(value::count(news as u64)?)
+    .execute(&mut **change)
+    .await?;
     Ok(())
 }
 

@@ -12,7 +12,8 @@
 //!
 //! # Invariants
 //! - Every change is one transaction. It locks the rows it decides by before it reads them, pairs in the
-//!   order of their ids and before them the payer, so that several processes can work on one database.
+//!   order of their ids and before them registrations in that of their nodes, or the payer, so that several processes
+//!   can work on one database.
 //! - What is known by its signature is kept with it.
 
 mod audit;
@@ -32,7 +33,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Any, AnyPool, Row, Transaction};
 
 pub use audit::{Audit, Finding};
-pub use claims::{Accepted, AcceptedPair};
+pub use claims::{Accepted, AcceptedPair, MOST_UNSETTLED};
 pub use registrations::{Registered, Registration};
 pub use reports::{Cheque, MOST, NodeReport, PairReport};
 pub use settlements::{Settled, Terms};

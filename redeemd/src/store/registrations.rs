@@ -44,6 +44,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn register(&self, registration: &Registration) -> Result<Registered, StoreError> {
         let mut change = self.begin().await?;
+        lock_registration(&mut change, registration.node).await?;
         if owes_as_another(&mut change, registration).await? {
             return Ok(Registered::Owes);
         }
@@ -110,7 +111,7 @@ impl Store {
         .transpose()
     }
 
-    /// Remembers that an account has named this service on the chain.
+    /// Remembers that an account lets this service draw on a deposit.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -122,7 +123,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether an account has ever named this service on the chain, as far as is known.
+    /// Whether an account has ever let this service draw on a deposit, as far as is known.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -133,6 +134,19 @@ impl Store {
             .await?;
         Ok(row.is_some())
     }
+}
+
+/// A node's account, which it keeps until the change is made.
+pub(super) async fn lock_registration(
+    change: &mut Transaction<'_, Any>,
+    node: Party,
+) -> Result<Option<Address>, StoreError> {
+    let row = sqlx::query("UPDATE registration SET node = node WHERE node = $1 RETURNING account")
+        .bind(node.as_bytes().as_slice())
+        .fetch_optional(&mut **change)
+        .await?;
+    row.map(|row| value::read_account(row.try_get(0)?))
+        .transpose()
 }
 
 /// Whether a node would leave an account behind on which something is due: who owes pays first.

@@ -19,13 +19,13 @@ CREATE TABLE registration (
 );
 CREATE INDEX registration_account ON registration (account);
 
--- Accounts that have named this service on the chain, once at least. Who settles on one locks its row.
+-- Accounts that have let this service draw on a deposit, once at least. Who settles on one locks its row.
 CREATE TABLE payer (
     account BYTEA PRIMARY KEY
 );
 
--- A provider and a consumer in a network: the sum of their receipts, and what of it is settled.
--- Who adds receipts, or settles, locks the row.
+-- A provider and a consumer in a network: the sum of their receipts, and what of it is settled. unsettled are the
+-- receipts that came since all of it was. Who adds receipts, or settles, locks the row.
 CREATE TABLE pair (
     id BYTEA PRIMARY KEY,
     network BYTEA NOT NULL,
@@ -33,6 +33,7 @@ CREATE TABLE pair (
     consumer BYTEA NOT NULL,
     claimed BYTEA NOT NULL,
     settled BYTEA NOT NULL,
+    unsettled BIGINT NOT NULL,
     seconds BIGINT NOT NULL,
     rewarded BIGINT NOT NULL
 );

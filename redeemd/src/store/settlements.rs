@@ -241,12 +241,15 @@ impl Round<'_> {
         split: &Split,
     ) -> Result<(), StoreError> {
         let settled = value::amount(pair.settled.checked_add(debit)?);
-        sqlx::query("UPDATE pair SET settled = $2, rewarded = rewarded + $3 WHERE id = $1")
-            .bind(pair.id.clone())
-            .bind(settled.clone())
-            .bind(value::count(split.seconds)?)
-            .execute(&mut **change)
-            .await?;
+        sqlx::query(
+            "UPDATE pair SET settled = $2, rewarded = rewarded + $3, \
+             unsettled = CASE WHEN claimed = $2 THEN 0 ELSE unsettled END WHERE id = $1",
+        )
+        .bind(pair.id.clone())
+        .bind(settled.clone())
+        .bind(value::count(split.seconds)?)
+        .execute(&mut **change)
+        .await?;
         sqlx::query(
             "INSERT INTO settlement \
              (pair, settled, payer, debit, beneficiary, credit, fee_account, fee) \

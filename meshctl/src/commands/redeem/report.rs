@@ -208,6 +208,9 @@ fn remedy(state: PairState) -> Option<&'static str> {
         }
         PairState::NetworkUnknown => Some("network unknown: this service does not settle it."),
         PairState::TooDear => Some("too dear: this service does not settle such a price."),
+        PairState::TooMuchUnsettled => Some(
+            "too much unsettled: try again when the consumer has deposited, or cheques were cashed.",
+        ),
     }
 }
 
@@ -236,6 +239,7 @@ fn state_text(state: PairState) -> String {
         PairState::ChainUnreachable => "chain unreachable",
         PairState::NetworkUnknown => "network unknown",
         PairState::TooDear => "too dear",
+        PairState::TooMuchUnsettled => "too much unsettled",
         PairState::Free => "free",
     }
     .to_owned()
