@@ -142,7 +142,7 @@ impl Chain {
         let account = accountOfCall { payer };
         let account = match self.node.call(self.book, &account, at).await {
             // The block is older than the contract.
-            Err(Error::Malformed { .. }) if self.confirmations > 0 => return Ok(nothing()),
+            Err(Error::Malformed { .. }) if self.confirmations > 0 => return Ok(nothing(block)),
             other => other?,
         };
         let reliable = self
@@ -150,6 +150,7 @@ impl Chain {
             .call(self.book, &reliableCall { payer }, at)
             .await?;
         Ok(View {
+            block,
             standing: Standing {
                 reliable: amount(reliable),
                 allowance: Amount::new(account.allowance.to()),
@@ -190,8 +191,9 @@ fn amount(value: U256) -> Amount {
     Amount::new(u128::try_from(value).unwrap_or(u128::MAX))
 }
 
-fn nothing() -> View {
+fn nothing(block: u64) -> View {
     View {
+        block,
         standing: Standing {
             reliable: Amount::ZERO,
             allowance: Amount::ZERO,

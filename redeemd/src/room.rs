@@ -35,6 +35,8 @@ impl Standing {
 /// A payer in one block, and what was paid on its cheques by then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
+    /// The number of the block.
+    pub block: u64,
     /// What may be counted on.
     pub standing: Standing,
     /// By beneficiary, of all whose cheques may not be cashed.
@@ -52,6 +54,8 @@ pub enum Limit {
     Allowance,
     /// More was paid than this database knows of: it is older than the chain, or another service signs as well.
     Behind,
+    /// A later block has been looked at than the one that this view is of.
+    OldView,
 }
 
 /// What may be signed on a payer, and what limits it.

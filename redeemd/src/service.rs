@@ -316,7 +316,7 @@ impl Service {
             Some(Limit::NotOurPayer) => PairState::PayerLeft,
             Some(Limit::Deposit) => PairState::DepositUsedUp,
             Some(Limit::Allowance) => PairState::AllowanceUsedUp,
-            Some(Limit::Behind) => PairState::Pending,
+            Some(Limit::Behind | Limit::OldView) => PairState::Pending,
         };
         Ok(answer(pair, known.claimed, known.settled, state))
     }

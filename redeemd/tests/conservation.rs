@@ -159,6 +159,7 @@ impl Chain {
         let deposit = self.deposits.get(&payer).cloned().unwrap_or_default();
         let paid = |to: &Address| self.paid.get(&(payer, *to)).copied().unwrap_or(0);
         View {
+            block: 0,
             standing: Standing {
                 reliable: Amount::new(deposit.balance.saturating_sub(deposit.withdrawing)),
                 allowance: Amount::new(deposit.allowance),

@@ -78,8 +78,8 @@ async fn register(store: &Store, node: &SigningKey, account: Address, sequence: 
     store.register(&registration).await.unwrap()
 }
 
-/// Settles what is due when the chain says that so much of a large deposit has been paid to the earner.
-async fn settle(store: &Store, paid: u128, takes_over: bool) -> Settled {
+/// By whose terms all of it is settled.
+fn terms(takes_over: bool) -> Terms {
     let tariff = Tariff {
         maximum_price: Price::MAX,
         minimum_amount: Amount::ZERO,
@@ -87,17 +87,22 @@ async fn settle(store: &Store, paid: u128, takes_over: bool) -> Settled {
         bonus_per_second: 0,
         bonus_share: Ppm::ZERO,
     };
-    let terms = Terms {
+    Terms {
         tariffs: BTreeMap::new(),
         others: Some(tariff),
         fee_account: SERVICE,
         takes_over,
-    };
+    }
+}
+
+/// A block in which so much can be relied on, and so much has been paid to the earner.
+async fn view(store: &Store, block: u64, reliable: u128, paid: u128) -> View {
     let asked = store.beneficiaries(PAYER, SERVICE).await.unwrap();
     let paid_to = |to: &Address| if *to == EARNER { paid } else { 0 };
-    let view = View {
+    View {
+        block,
         standing: Standing {
-            reliable: Amount::new(1_000_000),
+            reliable: Amount::new(reliable),
             allowance: Amount::new(1_000_000),
             names_us: true,
         },
@@ -105,7 +110,13 @@ async fn settle(store: &Store, paid: u128, takes_over: bool) -> Settled {
             .iter()
             .map(|to| (*to, Amount::new(paid_to(to))))
             .collect(),
-    };
+    }
+}
+
+/// Settles what is due when the chain says that so much of a large deposit has been paid to the earner.
+async fn settle(store: &Store, paid: u128, takes_over: bool) -> Settled {
+    let view = view(store, 1, 1_000_000, paid).await;
+    let terms = terms(takes_over);
     store.settle(PAYER, &[view], &terms).await.unwrap()
 }
 
@@ -211,4 +222,34 @@ async fn receipts_of_who_is_no_payer_are_not_kept() {
     let accepted = store.accept(&claim(50).pairs).await.unwrap();
     assert_eq!(accepted.pairs, [None]);
     assert_eq!(store.audit().await.unwrap().pairs, 0);
+}
+
+#[tokio::test]
+async fn a_view_that_is_older_than_what_is_noted_signs_nothing() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let terms = terms(false);
+    let settle = async |view: &View| {
+        let settled = store.settle(PAYER, std::slice::from_ref(view), &terms);
+        settled.await.unwrap()
+    };
+    store.accept(&claim(50).pairs).await.unwrap();
+    settle(&view(&store, 10, 50, 0).await).await;
+    // Another process has seen that all of it was cashed, when this one has looked and not settled yet.
+    let mut old = view(&store, 11, 50, 0).await;
+    old.paid.remove(&EARNER);
+    let new = view(&store, 12, 0, 50).await;
+    store.accept(&claim(100).pairs).await.unwrap();
+    assert_eq!(settle(&new).await.limit, Some(Limit::Deposit));
+    let settled = settle(&old).await;
+    assert_eq!(
+        (settled.debit, settled.limit),
+        (Amount::ZERO, Some(Limit::OldView))
+    );
+    assert_eq!(given(&store).await, 50);
+    // The same block is not older.
+    assert_eq!(
+        settle(&View { block: 12, ..new }).await.limit,
+        Some(Limit::Deposit)
+    );
 }

@@ -116,10 +116,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn add_payer(&self, account: Address) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO payer (account) VALUES ($1) ON CONFLICT (account) DO NOTHING")
-            .bind(account.as_slice())
-            .execute(&self.writers)
-            .await?;
+        sqlx::query(
+            "INSERT INTO payer (account, block) VALUES ($1, 0) ON CONFLICT (account) DO NOTHING",
+        )
+        .bind(account.as_slice())
+        .execute(&self.writers)
+        .await?;
         Ok(())
     }
 

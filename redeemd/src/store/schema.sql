@@ -19,9 +19,11 @@ CREATE TABLE registration (
 );
 CREATE INDEX registration_account ON registration (account);
 
--- Accounts that have let this service draw on a deposit, once at least. Who settles on one locks its row.
+-- Accounts that have let this service draw on a deposit, once at least, and the last block of which it is known what
+-- was paid on their cheques. Who settles on one locks its row.
 CREATE TABLE payer (
-    account BYTEA PRIMARY KEY
+    account BYTEA PRIMARY KEY,
+    block BIGINT NOT NULL
 );
 
 -- A provider and a consumer in a network: the sum of their receipts, and what of it is settled. unsettled are the

@@ -125,17 +125,27 @@ impl Store {
         views: &[View],
         terms: &Terms,
     ) -> Result<Settled, StoreError> {
+        let Some(last) = views.last() else {
+            return Ok(Settled::default());
+        };
         let mut change = self.begin().await?;
-        lock_payer(&mut change, payer).await?;
-        let mut cheques = read_cheques(&mut change, payer).await?;
-        if let Some(last) = views.last() {
-            note_paid(&mut change, payer, &mut cheques, last).await?;
+        let Some(noted) = lock_payer(&mut change, payer).await? else {
+            return Ok(Settled::default());
+        };
+        // What is noted as paid since would be missing in what it says of the deposit.
+        if last.block < noted {
+            return Ok(Settled {
+                limit: Some(Limit::OldView),
+                ..Settled::default()
+            });
         }
+        let mut cheques = read_cheques(&mut change, payer).await?;
+        note_paid(&mut change, payer, &mut cheques, last).await?;
         let outstanding = |view: &View| outstanding(&cheques, view);
         let mut round = Round {
             payer,
             room: least_room(views, outstanding),
-            known: views.last(),
+            known: last,
             terms,
             cheques,
             done: Settled::default(),
@@ -153,7 +163,7 @@ impl Store {
 struct Round<'a> {
     payer: Address,
     room: Room,
-    known: Option<&'a View>,
+    known: &'a View,
     terms: &'a Terms,
     cheques: BTreeMap<Address, ChequeRow>,
     done: Settled,
@@ -195,8 +205,7 @@ impl Round<'_> {
     }
 
     fn knows(&self, beneficiary: Address) -> bool {
-        let asked = |view: &View| view.paid.contains_key(&beneficiary);
-        self.cheques.contains_key(&beneficiary) || self.known.is_some_and(asked)
+        self.cheques.contains_key(&beneficiary) || self.known.paid.contains_key(&beneficiary)
     }
 
     /// Whether somebody was paid more by this payer than is written down here. Signing on top of that could pay twice
@@ -209,7 +218,7 @@ impl Round<'_> {
     }
 
     fn paid_before(&self, beneficiary: Address) -> Amount {
-        let paid = self.known.and_then(|view| view.paid.get(&beneficiary));
+        let paid = self.known.paid.get(&beneficiary);
         paid.copied().unwrap_or_default()
     }
 
@@ -280,15 +289,17 @@ fn outstanding(cheques: &BTreeMap<Address, ChequeRow>, view: &View) -> Amount {
     })
 }
 
-async fn lock_payer(change: &mut Transaction<'_, Any>, payer: Address) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO payer (account) VALUES ($1) \
-         ON CONFLICT (account) DO UPDATE SET account = excluded.account",
-    )
-    .bind(payer.as_slice())
-    .execute(&mut **change)
-    .await?;
-    Ok(())
+/// Returns the block of what is noted as paid; nothing for who never was a payer.
+async fn lock_payer(
+    change: &mut Transaction<'_, Any>,
+    payer: Address,
+) -> Result<Option<u64>, StoreError> {
+    let row = sqlx::query("UPDATE payer SET block = block WHERE account = $1 RETURNING block")
+        .bind(payer.as_slice())
+        .fetch_optional(&mut **change)
+        .await?;
+    row.map(|row| value::read_count(row.try_get(0)?))
+        .transpose()
 }
 
 async fn read_cheques(
@@ -312,13 +323,18 @@ async fn read_cheques(
     Ok(cheques)
 }
 
-/// Remembers what was paid, also if it is more than was ever signed here.
+/// Remembers what was paid, also if it is more than was ever signed here, and as of which block.
 async fn note_paid(
     change: &mut Transaction<'_, Any>,
     payer: Address,
     cheques: &mut BTreeMap<Address, ChequeRow>,
     view: &View,
 ) -> Result<(), StoreError> {
+    sqlx::query("UPDATE payer SET block = $2 WHERE account = $1")
+        .bind(payer.as_slice())
+        .bind(value::count(view.block)?)
+        .execute(&mut **change)
+        .await?;
     for (beneficiary, cheque) in cheques {
         let Some(paid) = view.paid.get(beneficiary) else {
             continue;
