@@ -29,14 +29,18 @@ fn consumer() -> SigningKey {
 
 /// A receipt for so many MiB at 1 atto-SMT each.
 fn claim(mib: u64) -> Claim {
+    claim_of(&provider(), mib)
+}
+
+fn claim_of(provider: &SigningKey, mib: u64) -> Claim {
     let network = NetworkId::from_name("village");
     let terms = Offered {
-        gateway: Party::of(&provider()),
+        gateway: Party::of(provider),
         price: Price::new(1),
         credit_bytes: 0,
         previous: ContentHash::NONE,
     };
-    let offer = Offer::sign(&provider(), network, Party::of(&consumer()), 1, terms);
+    let offer = Offer::sign(provider, network, Party::of(&consumer()), 1, terms);
     let totals = Totals {
         up_bytes: mib * MIB,
         ..Totals::ZERO
@@ -44,7 +48,7 @@ fn claim(mib: u64) -> Claim {
     let receipt = Receipt::sign(&consumer(), &offer, None, totals).unwrap();
     let (mut writer, mut bytes) = Writer::create(&SegmentHeader::first(Header {
         network,
-        owner: Party::of(&provider()),
+        owner: Party::of(provider),
     }));
     bytes.extend(writer.append(&Record::OfferMade(offer)));
     bytes.extend(writer.append(&Record::ReceiptReceived(receipt)));
@@ -252,4 +256,54 @@ async fn a_view_that_is_older_than_what_is_noted_signs_nothing() {
         settle(&View { block: 12, ..new }).await.limit,
         Some(Limit::Deposit)
     );
+}
+
+#[tokio::test]
+async fn who_comes_first_is_paid_first_and_then_waits_for_the_others() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let providers: Vec<_> = (10..18).map(|n| SigningKey::from_bytes(&[n; 32])).collect();
+    let account = |n: usize| Address::repeat_byte(u8::try_from(100 + n).unwrap());
+    for (n, provider) in providers.iter().enumerate() {
+        register(&store, provider, account(n), 1).await;
+        let claim = claim_of(provider, 50);
+        assert!(
+            store
+                .accept(&claim.pairs)
+                .await
+                .unwrap()
+                .pairs
+                .remove(0)
+                .is_some()
+        );
+    }
+    // Whoever brings more has no later place, and no earlier one.
+    store
+        .accept(&claim_of(&providers[0], 80).pairs)
+        .await
+        .unwrap();
+    let given = async || {
+        let mut given = Vec::new();
+        for n in 0..providers.len() {
+            let cheques = store.cheques(account(n)).await.unwrap();
+            given.push(
+                cheques
+                    .first()
+                    .map_or(0, |cheque| cheque.cumulative.atto_smt()),
+            );
+        }
+        given
+    };
+    let settle = async |deposited: u128| {
+        let view = view(&store, 1, deposited, 0).await;
+        store.settle(PAYER, &[view], &terms(false)).await.unwrap();
+    };
+    settle(30).await;
+    assert_eq!(given().await, [30, 0, 0, 0, 0, 0, 0, 0]);
+    settle(30 + 7 * 50 - 20).await;
+    assert_eq!(given().await, [30, 50, 50, 50, 50, 50, 50, 30]);
+    settle(30 + 7 * 50 + 10).await;
+    assert_eq!(given().await, [60, 50, 50, 50, 50, 50, 50, 30]);
+    settle(30 + 7 * 50 + 50).await;
+    assert_eq!(given().await, [80, 50, 50, 50, 50, 50, 50, 50]);
 }

@@ -7,7 +7,7 @@ use receipts::{Amount, Equivocation, Offer, Party, Receipt};
 use sqlx::{Any, Row, Transaction};
 
 use super::registrations::lock_registration;
-use super::{Store, StoreError, rows, value};
+use super::{LAST_PLACE, Store, StoreError, rows, value};
 use crate::claim::{PairClaim, PairId, SignedEpoch};
 
 /// Epochs in one statement: four values each, of which SQLite takes 32766.
@@ -179,8 +179,8 @@ async fn lock_pair(
     let pair = claim.pair;
     let row = sqlx::query(
         "INSERT INTO pair \
-         (id, network, provider, consumer, claimed, settled, unsettled, seconds, rewarded) \
-         VALUES ($1, $2, $3, $4, $5, $5, 0, 0, 0) \
+         (id, network, provider, consumer, claimed, settled, unsettled, place, seconds, rewarded) \
+         VALUES ($1, $2, $3, $4, $5, $5, 0, 0, 0, 0) \
          ON CONFLICT (id) DO UPDATE SET id = excluded.id \
          RETURNING claimed, settled, seconds",
     )
@@ -252,15 +252,17 @@ async fn put_sum(
     sum: &Sum,
     news: usize,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE pair SET claimed = $2, seconds = $3, unsettled = unsettled + $4 WHERE id = $1",
-    )
-    .bind(pair.as_bytes().as_slice())
-    .bind(value::amount(sum.claimed))
-    .bind(value::count(sum.seconds)?)
-    .bind(value::count(news as u64)?)
-    .execute(&mut **change)
-    .await?;
+    let statement = format!(
+        "UPDATE pair SET claimed = $2, seconds = $3, unsettled = unsettled + $4, \
+         place = CASE WHEN claimed = settled THEN {LAST_PLACE} ELSE place END WHERE id = $1"
+    );
+    sqlx::query(&statement)
+        .bind(pair.as_bytes().as_slice())
+        .bind(value::amount(sum.claimed))
+        .bind(value::count(sum.seconds)?)
+        .bind(value::count(news as u64)?)
+        .execute(&mut **change)
+        .await?;
     Ok(())
 }
 

@@ -41,6 +41,9 @@ pub use settlements::{Settled, Terms};
 /// How long a statement waits for the locks of others.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Behind all pairs. Two that come at the very same time may have one place; whose it is first does not matter.
+const LAST_PLACE: &str = "(SELECT COALESCE(MAX(place), 0) + 1 FROM pair)";
+
 /// Connections to PostgreSQL. SQLite has one writer, and readers that see what was committed.
 const CONNECTIONS: u32 = 8;
 

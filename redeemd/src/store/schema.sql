@@ -27,7 +27,8 @@ CREATE TABLE payer (
 );
 
 -- A provider and a consumer in a network: the sum of their receipts, and what of it is settled. unsettled are the
--- receipts that came since all of it was. Who adds receipts, or settles, locks the row.
+-- receipts that came since all of it was. What is due waits in the order of place: who becomes due, or is given a
+-- part, comes last. Who adds receipts, or settles, locks the row.
 CREATE TABLE pair (
     id BYTEA PRIMARY KEY,
     network BYTEA NOT NULL,
@@ -36,12 +37,14 @@ CREATE TABLE pair (
     claimed BYTEA NOT NULL,
     settled BYTEA NOT NULL,
     unsettled BIGINT NOT NULL,
+    place BIGINT NOT NULL,
     seconds BIGINT NOT NULL,
     rewarded BIGINT NOT NULL
 );
 CREATE INDEX pair_provider ON pair (provider);
 CREATE INDEX pair_consumer ON pair (consumer);
 CREATE INDEX pair_due ON pair (consumer) WHERE claimed <> settled;
+CREATE INDEX pair_place ON pair (place);
 
 -- Of each epoch, the receipt with the highest amount, and its offer.
 CREATE TABLE receipt (

@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use receipts::{Amount, NetworkId};
 use sqlx::{Any, Row, Transaction};
 
-use super::{Store, StoreError, value};
+use super::{LAST_PLACE, Store, StoreError, value};
 use crate::room::{Limit, Room, View, least_room};
 use crate::tariff::{Split, Tariff};
 
@@ -100,7 +100,7 @@ impl Store {
              UNION SELECT provider.account FROM (SELECT pair.provider FROM pair \
              JOIN registration AS consumer ON consumer.node = pair.consumer \
              WHERE pair.claimed <> pair.settled AND consumer.account = $1 \
-             ORDER BY pair.id LIMIT {BATCH}) AS due \
+             ORDER BY pair.place, pair.id LIMIT {BATCH}) AS due \
              JOIN registration AS provider ON provider.node = due.provider"
         );
         let rows = sqlx::query(&statement)
@@ -250,15 +250,16 @@ impl Round<'_> {
         split: &Split,
     ) -> Result<(), StoreError> {
         let settled = value::amount(pair.settled.checked_add(debit)?);
-        sqlx::query(
-            "UPDATE pair SET settled = $2, rewarded = rewarded + $3, \
-             unsettled = CASE WHEN claimed = $2 THEN 0 ELSE unsettled END WHERE id = $1",
-        )
-        .bind(pair.id.clone())
-        .bind(settled.clone())
-        .bind(value::count(split.seconds)?)
-        .execute(&mut **change)
-        .await?;
+        let statement = format!(
+            "UPDATE pair SET settled = $2, rewarded = rewarded + $3, place = {LAST_PLACE}, \
+             unsettled = CASE WHEN claimed = $2 THEN 0 ELSE unsettled END WHERE id = $1"
+        );
+        sqlx::query(&statement)
+            .bind(pair.id.clone())
+            .bind(settled.clone())
+            .bind(value::count(split.seconds)?)
+            .execute(&mut **change)
+            .await?;
         sqlx::query(
             "INSERT INTO settlement \
              (pair, settled, payer, debit, beneficiary, credit, fee_account, fee) \
@@ -370,28 +371,33 @@ async fn put_cheque(
     Ok(())
 }
 
-/// Locks a payer's pairs with something due, in the order of their ids.
+/// Locks a payer's pairs with something due, in the order of their ids, and returns them in that of their places.
 async fn lock_due_pairs(
     change: &mut Transaction<'_, Any>,
     payer: Address,
 ) -> Result<Vec<DuePair>, StoreError> {
     let statement = format!(
-        "SELECT pair.id, provider.account FROM pair \
+        "SELECT pair.id, pair.place, provider.account FROM pair \
          JOIN registration AS consumer ON consumer.node = pair.consumer \
          JOIN registration AS provider ON provider.node = pair.provider \
          WHERE pair.claimed <> pair.settled AND consumer.account = $1 \
-         ORDER BY pair.id LIMIT {BATCH}"
+         ORDER BY pair.place, pair.id LIMIT {BATCH}"
     );
     let rows = sqlx::query(&statement)
         .bind(payer.as_slice())
         .fetch_all(&mut **change)
         .await?;
-    let mut pairs = Vec::new();
+    let mut by_id: BTreeMap<Vec<u8>, (i64, Address)> = BTreeMap::new();
     for row in rows {
-        let beneficiary = value::read_account(row.try_get(1)?)?;
-        pairs.push(lock_pair(change, row.try_get(0)?, beneficiary).await?);
+        let beneficiary = value::read_account(row.try_get(2)?)?;
+        by_id.insert(row.try_get(0)?, (row.try_get(1)?, beneficiary));
     }
-    Ok(pairs)
+    let mut pairs = Vec::new();
+    for (id, (place, beneficiary)) in by_id {
+        pairs.push((place, lock_pair(change, id, beneficiary).await?));
+    }
+    pairs.sort_by_key(|(place, _)| *place);
+    Ok(pairs.into_iter().map(|(_, pair)| pair).collect())
 }
 
 async fn lock_pair(
