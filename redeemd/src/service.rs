@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 use crate::chain::{Chain, ChainError};
 use crate::claim::{Claim, ClaimError, Pair, PairClaim};
 use crate::room::Limit;
-use crate::store::{Registered, Registration, Settled, Store, StoreError, Terms};
+use crate::store::{Place, Registered, Registration, Settled, Store, StoreError, Terms};
 use crate::tariff::Tariff;
 
 /// How long a claim waits for a processor before it is sent away.
@@ -230,24 +230,26 @@ impl Service {
         let turn = self.turn(payer).await;
         let _turn = turn.lock().await;
         let mut all = Settled::default();
+        let mut place = Place::default();
         loop {
             let fee_account = self.terms.fee_account;
-            let asked = self.store.beneficiaries(payer, fee_account).await?;
-            let views = self.chain.views(payer, &asked).await?;
-            let round = self.store.settle(payer, &views, &self.terms).await?;
+            let asked = self.store.beneficiaries(payer, fee_account, &place);
+            let views = self.chain.views(payer, &asked.await?).await?;
+            let round = self.store.settle(payer, &views, &self.terms, &place);
+            let round = round.await?;
             all.debit = all.debit.checked_add(round.debit).unwrap_or(all.debit);
-            all.limit = round.limit;
+            all.limit = round.limit.or(all.limit);
             if round.limit == Some(Limit::Behind) {
                 error!(
                     %payer,
                     "the chain has paid more than this database knows of: nothing more is signed"
                 );
             }
-            let goes_on = round.more && round.debit > Amount::ZERO;
-            if !goes_on {
+            let Some(next) = round.next else {
                 debug!(%payer, debit = %all.debit, limit = ?all.limit, "settled");
                 return Ok(all);
-            }
+            };
+            place = next;
         }
     }
 

@@ -15,7 +15,7 @@ use receipts::{Amount, ContentHash, NetworkId, Offer, Party, Price, Receipt, Ter
 use redeem_api::Statement;
 use redeemd::claim::{Claim, Pair};
 use redeemd::room::{Standing, View};
-use redeemd::store::{Book, Registered, Registration, Store};
+use redeemd::store::{Book, Place, Registered, Registration, Store};
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
 
@@ -358,10 +358,12 @@ impl World {
     }
 
     async fn settle(&mut self, payer: Address) {
-        let asked = self.store.beneficiaries(payer, FEE_ACCOUNT).await.unwrap();
+        let first = Place::default();
+        let asked = self.store.beneficiaries(payer, FEE_ACCOUNT, &first);
+        let asked = asked.await.unwrap();
         let view = self.chain.view(payer, &asked);
         self.store
-            .settle(payer, &[view], &self.terms)
+            .settle(payer, &[view], &self.terms, &first)
             .await
             .unwrap();
     }

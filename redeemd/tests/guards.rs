@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use alloy_primitives::Address;
 use ed25519_dalek::SigningKey;
@@ -11,13 +12,17 @@ use receipts::{
 };
 use redeemd::claim::{Claim, PairClaim};
 use redeemd::room::{Limit, Standing, View};
-use redeemd::store::{Book, MOST_UNSETTLED, Registered, Registration, Settled, Store, Terms};
+use redeemd::store::{
+    Book, MOST_UNSETTLED, Place, Registered, Registration, Settled, Store, Terms,
+};
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
 
 const PAYER: Address = Address::repeat_byte(1);
 const EARNER: Address = Address::repeat_byte(2);
 const SERVICE: Address = Address::repeat_byte(3);
+
+static FIRST: LazyLock<Place> = LazyLock::new(Place::default);
 
 fn provider() -> SigningKey {
     SigningKey::from_bytes(&[1; 32])
@@ -33,7 +38,11 @@ fn claim(mib: u64) -> Claim {
 }
 
 fn claim_of(provider: &SigningKey, mib: u64) -> Claim {
-    let network = NetworkId::from_name("village");
+    claim_in("village", provider, mib)
+}
+
+fn claim_in(network: &str, provider: &SigningKey, mib: u64) -> Claim {
+    let network = NetworkId::from_name(network);
     let terms = Offered {
         gateway: Party::of(provider),
         price: Price::new(1),
@@ -101,7 +110,8 @@ fn terms(takes_over: bool) -> Terms {
 
 /// A block in which so much can be relied on, and so much has been paid to the earner.
 async fn view(store: &Store, block: u64, reliable: u128, paid: u128) -> View {
-    let asked = store.beneficiaries(PAYER, SERVICE).await.unwrap();
+    let asked = store.beneficiaries(PAYER, SERVICE, &FIRST);
+    let asked = asked.await.unwrap();
     let paid_to = |to: &Address| if *to == EARNER { paid } else { 0 };
     View {
         block,
@@ -121,7 +131,11 @@ async fn view(store: &Store, block: u64, reliable: u128, paid: u128) -> View {
 async fn settle(store: &Store, paid: u128, takes_over: bool) -> Settled {
     let view = view(store, 1, 1_000_000, paid).await;
     let terms = terms(takes_over);
-    store.settle(PAYER, &[view], &terms).await.unwrap()
+    settle_by(store, view, &terms).await
+}
+
+async fn settle_by(store: &Store, view: View, terms: &Terms) -> Settled {
+    store.settle(PAYER, &[view], terms, &FIRST).await.unwrap()
 }
 
 async fn given(store: &Store) -> u128 {
@@ -234,7 +248,7 @@ async fn a_view_that_is_older_than_what_is_noted_signs_nothing() {
     let store = store(&directory).await;
     let terms = terms(false);
     let settle = async |view: &View| {
-        let settled = store.settle(PAYER, std::slice::from_ref(view), &terms);
+        let settled = store.settle(PAYER, std::slice::from_ref(view), &terms, &FIRST);
         settled.await.unwrap()
     };
     store.accept(&claim(50).pairs).await.unwrap();
@@ -296,7 +310,8 @@ async fn who_comes_first_is_paid_first_and_then_waits_for_the_others() {
     };
     let settle = async |deposited: u128| {
         let view = view(&store, 1, deposited, 0).await;
-        store.settle(PAYER, &[view], &terms(false)).await.unwrap();
+        let terms = terms(false);
+        settle_by(&store, view, &terms).await;
     };
     settle(30).await;
     assert_eq!(given().await, [30, 0, 0, 0, 0, 0, 0, 0]);
@@ -306,4 +321,36 @@ async fn who_comes_first_is_paid_first_and_then_waits_for_the_others() {
     assert_eq!(given().await, [60, 50, 50, 50, 50, 50, 50, 30]);
     settle(30 + 7 * 50 + 50).await;
     assert_eq!(given().await, [80, 50, 50, 50, 50, 50, 50, 50]);
+}
+
+#[tokio::test]
+async fn pairs_that_cannot_be_settled_are_in_nobodys_way() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    // More than one transaction looks at, in a network that is settled no more.
+    let mut stuck = Vec::new();
+    for n in 0..250 {
+        let seed = u64::to_be_bytes(n).repeat(4).try_into().unwrap();
+        let provider = SigningKey::from_bytes(&seed);
+        register(&store, &provider, Address::repeat_byte(9), 1).await;
+        stuck.extend(claim_in("valley", &provider, 1).pairs);
+    }
+    stuck.sort_by_key(|claim| claim.pair.id());
+    store.accept(&stuck).await.unwrap();
+    store.accept(&claim(50).pairs).await.unwrap();
+    let mut terms = terms(false);
+    let tariff = terms.others.take().unwrap();
+    let village = NetworkId::from_name("village");
+    terms.tariffs.insert(village, tariff);
+    let (mut place, mut rounds) = (Some(Place::default()), 0);
+    while let Some(behind) = place {
+        let asked = store.beneficiaries(PAYER, SERVICE, &behind).await.unwrap();
+        let mut view = view(&store, 1, 1000, 0).await;
+        view.paid = asked.iter().map(|to| (*to, Amount::ZERO)).collect();
+        let round = store.settle(PAYER, &[view], &terms, &behind).await.unwrap();
+        place = round.next;
+        rounds += 1;
+        assert!(rounds < 10, "it begins again and again");
+    }
+    assert_eq!(given(&store).await, 50);
 }

@@ -36,7 +36,7 @@ pub use audit::{Audit, Finding};
 pub use claims::{Accepted, AcceptedPair, MOST_UNSETTLED};
 pub use registrations::{Registered, Registration};
 pub use reports::{Cheque, MOST, NodeReport, PairReport};
-pub use settlements::{Settled, Terms};
+pub use settlements::{Place, Settled, Terms};
 
 /// How long a statement waits for the locks of others.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -36,19 +36,27 @@ impl Terms {
 }
 
 /// What a round of settlement has done for a payer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
     /// What cheques have gained.
     pub debit: Amount,
     /// Why something is left, if it is.
     pub limit: Option<Limit>,
-    /// There may be more to settle at once.
-    pub more: bool,
+    /// Behind which more may be settled at once.
+    pub next: Option<Place>,
+}
+
+/// Where a pair is in the line of what is due; by default before all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    number: i64,
+    id: Vec<u8>,
 }
 
 /// A pair of which not all is settled. Locked.
 struct DuePair {
     id: Vec<u8>,
+    place: i64,
     network: NetworkId,
     beneficiary: Address,
     claimed: Amount,
@@ -85,8 +93,8 @@ impl Store {
         accounts.collect()
     }
 
-    /// Whose payments the chain has to be asked for before [`Self::settle`]: those who hold uncashed cheques of
-    /// this payer, and those who get one.
+    /// Whose payments the chain has to be asked for before [`Self::settle`] with the same place: those who hold uncashed
+    /// cheques of this payer, and those who get one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -94,17 +102,21 @@ impl Store {
         &self,
         payer: Address,
         fee_account: Address,
+        behind: &Place,
     ) -> Result<BTreeSet<Address>, StoreError> {
         let statement = format!(
             "SELECT beneficiary FROM cheque WHERE issuer = $1 AND cumulative <> paid \
              UNION SELECT provider.account FROM (SELECT pair.provider FROM pair \
              JOIN registration AS consumer ON consumer.node = pair.consumer \
              WHERE pair.claimed <> pair.settled AND consumer.account = $1 \
+             AND (pair.place, pair.id) > ($2, $3) \
              ORDER BY pair.place, pair.id LIMIT {BATCH}) AS due \
              JOIN registration AS provider ON provider.node = due.provider"
         );
         let rows = sqlx::query(&statement)
             .bind(payer.as_slice())
+            .bind(behind.number)
+            .bind(behind.id.clone())
             .fetch_all(&self.pool)
             .await?;
         let mut accounts = BTreeSet::from([fee_account]);
@@ -114,8 +126,8 @@ impl Store {
         Ok(accounts)
     }
 
-    /// Gives out on a payer what its providers are due, as far as the chain's views of it allow. The last view is
-    /// the one that is final.
+    /// Gives out on a payer what its providers are due, as far as the chain's views of it allow, to those behind a
+    /// place. The last view is the one that is final.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -124,6 +136,7 @@ impl Store {
         payer: Address,
         views: &[View],
         terms: &Terms,
+        behind: &Place,
     ) -> Result<Settled, StoreError> {
         let Some(last) = views.last() else {
             return Ok(Settled::default());
@@ -150,12 +163,17 @@ impl Store {
             cheques,
             done: Settled::default(),
         };
-        let pairs = lock_due_pairs(&mut change, payer).await?;
-        round.done.more = pairs.len() as i64 == BATCH;
-        for pair in pairs {
-            round.settle(&mut change, &pair).await?;
+        let pairs = lock_due_pairs(&mut change, payer, behind).await?;
+        for pair in &pairs {
+            round.settle(&mut change, pair).await?;
         }
         change.commit().await?;
+        if pairs.len() as i64 == BATCH && round.room.amount > Amount::ZERO {
+            round.done.next = pairs.last().map(|pair| Place {
+                number: pair.place,
+                id: pair.id.clone(),
+            });
+        }
         Ok(round.done)
     }
 }
@@ -178,9 +196,8 @@ impl Round<'_> {
         let Some(tariff) = self.terms.tariff(&pair.network) else {
             return Ok(());
         };
-        // It was registered since the chain was asked.
+        // It was registered since the chain was asked: the next round asks for it.
         if !self.knows(pair.beneficiary) || !self.knows(self.terms.fee_account) {
-            self.done.more = true;
             return Ok(());
         }
         if self.is_behind(pair.beneficiary) || self.is_behind(self.terms.fee_account) {
@@ -375,29 +392,32 @@ async fn put_cheque(
 async fn lock_due_pairs(
     change: &mut Transaction<'_, Any>,
     payer: Address,
+    behind: &Place,
 ) -> Result<Vec<DuePair>, StoreError> {
     let statement = format!(
-        "SELECT pair.id, pair.place, provider.account FROM pair \
+        "SELECT pair.id, provider.account FROM pair \
          JOIN registration AS consumer ON consumer.node = pair.consumer \
          JOIN registration AS provider ON provider.node = pair.provider \
          WHERE pair.claimed <> pair.settled AND consumer.account = $1 \
+         AND (pair.place, pair.id) > ($2, $3) \
          ORDER BY pair.place, pair.id LIMIT {BATCH}"
     );
     let rows = sqlx::query(&statement)
         .bind(payer.as_slice())
+        .bind(behind.number)
+        .bind(behind.id.clone())
         .fetch_all(&mut **change)
         .await?;
-    let mut by_id: BTreeMap<Vec<u8>, (i64, Address)> = BTreeMap::new();
+    let mut by_id: BTreeMap<Vec<u8>, Address> = BTreeMap::new();
     for row in rows {
-        let beneficiary = value::read_account(row.try_get(2)?)?;
-        by_id.insert(row.try_get(0)?, (row.try_get(1)?, beneficiary));
+        by_id.insert(row.try_get(0)?, value::read_account(row.try_get(1)?)?);
     }
     let mut pairs = Vec::new();
-    for (id, (place, beneficiary)) in by_id {
-        pairs.push((place, lock_pair(change, id, beneficiary).await?));
+    for (id, beneficiary) in by_id {
+        pairs.push(lock_pair(change, id, beneficiary).await?);
     }
-    pairs.sort_by_key(|(place, _)| *place);
-    Ok(pairs.into_iter().map(|(_, pair)| pair).collect())
+    pairs.sort_by_key(|pair| pair.place);
+    Ok(pairs)
 }
 
 async fn lock_pair(
@@ -407,7 +427,7 @@ async fn lock_pair(
 ) -> Result<DuePair, StoreError> {
     let row = sqlx::query(
         "UPDATE pair SET id = id WHERE id = $1 \
-         RETURNING network, claimed, settled, seconds, rewarded",
+         RETURNING network, claimed, settled, seconds, rewarded, place",
     )
     .bind(id.clone())
     .fetch_one(&mut **change)
@@ -416,6 +436,7 @@ async fn lock_pair(
     let rewarded = value::read_count(row.try_get(4)?)?;
     Ok(DuePair {
         id,
+        place: row.try_get(5)?,
         network: value::read_network(row.try_get(0)?)?,
         beneficiary,
         claimed: value::read_amount(row.try_get(1)?)?,
