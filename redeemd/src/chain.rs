@@ -87,13 +87,24 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether an account lets us draw on a deposit, in the newest block and in the one that is final.
+    /// Which of these accounts let us draw on a deposit, in the newest block and in the one that is final.
     ///
     /// # Errors
     /// The node does not say.
-    pub async fn pays(&self, account: Address) -> Result<bool, ChainError> {
-        let views = self.views(account, &BTreeSet::new()).await?;
-        Ok(views.iter().all(|view| view.standing.pays()))
+    pub async fn payers(
+        &self,
+        accounts: &BTreeSet<Address>,
+    ) -> Result<BTreeSet<Address>, ChainError> {
+        let mut payers = accounts.clone();
+        for block in self.blocks().await? {
+            let at = BlockTag::Number(block);
+            let standings = self.standings(&payers, at).await?;
+            payers = standings
+                .into_iter()
+                .filter_map(|(account, standing)| standing.pays().then_some(account))
+                .collect();
+        }
+        Ok(payers)
     }
 
     /// When a payer may take back something that cheques could draw on, in seconds since 1970, if it has announced
@@ -121,14 +132,22 @@ impl Chain {
         payer: Address,
         beneficiaries: &BTreeSet<Address>,
     ) -> Result<Vec<View>, ChainError> {
-        self.check().await?;
-        let newest = self.node.block(BlockTag::Latest).await?.number;
-        let mut views = vec![self.view(payer, beneficiaries, newest).await?];
-        if self.confirmations > 0 {
-            let settled = newest.saturating_sub(self.confirmations);
-            views.push(self.view(payer, beneficiaries, settled).await?);
+        let mut views = Vec::new();
+        for block in self.blocks().await? {
+            views.push(self.view(payer, beneficiaries, block).await?);
         }
         Ok(views)
+    }
+
+    /// The newest block and, as the last, the one that is final.
+    async fn blocks(&self) -> Result<Vec<u64>, ChainError> {
+        self.check().await?;
+        let newest = self.node.block(BlockTag::Latest).await?.number;
+        let mut blocks = vec![newest];
+        if self.confirmations > 0 {
+            blocks.push(newest.saturating_sub(self.confirmations));
+        }
+        Ok(blocks)
     }
 
     /// All of it in one block: what is cashed leaves the deposit and is paid at once.
@@ -139,25 +158,47 @@ impl Chain {
         block: u64,
     ) -> Result<View, Error> {
         let at = BlockTag::Number(block);
-        let account = accountOfCall { payer };
-        let account = match self.node.call(self.book, &account, at).await {
-            // The block is older than the contract.
-            Err(Error::Malformed { .. }) if self.confirmations > 0 => return Ok(nothing(block)),
-            other => other?,
+        let standings = self.standings(&BTreeSet::from([payer]), at).await?;
+        let Some(standing) = standings.get(&payer).copied() else {
+            return Ok(nothing(block));
         };
-        let reliable = self
-            .node
-            .call(self.book, &reliableCall { payer }, at)
-            .await?;
+        let paid = self.paid(payer, beneficiaries, at).await?;
         Ok(View {
             block,
-            standing: Standing {
-                reliable: amount(reliable),
-                allowance: Amount::new(account.allowance.to()),
-                names_us: account.settlementKey == self.us,
-            },
-            paid: self.paid(payer, beneficiaries, at).await?,
+            standing,
+            paid,
         })
+    }
+
+    /// None of any account, if the block is older than the contract.
+    async fn standings(
+        &self,
+        payers: &BTreeSet<Address>,
+        at: BlockTag,
+    ) -> Result<BTreeMap<Address, Standing>, Error> {
+        let payers: Vec<_> = payers.iter().copied().collect();
+        let mut standings = BTreeMap::new();
+        for batch in payers.chunks(BATCH) {
+            let call = |payer: &Address| (self.book, accountOfCall { payer: *payer });
+            let accounts: Vec<_> = batch.iter().map(call).collect();
+            let accounts = self.node.calls(&accounts, at).await?;
+            let call = |payer: &Address| (self.book, reliableCall { payer: *payer });
+            let reliable: Vec<_> = batch.iter().map(call).collect();
+            let reliable = self.node.calls(&reliable, at).await?;
+            for ((payer, account), reliable) in batch.iter().zip(accounts).zip(reliable) {
+                let (account, reliable) = match (account, reliable) {
+                    (Err(Error::Malformed { .. }), _) if self.confirmations > 0 => continue,
+                    (account, reliable) => (account?, reliable?),
+                };
+                let standing = Standing {
+                    reliable: amount(reliable),
+                    allowance: Amount::new(account.allowance.to()),
+                    names_us: account.settlementKey == self.us,
+                };
+                standings.insert(*payer, standing);
+            }
+        }
+        Ok(standings)
     }
 
     async fn paid(

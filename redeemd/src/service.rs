@@ -102,14 +102,20 @@ impl Service {
     pub async fn claim(&self, export: axum::body::Bytes) -> Result<ClaimAnswer, ServiceError> {
         let claim = self.verify(export).await?;
         let accounts = self.accounts(&claim).await?;
-        let mut states = Vec::new();
-        let mut kept = Vec::new();
+        let (mut kept, mut states) = (Vec::new(), Vec::new());
         for pair in claim.pairs {
-            match self.judge(pair, &accounts).await? {
+            match self.judge(pair, &accounts) {
                 Ok(pair) => kept.push(pair),
-                Err((pair, state)) => states.push((pair, state)),
+                Err(refused) => states.push(refused),
             }
         }
+        let strangers = self.strangers(&payers(kept.iter(), &accounts)).await?;
+        kept.retain(|claim| {
+            let payer = accounts.get(&claim.pair.consumer);
+            let state = payer.and_then(|payer| strangers.get(payer));
+            states.extend(state.map(|state| (claim.pair, *state)));
+            state.is_none()
+        });
         let accepted = self.store.accept(&kept).await?.pairs;
         let mut limits = BTreeMap::new();
         let due = kept.iter().zip(&accepted);
@@ -165,54 +171,63 @@ impl Service {
     }
 
     /// What of a pair's receipts is taken, or why nothing.
-    async fn judge(
+    fn judge(
         &self,
         mut claim: PairClaim,
         accounts: &BTreeMap<Party, Address>,
-    ) -> Result<Result<PairClaim, (Pair, PairState)>, StoreError> {
+    ) -> Result<PairClaim, (Pair, PairState)> {
         let pair = claim.pair;
         let Some(tariff) = self.terms.tariff(&pair.network) else {
-            return Ok(Err((pair, PairState::NetworkUnknown)));
+            return Err((pair, PairState::NetworkUnknown));
         };
         let least = tariff.minimum_amount.max(Amount::new(1));
         claim
             .receipts
             .retain(|_, signed| signed.receipt.amount() >= least);
         if claim.receipts.is_empty() {
-            return Ok(Err((pair, PairState::Free)));
+            return Err((pair, PairState::Free));
         }
         retain_affordable(&mut claim, tariff);
         if claim.receipts.is_empty() {
-            return Ok(Err((pair, PairState::TooDear)));
+            return Err((pair, PairState::TooDear));
         }
         if !accounts.contains_key(&pair.provider) {
-            return Ok(Err((pair, PairState::ProviderUnknown)));
+            return Err((pair, PairState::ProviderUnknown));
         }
-        let Some(payer) = accounts.get(&pair.consumer) else {
-            return Ok(Err((pair, PairState::ConsumerUnknown)));
-        };
-        Ok(match self.is_payer(*payer).await? {
-            None => Ok(claim),
-            Some(state) => Err((pair, state)),
-        })
+        match accounts.contains_key(&pair.consumer) {
+            true => Ok(claim),
+            false => Err((pair, PairState::ConsumerUnknown)),
+        }
     }
 
-    /// Why an account is no payer of ours, if it is none. Only who has a deposit for us can fill our database.
-    async fn is_payer(&self, account: Address) -> Result<Option<PairState>, StoreError> {
-        if self.store.is_payer(account).await? {
-            return Ok(None);
-        }
-        Ok(match self.chain.pays(account).await {
-            Ok(true) => {
-                self.store.add_payer(account).await?;
-                None
+    /// Those of the accounts that are no payers of ours, and why. Only who has a deposit for us can fill our database.
+    /// The chain is asked for all at once: a claim may be of as many strangers as it has room for.
+    async fn strangers(
+        &self,
+        accounts: &BTreeSet<Address>,
+    ) -> Result<BTreeMap<Address, PairState>, StoreError> {
+        let mut unknown = BTreeSet::new();
+        for account in accounts {
+            if !self.store.is_payer(*account).await? {
+                unknown.insert(*account);
             }
-            Ok(false) => Some(PairState::NoDeposit),
+        }
+        if unknown.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let payers = match self.chain.payers(&unknown).await {
+            Ok(payers) => payers,
             Err(error) => {
                 warn!(%error, "the chain does not answer");
-                Some(PairState::ChainUnreachable)
+                let all = unknown.into_iter();
+                return Ok(all.map(|it| (it, PairState::ChainUnreachable)).collect());
             }
-        })
+        };
+        for payer in &payers {
+            self.store.add_payer(*payer).await?;
+        }
+        let strangers = unknown.difference(&payers);
+        Ok(strangers.map(|it| (*it, PairState::NoDeposit)).collect())
     }
 
     /// Gives out what is due on a payer; says what keeps the rest back, if anything does and it is known.

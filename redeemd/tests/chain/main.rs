@@ -1,0 +1,136 @@
+//! What the chain is asked, and how often.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod node;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::Address;
+use ed25519_dalek::SigningKey;
+use ethereum::key::PrivateKey;
+use node::{BOOK, CHAIN_ID, FakeNode};
+use receipts::log::{Header, Record, SegmentHeader, Writer};
+use receipts::{
+    Amount, ContentHash, MIB, NetworkId, Offer, Party, Price, Receipt, Terms as Offered, Totals,
+};
+use redeem_api::PairState;
+use redeemd::chain::Chain;
+use redeemd::service::Service;
+use redeemd::store::{Book, Registered, Registration, Store, Terms};
+use redeemd::tariff::{Ppm, Tariff};
+use tempfile::TempDir;
+
+fn key() -> PrivateKey {
+    PrivateKey::from_bytes(&[7; 32]).unwrap()
+}
+
+fn key_of(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32])
+}
+
+async fn service(directory: &TempDir, chain: Chain) -> Service {
+    let url = format!("sqlite:{}", directory.path().join("redeemd.db").display());
+    let book = Book {
+        chain_id: CHAIN_ID,
+        address: BOOK,
+        settlement_key: key().address(),
+    };
+    let store = Store::open(&url, &book).await.unwrap();
+    let tariff = Tariff {
+        maximum_price: Price::MAX,
+        minimum_amount: Amount::ZERO,
+        fee: Ppm::ZERO,
+        bonus_per_second: 0,
+        bonus_share: Ppm::ZERO,
+    };
+    let terms = Terms {
+        tariffs: BTreeMap::new(),
+        others: Some(tariff),
+        fee_account: Address::repeat_byte(0xfe),
+        takes_over: false,
+    };
+    Service::new(store, chain, CHAIN_ID, key(), terms)
+}
+
+/// Gives a node an account.
+async fn register(service: &Service, number: u8, account: Address) {
+    let registration = Registration {
+        node: Party::of(&key_of(number)),
+        account,
+        sequence: 1,
+        node_signature: [0; 64],
+        account_signature: [0; 64],
+    };
+    let registered = service.store.register(&registration).await.unwrap();
+    assert_eq!(registered, Registered::Done);
+}
+
+/// What node 0 has carried for others: a MiB each.
+fn export(consumers: impl Iterator<Item = u8>) -> Vec<u8> {
+    let network = NetworkId::from_name("village");
+    let (mut writer, mut bytes) = Writer::create(&SegmentHeader::first(Header {
+        network,
+        owner: Party::of(&key_of(0)),
+    }));
+    let mut records = 0;
+    for consumer in consumers {
+        let terms = Offered {
+            gateway: Party::of(&key_of(0)),
+            price: Price::new(1),
+            credit_bytes: 0,
+            previous: ContentHash::NONE,
+        };
+        let offer = Offer::sign(&key_of(0), network, Party::of(&key_of(consumer)), 1, terms);
+        let totals = Totals {
+            up_bytes: MIB,
+            ..Totals::ZERO
+        };
+        let receipt = Receipt::sign(&key_of(consumer), &offer, None, totals).unwrap();
+        bytes.extend(writer.append(&Record::OfferMade(offer)));
+        bytes.extend(writer.append(&Record::ReceiptReceived(receipt)));
+        records += 2;
+    }
+    bytes.extend(writer.end(records));
+    bytes
+}
+
+#[tokio::test]
+async fn a_claim_of_many_strangers_is_one_question() {
+    let directory = TempDir::new().unwrap();
+    let chain = FakeNode::new(0, key().address());
+    let service = service(&directory, chain.start(12).await).await;
+    register(&service, 0, Address::repeat_byte(0xaa)).await;
+    for number in 1..=90 {
+        register(&service, number, Address::repeat_byte(number)).await;
+    }
+    service.chain.check().await.unwrap();
+    chain.requests();
+    let answer = service.claim(export(1..=90).into()).await.unwrap();
+    let states: BTreeSet<_> = answer
+        .pairs
+        .iter()
+        .map(|pair| format!("{:?}", pair.state))
+        .collect();
+    assert_eq!((answer.pairs.len(), answer.new), (90, 0));
+    assert_eq!(
+        states,
+        BTreeSet::from([format!("{:?}", PairState::NoDeposit)])
+    );
+    // The newest block and the accounts in it: none is left to be asked for in another.
+    let asked = chain.requests();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+}
+
+#[tokio::test]
+async fn who_has_a_deposit_is_found_among_many() {
+    let chain = FakeNode::new(5, key().address()).start(12).await;
+    let accounts: BTreeSet<_> = (1..=250)
+        .map(|n| Address::left_padding_from(&[n]))
+        .collect();
+    assert_eq!(chain.payers(&accounts).await.unwrap(), accounts);
+}
