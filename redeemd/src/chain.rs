@@ -96,8 +96,7 @@ impl Chain {
         accounts: &BTreeSet<Address>,
     ) -> Result<BTreeSet<Address>, ChainError> {
         let mut payers = accounts.clone();
-        for block in self.blocks().await? {
-            let at = BlockTag::Number(block);
+        for (_, at) in self.blocks().await? {
             let standings = self.standings(&payers, at).await?;
             payers = standings
                 .into_iter()
@@ -133,31 +132,32 @@ impl Chain {
         beneficiaries: &BTreeSet<Address>,
     ) -> Result<Vec<View>, ChainError> {
         let mut views = Vec::new();
-        for block in self.blocks().await? {
-            views.push(self.view(payer, beneficiaries, block).await?);
+        for (number, at) in self.blocks().await? {
+            views.push(self.view(payer, beneficiaries, number, at).await?);
         }
         Ok(views)
     }
 
-    /// The newest block and, as the last, the one that is final.
-    async fn blocks(&self) -> Result<Vec<u64>, ChainError> {
+    /// The newest block and, as the last, the one that is final: by number, and by hash.
+    async fn blocks(&self) -> Result<Vec<(u64, BlockTag)>, ChainError> {
         self.check().await?;
-        let newest = self.node.block(BlockTag::Latest).await?.number;
+        let newest = self.node.pin(BlockTag::Latest).await?;
         let mut blocks = vec![newest];
         if self.confirmations > 0 {
-            blocks.push(newest.saturating_sub(self.confirmations));
+            let last = newest.0.saturating_sub(self.confirmations);
+            blocks.push(self.node.pin(BlockTag::Number(last)).await?);
         }
         Ok(blocks)
     }
 
-    /// All of it in one block: what is cashed leaves the deposit and is paid at once.
+    /// All of it in one block, by its hash: what is cashed leaves the deposit and is paid at once.
     async fn view(
         &self,
         payer: Address,
         beneficiaries: &BTreeSet<Address>,
         block: u64,
+        at: BlockTag,
     ) -> Result<View, Error> {
-        let at = BlockTag::Number(block);
         let standings = self.standings(&BTreeSet::from([payer]), at).await?;
         let Some(standing) = standings.get(&payer).copied() else {
             return Ok(nothing(block));

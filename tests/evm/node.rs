@@ -79,7 +79,7 @@ fn calls() -> Result<()> {
     let book = Book::new()?;
     let node = node(&book)?;
     book.enroll(book.payer, 10 * SMT, 10 * SMT)?;
-    let before = run(node.block(BlockTag::Latest))?.number;
+    let (before, pinned) = run(node.pin(BlockTag::Latest))?;
     book.cash(book.payer, book.provider, SMT)?;
     let token = run(node.call(book.address, &tokenCall {}, BlockTag::Latest))?;
     ensure!(token == book.token, "{token}");
@@ -95,7 +95,12 @@ fn calls() -> Result<()> {
         answers.context("a call of a batch")
     };
     ensure!(ask(BlockTag::Latest)? == [U256::from(SMT), U256::ZERO]);
-    ensure!(ask(BlockTag::Number(before))? == [U256::ZERO, U256::ZERO]);
+    for at in [BlockTag::Number(before), pinned] {
+        ensure!(ask(at)? == [U256::ZERO, U256::ZERO], "{at:?}");
+    }
+    ensure!(run(node.block(pinned))?.number == before);
+    let elsewhere = BlockTag::Hash(B256::repeat_byte(1));
+    ensure!(ask(elsewhere).is_err(), "a block that is not there");
     let many = vec![(book.address, of(book.provider)); 100];
     ensure!(run(node.calls(&many, BlockTag::Latest))?.len() == 100);
     let nobody = run(node.call(book.provider, &tokenCall {}, BlockTag::Latest));

@@ -31,6 +31,8 @@ pub enum BlockTag {
     Finalized,
     /// The block of this number.
     Number(u64),
+    /// The block of this hash, and nothing if it is not, or no longer, one of the chain (EIP-1898).
+    Hash(B256),
 }
 
 impl BlockTag {
@@ -41,6 +43,7 @@ impl BlockTag {
             Self::Safe => json!("safe"),
             Self::Finalized => json!("finalized"),
             Self::Number(number) => json!(U64::from(number)),
+            Self::Hash(hash) => json!({"blockHash": hash, "requireCanonical": true}),
         }
     }
 }
@@ -143,8 +146,30 @@ impl Node {
     /// # Errors
     /// Any [`Error`]; [`Error::Malformed`] if there is no such block.
     pub async fn block(&self, at: BlockTag) -> Result<Block, Error> {
-        let parameters = json!([at.json(), false]);
-        self.ask("eth_getBlockByNumber", parameters).await
+        match at {
+            BlockTag::Hash(hash) => self.ask("eth_getBlockByHash", json!([hash, false])).await,
+            BlockTag::Pending
+            | BlockTag::Latest
+            | BlockTag::Safe
+            | BlockTag::Finalized
+            | BlockTag::Number(_) => {
+                let parameters = json!([at.json(), false]);
+                self.ask("eth_getBlockByNumber", parameters).await
+            }
+        }
+    }
+
+    /// The number of a block, and its hash: whatever is asked for by that is said of one state, also if the chain
+    /// is reorganized meanwhile.
+    ///
+    /// # Errors
+    /// Any [`Error`]; [`Error::Malformed`] if there is no such block, or it is none yet.
+    pub async fn pin(&self, at: BlockTag) -> Result<(u64, BlockTag), Error> {
+        let block = self.block(at).await?;
+        let hash = block
+            .hash
+            .ok_or_else(|| self.malformed("a block", "it has no hash"))?;
+        Ok((block.number, BlockTag::Hash(hash)))
     }
 
     /// Somebody's ether, in wei.

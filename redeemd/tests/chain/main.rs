@@ -121,9 +121,38 @@ async fn a_claim_of_many_strangers_is_one_question() {
         states,
         BTreeSet::from([format!("{:?}", PairState::NoDeposit)])
     );
-    // The newest block and the accounts in it: none is left to be asked for in another.
+    // Two blocks, and the accounts in the first: none is left to be asked for in the other.
     let asked = chain.requests();
-    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert_eq!(asked.len(), 4, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_view_is_of_one_block_whatever_becomes_of_the_chain() {
+    let chain = FakeNode::new(5, key().address());
+    let asks = chain.start(12).await;
+    asks.check().await.unwrap();
+    chain.requests();
+    let beneficiaries = (1..=150)
+        .map(|n| Address::left_padding_from(&[n]))
+        .collect();
+    let views = asks
+        .views(Address::repeat_byte(1), &beneficiaries)
+        .await
+        .unwrap();
+    let blocks: Vec<_> = views.iter().map(|view| view.block).collect();
+    assert_eq!(blocks, [1000, 988]);
+    let mut asked = BTreeMap::new();
+    for request in chain.requests() {
+        let single = std::slice::from_ref(&request);
+        for call in request.as_array().map_or(single, Vec::as_slice) {
+            if call["method"] == "eth_call" {
+                *asked.entry(call["params"][1].to_string()).or_insert(0) += 1;
+            }
+        }
+    }
+    // Of each: the account, what is reliable, and 150 payments.
+    let at = |number: u64| format!(r#"{{"blockHash":"0x{number:064x}","requireCanonical":true}}"#);
+    assert_eq!(asked, BTreeMap::from([(at(1000), 152), (at(988), 152)]));
 }
 
 #[tokio::test]
