@@ -333,6 +333,7 @@ impl Service {
             Some(Limit::NotOurPayer) => PairState::PayerLeft,
             Some(Limit::Deposit) => PairState::DepositUsedUp,
             Some(Limit::Allowance) => PairState::AllowanceUsedUp,
+            Some(Limit::Cheques) => PairState::TooManyCheques,
             Some(Limit::Behind | Limit::OldView) => PairState::Pending,
         };
         Ok(answer(pair, known.claimed, known.settled, state))
@@ -360,13 +361,17 @@ impl Service {
         Ok(registered)
     }
 
-    /// The cheques of a beneficiary, signed. They say what is in the database, so that signing them again gives
-    /// the same.
+    /// The cheques of a beneficiary, signed, of payers behind this one; as many as are told of at once. They say
+    /// what is in the database, so that signing them again gives the same.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn cheques(&self, beneficiary: Address) -> Result<ChequeFile, StoreError> {
-        let cheques = self.store.cheques(beneficiary).await?;
+    pub async fn cheques(
+        &self,
+        beneficiary: Address,
+        behind: Address,
+    ) -> Result<ChequeFile, StoreError> {
+        let cheques = self.store.cheques(beneficiary, behind).await?;
         Ok(self.sign(&cheques))
     }
 

@@ -370,7 +370,12 @@ impl World {
 
     async fn cash(&mut self, issuer: Address) {
         for beneficiary in accounts().into_iter().chain([FEE_ACCOUNT]) {
-            for cheque in self.store.cheques(beneficiary).await.unwrap() {
+            for cheque in self
+                .store
+                .cheques(beneficiary, Address::ZERO)
+                .await
+                .unwrap()
+            {
                 if cheque.issuer == issuer {
                     let cumulative = cheque.cumulative.atto_smt();
                     self.chain.cash(issuer, beneficiary, cumulative);
@@ -403,7 +408,11 @@ impl World {
     async fn outstanding(&self, issuer: Address) -> u128 {
         let mut sum = 0;
         for beneficiary in accounts().into_iter().chain([FEE_ACCOUNT]) {
-            let cheques = self.store.cheques(beneficiary).await.unwrap();
+            let cheques = self
+                .store
+                .cheques(beneficiary, Address::ZERO)
+                .await
+                .unwrap();
             for cheque in cheques.iter().filter(|cheque| cheque.issuer == issuer) {
                 let paid = self.chain.paid.get(&(issuer, beneficiary)).copied();
                 sum += cheque.cumulative.atto_smt() - paid.unwrap_or(0);

@@ -1,5 +1,5 @@
 //! What keeps receipts from being paid twice, and debts from being left behind.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -13,7 +13,8 @@ use receipts::{
 use redeemd::claim::{Claim, PairClaim};
 use redeemd::room::{Limit, Standing, View};
 use redeemd::store::{
-    Book, MOST_UNSETTLED, Place, Registered, Registration, Settled, Store, Terms,
+    Book, Cheque, MOST_UNCASHED, MOST_UNSETTLED, Place, Registered, Registration, Settled, Store,
+    Terms,
 };
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
@@ -139,7 +140,7 @@ async fn settle_by(store: &Store, view: View, terms: &Terms) -> Settled {
 }
 
 async fn given(store: &Store) -> u128 {
-    let cheques = store.cheques(EARNER).await.unwrap();
+    let cheques = store.cheques(EARNER, Address::ZERO).await.unwrap();
     cheques
         .first()
         .map_or(0, |cheque| cheque.cumulative.atto_smt())
@@ -299,7 +300,7 @@ async fn who_comes_first_is_paid_first_and_then_waits_for_the_others() {
     let given = async || {
         let mut given = Vec::new();
         for n in 0..providers.len() {
-            let cheques = store.cheques(account(n)).await.unwrap();
+            let cheques = store.cheques(account(n), Address::ZERO).await.unwrap();
             given.push(
                 cheques
                     .first()
@@ -342,15 +343,54 @@ async fn pairs_that_cannot_be_settled_are_in_nobodys_way() {
     let tariff = terms.others.take().unwrap();
     let village = NetworkId::from_name("village");
     terms.tariffs.insert(village, tariff);
-    let (mut place, mut rounds) = (Some(Place::default()), 0);
-    while let Some(behind) = place {
-        let asked = store.beneficiaries(PAYER, SERVICE, &behind).await.unwrap();
-        let mut view = view(&store, 1, 1000, 0).await;
-        view.paid = asked.iter().map(|to| (*to, Amount::ZERO)).collect();
-        let round = store.settle(PAYER, &[view], &terms, &behind).await.unwrap();
-        place = round.next;
-        rounds += 1;
-        assert!(rounds < 10, "it begins again and again");
-    }
+    settle_all(&store, &terms, &[]).await;
     assert_eq!(given(&store).await, 50);
+}
+
+/// Settles in as many rounds as it takes, when the chain says that these were cashed.
+async fn settle_all(store: &Store, terms: &Terms, cashed: &[Cheque]) -> Option<Limit> {
+    let (mut place, mut limit) = (Place::default(), None);
+    for _round in 0..10 {
+        let asked = store.beneficiaries(PAYER, SERVICE, &place).await.unwrap();
+        let mut view = view(store, 1, 1_000_000, 0).await;
+        view.paid = asked.iter().map(|to| (*to, Amount::ZERO)).collect();
+        for cheque in cashed {
+            view.paid.insert(cheque.beneficiary, cheque.cumulative);
+        }
+        let settled = store.settle(PAYER, &[view], terms, &place).await.unwrap();
+        limit = settled.limit.or(limit);
+        let Some(next) = settled.next else {
+            return limit;
+        };
+        place = next;
+    }
+    panic!("it begins again and again");
+}
+
+#[tokio::test]
+async fn no_payer_has_more_cheques_out_than_can_be_looked_after() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let mut claims = Vec::new();
+    for n in 0..1300_u64 {
+        let seed = n.to_be_bytes().repeat(4).try_into().unwrap();
+        let provider = SigningKey::from_bytes(&seed);
+        let account = Address::left_padding_from(&(n + 1).to_be_bytes());
+        register(&store, &provider, account, 1).await;
+        claims.extend(claim_of(&provider, 1).pairs);
+    }
+    claims.sort_by_key(|claim| claim.pair.id());
+    store.accept(&claims).await.unwrap();
+    let terms = terms(false);
+    let uncashed = async || store.uncashed(PAYER).await.unwrap().len();
+    assert_eq!(settle_all(&store, &terms, &[]).await, Some(Limit::Cheques));
+    assert_eq!(uncashed().await, MOST_UNCASHED);
+    assert_eq!(settle_all(&store, &terms, &[]).await, Some(Limit::Cheques));
+    assert_eq!(uncashed().await, MOST_UNCASHED);
+    // All are cashed: the others follow, and of them alone the chain has to be asked.
+    let cashed = store.uncashed(PAYER).await.unwrap();
+    assert_eq!(settle_all(&store, &terms, &cashed).await, None);
+    assert_eq!(uncashed().await, 300);
+    let asked = store.beneficiaries(PAYER, SERVICE, &FIRST).await.unwrap();
+    assert_eq!(asked.len(), 300 + 1);
 }

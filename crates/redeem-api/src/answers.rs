@@ -53,6 +53,8 @@ pub enum PairState {
     DepositUsedUp,
     /// Kept until cheques on the payer are cashed: no more is signed than its allowance lets be cashed in time.
     AllowanceUsedUp,
+    /// Kept until cheques on the payer are cashed: there are too many that are not.
+    TooManyCheques,
     /// Kept until the payer names this service again.
     PayerLeft,
     /// Not taken: the consumer has no account here. Keep it, and bring it again.
@@ -83,6 +85,7 @@ impl PairState {
             | Self::Pending
             | Self::DepositUsedUp
             | Self::AllowanceUsedUp
+            | Self::TooManyCheques
             | Self::PayerLeft
             | Self::Free => true,
             Self::ConsumerUnknown

@@ -9,7 +9,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    CLAIM_TYPE, ClaimAnswer, NodeAnswer, Problem, RegistrationAnswer, RegistrationRequest,
+    CHEQUES, CLAIM_TYPE, ClaimAnswer, NodeAnswer, Problem, RegistrationAnswer, RegistrationRequest,
     ServiceAnswer,
 };
 
@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Somebody who is paid by more gets no cheques: 40 MB of them.
+const MOST_CHEQUES: usize = 100_000;
 
 /// A settlement service, asked over HTTPS, or over HTTP on the same machine.
 #[derive(Debug, Clone)]
@@ -134,13 +137,40 @@ impl Service {
         found(answer.await)
     }
 
-    /// The cheques of a node, or an account; nothing, if it is unknown.
+    /// All cheques of a node, or an account; nothing, if it is unknown.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn cheques(&self, of: &str) -> Result<Option<ChequeFile>, ClientError> {
-        let request = self.client.get(self.at(&format!("/v1/cheques/{of}")));
-        let Some(body) = found(self.body(request).await)? else {
+        let mut url = self.at(&format!("/v1/cheques/{of}"));
+        let Some(mut all) = self.some_cheques(url.clone()).await? else {
+            return Ok(None);
+        };
+        let mut full = all.cheques.len() >= CHEQUES;
+        while full {
+            let last = all.cheques.last().map(|signed| signed.cheque.issuer);
+            let after = last.unwrap_or_default();
+            url.set_query(Some(&format!("after={after}")));
+            let more = self.some_cheques(url.clone()).await?;
+            let more = more.ok_or_else(|| self.malformed("half of the cheques are missing"))?;
+            if (more.chain_id, more.book) != (all.chain_id, all.book) {
+                return Err(self.malformed("cheques of several cheque books"));
+            }
+            full = more.cheques.len() >= CHEQUES;
+            let first = more.cheques.first();
+            if first.is_some_and(|signed| signed.cheque.issuer <= after) {
+                return Err(self.malformed("the same cheques again"));
+            }
+            all.cheques.extend(more.cheques);
+            if all.cheques.len() > MOST_CHEQUES {
+                return Err(self.malformed("cheques without end"));
+            }
+        }
+        Ok(Some(all))
+    }
+
+    async fn some_cheques(&self, url: reqwest::Url) -> Result<Option<ChequeFile>, ClientError> {
+        let Some(body) = found(self.body(self.client.get(url)).await)? else {
             return Ok(None);
         };
         let file = ChequeFile::parse(&body);

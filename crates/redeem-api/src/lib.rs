@@ -5,7 +5,7 @@
 //! | `POST /v1/claims`          | an export of receipts       | [`ClaimAnswer`]              |
 //! | `POST /v1/registrations`   | [`RegistrationRequest`]     | [`RegistrationAnswer`]       |
 //! | `GET /v1/nodes/{node}`     |                             | [`NodeAnswer`]               |
-//! | `GET /v1/cheques/{id}`     |                             | a file of cheques            |
+//! | `GET /v1/cheques/{id}`     | `?after=` an issuer         | a file of cheques            |
 //! | `GET /v1/service`          |                             | [`ServiceAnswer`]            |
 //!
 //! What goes wrong is answered by a [`Problem`] (RFC 9457).
@@ -39,6 +39,9 @@ pub const CLAIM_TYPE: &str = "application/vnd.meshd.receipts";
 
 /// The media type of a problem.
 pub const PROBLEM_TYPE: &str = "application/problem+json";
+
+/// No more cheques are in one answer. Whoever gets so many asks for those after the last one's issuer.
+pub const CHEQUES: usize = 1000;
 
 /// The most that a service has to take in one claim.
 pub const CLAIM_BYTES: usize = 4 << 20;

@@ -2,7 +2,7 @@
 
 use alloy_primitives::Address;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use receipts::Party;
@@ -38,13 +38,17 @@ pub(super) struct ChequeForm {
 }
 
 /// The cheques of an account, or of a node's account: one for each payer, which replaces those before. They are
-/// worth something to the beneficiary only.
+/// worth something to the beneficiary only. At most 1000, in the order of their issuers: whoever gets so many asks for
+/// those after the last.
 #[utoipa::path(
     get,
     path = "/v1/cheques/{id}",
     params((
         "id" = String, Path, description = "A node's id, or an account",
         pattern = "^([0-9a-f]{64}|0x[0-9a-fA-F]{40})$",
+    ), (
+        "after" = Option<String>, Query, description = "Only of issuers after this account",
+        pattern = "^0x[0-9a-fA-F]{40}$",
     )),
     responses(
         (status = 200, body = ChequeFileForm),
@@ -59,16 +63,26 @@ pub(super) struct ChequeForm {
 pub(super) async fn get(
     State(shared): State<Shared>,
     id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let Path(id) = id?;
     let account = match id.starts_with("0x") {
         true => ethereum::text::parse_address(&id)?,
         false => account_of(&shared, &id).await?,
     };
-    let file = shared.service().cheques(account).await?;
+    let behind = query.as_deref().map_or(Ok(Address::ZERO), after)?;
+    let file = shared.service().cheques(account, behind).await?;
     let json = file.to_json().map_err(Refusal::invalid)?;
     let kind = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, kind)], json).into_response())
+}
+
+/// The one thing that can be asked.
+fn after(query: &str) -> Result<Address, Refusal> {
+    let Some(account) = query.strip_prefix("after=") else {
+        return Err(Refusal::invalid("all that can be asked is after=ACCOUNT"));
+    };
+    Ok(ethereum::text::parse_address(account)?)
 }
 
 async fn account_of(shared: &Shared, node: &str) -> Result<Address, Refusal> {

@@ -35,8 +35,8 @@ use sqlx::{Any, AnyPool, Row, Transaction};
 pub use audit::{Audit, Finding};
 pub use claims::{Accepted, AcceptedPair, MOST_UNSETTLED};
 pub use registrations::{Registered, Registration};
-pub use reports::{Cheque, MOST, NodeReport, PairReport};
-pub use settlements::{Place, Settled, Terms};
+pub use reports::{Cheque, MOST_PAIRS, NodeReport, PairReport};
+pub use settlements::{MOST_UNCASHED, Place, Settled, Terms};
 
 /// How long a statement waits for the locks of others.
 const PATIENCE: Duration = Duration::from_secs(10);

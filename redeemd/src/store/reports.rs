@@ -2,23 +2,24 @@
 
 use alloy_primitives::Address;
 use receipts::{Amount, Party};
+use redeem_api::CHEQUES;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, value};
 use crate::claim::Pair;
 
-/// No more pairs, or cheques, are told of at once.
-pub const MOST: i64 = 1000;
+/// No more pairs are told of at once.
+pub const MOST_PAIRS: usize = 1000;
 
 /// A node as this service knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeReport {
     /// Its account, and the number of the registration that says so.
     pub registration: Option<(Address, u64)>,
-    /// Where it is the provider: up to [`MOST`].
+    /// Where it is the provider: up to [`MOST_PAIRS`].
     pub earned: Vec<PairReport>,
-    /// Where it is the consumer: up to [`MOST`].
+    /// Where it is the consumer: up to [`MOST_PAIRS`].
     pub owed: Vec<PairReport>,
 }
 
@@ -83,7 +84,7 @@ impl Store {
     async fn pairs(&self, role: &'static str, node: Party) -> Result<Vec<PairReport>, StoreError> {
         let statement = format!(
             "SELECT network, provider, consumer, claimed, settled FROM pair \
-             WHERE {role} = $1 ORDER BY id LIMIT {MOST}"
+             WHERE {role} = $1 ORDER BY id LIMIT {MOST_PAIRS}"
         );
         let rows = sqlx::query(&statement)
             .bind(node.as_bytes().as_slice())
@@ -92,19 +93,18 @@ impl Store {
         rows.iter().map(read_pair).collect()
     }
 
-    /// A payer's cheques that are not known to be cashed: up to [`MOST`].
+    /// A payer's cheques that are not known to be cashed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn uncashed(&self, issuer: Address) -> Result<Vec<Cheque>, StoreError> {
-        let statement = format!(
+        let rows = sqlx::query(
             "SELECT issuer, beneficiary, cumulative, paid FROM cheque \
-             WHERE issuer = $1 AND cumulative <> paid ORDER BY beneficiary LIMIT {MOST}"
-        );
-        let rows = sqlx::query(&statement)
-            .bind(issuer.as_slice())
-            .fetch_all(&self.pool)
-            .await?;
+             WHERE issuer = $1 AND cumulative > paid ORDER BY beneficiary",
+        )
+        .bind(issuer.as_slice())
+        .fetch_all(&self.pool)
+        .await?;
         rows.iter().map(read_cheque).collect()
     }
 
@@ -115,7 +115,7 @@ impl Store {
     pub async fn issuers(&self, behind: Address, most: u32) -> Result<Vec<Address>, StoreError> {
         let statement = format!(
             "SELECT DISTINCT issuer FROM cheque \
-             WHERE cumulative <> paid AND issuer > $1 ORDER BY issuer LIMIT {most}"
+             WHERE cumulative > paid AND issuer > $1 ORDER BY issuer LIMIT {most}"
         );
         let rows = sqlx::query(&statement)
             .bind(behind.as_slice())
@@ -125,17 +125,22 @@ impl Store {
         issuers.collect()
     }
 
-    /// A beneficiary's cheques: up to [`MOST`], first those that are not cashed.
+    /// A beneficiary's cheques of the payers behind this one in order; up to [`CHEQUES`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn cheques(&self, beneficiary: Address) -> Result<Vec<Cheque>, StoreError> {
+    pub async fn cheques(
+        &self,
+        beneficiary: Address,
+        behind: Address,
+    ) -> Result<Vec<Cheque>, StoreError> {
         let statement = format!(
-            "SELECT issuer, beneficiary, cumulative, paid FROM cheque WHERE beneficiary = $1 \
-             ORDER BY (cumulative = paid), issuer LIMIT {MOST}"
+            "SELECT issuer, beneficiary, cumulative, paid FROM cheque \
+             WHERE beneficiary = $1 AND issuer > $2 ORDER BY issuer LIMIT {CHEQUES}"
         );
         let rows = sqlx::query(&statement)
             .bind(beneficiary.as_slice())
+            .bind(behind.as_slice())
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(read_cheque).collect()

@@ -84,4 +84,4 @@ CREATE TABLE cheque (
     paid BYTEA NOT NULL,
     PRIMARY KEY (issuer, beneficiary)
 );
-CREATE INDEX cheque_beneficiary ON cheque (beneficiary);
+CREATE INDEX cheque_beneficiary ON cheque (beneficiary, issuer);

@@ -13,6 +13,10 @@ use crate::tariff::{Split, Tariff};
 /// Pairs of one payer that are settled in one transaction. Others follow in the next.
 const BATCH: i64 = 200;
 
+/// Cheques on one payer that are not cashed, of which there are no more, but for those of one transaction: the chain
+/// is asked for each whenever something is due, and before a deposit is taken back all of them have to be cashed.
+pub const MOST_UNCASHED: usize = 1000;
+
 /// By whose terms it is settled, and who gets the fee.
 #[derive(Debug, Clone)]
 pub struct Terms {
@@ -105,7 +109,7 @@ impl Store {
         behind: &Place,
     ) -> Result<BTreeSet<Address>, StoreError> {
         let statement = format!(
-            "SELECT beneficiary FROM cheque WHERE issuer = $1 AND cumulative <> paid \
+            "SELECT beneficiary FROM cheque WHERE issuer = $1 AND cumulative > paid \
              UNION SELECT provider.account FROM (SELECT pair.provider FROM pair \
              JOIN registration AS consumer ON consumer.node = pair.consumer \
              WHERE pair.claimed <> pair.settled AND consumer.account = $1 \
@@ -154,10 +158,9 @@ impl Store {
         }
         let mut cheques = read_cheques(&mut change, payer).await?;
         note_paid(&mut change, payer, &mut cheques, last).await?;
-        let outstanding = |view: &View| outstanding(&cheques, view);
         let mut round = Round {
             payer,
-            room: least_room(views, outstanding),
+            room: room(views, &cheques),
             known: last,
             terms,
             cheques,
@@ -294,6 +297,18 @@ impl Round<'_> {
         .await?;
         Ok(())
     }
+}
+
+/// What may be signed: the least of what the views leave, and nothing on top of too many cheques.
+fn room(views: &[View], cheques: &BTreeMap<Address, ChequeRow>) -> Room {
+    let uncashed = cheques.values().filter(|it| it.cumulative > it.paid);
+    if uncashed.count() >= MOST_UNCASHED {
+        return Room {
+            amount: Amount::ZERO,
+            limit: Limit::Cheques,
+        };
+    }
+    least_room(views, |view| outstanding(cheques, view))
 }
 
 /// What is signed and not cashed in a block.

@@ -191,6 +191,9 @@ fn remedy(state: PairState) -> Option<&'static str> {
         PairState::AllowanceUsedUp => {
             Some("allowance used up: the rest follows when cheques have been cashed.")
         }
+        PairState::TooManyCheques => {
+            Some("too many cheques: the rest follows when some of the consumer's have been cashed.")
+        }
         PairState::PayerLeft => {
             Some("payer left: the rest follows if the consumer names this service again.")
         }
@@ -232,6 +235,7 @@ fn state_text(state: PairState) -> String {
         PairState::Pending => "pending",
         PairState::DepositUsedUp => "deposit used up",
         PairState::AllowanceUsedUp => "allowance used up",
+        PairState::TooManyCheques => "too many cheques",
         PairState::PayerLeft => "payer left",
         PairState::ConsumerUnknown => "consumer unknown",
         PairState::ProviderUnknown => "provider unknown",

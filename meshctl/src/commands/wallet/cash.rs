@@ -28,8 +28,8 @@ const MOST_CHEQUES: usize = 100;
 /// Some nodes take no more in one request.
 const BATCH: usize = 50;
 
-/// 10 000 cheques.
-const MOST_BYTES: u64 = 4 << 20;
+/// 100 000 cheques.
+const MOST_BYTES: u64 = 40 << 20;
 
 const COLUMNS: [Column; 4] = [left("ISSUER"), left("BENEFICIARY"), right("SMT"), left("")];
 
