@@ -13,8 +13,8 @@ use receipts::{
 use redeemd::claim::{Claim, PairClaim};
 use redeemd::room::{Limit, Standing, View};
 use redeemd::store::{
-    Book, Cheque, MOST_UNCASHED, MOST_UNSETTLED, Place, Registered, Registration, Settled, Store,
-    Terms,
+    Book, Cheque, Finding, MOST_UNCASHED, MOST_UNSETTLED, Place, Registered, Registration, Settled,
+    Store, Terms,
 };
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
@@ -160,6 +160,19 @@ async fn a_database_that_is_older_than_the_chain_signs_nothing_more() {
         (Amount::ZERO, Some(Limit::Behind))
     );
     assert_eq!(given(&store).await, 50);
+    is_frozen(&store, 50, 100).await;
+}
+
+/// That an audit names the earner's cheque.
+async fn is_frozen(store: &Store, cumulative: u128, paid: u128) {
+    let behind = Finding::Behind {
+        issuer: PAYER,
+        beneficiary: EARNER,
+        paid: Amount::new(paid),
+        cumulative: Amount::new(cumulative),
+    };
+    let findings = store.audit().await.unwrap().findings;
+    assert!(findings.contains(&behind), "{findings:?}");
 }
 
 #[tokio::test]
@@ -169,8 +182,13 @@ async fn an_empty_database_begins_on_top_of_others_only_when_told_so() {
     store.accept(&claim(50).pairs).await.unwrap();
     assert_eq!(settle(&store, 70, false).await.limit, Some(Limit::Behind));
     assert_eq!(given(&store).await, 0);
+    is_frozen(&store, 0, 70).await;
+    assert_eq!(store.cheques(EARNER, Address::ZERO).await.unwrap(), []);
     assert_eq!(settle(&store, 70, true).await.debit, Amount::new(50));
     assert_eq!(given(&store).await, 120);
+    let findings = store.audit().await.unwrap().findings;
+    let behind = |it: &Finding| matches!(it, Finding::Behind { .. });
+    assert!(!findings.iter().any(behind), "{findings:?}");
 }
 
 #[tokio::test]

@@ -266,7 +266,7 @@ impl Audit {
         view: &mut Transaction<'_, Any>,
         mut given: Sums<(Address, Address)>,
     ) -> Result<(), StoreError> {
-        let rows = sqlx::query("SELECT issuer, beneficiary, base, cumulative FROM cheque")
+        let rows = sqlx::query("SELECT issuer, beneficiary, base, cumulative, paid FROM cheque")
             .fetch_all(&mut **view)
             .await?;
         for row in &rows {
@@ -274,8 +274,17 @@ impl Audit {
             let beneficiary = value::read_account(row.try_get(1)?)?;
             let base = value::read_amount(row.try_get(2)?)?;
             let cumulative = value::read_amount(row.try_get(3)?)?;
+            let paid = value::read_amount(row.try_get(4)?)?;
             let settlements = given.remove(&(issuer, beneficiary)).unwrap_or_default();
-            self.cheques += 1;
+            self.cheques += u64::from(cumulative > Amount::ZERO);
+            if paid > cumulative {
+                self.findings.push(Finding::Behind {
+                    issuer,
+                    beneficiary,
+                    paid,
+                    cumulative,
+                });
+            }
             if base.checked_add(settlements)? != cumulative {
                 self.findings.push(Finding::Cheque {
                     issuer,

@@ -136,11 +136,13 @@ impl Store {
     ) -> Result<Vec<Cheque>, StoreError> {
         let statement = format!(
             "SELECT issuer, beneficiary, cumulative, paid FROM cheque \
-             WHERE beneficiary = $1 AND issuer > $2 ORDER BY issuer LIMIT {CHEQUES}"
+             WHERE beneficiary = $1 AND issuer > $2 AND cumulative > $3 \
+             ORDER BY issuer LIMIT {CHEQUES}"
         );
         let rows = sqlx::query(&statement)
             .bind(beneficiary.as_slice())
             .bind(behind.as_slice())
+            .bind(value::amount(Amount::ZERO))
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(read_cheque).collect()

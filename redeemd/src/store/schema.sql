@@ -75,7 +75,8 @@ CREATE TABLE settlement (
 );
 
 -- What each beneficiary has been given by each issuer in all. What another service had given before the
--- first cheque of ours is in base. If more was paid than is given, nothing more is.
+-- first cheque of ours is in base. If more was paid than is given, nothing more is; if nothing was given, there is no
+-- cheque.
 CREATE TABLE cheque (
     issuer BYTEA NOT NULL,
     beneficiary BYTEA NOT NULL,

@@ -76,6 +76,13 @@ struct ChequeRow {
     paid: Amount,
 }
 
+impl ChequeRow {
+    /// Whether there is a cheque at all, and not only something that was paid without.
+    fn is_given(&self) -> bool {
+        self.cumulative > Amount::ZERO
+    }
+}
+
 impl Store {
     /// Payers with something due, behind this one in order; not more than `most`.
     ///
@@ -205,7 +212,8 @@ impl Round<'_> {
         }
         if self.is_behind(pair.beneficiary) || self.is_behind(self.terms.fee_account) {
             self.done.limit = Some(Limit::Behind);
-            return Ok(());
+            self.freeze(change, pair.beneficiary).await?;
+            return self.freeze(change, self.terms.fee_account).await;
         }
         let due = pair.claimed.checked_sub(pair.settled)?;
         let debit = due.min(self.room.amount);
@@ -232,9 +240,29 @@ impl Round<'_> {
     /// for the same receipts.
     fn is_behind(&self, beneficiary: Address) -> bool {
         match self.cheques.get(&beneficiary) {
-            Some(cheque) => cheque.paid > cheque.cumulative,
+            Some(cheque) if cheque.is_given() => cheque.paid > cheque.cumulative,
+            Some(_) => !self.terms.takes_over,
             None => !self.terms.takes_over && self.paid_before(beneficiary) > Amount::ZERO,
         }
+    }
+
+    /// Writes down what was paid without a cheque that is known, for an audit to tell.
+    async fn freeze(
+        &mut self,
+        change: &mut Transaction<'_, Any>,
+        beneficiary: Address,
+    ) -> Result<(), StoreError> {
+        let paid = self.paid_before(beneficiary);
+        if paid == Amount::ZERO || self.cheques.contains_key(&beneficiary) {
+            return Ok(());
+        }
+        let nothing = ChequeRow {
+            base: Amount::ZERO,
+            cumulative: Amount::ZERO,
+            paid,
+        };
+        self.cheques.insert(beneficiary, nothing);
+        put_cheque(change, self.payer, beneficiary, &nothing).await
     }
 
     fn paid_before(&self, beneficiary: Address) -> Amount {
@@ -254,10 +282,14 @@ impl Round<'_> {
         }
         let before = self.paid_before(beneficiary);
         let cheque = self.cheques.entry(beneficiary).or_insert(ChequeRow {
-            base: before,
-            cumulative: before,
+            base: Amount::ZERO,
+            cumulative: Amount::ZERO,
             paid: before,
         });
+        if !cheque.is_given() {
+            cheque.base = cheque.paid;
+            cheque.cumulative = cheque.paid;
+        }
         cheque.cumulative = cheque.cumulative.checked_add(amount)?;
         put_cheque(change, self.payer, beneficiary, cheque).await
     }
