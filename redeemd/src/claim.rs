@@ -27,6 +27,8 @@ pub struct PairClaim {
     pub receipts: BTreeMap<u64, SignedEpoch>,
     /// That the consumer signed two receipts for one place.
     pub contradiction: Option<Equivocation>,
+    /// What adds less is not counted. Nothing, until a tariff says otherwise.
+    pub minimum: Amount,
 }
 
 /// Who earns from whom, where.
@@ -143,6 +145,7 @@ fn claim_of(
         pair,
         receipts: BTreeMap::new(),
         contradiction: None,
+        minimum: Amount::ZERO,
     })
 }
 

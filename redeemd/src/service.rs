@@ -180,7 +180,8 @@ impl Service {
         let Some(tariff) = self.terms.tariff(&pair.network) else {
             return Err((pair, PairState::NetworkUnknown));
         };
-        let least = tariff.minimum_amount.max(Amount::new(1));
+        claim.minimum = tariff.minimum_amount;
+        let least = claim.minimum.max(Amount::new(1));
         claim
             .receipts
             .retain(|_, signed| signed.receipt.amount() >= least);

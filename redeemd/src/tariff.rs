@@ -57,7 +57,7 @@ impl Ppm {
 pub struct Tariff {
     /// Receipts for dearer bytes are not settled.
     pub maximum_price: Price,
-    /// Nor are receipts for less: the fee on a receipt pays for the place that it takes.
+    /// Nor are receipts for less, or that add less to what is known: the fee pays for the place that they take.
     pub minimum_amount: Amount,
     /// The service's part of each debit, rounded up.
     pub fee: Ppm,

@@ -412,3 +412,21 @@ async fn no_payer_has_more_cheques_out_than_can_be_looked_after() {
     let asked = store.beneficiaries(PAYER, SERVICE, &FIRST).await.unwrap();
     assert_eq!(asked.len(), 300 + 1);
 }
+
+#[tokio::test]
+async fn what_adds_next_to_nothing_is_not_counted() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let taken = async |mib: u64| {
+        let mut pair = claim(mib).pairs.remove(0);
+        pair.minimum = Amount::new(10);
+        let accepted = store.accept([&pair]).await.unwrap().pairs.remove(0);
+        settle(&store, 0, false).await;
+        accepted.unwrap().news
+    };
+    assert_eq!(taken(50).await, 1);
+    assert_eq!(taken(59).await, 0);
+    assert_eq!(taken(60).await, 1);
+    let audit = store.audit().await.unwrap();
+    assert_eq!((audit.settlements, audit.debits), (2, Amount::new(60)));
+}

@@ -402,21 +402,25 @@ fn tariffs(valley: &Valley) -> Result<()> {
     let answer = bring(&service, &elsewhere.export([(1, 1)])?)?;
     is(&answer, 0, 0, PairState::NetworkUnknown)?;
     for (price, state) in [(PRICE + 1, PairState::TooDear), (0, PairState::Free)] {
-        is(&bring(&service, &priced(&pair, price)?)?, 0, 0, state)?;
+        is(&bring(&service, &priced(&pair, price, 1)?)?, 0, 0, state)?;
     }
     is(
-        &bring(&service, &priced(&pair, PRICE - 1)?)?,
+        &bring(&service, &priced(&pair, PRICE - 1, 1)?)?,
         0,
         0,
         PairState::Free,
     )?;
-    is(&pair.bring(&service, 1)?, 1, 1, PairState::Settled)
+    is(&pair.bring(&service, 1)?, 1, 1, PairState::Settled)?;
+    // It adds half of what has to be added.
+    let little = priced(&pair, PRICE * 3 / 4, 2)?;
+    is(&bring(&service, &little)?, 1, 1, PairState::Settled)?;
+    is(&pair.bring(&service, 2)?, 2, 2, PairState::Settled)
 }
 
-fn priced(pair: &Pair, price: u64) -> Result<Vec<u8>> {
+fn priced(pair: &Pair, price: u64, mib: u64) -> Result<Vec<u8>> {
     let trade = pair.trade();
     let offer = trade.offer(1, price);
-    let receipt = trade.receipt(&offer, None, 1)?;
+    let receipt = trade.receipt(&offer, None, mib)?;
     let records = [
         receipts::log::Record::OfferMade(offer),
         receipts::log::Record::ReceiptReceived(receipt),

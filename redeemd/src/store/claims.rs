@@ -14,7 +14,7 @@ use crate::claim::{PairClaim, PairId, SignedEpoch};
 const BATCH: usize = 500;
 
 /// Receipts of one payer that wait to be settled. If there are so many, no more are taken: whoever signs without
-/// paying fills some 7 MB with them, and with one claim more.
+/// paying fills some 7 MB with them, and with the claims that come at that moment.
 pub const MOST_UNSETTLED: u64 = 10_000;
 
 /// What has become of a claim, pair by pair.
@@ -132,7 +132,7 @@ async fn accept_pair(
             let contradiction =
                 before.and_then(|it| Equivocation::between(&it.receipt, &signed.receipt));
             proof = proof.or(contradiction);
-            if before.is_none_or(|before| before.rank() < signed.rank()) {
+            if before.is_none_or(|before| is_better(before, signed, claim.minimum)) {
                 add(&mut sum, before, signed)?;
                 better.push((**epoch, *signed));
             }
@@ -153,6 +153,13 @@ async fn accept_pair(
         claimed: sum.claimed,
         settled: sum.settled,
     })
+}
+
+/// Whether a receipt counts in the place of one of the same epoch. If it adds next to nothing, the settlement of that
+/// would take more than the fee on it pays for.
+fn is_better(before: &SignedEpoch, signed: &SignedEpoch, minimum: Amount) -> bool {
+    let added = signed.receipt.amount().checked_sub(before.receipt.amount());
+    before.rank() < signed.rank() && added.is_ok_and(|added| added >= minimum)
 }
 
 /// Counts a receipt in the place of one of the same epoch that is worth less. Seconds only rise, whatever the
