@@ -1,6 +1,7 @@
-//! Addresses and amounts, as people write them.
+//! Addresses and amounts, as people write them, and what our files begin with.
 
 use alloy_primitives::{Address, U256};
+use serde::Deserialize;
 use thiserror::Error;
 
 /// Digits behind the point, of SMT as of ether.
@@ -48,6 +49,15 @@ pub(crate) fn hex_digits(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("0x")?;
     let are_all = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     are_all.then_some(digits)
+}
+
+/// The version of a JSON file of ours, whatever else is in it.
+pub(crate) fn schema(json: &[u8]) -> Result<u32, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    serde_json::from_slice(json).map(|Version { schema }| schema)
 }
 
 /// The smallest units in so many SMT, or ether: `1.5` is 15 and 17 zeros.

@@ -85,7 +85,7 @@ impl ChequeFile {
     /// Anything is not.
     pub fn parse(bytes: &[u8]) -> Result<Self, ChequeFileError> {
         let form = |error: serde_json::Error| ChequeFileError::Form(error.to_string());
-        let Version { schema } = serde_json::from_slice(bytes).map_err(form)?;
+        let schema = text::schema(bytes).map_err(form)?;
         if schema != SCHEMA {
             return Err(ChequeFileError::Schema(schema));
         }
@@ -118,11 +118,6 @@ impl ChequeFile {
             cheques: self.cheques.iter().map(WrittenCheque::new).collect(),
         })
     }
-}
-
-#[derive(Deserialize)]
-struct Version {
-    schema: u32,
 }
 
 #[derive(Deserialize, Serialize)]

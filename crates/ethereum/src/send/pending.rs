@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::Fees;
 use crate::key::PrivateKey;
 use crate::rpc::{Error, Intent, Node};
+use crate::text;
 use crate::transaction::Transaction;
 
 /// The version of the form that is kept.
@@ -195,7 +196,7 @@ impl Pending {
     /// It is something else.
     pub fn parse(bytes: &[u8]) -> Result<Self, PendingError> {
         let form = |error: serde_json::Error| PendingError::Form(error.to_string());
-        let Version { schema } = serde_json::from_slice(bytes).map_err(form)?;
+        let schema = text::schema(bytes).map_err(form)?;
         if schema != SCHEMA {
             return Err(PendingError::Schema(schema));
         }
@@ -222,11 +223,6 @@ impl Pending {
             attempts: written.attempts,
         })
     }
-}
-
-#[derive(Deserialize)]
-struct Version {
-    schema: u32,
 }
 
 #[derive(Deserialize, Serialize)]
