@@ -45,9 +45,19 @@ pub struct FeePolicy {
     pub most_tip: u128,
 }
 
+impl FeePolicy {
+    /// So many gwei of tip for each unit of gas, at most.
+    #[must_use]
+    pub fn gwei(most_tip: u64) -> Self {
+        Self {
+            most_tip: u128::from(most_tip) * GWEI,
+        }
+    }
+}
+
 impl Default for FeePolicy {
     fn default() -> Self {
-        Self { most_tip: 5 * GWEI }
+        Self::gwei(5)
     }
 }
 
@@ -90,12 +100,13 @@ impl Fees {
     }
 }
 
-/// What has to be signed for something to happen. Nothing is sent.
+/// What has to be signed for something to happen on the chain of this number. Nothing is sent.
 ///
 /// # Errors
 /// The node does not answer; a contract would refuse; the sender cannot pay it.
 pub async fn prepare(
     node: &Node,
+    chain_id: u64,
     intent: &Intent,
     policy: FeePolicy,
 ) -> Result<Transaction, PrepareError> {
@@ -107,7 +118,7 @@ pub async fn prepare(
     let gas = node.estimate_gas(intent).await?;
     let fees = Fees::now(node, policy).await?;
     let transaction = Transaction {
-        chain_id: node.chain_id().await?,
+        chain_id,
         nonce: node
             .transaction_count(intent.from, BlockTag::Pending)
             .await?,

@@ -31,8 +31,8 @@ pub(crate) struct Files {
 /// Whom to ask, and about what. What is given here goes before what is in the file.
 #[derive(Debug, Args)]
 pub(crate) struct Chain {
-    /// A file with `rpc`, `book` and `confirmations` [default: meshd/wallet.yaml in $XDG_CONFIG_HOME or
-    /// ~/.config]
+    /// A file with `rpc`, `book`, `chain_id`, `confirmations` and `max_priority_fee_gwei` [default:
+    /// meshd/wallet.yaml in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// An Ethereum node; a URL with a key in it belongs into the file

@@ -35,6 +35,7 @@ struct Balance {
 
 impl Balance {
     async fn ask(settings: &Settings, address: Address) -> Result<Self, Failure> {
+        let chain_id = settings.ask_chain_id().await?;
         let token = settings.token().await?;
         let node = &settings.node;
         let call = balanceOfCall { account: address };
@@ -43,7 +44,7 @@ impl Balance {
         Ok(Self {
             schema: SCHEMA,
             address: address.to_checksum(None),
-            chain_id: node.chain_id().await?,
+            chain_id,
             smt: amount(smt),
             ether: amount(ether),
         })

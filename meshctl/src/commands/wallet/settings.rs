@@ -26,13 +26,17 @@ const CONFIRMATIONS: u64 = 3;
 struct Written {
     rpc: Option<NodeUrl>,
     book: Option<String>,
+    chain_id: Option<u64>,
     confirmations: Option<u64>,
+    max_priority_fee_gwei: Option<u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) node: Node,
     pub(super) book: Address,
+    /// Of the only chain that anything is signed for, if the file names one.
+    chain_id: Option<u64>,
     pub(super) confirmation: Confirmation,
     pub(super) fees: FeePolicy,
 }
@@ -53,12 +57,27 @@ impl Settings {
         Ok(Self {
             node: Node::new(url, Limits::default())?,
             book,
+            chain_id: written.chain_id,
             confirmation: Confirmation {
                 blocks: blocks.unwrap_or(CONFIRMATIONS),
                 patience: Duration::from_secs(chain.patience),
             },
-            fees: FeePolicy::default(),
+            fees: written
+                .max_priority_fee_gwei
+                .map_or_else(FeePolicy::default, FeePolicy::gwei),
         })
+    }
+
+    /// The number of the node's chain, which has to be the one that the file names.
+    pub(super) async fn ask_chain_id(&self) -> Result<u64, Failure> {
+        let found = self.node.chain_id().await?;
+        match self.chain_id {
+            Some(expected) if expected != found => Err(usage(format!(
+                "{} is a node of chain {found}, and chain_id in wallet.yaml is {expected}",
+                self.node.host()
+            ))),
+            Some(_) | None => Ok(found),
+        }
     }
 
     /// The token that the cheque book pays: SMT.

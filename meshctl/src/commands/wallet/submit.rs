@@ -54,7 +54,7 @@ impl<'a> Sender<'a> {
             passphrases,
             settings,
             consent,
-            chain_id: settings.node.chain_id().await?,
+            chain_id: settings.ask_chain_id().await?,
         })
     }
 
@@ -116,7 +116,7 @@ impl<'a> Sender<'a> {
     /// Signs what is wanted, once its cost is consented to, and sends it.
     pub(super) async fn submit(&self, intent: &Intent, what: &str) -> Result<Done, Failure> {
         let node = &self.settings.node;
-        let transaction = send::prepare(node, intent, self.settings.fees).await?;
+        let transaction = send::prepare(node, self.chain_id, intent, self.settings.fees).await?;
         if !self.consent.yes {
             consent(&format!(
                 "{what} with a fee of {} ether at most?",
