@@ -13,7 +13,7 @@
 //! epoch and its bytes, and nobody can argue about which bytes were carried at which price. By
 //! naming the last receipt before, the provider countersigns where the epoch before ended.
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::codec::{ParseError, Reader};
 use crate::heading::{Heading, KIND_OFFER, Position};
@@ -110,9 +110,12 @@ impl Offer {
     /// # Errors
     /// [`BadSignature`].
     pub fn verify(&self) -> Result<(), BadSignature> {
-        self.heading
-            .provider
-            .verify(&self.content(), &self.signature)
+        self.verify_by(&self.heading.provider.key()?)
+    }
+
+    /// The same with the point of the provider's key.
+    pub(crate) fn verify_by(&self, key: &VerifyingKey) -> Result<(), BadSignature> {
+        identity::verify(key, &self.content(), &self.signature)
     }
 
     /// Reads the layout above; the signature is not checked.

@@ -27,7 +27,7 @@
 //! Network, parties, offer hash and amount follow from the offer. Whoever fills in anything else
 //! than the signer meant finds the signature invalid.
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::codec::{ParseError, Reader};
 use crate::heading::{Heading, KIND_RECEIPT, Position};
@@ -156,9 +156,12 @@ impl Receipt {
     /// # Errors
     /// [`BadSignature`].
     pub fn verify(&self) -> Result<(), BadSignature> {
-        self.heading
-            .consumer
-            .verify(&self.content(), &self.signature)
+        self.verify_by(&self.heading.consumer.key()?)
+    }
+
+    /// The same with the point of the consumer's key.
+    pub(crate) fn verify_by(&self, key: &VerifyingKey) -> Result<(), BadSignature> {
+        identity::verify(key, &self.content(), &self.signature)
     }
 
     /// Checks that the receipt was given under `offer` and that the amount follows from it.
@@ -363,8 +366,13 @@ impl Equivocation {
     /// # Errors
     /// [`BadSignature`].
     pub fn verify(&self) -> Result<(), BadSignature> {
-        self.first.verify()?;
-        self.second.verify()
+        self.verify_by(&self.first.heading.consumer.key()?)
+    }
+
+    /// The same with the point of the consumer's key.
+    pub(crate) fn verify_by(&self, key: &VerifyingKey) -> Result<(), BadSignature> {
+        self.first.verify_by(key)?;
+        self.second.verify_by(key)
     }
 
     /// Reads two stored receipts.

@@ -1,5 +1,7 @@
 //! What a node remembers of its accounts.
 
+use ed25519_dalek::VerifyingKey;
+
 use crate::codec::ParseError;
 use crate::heading::Heading;
 use crate::identity::{BadSignature, Party};
@@ -74,10 +76,25 @@ impl Record {
     /// # Errors
     /// [`BadSignature`].
     pub fn verify(&self) -> Result<(), BadSignature> {
+        self.verify_by(&self.signer().key()?)
+    }
+
+    /// Who has signed all that is signed in it.
+    pub(super) const fn signer(&self) -> Party {
         match self {
-            Self::OfferMade(offer) | Self::OfferAccepted(offer) => offer.verify(),
-            Self::ReceiptReceived(receipt) | Self::ReceiptGiven(receipt) => receipt.verify(),
-            Self::Equivocation(proof) => proof.verify(),
+            Self::OfferMade(_) | Self::OfferAccepted(_) => self.heading().provider,
+            Self::ReceiptReceived(_) | Self::ReceiptGiven(_) | Self::Equivocation(_) => {
+                self.heading().consumer
+            }
+        }
+    }
+
+    /// Checks every signature with the point of the signer's key.
+    pub(super) fn verify_by(&self, key: &VerifyingKey) -> Result<(), BadSignature> {
+        match self {
+            Self::OfferMade(offer) | Self::OfferAccepted(offer) => offer.verify_by(key),
+            Self::ReceiptReceived(receipt) | Self::ReceiptGiven(receipt) => receipt.verify_by(key),
+            Self::Equivocation(proof) => proof.verify_by(key),
         }
     }
 
