@@ -4,6 +4,7 @@
 
 mod audit;
 mod cash;
+mod conservation;
 mod exports;
 mod hostile;
 mod kills;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             kills::tests(),
             audit::tests(),
             hostile::tests(),
+            conservation::tests(),
             openapi::tests(),
         ]
         .into_iter()

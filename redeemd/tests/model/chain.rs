@@ -12,7 +12,7 @@ use super::people::settlement_key;
 use super::steps::Act;
 
 /// Blocks below the newest one, of which none vanishes any more.
-pub(super) const CONFIRMATIONS: usize = 2;
+pub(super) const CONFIRMATIONS: usize = 6;
 /// How long a lock of the cheque book is, in epochs.
 const LOCK_EPOCHS: u128 = 3;
 /// Whole ones that are in it wherever it begins.
@@ -48,7 +48,7 @@ pub(super) struct Chain {
 
 /// What a process was told of a payer.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct Seen {
     pub(super) payer: Address,
     /// The number of the newest block that was known there.
     pub(super) newest: usize,
@@ -112,10 +112,10 @@ impl Chain {
         payer: Address,
         beneficiaries: &BTreeSet<Address>,
         newest: usize,
-    ) -> Look {
+    ) -> Seen {
         let blocks = [newest, newest.saturating_sub(CONFIRMATIONS)];
         let views = blocks.map(|block| self.blocks[block].view(payer, beneficiaries));
-        Look {
+        Seen {
             payer,
             newest,
             views: views.into(),

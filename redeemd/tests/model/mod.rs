@@ -32,38 +32,63 @@ mod settler;
 mod steps;
 mod world;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::time::SystemTime;
 
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use steps::{Plan, plans};
 use world::World;
 
-/// Runs so many random plans, each on empty databases. Of one that fails, says the shortest that fails as well.
-pub(crate) fn holds(
-    cases: u32,
-    empty_database: impl Fn() -> String,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    };
+/// Runs so many random plans, each on empty databases. Of one that fails, panics with the least of its steps with
+/// which it still fails.
+pub(crate) fn holds(cases: u32, empty_database: impl Fn() -> String) {
+    let mut config = Config::default();
     let seed = match config.rng_seed {
         RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => SystemTime::UNIX_EPOCH.elapsed()?.as_secs(),
+        RngSeed::Random => SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs(),
     };
     config.rng_seed = RngSeed::Fixed(seed);
     eprintln!("again: PROPTEST_RNG_SEED={seed}");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    TestRunner::new(config)
-        .run(&plans(), |plan| {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    let fails = |plan: &Plan| {
+        let run = || runtime.block_on(run(plan, &empty_database));
+        panic::catch_unwind(AssertUnwindSafe(run)).is_err()
+    };
+    let mut runner = TestRunner::new(config);
+    for case in 1..=cases {
+        let plan = plans().new_tree(&mut runner).unwrap().current();
+        if fails(&plan) {
+            eprintln!("case {case} of seed {seed} fails");
+            let plan = shorten(plan, fails);
+            eprintln!("{plan:?}");
             runtime.block_on(run(&plan, &empty_database));
-            Ok(())
-        })
-        .map_err(|failed| format!("PROPTEST_RNG_SEED={seed}: {failed}").into())
+        }
+    }
+}
+
+/// Leaves out the steps that a failure does not need, many at once first.
+fn shorten(mut plan: Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
+    let tells = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let mut size = plan.steps.len();
+    while size > 0 {
+        let mut first = 0;
+        while first < plan.steps.len() {
+            let mut shorter = plan.clone();
+            let last = plan.steps.len().min(first + size);
+            shorter.steps.drain(first..last);
+            match fails(&shorter) {
+                true => plan = shorter,
+                false => first = last,
+            }
+        }
+        size /= 2;
+    }
+    panic::set_hook(tells);
+    plan
 }
 
 async fn run(plan: &Plan, empty_database: impl Fn() -> String) {

@@ -15,12 +15,12 @@ use redeemd::service::Service;
 use redeemd::store::{Book, PairReport, Registered, Store, Terms};
 use redeemd::tariff::{Ppm, Tariff};
 
-use super::chain::{CONFIRMATIONS, Chain, EPOCHS_IN_LOCK, Look};
+use super::chain::{CONFIRMATIONS, Chain, EPOCHS_IN_LOCK, Seen};
 use super::people::{
-    FEE_ACCOUNT, NODES, addresses, beneficiaries, first_account, node_key, node_of, party,
+    FEE_ACCOUNT, NODES, address, addresses, beneficiaries, first_account, node_key, node_of, party,
     settlement_key, wallet,
 };
-use super::steps::PROCESSES;
+use super::steps::{Look, PROCESSES};
 
 /// Nobody listens there: what the chain says, the model puts in itself, from wherever the process looks.
 static NOBODY: LazyLock<Node> = LazyLock::new(|| {
@@ -37,7 +37,7 @@ pub(super) struct Settler {
     book: Address,
     terms: Terms,
     processes: Vec<Service>,
-    looks: Vec<Option<Look>>,
+    seen: Vec<Option<Seen>>,
     /// The block in which the day began: nobody is further behind.
     dawn: usize,
     /// By payer, the last block that was final to a process that has settled on it. Nor is anybody behind that: it
@@ -77,7 +77,7 @@ impl Settler {
             book,
             terms,
             processes,
-            looks: (0..PROCESSES).map(|_| None).collect(),
+            seen: (0..PROCESSES).map(|_| None).collect(),
             dawn: 0,
             written_off: BTreeMap::new(),
             registered: BTreeMap::new(),
@@ -171,12 +171,17 @@ impl Settler {
     }
 
     /// A process asks the chain, as it stood so many blocks ago, before it settles.
-    pub(super) async fn look(&mut self, process: usize, payer: Address, behind: usize) {
+    pub(super) async fn look(&mut self, look: Look) {
+        let newest = self.chain.height().saturating_sub(look.behind);
+        let seen = self.ask(look.process, address(look.payer), newest).await;
+        self.seen[look.process] = Some(seen);
+    }
+
+    async fn ask(&self, process: usize, payer: Address, newest: usize) -> Seen {
         let store = &self.processes[process].store;
         let asked = store.beneficiaries(payer, FEE_ACCOUNT).await.unwrap();
-        let newest = self.chain.height().saturating_sub(behind);
         let newest = newest.max(self.oldest(payer));
-        self.looks[process] = Some(self.chain.look(payer, &asked, newest));
+        self.chain.look(payer, &asked, newest)
     }
 
     /// The oldest block of this payer's that anybody takes for the newest.
@@ -185,20 +190,31 @@ impl Settler {
         written_off.unwrap_or_default().max(self.dawn)
     }
 
-    pub(super) async fn settle(&mut self, process: usize) {
-        let look = self.looks[process].take();
-        let Some(look) = look.filter(|it| it.newest >= self.oldest(it.payer)) else {
-            return;
-        };
+    pub(super) async fn settle(&mut self, look: Look) {
+        if self.seen[look.process].is_none() {
+            self.look(look).await;
+        }
+        let seen = self.seen[look.process].take();
+        if let Some(seen) = seen.filter(|it| it.newest >= self.oldest(it.payer)) {
+            self.settle_by(look.process, seen).await;
+        }
+    }
+
+    pub(super) async fn settle_now(&mut self, payer: Address) {
+        let seen = self.ask(0, payer, self.chain.height()).await;
+        self.settle_by(0, seen).await;
+    }
+
+    async fn settle_by(&mut self, process: usize, seen: Seen) {
         let (pairs, given) = (self.pairs().await, self.given().await);
         let store = &self.processes[process].store;
-        let settled = store.settle(look.payer, &look.views, &self.terms).await;
+        let settled = store.settle(seen.payer, &seen.views, &self.terms).await;
         let debit = settled.unwrap().debit.atto_smt();
         // It has written off what was cashed by the block that is final.
-        let last = look.newest.saturating_sub(CONFIRMATIONS);
-        let written_off = self.written_off.entry(look.payer).or_default();
+        let last = seen.newest.saturating_sub(CONFIRMATIONS);
+        let written_off = self.written_off.entry(seen.payer).or_default();
         *written_off = last.max(*written_off);
-        self.moved(look.payer, debit, &pairs, &given).await;
+        self.moved(seen.payer, debit, &pairs, &given).await;
     }
 
     /// What a settlement has moved: from a payer, for what its nodes owe, to whom they owe it, and to nobody else.
@@ -270,16 +286,16 @@ impl Settler {
             self.chain.change(|block| block.renew_allowance(payer));
             self.cash(payer).await;
         }
-        assert_eq!(self.outstanding(payer).await, 0, "a cheque bounced");
+        let given = self.given().await;
+        assert_eq!(self.outstanding(&given, payer), 0, "a cheque bounced");
     }
 
-    async fn outstanding(&self, payer: Address) -> u128 {
-        let given = self.given().await.into_iter();
-        let unpaid = given.map(|((issuer, beneficiary), sum)| match issuer == payer {
-            true => sum - self.chain.newest().paid(issuer, beneficiary),
-            false => 0,
-        });
-        unpaid.sum()
+    fn outstanding(&self, given: &Given, payer: Address) -> u128 {
+        let newest = self.chain.newest();
+        let given = given.iter().filter(|((issuer, _), _)| *issuer == payer);
+        given
+            .map(|((issuer, beneficiary), sum)| sum - newest.paid(*issuer, *beneficiary))
+            .sum()
     }
 
     pub(super) fn next_epoch(&mut self) {
@@ -289,7 +305,7 @@ impl Settler {
 
     pub(super) fn reorganize(&mut self, blocks: usize) {
         self.chain.reorganize(blocks);
-        self.looks.fill_with(|| None);
+        self.seen.fill_with(|| None);
     }
 
     /// Every cheque that the service gives out, signed.
@@ -303,11 +319,12 @@ impl Settler {
         signed
     }
 
-    /// That no cheque can bounce, and that the database is what receipts and settlements make it.
-    pub(super) async fn check(&self, brought: u128) {
+    /// That no cheque can bounce.
+    pub(super) async fn is_covered(&self) {
+        let given = self.given().await;
         for payer in addresses() {
             let deposit = self.chain.newest().deposit(*payer);
-            let outstanding = self.outstanding(*payer).await;
+            let outstanding = self.outstanding(&given, *payer);
             assert!(
                 outstanding <= deposit.balance,
                 "more is signed than is there"
@@ -317,6 +334,10 @@ impl Settler {
                 "more is signed than can be cashed within the lock"
             );
         }
+    }
+
+    /// That the database is what receipts and settlements make it.
+    pub(super) async fn adds_up(&self, brought: u128) {
         let audit = self.store().audit().await.unwrap();
         assert_eq!(audit.findings, []);
         assert_eq!(audit.debits, audit.credits.checked_add(audit.fees).unwrap());

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use receipts::Price;
 use redeemd::tariff::{Ppm, Tariff};
 
-use super::people::{ACCOUNTS, NETWORKS, NODES};
+use super::chain::CONFIRMATIONS;
+use super::people::{ACCOUNTS, NETWORKS, NODES, first_account};
 
 /// Settlement services, each with a cheque book of its own.
 pub(super) const BOOKS: usize = 2;
@@ -65,17 +66,17 @@ pub(super) enum Step {
         blocks: usize,
     },
     /// A process asks a node that is so many blocks behind.
-    Look {
-        book: usize,
-        process: usize,
-        payer: usize,
-        behind: usize,
-    },
-    /// And goes by what it was told, whatever has happened since.
-    Settle {
-        book: usize,
-        process: usize,
-    },
+    Look(Look),
+    /// A process goes by what it was told, whatever has happened since. If it has not asked, it does.
+    Settle(Look),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) book: usize,
+    pub(super) process: usize,
+    pub(super) payer: usize,
+    pub(super) behind: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +103,8 @@ pub(super) struct Plan {
     pub(super) elsewhere: Elsewhere,
     /// With which of the services each node registers.
     pub(super) members: Vec<[bool; BOOKS]>,
+    /// What each account begins with at each cheque book: deposit and allowance.
+    pub(super) funds: Vec<[(u128, u128); BOOKS]>,
     pub(super) tariff: Tariff,
     pub(super) steps: Vec<Step>,
 }
@@ -110,7 +113,7 @@ pub(super) struct Plan {
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "another {:?}, {:?}", self.elsewhere, self.tariff)?;
-        writeln!(f, "members {:?}", self.members)?;
+        writeln!(f, "members {:?}, funds {:?}", self.members, self.funds)?;
         let mut steps = self.steps.iter();
         steps.try_for_each(|step| writeln!(f, "{step:?}"))
     }
@@ -118,13 +121,23 @@ impl fmt::Debug for Plan {
 
 pub(super) fn plans() -> impl Strategy<Value = Plan> {
     let elsewhere = prop_oneof![Just(Elsewhere::Contract), Just(Elsewhere::Chain)];
-    let steps = prop::collection::vec(step(), 1..100);
-    (elsewhere, members(), tariff(), steps).prop_map(|(elsewhere, members, tariff, steps)| Plan {
-        elsewhere,
-        members,
-        tariff,
-        steps,
-    })
+    let fund = || (amount(), amount());
+    let funds = prop::collection::vec([fund(), fund()], ACCOUNTS);
+    let steps = prop::collection::vec(step(), 1..120);
+    (elsewhere, members(), funds, tariff(), steps).prop_map(
+        |(elsewhere, members, funds, tariff, steps)| Plan {
+            elsewhere,
+            members,
+            funds,
+            tariff,
+            steps,
+        },
+    )
+}
+
+/// Of receipts, a few make 200.
+fn amount() -> impl Strategy<Value = u128> {
+    prop_oneof![0..200_u128, 0..2_000_u128]
 }
 
 fn members() -> impl Strategy<Value = Vec<[bool; BOOKS]>> {
@@ -153,26 +166,30 @@ fn step() -> impl Strategy<Value = Step> {
         1 => contradict(),
         10 => bring(),
         3 => register(),
-        10 => pay(),
+        8 => pay(),
         4 => (book(), account()).prop_map(|(book, payer)| Step::Cash { book, payer }),
         3 => Just(Step::NextEpoch),
-        2 => (book(), 1..3_usize).prop_map(|(book, blocks)| Step::Reorganize { book, blocks }),
-        9 => look(),
-        9 => (book(), 0..PROCESSES).prop_map(|(book, process)| Step::Settle { book, process }),
+        4 => (book(), 1..=CONFIRMATIONS).prop_map(|(book, blocks)| Step::Reorganize { book, blocks }),
+        4 => look().prop_map(Step::Look),
+        12 => look().prop_map(Step::Settle),
     ]
 }
 
-/// Most of it happens in one place, or little would come together.
+/// Most of it happens in one place, and is about one account, or little would come together.
 fn book() -> impl Strategy<Value = usize> {
     prop_oneof![4 => Just(0_usize), 1 => Just(1_usize)]
 }
 
+/// Often that of the last two nodes.
 fn account() -> impl Strategy<Value = usize> {
-    0..ACCOUNTS
+    prop_oneof![Just(first_account(NODES - 1)), 0..ACCOUNTS]
 }
 
+/// A provider, and a consumer that is another node.
 fn pair() -> impl Strategy<Value = (usize, usize)> {
-    (0..NODES, 1..NODES).prop_map(|(provider, next)| (provider, (provider + next) % NODES))
+    let consumer = prop_oneof![NODES - 2..NODES, 0..NODES];
+    let others = |consumer| (1..NODES).prop_map(move |next| ((consumer + next) % NODES, consumer));
+    consumer.prop_flat_map(others)
 }
 
 fn sign() -> impl Strategy<Value = Step> {
@@ -201,7 +218,8 @@ fn contradict() -> impl Strategy<Value = Step> {
 }
 
 fn bring() -> impl Strategy<Value = Step> {
-    (book(), 0..PROCESSES, 0..NETWORKS, 0..NODES, 0..40_usize).prop_map(
+    let records = prop_oneof![0..40_usize, Just(usize::MAX)];
+    (book(), 0..PROCESSES, 0..NETWORKS, 0..NODES, records).prop_map(
         |(book, process, network, node, records)| Step::Bring {
             book,
             process,
@@ -224,7 +242,6 @@ fn register() -> impl Strategy<Value = Step> {
 }
 
 fn pay() -> impl Strategy<Value = Step> {
-    let amount = || prop_oneof![0..200_u128, 0..20_000_u128];
     let act = prop_oneof![
         3 => amount().prop_map(Act::Deposit),
         3 => amount().prop_map(Act::AllowAtLeast),
@@ -234,13 +251,12 @@ fn pay() -> impl Strategy<Value = Step> {
     (book(), account(), act).prop_map(|(book, payer, act)| Step::Pay { book, payer, act })
 }
 
-fn look() -> impl Strategy<Value = Step> {
-    (book(), 0..PROCESSES, account(), 0..4_usize).prop_map(|(book, process, payer, behind)| {
-        Step::Look {
-            book,
-            process,
-            payer,
-            behind,
-        }
+fn look() -> impl Strategy<Value = Look> {
+    let behind = prop_oneof![Just(0), 0..2 * CONFIRMATIONS];
+    (book(), 0..PROCESSES, account(), behind).prop_map(|(book, process, payer, behind)| Look {
+        book,
+        process,
+        payer,
+        behind,
     })
 }

@@ -36,6 +36,14 @@ impl World {
             let database = empty_database();
             settlers.push(Settler::new(&database, chain_id, book, plan.tariff).await);
         }
+        for (payer, funds) in plan.funds.iter().enumerate() {
+            for (settler, (deposit, allowance)) in settlers.iter_mut().zip(funds) {
+                let acts = [Act::Deposit(*deposit), Act::AllowAtLeast(*allowance)];
+                for act in acts {
+                    settler.chain.change(|block| block.act(address(payer), act));
+                }
+            }
+        }
         let mut world = Self {
             settlers,
             logs: Logs::default(),
@@ -103,17 +111,15 @@ impl World {
             Step::Pay { book, payer, act } => self.pay(book, address(payer), act).await,
             Step::Cash { book, payer } => self.settlers[book].cash(address(payer)).await,
             Step::NextEpoch => self.settlers.iter_mut().for_each(Settler::next_epoch),
-            Step::Reorganize { book, blocks } => self.settlers[book].reorganize(blocks),
-            Step::Look {
-                book,
-                process,
-                payer,
-                behind,
-            } => {
-                let settler = &mut self.settlers[book];
-                settler.look(process, address(payer), behind).await;
+            Step::Reorganize { book, blocks } => {
+                self.settlers[book].reorganize(blocks);
+                self.settlers[book].is_covered().await;
             }
-            Step::Settle { book, process } => self.settlers[book].settle(process).await,
+            Step::Look(look) => self.settlers[look.book].look(look).await,
+            Step::Settle(look) => {
+                self.settlers[look.book].settle(look).await;
+                self.settlers[look.book].is_covered().await;
+            }
         }
     }
 
@@ -188,7 +194,8 @@ impl World {
 
     pub(super) async fn check(&self) {
         for (settler, brought) in self.settlers.iter().zip(&self.brought) {
-            settler.check(brought.values().sum()).await;
+            settler.is_covered().await;
+            settler.adds_up(brought.values().sum()).await;
         }
     }
 
@@ -198,9 +205,11 @@ impl World {
             self.bring_all(book).await;
             self.settlers[book].next_epoch();
             for payer in addresses() {
-                self.settlers[book].look(0, *payer, 0).await;
-                self.settlers[book].settle(0).await;
+                self.settlers[book].settle_now(*payer).await;
             }
+        }
+        self.check().await;
+        for book in 0..BOOKS {
             self.present_all(book).await;
         }
         self.check().await;
