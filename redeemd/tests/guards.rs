@@ -430,3 +430,29 @@ async fn what_adds_next_to_nothing_is_not_counted() {
     let audit = store.audit().await.unwrap();
     assert_eq!((audit.settlements, audit.debits), (2, Amount::new(60)));
 }
+
+#[tokio::test]
+async fn what_is_in_blocks_that_may_vanish_is_neither_counted_on_nor_written_off() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let terms = terms(false);
+    let settle = async |newest: View, last: View| {
+        let settled = store.settle(PAYER, &[newest, last], &terms, &FIRST);
+        settled.await.unwrap().debit
+    };
+    let view = async |block, reliable, paid| view(&store, block, reliable, paid).await;
+    let is_asked = async || {
+        let asked = store.beneficiaries(PAYER, SERVICE, &FIRST).await;
+        asked.unwrap().contains(&EARNER)
+    };
+    store.accept(&claim(50).pairs).await.unwrap();
+    let deposited = settle(view(2, 50, 0).await, view(1, 0, 0).await).await;
+    assert_eq!(deposited, Amount::ZERO);
+    let given = settle(view(3, 50, 0).await, view(2, 50, 0).await).await;
+    assert_eq!(given, Amount::new(50));
+    // It is cashed. Where that may vanish, the chain is asked about it still.
+    settle(view(4, 0, 50).await, view(3, 50, 0).await).await;
+    assert!(is_asked().await);
+    settle(view(5, 0, 50).await, view(4, 0, 50).await).await;
+    assert!(!is_asked().await);
+}
