@@ -437,13 +437,14 @@ async fn what_is_in_blocks_that_may_vanish_is_neither_counted_on_nor_written_off
     let store = store(&directory).await;
     let terms = terms(false);
     let settle = async |newest: View, last: View| {
-        let settled = store.settle(PAYER, &[newest, last], &terms, &FIRST);
+        let views = [newest, last];
+        let settled = store.settle(PAYER, &views, &terms, &FIRST);
         settled.await.unwrap().debit
     };
     let view = async |block, reliable, paid| view(&store, block, reliable, paid).await;
     let is_asked = async || {
-        let asked = store.beneficiaries(PAYER, SERVICE, &FIRST).await;
-        asked.unwrap().contains(&EARNER)
+        let asked = store.beneficiaries(PAYER, SERVICE, &FIRST);
+        asked.await.unwrap().contains(&EARNER)
     };
     store.accept(&claim(50).pairs).await.unwrap();
     let deposited = settle(view(2, 50, 0).await, view(1, 0, 0).await).await;

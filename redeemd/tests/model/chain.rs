@@ -114,11 +114,26 @@ impl Chain {
         newest: usize,
     ) -> Seen {
         let blocks = [newest, newest.saturating_sub(CONFIRMATIONS)];
-        let views = blocks.map(|block| self.blocks[block].view(payer, beneficiaries));
+        let views = blocks.map(|block| self.view(block, payer, beneficiaries));
         Seen {
             payer,
             newest,
             views: views.into(),
+        }
+    }
+
+    fn view(&self, number: usize, payer: Address, beneficiaries: &BTreeSet<Address>) -> View {
+        let block = &self.blocks[number];
+        let deposit = block.deposit(payer);
+        let paid = |to: &Address| (*to, Amount::new(block.paid(payer, *to)));
+        View {
+            block: number as u64,
+            standing: Standing {
+                reliable: Amount::new(deposit.balance.saturating_sub(deposit.withdrawing)),
+                allowance: Amount::new(deposit.allowance),
+                names_us: true,
+            },
+            paid: beneficiaries.iter().map(paid).collect(),
         }
     }
 
@@ -134,19 +149,6 @@ impl Chain {
 }
 
 impl Block {
-    fn view(&self, payer: Address, beneficiaries: &BTreeSet<Address>) -> View {
-        let deposit = self.deposit(payer);
-        let paid = |to: &Address| (*to, Amount::new(self.paid(payer, *to)));
-        View {
-            standing: Standing {
-                reliable: Amount::new(deposit.balance.saturating_sub(deposit.withdrawing)),
-                allowance: Amount::new(deposit.allowance),
-                names_us: true,
-            },
-            paid: beneficiaries.iter().map(paid).collect(),
-        }
-    }
-
     pub(super) fn deposit(&self, payer: Address) -> Deposit {
         self.deposits.get(&payer).cloned().unwrap_or_default()
     }

@@ -12,7 +12,7 @@ use redeem_api::{ClaimAnswer, RegistrationRequest, Statement};
 use redeemd::chain::Chain as Asked;
 use redeemd::claim::Pair;
 use redeemd::service::Service;
-use redeemd::store::{Book, PairReport, Registered, Store, Terms};
+use redeemd::store::{Book, PairReport, Place, Registered, Store, Terms};
 use redeemd::tariff::{Ppm, Tariff};
 
 use super::chain::{CONFIRMATIONS, Chain, EPOCHS_IN_LOCK, Seen};
@@ -40,9 +40,6 @@ pub(super) struct Settler {
     seen: Vec<Option<Seen>>,
     /// The block in which the day began: nobody is further behind.
     dawn: usize,
-    /// By payer, the last block that was final to a process that has settled on it. Nor is anybody behind that: it
-    /// would count on a deposit from which cheques were paid that are written off.
-    written_off: BTreeMap<Address, usize>,
     /// The last registration of each node that has one here.
     registered: BTreeMap<usize, RegistrationRequest>,
 }
@@ -79,7 +76,6 @@ impl Settler {
             processes,
             seen: (0..PROCESSES).map(|_| None).collect(),
             dawn: 0,
-            written_off: BTreeMap::new(),
             registered: BTreeMap::new(),
         }
     }
@@ -179,15 +175,10 @@ impl Settler {
 
     async fn ask(&self, process: usize, payer: Address, newest: usize) -> Seen {
         let store = &self.processes[process].store;
-        let asked = store.beneficiaries(payer, FEE_ACCOUNT).await.unwrap();
-        let newest = newest.max(self.oldest(payer));
-        self.chain.look(payer, &asked, newest)
-    }
-
-    /// The oldest block of this payer's that anybody takes for the newest.
-    fn oldest(&self, payer: Address) -> usize {
-        let written_off = self.written_off.get(&payer).copied();
-        written_off.unwrap_or_default().max(self.dawn)
+        let first = Place::default();
+        let asked = store.beneficiaries(payer, FEE_ACCOUNT, &first);
+        let asked = asked.await.unwrap();
+        self.chain.look(payer, &asked, newest.max(self.dawn))
     }
 
     pub(super) async fn settle(&mut self, look: Look) {
@@ -195,7 +186,7 @@ impl Settler {
             self.look(look).await;
         }
         let seen = self.seen[look.process].take();
-        if let Some(seen) = seen.filter(|it| it.newest >= self.oldest(it.payer)) {
+        if let Some(seen) = seen.filter(|it| it.newest >= self.dawn) {
             self.settle_by(look.process, seen).await;
         }
     }
@@ -208,12 +199,9 @@ impl Settler {
     async fn settle_by(&mut self, process: usize, seen: Seen) {
         let (pairs, given) = (self.pairs().await, self.given().await);
         let store = &self.processes[process].store;
-        let settled = store.settle(seen.payer, &seen.views, &self.terms).await;
-        let debit = settled.unwrap().debit.atto_smt();
-        // It has written off what was cashed by the block that is final.
-        let last = seen.newest.saturating_sub(CONFIRMATIONS);
-        let written_off = self.written_off.entry(seen.payer).or_default();
-        *written_off = last.max(*written_off);
+        let first = Place::default();
+        let settled = store.settle(seen.payer, &seen.views, &self.terms, &first);
+        let debit = settled.await.unwrap().debit.atto_smt();
         self.moved(seen.payer, debit, &pairs, &given).await;
     }
 
@@ -263,7 +251,8 @@ impl Settler {
     async fn given(&self) -> Given {
         let mut given = Given::new();
         for beneficiary in beneficiaries() {
-            let cheques = self.store().cheques(beneficiary).await.unwrap();
+            let cheques = self.store().cheques(beneficiary, Address::ZERO);
+            let cheques = cheques.await.unwrap();
             let cheques = cheques.into_iter();
             given.extend(cheques.map(|it| ((it.issuer, it.beneficiary), it.cumulative.atto_smt())));
         }
@@ -312,7 +301,8 @@ impl Settler {
     pub(super) async fn signed(&self) -> Vec<SignedCheque> {
         let mut signed = Vec::new();
         for beneficiary in beneficiaries() {
-            let file = self.processes[1].cheques(beneficiary).await.unwrap();
+            let file = self.processes[1].cheques(beneficiary, Address::ZERO);
+            let file = file.await.unwrap();
             assert_eq!((file.chain_id, file.book), (self.chain_id, self.book));
             signed.extend(file.cheques);
         }

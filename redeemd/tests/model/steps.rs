@@ -3,7 +3,7 @@
 use std::fmt;
 
 use proptest::prelude::*;
-use receipts::Price;
+use receipts::{Amount, Price};
 use redeemd::tariff::{Ppm, Tariff};
 
 use super::chain::CONFIRMATIONS;
@@ -154,6 +154,7 @@ fn tariff() -> impl Strategy<Value = Tariff> {
     let share = 0..1_000_000_u32;
     (0..200_000_u32, 0..5_u64, share).prop_map(|(fee, bonus_per_second, share)| Tariff {
         maximum_price: Price::MAX,
+        minimum_amount: Amount::ZERO,
         fee: Ppm::new(fee).expect("less than a million"),
         bonus_per_second,
         bonus_share: Ppm::new(share).expect("less than a million"),
