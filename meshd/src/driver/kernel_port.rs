@@ -6,7 +6,7 @@ use std::mem;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::kernel::KernelRequest;
+use crate::kernel::{KernelRequest, TableChange};
 
 /// Requests that wait for room in the kernel task's queue. Waiting for it in the loop could
 /// deadlock: the task stops taking requests while its events are not received.
@@ -36,18 +36,25 @@ impl KernelPort {
             (Some(KernelRequest::Configure(waiting)), KernelRequest::Configure(newer)) => {
                 *waiting = newer;
             }
-            (_, request) => {
-                // It says all there is to say.
-                if let KernelRequest::Table(change) = &request {
-                    let kind = mem::discriminant(change);
-                    self.waiting.retain(|it| {
-                        !matches!(it, KernelRequest::Table(older) if mem::discriminant(older) == kind)
-                    });
-                }
-                self.waiting.push_back(request);
-            }
+            (_, KernelRequest::Table(change)) => self.request_table(change),
+            (_, request) => self.waiting.push_back(request),
         }
         self.flush();
+    }
+
+    /// It says all there is to say of its kind.
+    fn request_table(&mut self, change: TableChange) {
+        let kind = mem::discriminant(&change);
+        let older = self.waiting.iter_mut().find_map(|it| {
+            let KernelRequest::Table(older) = it else {
+                return None;
+            };
+            (mem::discriminant(older) == kind).then_some(older)
+        });
+        match older {
+            Some(older) => *older = change,
+            None => self.waiting.push_back(KernelRequest::Table(change)),
+        }
     }
 
     /// Hands over as much as there is room for.

@@ -43,7 +43,7 @@
 //! [`KernelEvent::RequestFailed`], in the order of the requests. Two kinds take their time, and are
 //! answered once if they were asked for again meanwhile: [`KernelEvent::Stations`] come when the drivers
 //! have told them, [`KernelEvent::TableChanged`] or [`KernelEvent::TableFailed`] when nothing else was
-//! waiting any longer and nft has run.
+//! waiting any longer and nft has run; neither comes if everything is removed first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -328,7 +328,8 @@ pub enum KernelRequest {
     /// drops with an interface that goes down, or what others remove, and tries refused ones again
     /// then.
     Routes(Vec<RouteChange>),
-    /// Have the nftables table hold something else, as soon as nothing else is asked for.
+    /// Have the nftables table hold something else, as soon as nothing else is asked for: at once if it is
+    /// another gateway, whose packets are counted from the first one on.
     Table(TableChange),
     /// Read the byte counters of all neighbors.
     ReadCounters,
@@ -417,7 +418,8 @@ pub enum KernelEvent {
         /// Changes the kernel refused, for example because their interface is gone.
         failed: Vec<(RouteChange, KernelError)>,
     },
-    /// The table holds all that was asked for by [`KernelRequest::Table`] so far.
+    /// The table holds all that was asked for by [`KernelRequest::Table`] so far, or will as soon as it is
+    /// made by [`KernelRequest::Configure`].
     TableChanged,
     /// It does not, and is made anew soon.
     TableFailed(KernelError),

@@ -1,6 +1,7 @@
 //! The netlink task: serves one request after the other, and reports what changes meanwhile.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::ControlFlow;
@@ -131,8 +132,14 @@ impl Task {
         let mut next = self.resync().await;
         while next.is_continue() {
             let due = self.deadline();
+            let now = Instant::now();
             next = tokio::select! {
                 biased;
+                waited = self.alarm.wait_until(due) => match waited {
+                    Ok(()) => self.handle_timeouts().await,
+                    Err(error) => give_up("timer", &error),
+                },
+                () = ready(()), if self.changes.are_overdue(now) => self.change_table().await,
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
                     None => Next::Break(()),
@@ -149,12 +156,8 @@ impl Task {
                     Some(news) => self.hear_of_radios(news).await,
                     None => Next::Break(()),
                 },
-                waited = self.alarm.wait_until(due) => match waited {
-                    Ok(()) => self.handle_timeouts().await,
-                    Err(error) => give_up("timer", &error),
-                },
                 // Last: a run of nft takes long, and then does for all that was asked for.
-                () = std::future::ready(()), if self.changes.are_due() => self.change_table().await,
+                () = ready(()), if self.changes.are_due() => self.change_table().await,
             };
         }
     }
@@ -179,22 +182,24 @@ impl Task {
         if self.base.is_none() {
             return Next::Continue(());
         }
-        if news.flowtables_changed {
-            self.report(KernelEvent::FlowtablesChanged).await?;
-        }
+        self.flowtables_changed |= news.flowtables_changed;
         self.credit_used_up |= news.credit_used_up;
-        self.report_used_up().await?;
+        self.report_noticed().await?;
         if news.table_damaged {
             return self.report(KernelEvent::TableDamaged).await;
         }
         Next::Continue(())
     }
 
-    async fn report_used_up(&mut self) -> Next {
-        match std::mem::take(&mut self.credit_used_up) {
-            true => self.report(KernelEvent::CreditUsedUp).await,
-            false => Next::Continue(()),
+    /// Reports what the filter told while the table was changed.
+    async fn report_noticed(&mut self) -> Next {
+        if std::mem::take(&mut self.credit_used_up) {
+            self.report(KernelEvent::CreditUsedUp).await?;
         }
+        if std::mem::take(&mut self.flowtables_changed) {
+            self.report(KernelEvent::FlowtablesChanged).await?;
+        }
+        Next::Continue(())
     }
 
     fn look_soon(&mut self) {
@@ -207,6 +212,7 @@ impl Task {
         let now = Instant::now();
         if self.mend_at.is_some_and(|at| now >= at) {
             self.mend().await;
+            self.report_noticed().await?;
         }
         if self.marks.handle_timeouts(now) {
             self.follow_marks().await;
@@ -293,7 +299,10 @@ impl Task {
             KernelRequest::Routes(changes) => Ok(self.change_routes(changes).await),
             KernelRequest::Table(change) => {
                 self.note_change(change.clone()).await;
-                return Next::Continue(());
+                return match self.is_gateway_uncounted() {
+                    true => self.change_table().await,
+                    false => Next::Continue(()),
+                };
             }
             KernelRequest::ReadCounters => {
                 let began = Instant::now();
@@ -318,11 +327,9 @@ impl Task {
         let configured = matches!(answer, Ok(KernelEvent::Configured { .. }));
         let event = answer.unwrap_or_else(|error| KernelEvent::RequestFailed { request, error });
         self.report(event).await?;
-        self.report_used_up().await?;
         // Those that there were when the kernel was configured are in its answer.
-        if std::mem::take(&mut self.flowtables_changed) && !configured {
-            self.report(KernelEvent::FlowtablesChanged).await?;
-        }
+        self.flowtables_changed &= !configured;
+        self.report_noticed().await?;
         // Which default routes are not into the mesh depends on the configuration.
         if configured {
             self.base
@@ -525,15 +532,16 @@ impl Task {
             true => self.configure(base).await,
             false => self.establish(&base).await,
         };
-        match outcome {
-            Ok(warnings) => log_all(warnings),
+        let error = match outcome {
+            Ok(warnings) => return log_all(warnings),
+            Err(error) => error,
+        };
+        match self.is_table_due {
             // It was said when it failed first.
-            Err(error) if self.is_table_due => tracing::debug!(%error),
-            Err(error) => {
-                tracing::warn!(%error);
-                self.mend_at.get_or_insert(Instant::now() + RETRY);
-            }
+            true => tracing::debug!(%error),
+            false => tracing::warn!(%error),
         }
+        self.mend_at.get_or_insert(Instant::now() + RETRY);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Configuring: device, addresses, rules, sysctls, and what may be in the way.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use meshd::kernel::{KernelError, KernelRequest, Uplinks, Warning};
+use meshd::kernel::{KernelError, KernelEvent, KernelRequest, TableChange, Uplinks, Warning};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -383,5 +384,19 @@ fn refusing_nft() {
     fs::remove_file(&fault).expect("the file");
     eventually("the network to be hidden", || {
         hidden("203.0.113.0/24").then_some(())
+    });
+
+    // So is something else in the table.
+    let gateway = setup(2).mesh_ipv6();
+    fs::write(&fault, "").expect("a file");
+    let change = TableChange::Gateways(BTreeSet::from([gateway]));
+    port.request(KernelRequest::Table(change));
+    port.wait("the failure", |event| {
+        matches!(event, KernelEvent::TableFailed(_)).then_some(())
+    });
+    fs::remove_file(&fault).expect("the file");
+    eventually("the gateway to be counted", || {
+        let set = node.run("nft list set inet meshd gateways");
+        set.contains(&gateway.to_string()).then_some(())
     });
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
-use meshd::kernel::{KernelEvent, KernelRequest, TableChange, Uplinks};
+use meshd::kernel::{KernelEvent, KernelRequest, NewFlows, TableChange, Uplinks};
 use serde_json::Value;
 
 use crate::Test;
@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("routes_lost_with_an_interface_come_back_with_it", restored),
         ("what_others_remove_of_ours_is_put_back", put_back),
         ("routes_do_not_wait_for_nft", before_nft),
+        ("a_new_gateway_is_counted_first", after_gateways),
         ("routes_follow_a_new_mesh_address", new_mesh_address),
         ("an_uplink_route_is_copied_with_its_mtu", copied),
     ]
@@ -59,10 +60,10 @@ fn before_nft() {
     port.configure(&base(1));
     let mesh0 = node.ifindex("mesh0");
     let route = next_hop("100.64.0.9/32", "fe80::2", mesh0);
-    let gateways = BTreeSet::from([setup(2).mesh_ipv6()]);
+    let marks = NewFlows::default();
     port.hold(|| {
-        port.request(KernelRequest::Table(TableChange::Gateways(gateways)));
         port.request(KernelRequest::Table(TableChange::Throttle(true)));
+        port.request(KernelRequest::Table(TableChange::NewFlows(marks)));
         port.request(KernelRequest::Routes(vec![RouteChange::Set(route)]));
     });
     let mut applied = 0;
@@ -71,16 +72,33 @@ fn before_nft() {
         matches!(event, KernelEvent::TableChanged).then_some(())
     });
     assert_eq!(applied, 1, "routes come first");
-    let listing = node.run("nft list table inet meshd");
-    assert!(
-        listing.contains(&setup(2).mesh_ipv6().to_string()),
-        "{listing}"
-    );
+    let throttled = node.run("nft list chain inet meshd throttled");
+    assert!(throttled.contains("limit rate over"), "{throttled}");
     port.wait("routes", |event| {
         matches!(event, KernelEvent::RoutesApplied { .. }).then_some(())
     });
     port.counters();
     assert!(!port.saw(|event| matches!(event, KernelEvent::TableChanged)));
+}
+
+/// Packets to a new gateway are counted from the first one on.
+fn after_gateways() {
+    let (node, _other) = node();
+    let mut port = Port::start(&node, setup(1));
+    port.configure(&base(1));
+    let mesh0 = node.ifindex("mesh0");
+    let route = next_hop("100.64.0.9/32", "fe80::2", mesh0);
+    let gateways = TableChange::Gateways(BTreeSet::from([setup(2).mesh_ipv6()]));
+    port.hold(|| {
+        port.request(KernelRequest::Table(gateways));
+        port.request(KernelRequest::Routes(vec![RouteChange::Set(route)]));
+    });
+    let mut is_counted = false;
+    port.wait("routes", |event| {
+        is_counted |= matches!(event, KernelEvent::TableChanged);
+        matches!(event, KernelEvent::RoutesApplied { .. }).then_some(())
+    });
+    assert!(is_counted, "the gateway comes first");
 }
 
 fn set_replaced_and_removed() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -15,33 +15,43 @@ use crate::kernel::{
 /// How often to make the table of nftables anew while others change something there as well.
 const TABLE_TRIES: usize = 3;
 
+/// How long changes wait for everything else.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What changed since the table was made, and waits until nothing else does: one run of nft does for all
 /// of it, and what is urgent, routes above all, need not wait for many.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    are_due: bool,
+    due_since: Option<Instant>,
     /// The driver waits for an answer.
     are_asked_for: bool,
 }
 
 impl Changes {
     /// There are some.
-    pub(super) const fn note(&mut self) {
-        self.are_due = true;
+    pub(super) fn note(&mut self) {
+        self.due_since.get_or_insert_with(Instant::now);
     }
 
     /// The driver asks for some.
-    const fn ask(&mut self) {
-        self.are_due = true;
+    fn ask(&mut self) {
+        self.note();
         self.are_asked_for = true;
     }
 
     pub(super) const fn are_due(&self) -> bool {
-        self.are_due
+        self.due_since.is_some()
+    }
+
+    /// Whether they have waited long enough.
+    pub(super) fn are_overdue(&self, now: Instant) -> bool {
+        let waited = |since| now.saturating_duration_since(since);
+        self.due_since
+            .is_some_and(|since| waited(since) >= PATIENCE)
     }
 }
 
-/// What the table holds that changes often, besides credit.
+/// What the table holds that changes often, besides who is slowed down.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     gateways: BTreeSet<Ipv6Addr>,
@@ -159,6 +169,11 @@ impl Task {
         self.changes.ask();
     }
 
+    /// Whether packets to and from a gateway are not counted yet. That can't wait: they may come any moment.
+    pub(super) fn is_gateway_uncounted(&self) -> bool {
+        self.base.is_some() && !self.gateways.counted().is_subset(&self.content.gateways)
+    }
+
     /// Changes the table to what it is to hold, and tells whoever asked for it.
     pub(super) async fn change_table(&mut self) -> Next {
         let changes = std::mem::take(&mut self.changes);
@@ -168,14 +183,12 @@ impl Task {
             self.mend_soon();
         }
         match (changed, changes.are_asked_for) {
-            (Ok(()), true) => self.report(KernelEvent::TableChanged).await,
-            (Err(error), true) => self.report(KernelEvent::TableFailed(error)).await,
-            (Ok(()), false) => Next::Continue(()),
-            (Err(error), false) => {
-                tracing::warn!(%error);
-                Next::Continue(())
-            }
+            (Ok(()), true) => self.report(KernelEvent::TableChanged).await?,
+            (Err(error), true) => self.report(KernelEvent::TableFailed(error)).await?,
+            (Ok(()), false) => {}
+            (Err(error), false) => tracing::warn!(%error),
         }
+        self.report_noticed().await
     }
 
     async fn try_changes(&mut self) -> Result<(), KernelError> {
@@ -195,7 +208,7 @@ impl Task {
         Ok(())
     }
 
-    /// What the table is to hold besides credit.
+    /// What the table is to hold besides who is slowed down.
     fn content(&self) -> Content {
         Content {
             gateways: self.gateways.counted(),
@@ -204,11 +217,12 @@ impl Task {
     }
 
     /// Looks for the Ethernet addresses of neighbors that have credit. Says whether there are others than
-    /// before.
+    /// before. If it fails, those that are known count: nobody else is among them in any case.
     async fn find_senders(&mut self) -> Result<bool, KernelError> {
         let links = self.shape.links();
-        self.neighbors.find_links(&self.handle, &links).await?;
-        Ok(self.shape.note_senders(self.neighbors.all()))
+        let found = self.neighbors.find_links(&self.handle, &links).await;
+        let are_others = self.shape.note_senders(self.neighbors.all());
+        found.map(|_| are_others)
     }
 
     /// Changes something in the table. It must be there: what it is made of goes in when it is made.
