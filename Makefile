@@ -80,6 +80,7 @@ fmt:
 
 lint:
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) --no-default-features -p meshctl -- -D warnings
 
 # What needs namespaces and nft is in lab-test.
 unit:

@@ -49,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Account(options) => account::run(output, &options),
         #[cfg(feature = "redeem")]
         Command::Redeem(options) => redeem::run(&daemon, output, &options),
+        #[cfg(feature = "redeem")]
         Command::Wallet(wallet) => wallet::run(output, wallet),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
         Command::Reload => reload::run(&daemon, output),
