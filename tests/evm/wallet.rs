@@ -225,6 +225,19 @@ fn other_cheques() -> Result<()> {
     let broken = purse.write("broken.json", b"{\"schema\": 1}")?;
     purse.fails(&["cash", &broken, "--yes"], 8)?;
     ensure!(book.tokens(purse.address)? == 0, "it was cashed");
+
+    let here = purse.cheques_of(&cheques, CHAIN_ID, book.address)?;
+    let files = [elsewhere, other_book, here].map(std::fs::read);
+    let files = files.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let together = purse.write("together.json", &files.concat())?;
+    let said = purse.run(&["cash", &together, "--yes"])?;
+    ensure!(
+        ["for chain 1", "for the cheque book 0x"]
+            .iter()
+            .all(|it| said.stderr.contains(it)),
+        "{said:?}"
+    );
+    ensure!(book.tokens(purse.address)? == SMT, "{said:?}");
     Ok(())
 }
 

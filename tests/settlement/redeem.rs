@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use ethereum::cheque::ChequeFile;
 use libtest_mimic::Trial;
 use mesh_tests::daemon::{Finished, run};
+use mesh_tests::redeemd::Redeemd;
 use mesh_tests::sandbox;
 use serde_json::Value;
 
@@ -28,6 +29,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         with_sqlite("redeeming_goes_on_where_the_line_broke", broken_line),
         with_sqlite("receipts_wait_while_there_is_no_line", no_line),
         with_sqlite("what_is_not_taken_is_brought_again", not_taken),
+        with_sqlite("no_cheque_is_replaced_but_by_a_higher_one", kept_cheques),
     ]
 }
 
@@ -60,11 +62,7 @@ fn redeem(options: &str, service: SocketAddr, files: &[PathBuf]) -> Result<(Fini
     Ok((finished, said))
 }
 
-fn settled(
-    relay: &Person,
-    valley: &Valley,
-    service: &mesh_tests::redeemd::Redeemd,
-) -> Result<u128> {
+fn settled(relay: &Person, valley: &Valley, service: &Redeemd) -> Result<u128> {
     let known = node(service, relay)?;
     ensure!(known.account == Some(relay.account()), "{known:?}");
     let cheque = valley.cheque(service, relay.account())?;
@@ -224,5 +222,55 @@ fn not_taken(valley: &Valley) -> Result<()> {
     let (done, _) = redeem("", service.address, &files)?;
     ensure!(done.code == 0, "{done:?}");
     ensure!(settled(&relay, valley, &service)? == earned(3));
+    service.stop()
+}
+
+/// The service goes on with an older database, the node moves to another account, the file is spoilt.
+fn kept_cheques(valley: &Valley) -> Result<()> {
+    let service = valley.start()?;
+    let (relay, phone) = (Person::new("relay")?, Person::new("phone")?);
+    valley.enroll(&phone)?;
+    for person in [&relay, &phone] {
+        valley.register(&service, person)?;
+    }
+    let files = [file(&relay, &phone, 3)?];
+    redeem("", service.address, &files)?;
+    let kept = PathBuf::from(format!("{}.cheques.json", files[0].display()));
+    let high = valley.cheque(&service, relay.account())?;
+    service.stop()?;
+
+    let mut settings = valley.settings.clone();
+    settings.database = valley.database.create()?;
+    let service = Redeemd::start(&settings)?;
+    for person in [&relay, &phone] {
+        valley.register(&service, person)?;
+    }
+    file(&relay, &phone, 1)?;
+    redeem("", service.address, &files)?;
+    let low = valley.cheque(&service, relay.account())?;
+    ensure!(low.cheque.cumulative < high.cheque.cumulative, "{low:?}");
+    let cheques = ChequeFile::parse(&fs::read(&kept)?)?.cheques;
+    ensure!(cheques == [high.clone()], "{cheques:?}");
+
+    let wallet = Person::new("other")?.wallet;
+    let moved = valley.registration_to(&relay.node, &wallet, 2);
+    ensure!(service.post("/v1/registrations", &moved)?.status == 200);
+    file(&relay, &phone, 2)?;
+    redeem("", service.address, &files)?;
+    let other = valley.cheque(&service, wallet.address())?;
+    let cheques = ChequeFile::parse(&fs::read(&kept)?)?.cheques;
+    let has = |cheque| cheques.contains(cheque);
+    ensure!(
+        cheques.len() == 2 && has(&high) && has(&other),
+        "{cheques:?}"
+    );
+
+    fs::write(&kept, "no cheques")?;
+    let (spoilt, _) = redeem("", service.address, &files)?;
+    ensure!(
+        spoilt.code == 8 && spoilt.err.contains("move it away"),
+        "{spoilt:?}"
+    );
+    ensure!(fs::read(&kept)? == b"no cheques", "it was replaced");
     service.stop()
 }

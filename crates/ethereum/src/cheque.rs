@@ -1,6 +1,7 @@
 //! Cheques: who signed one, why the cheque book does not pay it, and the files they come in.
 
 mod file;
+mod several;
 
 use std::fmt;
 

@@ -11,6 +11,7 @@ use redeem_api::{ClaimAnswer, NodeAnswer};
 use serde::{Deserialize, Serialize};
 
 use super::bundle::{Bundle, Part};
+use super::cheques;
 use super::report::RedeemedFile;
 use super::tell;
 use crate::failure::Failure;
@@ -116,10 +117,8 @@ impl Delivery {
         let Some(cheques) = cheques.filter(|cheques| !cheques.cheques.is_empty()) else {
             return Ok(());
         };
-        let json = cheques.to_json();
-        let json = json.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         let path = bundle.beside(CHEQUES);
-        private_file::replace(&path, &json).map_err(|error| Failure::file(&path, &error))?;
+        cheques::keep(&path, cheques)?;
         file.cheques = Some(path.display().to_string());
         Ok(())
     }

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! meshd ─► queue: a file for each node ─┐
-//! files of others ──────────────────────┴─► bundle: verified, in parts ─► delivery: sent, remembered ─► cheques
+//! files of others ──────────────────────┴─► bundle: verified, in parts ─► delivery: sent, remembered ─► cheques: merged
 //! ```
 //!
 //! What was sent is remembered next to the file, by part, so that sending goes on where it was broken off. The
-//! service counts nothing twice, so forgetting it costs time only.
+//! service counts nothing twice, so forgetting it costs time only. Cheques are worth money: none is replaced but by a
+//! better one.
 
 mod bundle;
+mod cheques;
 mod delivery;
 mod queue;
 mod report;

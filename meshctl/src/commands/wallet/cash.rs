@@ -169,32 +169,24 @@ fn choose(tried: &mut [Tried]) -> Vec<SignedCheque> {
     chosen
 }
 
-/// All cheques of the files, each once, the newest of a pair first.
+/// All cheques of the files for this cheque book, each once, the newest of a pair first.
 fn cheques(
-    files: Vec<(PathBuf, ChequeFile)>,
+    files: Vec<(PathBuf, Vec<ChequeFile>)>,
     chain_id: u64,
     book: Address,
 ) -> Result<Vec<SignedCheque>, Failure> {
     let mut cheques = Vec::new();
-    for (path, file) in files {
-        if file.chain_id != chain_id {
-            let message = format!(
-                "its cheques are for chain {}, and this is {chain_id}",
-                file.chain_id
-            );
-            return Err(about(
-                &path,
-                Failure::new(Exit::VerificationFailed, message),
-            ));
+    for (path, parts) in files {
+        let fits = |part: &ChequeFile| (part.chain_id, part.book) == (chain_id, book);
+        let (ours, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(fits);
+        for other in others {
+            let foreign = about(&path, foreign(&other, chain_id));
+            if ours.is_empty() {
+                return Err(foreign);
+            }
+            tell(foreign.message.as_deref().unwrap_or_default());
         }
-        if file.book != book {
-            let message = format!("its cheques are for the cheque book {}", file.book);
-            return Err(about(
-                &path,
-                Failure::new(Exit::VerificationFailed, message),
-            ));
-        }
-        cheques.extend(file.cheques);
+        cheques.extend(ours.into_iter().flat_map(|part| part.cheques));
     }
     let order = |it: &SignedCheque| {
         let newest_first = std::cmp::Reverse(it.cheque.cumulative);
@@ -210,7 +202,23 @@ fn cheques(
     Ok(cheques)
 }
 
-fn read(path: &Path) -> Result<(PathBuf, ChequeFile), Failure> {
+/// Cheques that cannot be cashed here.
+fn foreign(file: &ChequeFile, chain_id: u64) -> Failure {
+    let count = file.cheques.len();
+    let message = match file.chain_id == chain_id {
+        true => format!(
+            "{count} of its cheques are for the cheque book {}",
+            file.book
+        ),
+        false => format!(
+            "{count} of its cheques are for chain {}, and this is {chain_id}",
+            file.chain_id
+        ),
+    };
+    Failure::new(Exit::VerificationFailed, message)
+}
+
+fn read(path: &Path) -> Result<(PathBuf, Vec<ChequeFile>), Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         io::stdin().lock().take(MOST_BYTES).read_to_end(&mut bytes)
@@ -218,13 +226,13 @@ fn read(path: &Path) -> Result<(PathBuf, ChequeFile), Failure> {
         File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes))
     };
     read.map_err(|error| Failure::file(path, &error))?;
-    let file = ChequeFile::parse(&bytes).map_err(|error| {
+    let files = ChequeFile::parse_all(&bytes).map_err(|error| {
         about(
             path,
             Failure::new(Exit::VerificationFailed, error.to_string()),
         )
     })?;
-    Ok((path.to_owned(), file))
+    Ok((path.to_owned(), files))
 }
 
 /// What became of the cheques. Amounts are exact, in decimal.
