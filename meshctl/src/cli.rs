@@ -190,6 +190,9 @@ pub(crate) struct Redeem {
     /// Try for so long when the line is broken
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) patience: Duration,
+    /// Send everything once more, whatever was sent before: for a service that has lost its database
+    #[arg(long)]
+    pub(crate) again: bool,
     /// Only show what would be sent
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         with_sqlite("redeeming_goes_on_where_the_line_broke", broken_line),
         with_sqlite("receipts_wait_while_there_is_no_line", no_line),
         with_sqlite("what_is_not_taken_is_brought_again", not_taken),
+        with_sqlite("who_asks_for_it_brings_everything_again", again),
         with_sqlite("no_cheque_is_replaced_but_by_a_higher_one", kept_cheques),
     ]
 }
@@ -223,6 +224,26 @@ fn not_taken(valley: &Valley) -> Result<()> {
     ensure!(done.code == 0, "{done:?}");
     ensure!(settled(&relay, valley, &service)? == earned(3));
     service.stop()
+}
+
+/// The service has lost its database, which nobody else notices.
+fn again(valley: &Valley) -> Result<()> {
+    let (relay, phone) = (Person::new("relay")?, Person::new("phone")?);
+    valley.enroll(&phone)?;
+    let files = [file(&relay, &phone, 3)?];
+    for (options, new) in [("", 3), ("", 0), ("--again", 3)] {
+        let mut settings = valley.settings.clone();
+        settings.database = valley.database.create()?;
+        let service = Redeemd::start(&settings)?;
+        for person in [&relay, &phone] {
+            valley.register(&service, person)?;
+        }
+        let (done, said) = redeem(options, service.address, &files)?;
+        ensure!(done.code == 0, "{done:?}");
+        ensure!(said["files"][0]["new"] == new, "{options}: {done:?}");
+        service.stop()?;
+    }
+    Ok(())
 }
 
 /// The service goes on with an older database, the node moves to another account, the file is spoilt.

@@ -25,6 +25,8 @@ const CHEQUES: &str = ".cheques.json";
 pub(super) struct Delivery {
     service: Service,
     patience: Duration,
+    /// What was sent before does not count.
+    again: bool,
     /// What the service says that it is.
     name: Option<String>,
     /// That there is none, so that the next file does not wait for it as well.
@@ -38,10 +40,11 @@ struct Sent {
 }
 
 impl Delivery {
-    pub(super) const fn new(service: Service, patience: Duration) -> Self {
+    pub(super) const fn new(service: Service, patience: Duration, again: bool) -> Self {
         Self {
             service,
             patience,
+            again,
             name: None,
             offline: None,
         }
@@ -57,6 +60,11 @@ impl Delivery {
         };
         let mut all = Sent::read(&memory);
         let mut sent = all.services.remove(&name).unwrap_or_default();
+        if self.again {
+            sent.clear();
+            // So that a run without it goes on where this one ends.
+            all.write(&memory)?;
+        }
         let count = bundle.parts.len();
         for (index, part) in bundle.parts.iter().enumerate() {
             if sent.contains(&part.name) {

@@ -100,7 +100,7 @@ fn deliver(
         .build()
         .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     let service = service(url)?;
-    let mut delivery = Delivery::new(service, options.patience);
+    let mut delivery = Delivery::new(service, options.patience, options.again);
     let delivered = bundles
         .into_iter()
         .map(|bundle| runtime.block_on(delivery.deliver(bundle)));
