@@ -2,6 +2,7 @@
 
 mod files;
 mod interrupted;
+mod proxy;
 mod purse;
 mod secrets;
 

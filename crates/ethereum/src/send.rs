@@ -15,8 +15,11 @@
 //! | already known | it has it: as good as taken |
 //! | nonce too low | the number is used, by this transaction or another: [`Pending::confirm`] tells |
 //! | underpriced | it pays too little, or the node has another of this number. [`Pending::raise`] helps |
-//! | insufficient funds and the like | no node takes it. If it was the first attempt, nobody has it: it can be forgotten |
+//! | insufficient funds and the like | no node takes it. If it was the first attempt, and no node [knows](Node::knows) it, it can be forgotten |
 //! | anything else | in doubt: a provider's "timed out" does not mean that it has not passed it on |
+//!
+//! What is between here and the node may repeat a request, so that a refusal may be the answer to the second one: by
+//! itself it never means that nothing was sent.
 
 mod confirm;
 mod pending;

@@ -1,10 +1,11 @@
 //! Runs that end between sending and confirmation. Whoever runs the same again pays once.
 
 use alloy_primitives::U256;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use mesh_tests::harness::plain;
 
+use super::proxy::{self, Manner};
 use super::purse::Purse;
 use super::{SMT, text};
 use crate::book::cheque;
@@ -29,6 +30,7 @@ pub(super) fn tests() -> Vec<Trial> {
         plain("wallet_pays_more_for_what_is_stuck_and_pays_once", stuck),
         plain("wallet_sends_one_thing_at_a_time", one_at_a_time),
         plain("wallet_forgets_what_the_node_refused", refused),
+        plain("wallet_whose_proxy_repeats_itself_pays_once", repeated),
     ]
 }
 
@@ -203,6 +205,30 @@ fn one_at_a_time() -> Result<()> {
     ensure!(purse.book.chain.waiting()? == 1, "both were sent");
     purse.book.chain.pass(12)?;
     running.end().map(drop)
+}
+
+/// The answer is to the second request, or of a node that refuses what another has taken.
+fn repeated() -> Result<()> {
+    for (manner, is_paid) in [
+        (Manner::Repeats, true),
+        (Manner::TakesAndRefuses, true),
+        (Manner::Refuses, false),
+    ] {
+        let purse = Purse::new()?;
+        purse.book.give(purse.address, 5 * SMT)?;
+        let to = purse.book.provider.to_checksum(None);
+        let proxy = proxy::start(purse.book.chain.rpc(), manner)?;
+        let mut usual = purse.usual();
+        let rpc = usual.iter_mut().find(|it| it.starts_with("http"));
+        *rpc.context("no node")? = format!("http://{proxy}");
+        let rest = usual.get(2..).unwrap_or_default();
+        let mut command = mesh_tests_command(&purse.path("wallet.json"), rest)?;
+        let send = ["--patience", "20", "send", &to, "1", "--yes"];
+        let output = mesh_tests::command::output(command.args(send), None)?;
+        ensure!(output.status.success() == is_paid, "{manner:?}: {output:?}");
+        has_paid(&purse, is_paid.into())?;
+    }
+    Ok(())
 }
 
 /// What does not connect is not sent, and nothing is left that would be.

@@ -210,25 +210,31 @@ impl<'a> Sender<'a> {
         self.keep(pending)
     }
 
-    /// The first time: what the node refuses, nobody has.
+    /// The first time: what the node refuses, and does not know, nobody has. What is between it and here may have
+    /// sent it twice, and heard what the second one was worth.
     async fn give(&self, pending: &Pending) -> Result<(), Failure> {
-        let refused = match pending.broadcast(&self.settings.node).await {
-            Ok(Broadcast::Taken) => {
-                tell(&format!("sent {}", pending.hash()));
+        let hash = pending.hash();
+        let in_doubt = |error: rpc::Error| in_doubt(&error, hash);
+        let node = &self.settings.node;
+        let refusal = match pending.broadcast(node).await.map_err(in_doubt)? {
+            Broadcast::Taken => {
+                tell(&format!("sent {hash}"));
                 return Ok(());
             }
-            Ok(Broadcast::NonceUsed) => {
-                "another transaction of this wallet came first; nothing was sent".to_owned()
+            Broadcast::NonceUsed => {
+                tell(&format!("its number is used, by {hash} or another"));
+                return Ok(());
             }
-            Ok(Broadcast::Underpriced(error) | Broadcast::Invalid(error)) => {
-                format!("{error}; nothing was sent")
-            }
-            Ok(Broadcast::InDoubt(error)) | Err(error) => {
-                return Err(in_doubt(&error, pending.hash()));
-            }
+            Broadcast::Underpriced(error) | Broadcast::Invalid(error) => error,
+            Broadcast::InDoubt(error) => return Err(in_doubt(error)),
         };
+        if node.knows(hash).await.map_err(in_doubt)? {
+            tell(&format!("{refusal}; but {hash} was sent"));
+            return Ok(());
+        }
         self.forget()?;
-        Err(Failure::new(Exit::Failure, refused))
+        let message = format!("{refusal}; nothing was sent");
+        Err(Failure::new(Exit::Failure, message))
     }
 
     async fn confirm(&self, pending: &Pending) -> Result<Option<Receipt>, Failure> {
