@@ -1,8 +1,8 @@
 //! The keystore file, and what is beside it.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::Address;
@@ -125,19 +125,39 @@ impl Opened {
 
 /// Writes a file that is not there yet.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    must_be_free(path)?;
-    private_file::replace(path, bytes).map_err(|error| Failure::file(path, &error))
+    claim(path)?;
+    private_file::replace(path, bytes).map_err(|error| {
+        // The first error is the one to report.
+        let _ = fs::remove_file(path);
+        Failure::file(path, &error)
+    })
+}
+
+/// Takes a name, with an empty file: of several who try, one does. This works on USB sticks as well, which have no
+/// links. Whoever is interrupted before there is more has lost no key.
+fn claim(path: &Path) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    let claimed = options.write(true).create_new(true).mode(0o600).open(path);
+    claimed.map(drop).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            taken(path)
+        } else {
+            Failure::file(path, &error)
+        }
+    })
 }
 
 pub(super) fn must_be_free(path: &Path) -> Result<(), Failure> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::file(path, &error)),
-        Ok(_) => {
-            let message = format!("{}: it exists, and may be a key", path.display());
-            Err(Failure::new(Exit::Usage, message))
-        }
+        Ok(_) => Err(taken(path)),
     }
+}
+
+fn taken(path: &Path) -> Failure {
+    let message = format!("{}: it exists, and may be a key", path.display());
+    Failure::new(Exit::Usage, message)
 }
 
 fn missing(path: &Path) -> Failure {
@@ -175,4 +195,32 @@ fn available_bytes() -> Option<u64> {
     let line = lines.find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_who_write_a_new_file_one_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("wallet.json");
+        claim(&path).unwrap();
+        // The first has not written yet.
+        let failure = write_new(&path, b"another").unwrap_err();
+        assert!(matches!(failure.exit, Exit::Usage), "{failure:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_new_file_has_what_was_written_or_is_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("wallet.json");
+        write_new(&path, b"a key").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"a key");
+        // There is room for the name, and none for that of the draft.
+        let path = directory.path().join("w".repeat(255));
+        write_new(&path, b"a key").unwrap_err();
+        assert!(!path.exists(), "an empty file is left");
+    }
 }
