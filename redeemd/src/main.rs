@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use ethereum::key::PrivateKey;
 use ethereum::rpc::{Limits, Node};
+use receipts::Amount;
 use redeemd::chain::Chain;
 use redeemd::config::Config;
 use redeemd::http::{self, Shared};
@@ -134,10 +135,15 @@ async fn rounds(service: Arc<Service>) {
         interval
     };
     let (mut round, mut watch) = (every(ROUND), every(WATCH));
+    let mut looked = false;
     loop {
         tokio::select! {
             _ = round.tick() => service.settle_all().await,
-            _ = watch.tick() => service.watch_payers().await,
+            _ = watch.tick() => {
+                // Whether the database was restored is only asked when it may have been: at the start.
+                looked = looked || service.look_at_all().await;
+                service.watch_payers().await;
+            }
         }
     }
 }
@@ -215,6 +221,10 @@ fn print_audit(audit: &Audit, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "debited  {}", audit.debits)?;
     writeln!(out, "credited {}", audit.credits)?;
     writeln!(out, "fees     {}", audit.fees)?;
+    if audit.paid_beyond > Amount::ZERO {
+        let beyond = audit.paid_beyond;
+        writeln!(out, "paid without receipts that are known: {beyond}")?;
+    }
     for finding in &audit.findings {
         writeln!(out, "FAULT: {finding}")?;
     }

@@ -54,8 +54,6 @@ pub enum Limit {
     Allowance,
     /// So many cheques are not cashed that no more are signed.
     Cheques,
-    /// More was paid than this database knows of: it is older than the chain, or another service signs as well.
-    Behind,
     /// A later block has been looked at than the one that this view is of.
     OldView,
 }

@@ -12,7 +12,7 @@ use ethereum::key::PrivateKey;
 use receipts::{Amount, Party};
 use redeem_api::{ClaimAnswer, PairAnswer, PairState, SCHEMA, Statement};
 use tokio::sync::{Mutex, Semaphore};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::chain::{Chain, ChainError};
 use crate::claim::{Claim, ClaimError, Pair, PairClaim};
@@ -255,12 +255,6 @@ impl Service {
             let round = round.await?;
             all.debit = all.debit.checked_add(round.debit).unwrap_or(all.debit);
             all.limit = round.limit.or(all.limit);
-            if round.limit == Some(Limit::Behind) {
-                error!(
-                    %payer,
-                    "the chain has paid more than this database knows of: nothing more is signed"
-                );
-            }
             let Some(next) = round.next else {
                 debug!(%payer, debit = %all.debit, limit = ?all.limit, "settled");
                 return Ok(all);
@@ -290,6 +284,43 @@ impl Service {
                 self.settle(payer).await;
             }
         }
+    }
+
+    /// Looks up what was paid on all cheques, also on those that are known to be cashed: a database that was restored
+    /// knows of less. Returns whether the chain has told.
+    pub async fn look_at_all(&self) -> bool {
+        let mut behind = Address::ZERO;
+        loop {
+            let payers = match self.store.all_issuers(behind, PAGE).await {
+                Ok(payers) => payers,
+                Err(error) => {
+                    warn!(%error, "could not look for what was paid");
+                    return false;
+                }
+            };
+            let Some(last) = payers.last() else {
+                return true;
+            };
+            behind = *last;
+            for payer in payers {
+                match self.look_at(payer).await {
+                    Ok(true) => {}
+                    Ok(false) => return false,
+                    Err(error) => {
+                        warn!(%payer, %error, "could not look up what was paid");
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look_at(&self, payer: Address) -> Result<bool, ServiceError> {
+        let holders = self.store.holders(payer).await?;
+        let views = self.chain.views(payer, &holders).await?;
+        let first = Place::default();
+        let settled = self.store.settle(payer, &views, &self.terms, &first);
+        Ok(settled.await?.limit != Some(Limit::OldView))
     }
 
     /// Looks through all payers on whom cheques are not cashed: what has been, makes room for more, and of those who
@@ -335,7 +366,7 @@ impl Service {
             Some(Limit::Deposit) => PairState::DepositUsedUp,
             Some(Limit::Allowance) => PairState::AllowanceUsedUp,
             Some(Limit::Cheques) => PairState::TooManyCheques,
-            Some(Limit::Behind | Limit::OldView) => PairState::Pending,
+            Some(Limit::OldView) => PairState::Pending,
         };
         Ok(answer(pair, known.claimed, known.settled, state))
     }

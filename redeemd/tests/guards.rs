@@ -146,49 +146,106 @@ async fn given(store: &Store) -> u128 {
         .map_or(0, |cheque| cheque.cumulative.atto_smt())
 }
 
+/// What the chain has paid beyond what is known, when everything fits together all the same.
+async fn paid_beyond(store: &Store) -> u128 {
+    let audit = store.audit().await.unwrap();
+    // Registrations are not signed here.
+    let fits = |it: &Finding| matches!(it, Finding::Registration { .. });
+    assert!(audit.findings.iter().all(fits), "{:?}", audit.findings);
+    audit.paid_beyond.atto_smt()
+}
+
 #[tokio::test]
-async fn a_database_that_is_older_than_the_chain_signs_nothing_more() {
+async fn receipts_that_a_database_has_lost_are_not_paid_twice_when_they_are_brought_again() {
     let directory = TempDir::new().unwrap();
     let store = store(&directory).await;
     store.accept(&claim(50).pairs).await.unwrap();
     assert_eq!(settle(&store, 0, false).await.debit, Amount::new(50));
-    // A newer one had gone on to 100, which was cashed. Its receipt is brought once more.
-    store.accept(&claim(100).pairs).await.unwrap();
-    let settled = settle(&store, 100, false).await;
-    assert_eq!(
-        (settled.debit, settled.limit),
-        (Amount::ZERO, Some(Limit::Behind))
-    );
-    assert_eq!(given(&store).await, 50);
-    is_frozen(&store, 50, 100).await;
+    // A newer one had gone on to 100, which was cashed.
+    store.accept(&claim(80).pairs).await.unwrap();
+    assert_eq!(settle(&store, 100, false).await.limit, None);
+    assert_eq!((given(&store).await, paid_beyond(&store).await), (80, 20));
+    store.accept(&claim(130).pairs).await.unwrap();
+    assert_eq!(settle(&store, 100, false).await.limit, None);
+    // Of which 100 are paid.
+    assert_eq!((given(&store).await, paid_beyond(&store).await), (130, 0));
 }
 
-/// That an audit names the earner's cheque.
-async fn is_frozen(store: &Store, cumulative: u128, paid: u128) {
-    let behind = Finding::Behind {
-        issuer: PAYER,
-        beneficiary: EARNER,
-        paid: Amount::new(paid),
-        cumulative: Amount::new(cumulative),
-    };
-    let findings = store.audit().await.unwrap().findings;
-    assert!(findings.contains(&behind), "{findings:?}");
+#[tokio::test]
+async fn what_was_paid_takes_nothing_of_a_deposit_and_the_rest_does() {
+    // A tenth is the fee: of 110, the earner gets 99, of which 90 are paid, and the service 11, or the earner both.
+    for (fee_account, free) in [(SERVICE, 0), (EARNER, 90)] {
+        let directory = TempDir::new().unwrap();
+        let store = store(&directory).await;
+        let mut terms = terms(false);
+        terms.fee_account = fee_account;
+        terms.others.as_mut().unwrap().fee = Ppm::new(100_000).unwrap();
+        store.accept(&claim(1000).pairs).await.unwrap();
+        for (reliable, settled) in [(0, free), (20, 110 - free)] {
+            let view = view(&store, 1, reliable, 90).await;
+            let round = settle_by(&store, view, &terms).await;
+            assert_eq!(round.debit, Amount::new(settled));
+            assert_eq!(round.limit, Some(Limit::Deposit));
+        }
+        let uncashed = store.uncashed(PAYER).await.unwrap();
+        let outstanding = uncashed.iter().map(|it| it.cumulative.checked_sub(it.paid));
+        let outstanding = outstanding.map(|it| it.unwrap().atto_smt()).sum::<u128>();
+        assert_eq!(outstanding, 20);
+    }
 }
 
 #[tokio::test]
 async fn an_empty_database_begins_on_top_of_others_only_when_told_so() {
+    for (takes_over, expected) in [(false, 50), (true, 120)] {
+        let directory = TempDir::new().unwrap();
+        let store = store(&directory).await;
+        store.accept(&claim(50).pairs).await.unwrap();
+        let settled = settle(&store, 70, takes_over).await;
+        assert_eq!((settled.debit, settled.limit), (Amount::new(50), None));
+        assert_eq!(given(&store).await, expected);
+        let beyond = if takes_over { 0 } else { 20 };
+        assert_eq!(paid_beyond(&store).await, beyond);
+    }
+}
+
+#[tokio::test]
+async fn a_payer_cannot_stop_a_service_by_paying_it_before() {
     let directory = TempDir::new().unwrap();
     let store = store(&directory).await;
     store.accept(&claim(50).pairs).await.unwrap();
-    assert_eq!(settle(&store, 70, false).await.limit, Some(Limit::Behind));
-    assert_eq!(given(&store).await, 0);
-    is_frozen(&store, 0, 70).await;
-    assert_eq!(store.cheques(EARNER, Address::ZERO).await.unwrap(), []);
-    assert_eq!(settle(&store, 70, true).await.debit, Amount::new(50));
-    assert_eq!(given(&store).await, 120);
-    let findings = store.audit().await.unwrap().findings;
-    let behind = |it: &Finding| matches!(it, Finding::Behind { .. });
-    assert!(!findings.iter().any(behind), "{findings:?}");
+    let mut view = view(&store, 1, 1_000_000, 0).await;
+    view.paid.insert(SERVICE, Amount::new(1));
+    let settled = settle_by(&store, view, &terms(false)).await;
+    assert_eq!((settled.debit, settled.limit), (Amount::new(50), None));
+}
+
+#[tokio::test]
+async fn nobody_leaves_an_account_that_was_paid_more_than_is_known() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let other = Address::repeat_byte(9);
+    store.accept(&claim(50).pairs).await.unwrap();
+    settle(&store, 100, false).await;
+    for node in [provider(), consumer()] {
+        let moved = register(&store, &node, other, 2).await;
+        assert_eq!(moved, Registered::PaidBeyond);
+    }
+    // A new node may, and one that stays.
+    let stranger = SigningKey::from_bytes(&[3; 32]);
+    assert_eq!(
+        register(&store, &stranger, EARNER, 1).await,
+        Registered::Done
+    );
+    assert_eq!(
+        register(&store, &provider(), EARNER, 2).await,
+        Registered::Done
+    );
+    store.accept(&claim(100).pairs).await.unwrap();
+    settle(&store, 100, false).await;
+    for node in [provider(), consumer()] {
+        let moved = register(&store, &node, other, 3).await;
+        assert_eq!(moved, Registered::Done);
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,9 @@ pub enum Kind {
     /// A node that owes cannot change its account.
     #[serde(rename = "urn:meshd:redeem:owes")]
     Owes,
+    /// A node cannot change an account to or by which more was paid than the receipts that are known say.
+    #[serde(rename = "urn:meshd:redeem:paid-beyond")]
+    PaidBeyond,
     /// There is nothing of this name.
     #[serde(rename = "urn:meshd:redeem:not-found")]
     NotFound,

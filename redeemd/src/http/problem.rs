@@ -103,6 +103,13 @@ impl Refusal {
             .remedy("Deposit what is due, or have cheques cashed; then register the other account.")
     }
 
+    pub(super) fn paid_beyond() -> Self {
+        let detail = "more was paid to, or by, this node's account than the receipts that are known here say";
+        let title = "Receipts come first";
+        Self::new(Kind::PaidBeyond, StatusCode::CONFLICT, title, detail)
+            .remedy("Bring all receipts once more (meshctl redeem --again); then register the other account.")
+    }
+
     pub(super) fn outdated(sequence: u64) -> Self {
         let detail = format!("registration {sequence} of this node is known");
         Self::new(

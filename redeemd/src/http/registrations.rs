@@ -42,6 +42,7 @@ pub(super) async fn post(
         .await?;
     match registered {
         Registered::Owes => Err(Refusal::owes()),
+        Registered::PaidBeyond => Err(Refusal::paid_beyond()),
         Registered::Outdated { sequence } => Err(Refusal::outdated(sequence)),
         Registered::Done => Ok(Json(RegistrationAnswer {
             schema: SCHEMA,

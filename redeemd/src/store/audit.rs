@@ -39,6 +39,9 @@ pub struct Audit {
     pub credits: Amount,
     /// Kept by the service.
     pub fees: Amount,
+    /// Paid by the chain beyond what is known to be given: receipts for it are missing, or payers have paid by
+    /// themselves.
+    pub paid_beyond: Amount,
     /// What does not fit, if anything.
     pub findings: Vec<Finding>,
 }
@@ -276,15 +279,9 @@ impl Audit {
             let cumulative = value::read_amount(row.try_get(3)?)?;
             let paid = value::read_amount(row.try_get(4)?)?;
             let settlements = given.remove(&(issuer, beneficiary)).unwrap_or_default();
-            self.cheques += u64::from(cumulative > Amount::ZERO);
-            if paid > cumulative {
-                self.findings.push(Finding::Behind {
-                    issuer,
-                    beneficiary,
-                    paid,
-                    cumulative,
-                });
-            }
+            self.cheques += 1;
+            let beyond = paid.checked_sub(cumulative).unwrap_or_default();
+            self.paid_beyond = self.paid_beyond.checked_add(beyond)?;
             if base.checked_add(settlements)? != cumulative {
                 self.findings.push(Finding::Cheque {
                     issuer,

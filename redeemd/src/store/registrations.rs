@@ -30,6 +30,8 @@ pub enum Registered {
     Done,
     /// The node has another account, and owes something that is not in cheques yet.
     Owes,
+    /// The node has another account, to or by which more was paid than is known here.
+    PaidBeyond,
     /// A later one is known, or another with the same number.
     Outdated {
         /// The number of the one that counts.
@@ -47,6 +49,9 @@ impl Store {
         lock_registration(&mut change, registration.node).await?;
         if owes_as_another(&mut change, registration).await? {
             return Ok(Registered::Owes);
+        }
+        if leaves_payments(&mut change, registration).await? {
+            return Ok(Registered::PaidBeyond);
         }
         sqlx::query(
             "INSERT INTO registration \
@@ -160,6 +165,25 @@ async fn owes_as_another(
         "SELECT pair.id FROM pair JOIN registration ON registration.node = pair.consumer \
          WHERE pair.consumer = $1 AND pair.claimed <> pair.settled \
          AND registration.account <> $2 LIMIT 1",
+    )
+    .bind(registration.node.as_bytes().as_slice())
+    .bind(registration.account.as_slice())
+    .fetch_optional(&mut **change)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Whether a node would leave an account behind that has been part of payments of which receipts are not known here:
+/// brought again, they would be paid to, or by, the other account once more.
+async fn leaves_payments(
+    change: &mut Transaction<'_, Any>,
+    registration: &Registration,
+) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "SELECT cheque.paid FROM registration JOIN cheque \
+         ON cheque.beneficiary = registration.account OR cheque.issuer = registration.account \
+         WHERE registration.node = $1 AND registration.account <> $2 \
+         AND cheque.paid > cheque.cumulative LIMIT 1",
     )
     .bind(registration.node.as_bytes().as_slice())
     .bind(registration.account.as_slice())

@@ -125,6 +125,26 @@ impl Store {
         issuers.collect()
     }
 
+    /// Payers with cheques, cashed or not, behind this one in order; not more than `most`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn all_issuers(
+        &self,
+        behind: Address,
+        most: u32,
+    ) -> Result<Vec<Address>, StoreError> {
+        let statement = format!(
+            "SELECT DISTINCT issuer FROM cheque WHERE issuer > $1 ORDER BY issuer LIMIT {most}"
+        );
+        let rows = sqlx::query(&statement)
+            .bind(behind.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        let issuers = rows.iter().map(|row| value::read_account(row.try_get(0)?));
+        issuers.collect()
+    }
+
     /// A beneficiary's cheques of the payers behind this one in order; up to [`CHEQUES`].
     ///
     /// # Errors
@@ -136,13 +156,12 @@ impl Store {
     ) -> Result<Vec<Cheque>, StoreError> {
         let statement = format!(
             "SELECT issuer, beneficiary, cumulative, paid FROM cheque \
-             WHERE beneficiary = $1 AND issuer > $2 AND cumulative > $3 \
+             WHERE beneficiary = $1 AND issuer > $2 \
              ORDER BY issuer LIMIT {CHEQUES}"
         );
         let rows = sqlx::query(&statement)
             .bind(beneficiary.as_slice())
             .bind(behind.as_slice())
-            .bind(value::amount(Amount::ZERO))
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(read_cheque).collect()

@@ -75,8 +75,8 @@ CREATE TABLE settlement (
 );
 
 -- What each beneficiary has been given by each issuer in all. What another service had given before the
--- first cheque of ours is in base. If more was paid than is given, nothing more is; if nothing was given, there is no
--- cheque.
+-- first cheque of ours is in base. If more was paid than is given, what is given next is worth nothing until it is as
+-- much.
 CREATE TABLE cheque (
     issuer BYTEA NOT NULL,
     beneficiary BYTEA NOT NULL,

@@ -26,8 +26,8 @@ pub struct Terms {
     pub others: Option<Tariff>,
     /// Whose the fees are.
     pub fee_account: Address,
-    /// What was paid before the first cheque of ours was another service's. Without this it is taken for our own, of
-    /// which this database has lost the memory, and nothing is signed on top of it.
+    /// What was paid before the first cheque of ours was another service's, and comes on top. Without this it counts
+    /// against what is due: this database may have lost the memory of it.
     pub takes_over: bool,
 }
 
@@ -74,13 +74,6 @@ struct ChequeRow {
     base: Amount,
     cumulative: Amount,
     paid: Amount,
-}
-
-impl ChequeRow {
-    /// Whether there is a cheque at all, and not only something that was paid without.
-    fn is_given(&self) -> bool {
-        self.cumulative > Amount::ZERO
-    }
 }
 
 impl Store {
@@ -137,6 +130,19 @@ impl Store {
         Ok(accounts)
     }
 
+    /// Everybody who has a cheque of this payer, cashed or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn holders(&self, payer: Address) -> Result<BTreeSet<Address>, StoreError> {
+        let rows = sqlx::query("SELECT beneficiary FROM cheque WHERE issuer = $1")
+            .bind(payer.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        let accounts = rows.iter().map(|row| value::read_account(row.try_get(0)?));
+        accounts.collect()
+    }
+
     /// Gives out on a payer what its providers are due, as far as the chain's views of it allow, to those behind a
     /// place. The last view is the one that is final.
     ///
@@ -178,7 +184,8 @@ impl Store {
             round.settle(&mut change, pair).await?;
         }
         change.commit().await?;
-        if pairs.len() as i64 == BATCH && round.room.amount > Amount::ZERO {
+        let goes_on = round.room.amount > Amount::ZERO || round.done.debit > Amount::ZERO;
+        if pairs.len() as i64 == BATCH && goes_on {
             round.done.next = pairs.last().map(|pair| Place {
                 number: pair.place,
                 id: pair.id.clone(),
@@ -210,13 +217,13 @@ impl Round<'_> {
         if !self.knows(pair.beneficiary) || !self.knows(self.terms.fee_account) {
             return Ok(());
         }
-        if self.is_behind(pair.beneficiary) || self.is_behind(self.terms.fee_account) {
-            self.done.limit = Some(Limit::Behind);
-            self.freeze(change, pair.beneficiary).await?;
-            return self.freeze(change, self.terms.fee_account).await;
-        }
         let due = pair.claimed.checked_sub(pair.settled)?;
-        let debit = due.min(self.room.amount);
+        let new_money = |debit| {
+            let split = tariff.split(debit, pair.unrewarded);
+            self.new_money(pair.beneficiary, &split)
+        };
+        let debit = most(due, |debit| new_money(debit) <= self.room.amount);
+        let taken = new_money(debit);
         if debit < due {
             self.done.limit = Some(self.room.limit);
         }
@@ -227,7 +234,7 @@ impl Round<'_> {
         self.give(change, pair.beneficiary, split.credit).await?;
         self.give(change, self.terms.fee_account, split.fee).await?;
         self.write_down(change, pair, debit, &split).await?;
-        self.room.amount = self.room.amount.checked_sub(debit)?;
+        self.room.amount = self.room.amount.checked_sub(taken)?;
         self.done.debit = self.done.debit.checked_add(debit)?;
         Ok(())
     }
@@ -236,33 +243,36 @@ impl Round<'_> {
         self.cheques.contains_key(&beneficiary) || self.known.paid.contains_key(&beneficiary)
     }
 
-    /// Whether somebody was paid more by this payer than is written down here. Signing on top of that could pay twice
-    /// for the same receipts.
-    fn is_behind(&self, beneficiary: Address) -> bool {
-        match self.cheques.get(&beneficiary) {
-            Some(cheque) if cheque.is_given() => cheque.paid > cheque.cumulative,
-            Some(_) => !self.terms.takes_over,
-            None => !self.terms.takes_over && self.paid_before(beneficiary) > Amount::ZERO,
-        }
+    /// What of a debit can be cashed once it is signed: all that the chain has not paid already.
+    fn new_money(&self, beneficiary: Address, split: &Split) -> Amount {
+        let mut gains = BTreeMap::from([(beneficiary, split.credit.atto_smt())]);
+        *gains.entry(self.terms.fee_account).or_default() += split.fee.atto_smt();
+        let gains = gains.into_iter();
+        let new = gains.map(|(to, gain)| gain.saturating_sub(self.paid_beyond(to)));
+        Amount::new(new.sum())
     }
 
-    /// Writes down what was paid without a cheque that is known, for an audit to tell.
-    async fn freeze(
-        &mut self,
-        change: &mut Transaction<'_, Any>,
-        beneficiary: Address,
-    ) -> Result<(), StoreError> {
+    /// What the chain has paid of which nothing is known here.
+    fn paid_beyond(&self, beneficiary: Address) -> u128 {
+        let cheque = self.cheque(beneficiary);
+        let [paid, cumulative] = [cheque.paid, cheque.cumulative].map(Amount::atto_smt);
+        paid.saturating_sub(cumulative)
+    }
+
+    /// A cheque as it is. What was paid before the first one is under it, or still to be accounted for.
+    fn cheque(&self, beneficiary: Address) -> ChequeRow {
         let paid = self.paid_before(beneficiary);
-        if paid == Amount::ZERO || self.cheques.contains_key(&beneficiary) {
-            return Ok(());
-        }
-        let nothing = ChequeRow {
-            base: Amount::ZERO,
-            cumulative: Amount::ZERO,
+        let base = if self.terms.takes_over {
+            paid
+        } else {
+            Amount::ZERO
+        };
+        let first = ChequeRow {
+            base,
+            cumulative: base,
             paid,
         };
-        self.cheques.insert(beneficiary, nothing);
-        put_cheque(change, self.payer, beneficiary, &nothing).await
+        self.cheques.get(&beneficiary).copied().unwrap_or(first)
     }
 
     fn paid_before(&self, beneficiary: Address) -> Amount {
@@ -270,7 +280,7 @@ impl Round<'_> {
         paid.copied().unwrap_or_default()
     }
 
-    /// Raises a cheque. The first one begins with what was paid before.
+    /// Raises a cheque, also if it stays below what was paid: when all receipts are known again, it says the same.
     async fn give(
         &mut self,
         change: &mut Transaction<'_, Any>,
@@ -280,18 +290,10 @@ impl Round<'_> {
         if amount == Amount::ZERO {
             return Ok(());
         }
-        let before = self.paid_before(beneficiary);
-        let cheque = self.cheques.entry(beneficiary).or_insert(ChequeRow {
-            base: Amount::ZERO,
-            cumulative: Amount::ZERO,
-            paid: before,
-        });
-        if !cheque.is_given() {
-            cheque.base = cheque.paid;
-            cheque.cumulative = cheque.paid;
-        }
+        let mut cheque = self.cheque(beneficiary);
         cheque.cumulative = cheque.cumulative.checked_add(amount)?;
-        put_cheque(change, self.payer, beneficiary, cheque).await
+        self.cheques.insert(beneficiary, cheque);
+        put_cheque(change, self.payer, beneficiary, &cheque).await
     }
 
     async fn write_down(
@@ -329,6 +331,22 @@ impl Round<'_> {
         .await?;
         Ok(())
     }
+}
+
+/// The most of an amount that fits, if all that is less than what fits does so too, and nothing always does.
+fn most(amount: Amount, fits: impl Fn(Amount) -> bool) -> Amount {
+    if fits(amount) {
+        return amount;
+    }
+    let (mut fitting, mut too_much) = (0, amount.atto_smt());
+    while too_much - fitting > 1 {
+        let middle = fitting + (too_much - fitting) / 2;
+        match fits(Amount::new(middle)) {
+            true => fitting = middle,
+            false => too_much = middle,
+        }
+    }
+    Amount::new(fitting)
 }
 
 /// What may be signed: the least of what the views leave, and nothing on top of too many cheques.

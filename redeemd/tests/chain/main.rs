@@ -57,6 +57,9 @@ async fn service(directory: &TempDir, chain: Chain) -> Service {
     Service::new(store, chain, CHAIN_ID, key(), terms)
 }
 
+/// What a receipt of [`export`] is for.
+const MIB_PRICE: u128 = 1;
+
 /// Gives a node an account.
 async fn register(service: &Service, number: u8, account: Address) {
     let registration = Registration {
@@ -162,4 +165,25 @@ async fn who_has_a_deposit_is_found_among_many() {
         .map(|n| Address::left_padding_from(&[n]))
         .collect();
     assert_eq!(chain.payers(&accounts).await.unwrap(), accounts);
+}
+
+#[tokio::test]
+async fn a_restored_database_learns_what_was_paid_on_cheques_that_it_knows_to_be_cashed() {
+    let directory = TempDir::new().unwrap();
+    let mut node = FakeNode::new(5 * MIB_PRICE, key().address());
+    let payer = Address::repeat_byte(1);
+    let before = service(&directory, node.start(12).await).await;
+    register(&before, 0, Address::repeat_byte(0xaa)).await;
+    register(&before, 1, payer).await;
+    before.claim(export(1..=1).into()).await.unwrap();
+    node.paid = MIB_PRICE;
+    let cashed = service(&directory, node.start(12).await).await;
+    cashed.watch_payers().await;
+    assert!(cashed.store.uncashed(payer).await.unwrap().is_empty());
+    // What was signed and cashed since is not in this copy.
+    node.paid = 3 * MIB_PRICE;
+    let restored = service(&directory, node.start(12).await).await;
+    assert!(restored.look_at_all().await);
+    let beyond = restored.store.audit().await.unwrap().paid_beyond;
+    assert_eq!(beyond, Amount::new(2 * MIB_PRICE));
 }

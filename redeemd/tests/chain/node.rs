@@ -22,6 +22,8 @@ pub(crate) const BOOK: Address = Address::repeat_byte(0xbb);
 pub(crate) struct FakeNode {
     pub(crate) deposit: u128,
     pub(crate) settlement_key: Address,
+    /// To everybody, by everybody.
+    pub(crate) paid: u128,
     requests: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -30,6 +32,7 @@ impl FakeNode {
         Self {
             deposit,
             settlement_key,
+            paid: 0,
             requests: Arc::default(),
         }
     }
@@ -90,7 +93,7 @@ impl FakeNode {
                 changeAt: 0,
             }),
             reliableCall::SELECTOR => reliableCall::abi_encode_returns(&U256::from(self.deposit)),
-            paidCall::SELECTOR => paidCall::abi_encode_returns(&U256::ZERO),
+            paidCall::SELECTOR => paidCall::abi_encode_returns(&U256::from(self.paid)),
             tokenCall::SELECTOR => tokenCall::abi_encode_returns(&Address::repeat_byte(0x70)),
             other => panic!("{other:?}"),
         }

@@ -53,17 +53,6 @@ pub enum Finding {
         /// Of which pair.
         pair: String,
     },
-    /// The chain has paid more than is known to be given: nothing more is signed.
-    Behind {
-        /// On whose deposit.
-        issuer: Address,
-        /// To whom.
-        beneficiary: Address,
-        /// What the chain has paid.
-        paid: Amount,
-        /// What is written.
-        cumulative: Amount,
-    },
     /// A cheque is not the sum of what it was raised by.
     Cheque {
         /// On whose deposit.
@@ -110,15 +99,6 @@ impl fmt::Display for Finding {
             Self::Split { pair } => {
                 write!(f, "pair {pair}: a debit is not credit and fee")
             }
-            Self::Behind {
-                issuer,
-                beneficiary,
-                paid,
-                cumulative,
-            } => write!(
-                f,
-                "cheque of {issuer} for {beneficiary}: frozen at {cumulative}, the chain has paid {paid}"
-            ),
             Self::Cheque {
                 issuer,
                 beneficiary,
