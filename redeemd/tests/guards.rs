@@ -308,6 +308,23 @@ async fn who_does_not_pay_fills_no_more_of_the_disk() {
 }
 
 #[tokio::test]
+async fn what_is_settled_in_part_makes_room_for_as_much() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let takes = async |epochs| {
+        let claim = repeated(epochs);
+        store.accept([&claim]).await.unwrap().pairs[0].is_some()
+    };
+    assert!(takes(0..MOST_UNSETTLED).await);
+    assert!(!takes(MOST_UNSETTLED..MOST_UNSETTLED + 1).await);
+    // All but 100 of them, for one atto-SMT each.
+    let reliable = u128::from(MOST_UNSETTLED - 100);
+    settle_by(&store, view(&store, 1, reliable, 0).await, &terms(false)).await;
+    assert!(takes(MOST_UNSETTLED..2 * MOST_UNSETTLED - 100).await);
+    assert!(!takes(2 * MOST_UNSETTLED..2 * MOST_UNSETTLED + 1).await);
+}
+
+#[tokio::test]
 async fn receipts_of_who_is_no_payer_are_not_kept() {
     let directory = TempDir::new().unwrap();
     let store = store(&directory).await;

@@ -27,7 +27,7 @@ CREATE TABLE payer (
 );
 
 -- A provider and a consumer in a network: the sum of their receipts, and what of it is settled. unsettled are the
--- receipts that came since all of it was. What is due waits in the order of place: who becomes due, or is given a
+-- receipts that came since all of it was, less the part of them that is settled. What is due waits in the order of place: who becomes due, or is given a
 -- part, comes last. Who adds receipts, or settles, locks the row.
 CREATE TABLE pair (
     id BYTEA PRIMARY KEY,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use receipts::{Amount, NetworkId};
 use sqlx::{Any, Row, Transaction};
 
@@ -65,7 +65,19 @@ struct DuePair {
     beneficiary: Address,
     claimed: Amount,
     settled: Amount,
+    unsettled: u64,
     unrewarded: u64,
+}
+
+impl DuePair {
+    /// Of the receipts that wait, the part of what is due then, rounded up: each that does so no more has paid the fee
+    /// on `minimum_amount`, as none is for less.
+    fn unsettled_after(&self, debit: Amount) -> Result<u64, StoreError> {
+        let due = self.claimed.checked_sub(self.settled)?;
+        let rest = U256::from(due.checked_sub(debit)?.atto_smt());
+        let waiting = (U256::from(self.unsettled) * rest).div_ceil(U256::from(due.atto_smt()));
+        u64::try_from(waiting).map_err(|_| receipts::Overflow.into())
+    }
 }
 
 /// A payer's cheque for one beneficiary. Locked with the payer.
@@ -306,12 +318,13 @@ impl Round<'_> {
         let settled = value::amount(pair.settled.checked_add(debit)?);
         let statement = format!(
             "UPDATE pair SET settled = $2, rewarded = rewarded + $3, place = {LAST_PLACE}, \
-             unsettled = CASE WHEN claimed = $2 THEN 0 ELSE unsettled END WHERE id = $1"
+             unsettled = $4 WHERE id = $1"
         );
         sqlx::query(&statement)
             .bind(pair.id.clone())
             .bind(settled.clone())
             .bind(value::count(split.seconds)?)
+            .bind(value::count(pair.unsettled_after(debit)?)?)
             .execute(&mut **change)
             .await?;
         sqlx::query(
@@ -492,7 +505,7 @@ async fn lock_pair(
 ) -> Result<DuePair, StoreError> {
     let row = sqlx::query(
         "UPDATE pair SET id = id WHERE id = $1 \
-         RETURNING network, claimed, settled, seconds, rewarded, place",
+         RETURNING network, claimed, settled, seconds, rewarded, place, unsettled",
     )
     .bind(id.clone())
     .fetch_one(&mut **change)
@@ -504,6 +517,7 @@ async fn lock_pair(
         place: row.try_get(5)?,
         network: value::read_network(row.try_get(0)?)?,
         beneficiary,
+        unsettled: value::read_count(row.try_get(6)?)?,
         claimed: value::read_amount(row.try_get(1)?)?,
         settled: value::read_amount(row.try_get(2)?)?,
         unrewarded: seconds.saturating_sub(rewarded),
