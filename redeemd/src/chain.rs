@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use alloy_primitives::{Address, U256};
 use ethereum::bindings::SmtChequeBook::{accountOfCall, paidCall, reliableCall, tokenCall};
@@ -25,7 +27,11 @@ pub struct Chain {
     pub us: Address,
     /// How many blocks below the newest one is final, as far as this service is concerned.
     pub confirmations: u64,
+    /// How old the newest block may be.
+    pub max_block_age: Duration,
     id: u64,
+    /// Whether the newest block was too old when it was last asked for.
+    is_stale: Arc<AtomicBool>,
     /// Set as soon as the node has said that it is one of this chain.
     checked: Arc<OnceCell<()>>,
 }
@@ -36,6 +42,18 @@ pub enum ChainError {
     /// The node does not say.
     #[error(transparent)]
     Node(#[from] Error),
+    /// It has stopped following the chain: payers may have taken back what it still shows.
+    #[error(
+        "the newest block of {host} is {age_seconds} s old, at most {max_seconds} s are allowed"
+    )]
+    Stale {
+        /// Who was asked.
+        host: String,
+        /// How old it is.
+        age_seconds: u64,
+        /// How old it may be.
+        max_seconds: u64,
+    },
     /// It is a node of another chain.
     #[error("{host} is a node of chain {found}, expected {expected}")]
     OtherChain {
@@ -51,13 +69,22 @@ pub enum ChainError {
 impl Chain {
     /// A cheque book on the chain of this number. Nothing is asked yet.
     #[must_use]
-    pub fn new(node: Node, id: u64, book: Address, us: Address, confirmations: u64) -> Self {
+    pub fn new(
+        node: Node,
+        id: u64,
+        book: Address,
+        us: Address,
+        confirmations: u64,
+        max_block_age: Duration,
+    ) -> Self {
         Self {
             node,
             book,
             us,
             confirmations,
+            max_block_age,
             id,
+            is_stale: Arc::default(),
             checked: Arc::default(),
         }
     }
@@ -141,13 +168,49 @@ impl Chain {
     /// The newest block and, as the last, the one that is final: by number, and by hash.
     async fn blocks(&self) -> Result<Vec<(u64, BlockTag)>, ChainError> {
         self.check().await?;
-        let newest = self.node.pin(BlockTag::Latest).await?;
+        let newest = self.newest().await?;
         let mut blocks = vec![newest];
         if self.confirmations > 0 {
             let last = newest.0.saturating_sub(self.confirmations);
             blocks.push(self.node.pin(BlockTag::Number(last)).await?);
         }
         Ok(blocks)
+    }
+
+    /// The newest block, if the node still follows the chain.
+    async fn newest(&self) -> Result<(u64, BlockTag), ChainError> {
+        let block = self.node.block(BlockTag::Latest).await?;
+        let hash = block.hash.ok_or_else(|| Error::Malformed {
+            host: self.node.host(),
+            method: "a block",
+            reason: "it has no hash".to_owned(),
+        })?;
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let age = now.saturating_sub(Duration::from_secs(block.timestamp));
+        let is_stale = age > self.max_block_age;
+        self.is_stale.store(is_stale, Ordering::Relaxed);
+        match is_stale {
+            true => Err(ChainError::Stale {
+                host: self.node.host(),
+                age_seconds: age.as_secs(),
+                max_seconds: self.max_block_age.as_secs(),
+            }),
+            false => Ok((block.number, BlockTag::Hash(hash))),
+        }
+    }
+
+    /// Makes sure that the node follows the chain.
+    ///
+    /// # Errors
+    /// [`ChainError::Stale`] if it does not; [`ChainError`].
+    pub async fn follow(&self) -> Result<(), ChainError> {
+        self.newest().await.map(drop)
+    }
+
+    /// Whether the node had stopped following the chain when it was last asked.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Relaxed)
     }
 
     /// All of it in one block, by its hash: what is cashed leaves the deposit and is paid at once.

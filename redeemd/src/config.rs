@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use ethereum::key::PrivateKey;
@@ -44,6 +45,8 @@ pub struct ChainConfig {
     pub book: Address,
     /// How many blocks below the newest one is final.
     pub confirmations: u64,
+    /// How old the newest block may be.
+    pub max_block_age: Duration,
 }
 
 /// How much is too much.
@@ -132,11 +135,18 @@ struct WrittenChain {
     book: String,
     #[serde(default = "confirmations")]
     confirmations: u64,
+    #[serde(default = "max_block_age_seconds")]
+    max_block_age_seconds: u64,
 }
 
 /// About two and a half minutes on the main chain.
 const fn confirmations() -> u64 {
     12
+}
+
+/// Many blocks, and little of the three days that payers have to wait.
+const fn max_block_age_seconds() -> u64 {
+    15 * 60
 }
 
 #[derive(Deserialize)]
@@ -179,6 +189,7 @@ impl Config {
             chain_id: written.chain.chain_id,
             book: account("chain.book", &written.chain.book)?,
             confirmations: written.chain.confirmations,
+            max_block_age: Duration::from_secs(written.chain.max_block_age_seconds),
         };
         let terms = Terms {
             fee_account: account("fee_account", &written.fee_account)?,

@@ -138,7 +138,10 @@ async fn rounds(service: Arc<Service>) {
     let mut looked = false;
     loop {
         tokio::select! {
-            _ = round.tick() => service.settle_all().await,
+            _ = round.tick() => {
+                service.watch_chain().await;
+                service.settle_all().await;
+            }
             _ = watch.tick() => {
                 // Whether the database was restored is only asked when it may have been: at the start.
                 looked = looked || service.look_at_all().await;
@@ -179,6 +182,7 @@ fn service(config: &Config, store: Store) -> Result<Service> {
         config.chain.book,
         config.key.address(),
         config.chain.confirmations,
+        config.chain.max_block_age,
     );
     Ok(Service::new(
         store,

@@ -12,7 +12,7 @@ use ethereum::key::PrivateKey;
 use receipts::{Amount, Party};
 use redeem_api::{ClaimAnswer, PairAnswer, PairState, SCHEMA, Statement};
 use tokio::sync::{Mutex, Semaphore};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::chain::{Chain, ChainError};
 use crate::claim::{Claim, ClaimError, Pair, PairClaim};
@@ -283,6 +283,15 @@ impl Service {
             for payer in payers {
                 self.settle(payer).await;
             }
+        }
+    }
+
+    /// Looks whether the chain's node follows the chain, which is not asked otherwise as long as nothing is due.
+    pub async fn watch_chain(&self) {
+        match self.chain.follow().await {
+            Ok(()) => {}
+            Err(error @ ChainError::Stale { .. }) => error!(%error, "nothing is settled"),
+            Err(error) => warn!(%error, "the chain does not answer"),
         }
     }
 

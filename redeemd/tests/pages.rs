@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use ethereum::key::PrivateKey;
@@ -45,7 +46,7 @@ async fn serve(url: &str) -> Client {
     fill(url).await;
     let nobody = "http://127.0.0.1:1".parse().unwrap();
     let node = Node::new(nobody, Patience::default()).unwrap();
-    let chain = Chain::new(node, 1, BOOK, key.address(), 0);
+    let chain = Chain::new(node, 1, BOOK, key.address(), 0, Duration::MAX);
     let terms = Terms {
         tariffs: BTreeMap::new(),
         others: None,

@@ -62,6 +62,8 @@ impl Settings {
                 "chain_id": self.chain_id,
                 "book": self.book,
                 "confirmations": self.confirmations,
+                // Its clock is the chain's own, and stands still.
+                "max_block_age_seconds": u32::MAX,
             },
             "fee_account": self.fee_account,
             "tariffs": self.tariffs,

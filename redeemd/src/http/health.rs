@@ -11,7 +11,7 @@ use super::Shared;
 /// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the service can do its work: the database answers.
+/// Whether the service can do its work: the database answers, and the chain's node, if it does, has a new block.
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 )]
 pub(super) async fn healthz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     match tokio::time::timeout(PATIENCE, shared.service().store.is_there()).await {
+        Ok(Ok(())) if shared.service().chain.is_stale() => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the newest block of the chain's node is too old\n",
+        ),
         Ok(Ok(())) => (StatusCode::OK, "ok\n"),
         _ => (
             StatusCode::SERVICE_UNAVAILABLE,

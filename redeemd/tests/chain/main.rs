@@ -9,6 +9,8 @@
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use ed25519_dalek::SigningKey;
@@ -20,10 +22,14 @@ use receipts::{
 };
 use redeem_api::PairState;
 use redeemd::chain::Chain;
+use redeemd::config::Limits;
+use redeemd::http::{self, Shared};
 use redeemd::service::Service;
 use redeemd::store::{Book, Registered, Registration, Store, Terms};
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn key() -> PrivateKey {
     PrivateKey::from_bytes(&[7; 32]).unwrap()
@@ -186,4 +192,41 @@ async fn a_restored_database_learns_what_was_paid_on_cheques_that_it_knows_to_be
     assert!(restored.look_at_all().await);
     let beyond = restored.store.audit().await.unwrap().paid_beyond;
     assert_eq!(beyond, Amount::new(2 * MIB_PRICE));
+}
+
+#[tokio::test]
+async fn nothing_is_signed_by_a_node_that_has_stopped_following_the_chain() {
+    let directory = TempDir::new().unwrap();
+    let mut node = FakeNode::new(5 * MIB_PRICE, key().address());
+    let payer = Address::repeat_byte(1);
+    for (age, settled, status) in [(890, 1, "200"), (910, 1, "503"), (0, 2, "200")] {
+        node.age = Duration::from_secs(age);
+        let service = Arc::new(service(&directory, node.start(0).await).await);
+        register(&service, 0, Address::repeat_byte(0xaa)).await;
+        let consumer = 1 + u8::from(age > 890);
+        register(&service, consumer, payer).await;
+        service
+            .claim(export(consumer..=consumer).into())
+            .await
+            .unwrap();
+        service.watch_chain().await;
+        service.settle_all().await;
+        let debits = service.store.audit().await.unwrap().debits;
+        assert_eq!(debits, Amount::new(settled * MIB_PRICE), "{age}");
+        assert_eq!(health(service).await, status, "{age}");
+    }
+}
+
+/// The status of `/healthz`.
+async fn health(service: Arc<Service>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shared = Shared::new(service, Limits::default());
+    tokio::spawn(http::serve(listener, shared, std::future::pending()));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: redeemd\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response.split(' ').nth(1).unwrap().to_owned()
 }

@@ -1,6 +1,7 @@
 //! A node of a chain that says what a test wants, and remembers what it was asked.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use alloy_primitives::{Address, Bytes, U256, hex};
 use alloy_sol_types::SolCall;
@@ -14,6 +15,7 @@ use ethereum::rpc::{Limits, Node};
 use redeemd::chain::Chain;
 use serde_json::{Value, json};
 
+pub(crate) const MAX_BLOCK_AGE: Duration = Duration::from_secs(900);
 pub(crate) const CHAIN_ID: u64 = 31337;
 pub(crate) const BOOK: Address = Address::repeat_byte(0xbb);
 
@@ -24,6 +26,8 @@ pub(crate) struct FakeNode {
     pub(crate) settlement_key: Address,
     /// To everybody, by everybody.
     pub(crate) paid: u128,
+    /// Of its blocks.
+    pub(crate) age: Duration,
     requests: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -33,6 +37,7 @@ impl FakeNode {
             deposit,
             settlement_key,
             paid: 0,
+            age: Duration::ZERO,
             requests: Arc::default(),
         }
     }
@@ -46,12 +51,18 @@ impl FakeNode {
             .with_state(self.clone());
         tokio::spawn(async { axum::serve(listener, router).await });
         let node = Node::new(url.parse().unwrap(), Limits::default()).unwrap();
-        Chain::new(node, CHAIN_ID, BOOK, self.settlement_key, confirmations)
+        let us = self.settlement_key;
+        Chain::new(node, CHAIN_ID, BOOK, us, confirmations, MAX_BLOCK_AGE)
     }
 
     /// What it was asked since the last time: single requests, and batches.
     pub(crate) fn requests(&self) -> Vec<Value> {
         std::mem::take(&mut *self.requests.lock().unwrap())
+    }
+
+    fn block_time(&self) -> u64 {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        (now - self.age).as_secs()
     }
 
     fn result(&self, request: &Value) -> Value {
@@ -64,7 +75,7 @@ impl FakeNode {
                     number => u64::from_str_radix(number.trim_start_matches("0x"), 16).unwrap(),
                 };
                 json!({"number": format!("{number:#x}"), "hash": format!("0x{number:064x}"),
-                    "timestamp": "0x1", "baseFeePerGas": "0x1"})
+                    "timestamp": format!("{:#x}", self.block_time()), "baseFeePerGas": "0x1"})
             }
             "eth_call" => {
                 let data: Bytes = request["params"][0]["data"]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use control_api::NodeId;
@@ -61,7 +62,14 @@ impl Settler {
                 settlement_key: key.address(),
             };
             let store = Store::open(url, &of).await.unwrap();
-            let asked = Asked::new(NOBODY.clone(), chain_id, book, key.address(), 0);
+            let asked = Asked::new(
+                NOBODY.clone(),
+                chain_id,
+                book,
+                key.address(),
+                0,
+                Duration::MAX,
+            );
             let service = Service::new(store, asked, chain_id, key.clone(), terms.clone());
             processes.push(service);
         }
