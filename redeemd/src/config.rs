@@ -89,7 +89,7 @@ impl Default for Limits {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file cannot be read.
+    /// The configuration cannot be read.
     #[error("{}: {error}", file.display())]
     File {
         /// Which.
@@ -109,6 +109,11 @@ pub enum ConfigError {
         reason: String,
     },
 }
+
+const SETTLEMENT_KEY: &str = "settlement_key";
+
+/// The longest key of a configuration that is shown if it is wrong.
+const NAME_LENGTH: usize = 32;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,7 +187,7 @@ impl Config {
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
         let written: Written =
-            serde_yaml::from_str(&text).map_err(|error| ConfigError::Form(error.to_string()))?;
+            serde_yaml::from_str(&text).map_err(|error| form(&error.to_string()))?;
         let rpc = one_of("chain.rpc", written.chain.rpc, written.chain.rpc_file)?;
         let chain = ChainConfig {
             rpc: rpc.parse().map_err(|error| wrong("chain.rpc", error))?,
@@ -258,7 +263,7 @@ fn one_of(
     match (value, file) {
         (Some(value), None) => Ok(value),
         (None, Some(file)) => {
-            let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?;
+            let text = fs::read_to_string(&file).map_err(|error| no_file(key, &error))?;
             Ok(text.trim().to_owned())
         }
         _ => Err(wrong(key, "give it, or a file with it, and not both")),
@@ -278,16 +283,15 @@ fn account(key: &'static str, text: &str) -> Result<Address, ConfigError> {
 /// # Errors
 /// [`ConfigError`].
 pub fn read_key(file: &Path) -> Result<PrivateKey, ConfigError> {
-    let metadata = fs::metadata(file).map_err(|error| unreadable(file, error))?;
+    let metadata = fs::metadata(file).map_err(|error| no_file(SETTLEMENT_KEY, &error))?;
     if metadata.mode() & 0o077 != 0 && !is_credential(file) {
-        let reason = format!("others can read {}; chmod 600", file.display());
-        return Err(wrong("settlement_key", reason));
+        return Err(wrong(SETTLEMENT_KEY, "others can read the file; chmod 600"));
     }
-    let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
+    let text = fs::read_to_string(file).map_err(|error| no_file(SETTLEMENT_KEY, &error))?;
     let text = Zeroizing::new(text);
     let mut secret = Zeroizing::new([0; 32]);
     let digits = text.trim();
-    let no_key = || wrong("settlement_key", format!("{} is no key", file.display()));
+    let no_key = || wrong(SETTLEMENT_KEY, "the file has no key");
     hex::decode_to_slice(digits, secret.as_mut()).map_err(|_| no_key())?;
     PrivateKey::from_bytes(&secret).map_err(|_| no_key())
 }
@@ -295,6 +299,35 @@ pub fn read_key(file: &Path) -> Result<PrivateKey, ConfigError> {
 /// systemd lets the service read its credentials by an access control list, which shows as rights of the group.
 fn is_credential(file: &Path) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| file.starts_with(directory))
+}
+
+/// Somebody may have written the secret itself where a file with it is expected.
+fn no_file(key: &'static str, error: &std::io::Error) -> ConfigError {
+    wrong(key, format!("the file cannot be read: {error}"))
+}
+
+/// What is wrong with the form, without the values: one of them may be a secret in the wrong place.
+fn form(error: &str) -> ConfigError {
+    let (before, strings) = error.split_once('"').unwrap_or((error, ""));
+    let after = strings.rsplit_once('"');
+    let error = after.map_or(before.to_owned(), |(_, after)| format!("{before}…{after}"));
+    let is_name = |text: &str| {
+        text.len() <= NAME_LENGTH && text.bytes().all(|it| it.is_ascii_lowercase() || it == b'_')
+    };
+    let parts: Vec<_> = error.split('`').collect();
+    // One that is in a value itself: where that ends cannot be told.
+    let parts = match parts.len() % 2 {
+        0 => vec![before.split('`').next().unwrap_or_default(), "…"],
+        _ => parts,
+    };
+    let shown = parts
+        .iter()
+        .enumerate()
+        .map(|(place, part)| match place % 2 {
+            1 if !is_name(part) => "…",
+            _ => part,
+        });
+    ConfigError::Form(shown.collect::<Vec<_>>().join("`"))
 }
 
 fn unreadable(file: &Path, error: std::io::Error) -> ConfigError {
@@ -321,6 +354,47 @@ mod tests {
         assert_eq!(keys.unwrap().len(), 8, "a limit is missing in the example");
         let terms = terms(written.tariffs).unwrap();
         assert!(terms.others.is_some() && terms.tariffs.len() == 1);
+    }
+
+    #[test]
+    fn no_value_is_in_an_error() {
+        let example = include_str!("../../config/redeemd.yaml");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("redeemd.yaml");
+        let secret = "5ec2e7".repeat(11).split_off(2);
+        let key = "settlement_key: /etc/redeemd/settlement.key";
+        let rpc = "rpc: http://127.0.0.1:8545";
+        let database = "database: sqlite:/var/lib/redeemd/redeemd.db";
+        let url = format!("https://chain.example/v1/{secret}");
+        for (line, written, says) in [
+            (key, format!("settlement_key: {secret}"), "settlement_key"),
+            (key, format!("settlement_key: [{secret}]"), "settlement_key"),
+            (key, format!("{secret}: settlement_key"), "unknown field"),
+            (key, format!("'`{secret}': {key}"), "unknown field"),
+            (rpc, format!("rpc_file: {url}"), "chain.rpc"),
+            (rpc, format!("rpc: wss{url}"), "chain.rpc"),
+            (rpc, format!("rpc: {url}\n  rpc_url: {url}"), "`rpc_url`"),
+            (
+                "chain:",
+                format!("chain: {url}\nchains:"),
+                "chain: invalid type",
+            ),
+            (
+                "chain:",
+                format!("chain: '{url}\"'\nchains:"),
+                "chain: invalid type",
+            ),
+            (
+                database,
+                format!("database_file: postgres://{secret}@a/b"),
+                "database",
+            ),
+        ] {
+            fs::write(&file, example.replacen(line, &written, 1)).unwrap();
+            let error = Config::read(&file).unwrap_err().to_string();
+            assert!(!error.contains(&secret), "{error}");
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]
