@@ -106,7 +106,10 @@ async fn serve(config: &Path) -> Result<ExitCode> {
         .with_ansi(io::stderr().is_terminal())
         .init();
     let config = read(config)?;
-    let store = open(&config).await?;
+    let store = Store::open(&config.database, &book(&config)).await?;
+    if store.is_new() {
+        info!("made a new database: nothing is known of what was settled before");
+    }
     let service = Arc::new(service(&config, store)?);
     // A wrong chain is a fault of the configuration; one that does not answer may come back.
     match service.chain.check().await {
@@ -166,13 +169,17 @@ fn read(config: &Path) -> Result<Config> {
     Config::read(config).with_context(|| config.display().to_string())
 }
 
-async fn open(config: &Config) -> Result<Store> {
-    let book = Book {
+fn book(config: &Config) -> Book {
+    Book {
         chain_id: config.chain.chain_id,
         address: config.chain.book,
         settlement_key: config.key.address(),
-    };
-    Ok(Store::open(&config.database, &book).await?)
+    }
+}
+
+/// Who only looks makes no database where the configuration has the wrong name of one.
+async fn open_existing(config: &Config) -> Result<Store> {
+    Ok(Store::open_existing(&config.database, &book(config)).await?)
 }
 
 fn service(config: &Config, store: Store) -> Result<Service> {
@@ -196,7 +203,7 @@ fn service(config: &Config, store: Store) -> Result<Service> {
 #[tokio::main(flavor = "current_thread")]
 async fn audit(config: &Path) -> Result<ExitCode> {
     let config = read(config)?;
-    let audit = open(&config).await?.audit().await?;
+    let audit = open_existing(&config).await?.audit().await?;
     print_audit(&audit, &mut io::stdout())?;
     Ok(match audit.findings.is_empty() {
         true => ExitCode::SUCCESS,
@@ -208,7 +215,7 @@ async fn audit(config: &Path) -> Result<ExitCode> {
 async fn cheques(payer: &str, config: &Path) -> Result<ExitCode> {
     let payer = ethereum::text::parse_address(payer).context("the payer")?;
     let config = read(config)?;
-    let store = open(&config).await?;
+    let store = open_existing(&config).await?;
     let cheques = service(&config, store)?.uncashed(payer).await?;
     io::stdout().write_all(&cheques.to_json()?)?;
     writeln!(io::stdout())?;

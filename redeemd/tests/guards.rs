@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use alloy_primitives::Address;
 use ed25519_dalek::SigningKey;
+use ethereum::key::PrivateKey;
 use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{
     Amount, ContentHash, MIB, NetworkId, Offer, Party, Price, Receipt, Terms as Offered, Totals,
@@ -530,4 +535,56 @@ async fn what_is_in_blocks_that_may_vanish_is_neither_counted_on_nor_written_off
     assert!(is_asked().await);
     settle(view(5, 0, 50).await, view(4, 0, 50).await).await;
     assert!(!is_asked().await);
+}
+
+/// Runs a command on a database, and returns its status and what it said.
+fn run(directory: &TempDir, command: &[&str], database: &str) -> (Option<i32>, String) {
+    let key = directory.path().join("key");
+    if !key.exists() {
+        let mut options = OpenOptions::new();
+        let created = options.write(true).create_new(true).mode(0o600).open(&key);
+        let digits = "07".repeat(32);
+        created.unwrap().write_all(digits.as_bytes()).unwrap();
+    }
+    let example = include_str!("../../config/redeemd.yaml");
+    let config = example
+        .replace("/etc/redeemd/settlement.key", key.to_str().unwrap())
+        .replace("sqlite:/var/lib/redeemd/redeemd.db", database);
+    let file = directory.path().join("redeemd.yaml");
+    std::fs::write(&file, config).unwrap();
+    let mut redeemd = Command::new(env!("CARGO_BIN_EXE_redeemd"));
+    let output = redeemd.args(command).arg("--config").arg(&file).output();
+    let output = output.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn who_looks_into_a_database_that_is_not_there_makes_none() {
+    let directory = TempDir::new().unwrap();
+    let payer = PAYER.to_string();
+    let file = directory.path().join("redeemd.db");
+    let url = format!("sqlite:{}", file.display());
+    let commands: [&[&str]; 2] = [&["audit"], &["cheques", &payer]];
+    for command in commands {
+        for url in [url.clone(), format!("{url}?mode=rwc")] {
+            let (status, said) = run(&directory, command, &url);
+            assert_eq!(status, Some(2), "{said}");
+            let _ = std::fs::remove_file(&file);
+        }
+        let (_, said) = run(&directory, command, &url);
+        assert!(!file.exists(), "{said}");
+    }
+    let key = PrivateKey::from_bytes(&[7; 32]).unwrap();
+    let book = Book {
+        chain_id: 1,
+        address: Address::left_padding_from(&[0xb0]),
+        settlement_key: key.address(),
+    };
+    assert!(Store::open(&url, &book).await.unwrap().is_new());
+    assert!(!Store::open(&url, &book).await.unwrap().is_new());
+    for command in commands {
+        let (status, said) = run(&directory, command, &url);
+        assert_eq!(status, Some(0), "{said}");
+    }
 }

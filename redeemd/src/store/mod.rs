@@ -55,6 +55,7 @@ pub struct Store {
     /// queue for one connection.
     writers: AnyPool,
     kind: Kind,
+    is_new: bool,
 }
 
 /// Whose cheques a store holds.
@@ -138,17 +139,34 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn open(url: &str, book: &Book) -> Result<Self, StoreError> {
-        let store = Self::connect(url).await?;
+        let mut store = Self::connect(url, "rwc").await?;
         store.migrate().await?;
-        store.belong_to(book).await?;
+        store.is_new = store.begin_book(book).await?;
+        store.belongs_to(book).await?;
         Ok(store)
     }
 
-    async fn connect(url: &str) -> Result<Self, StoreError> {
+    /// Opens a database that is there and about this book.
+    ///
+    /// # Errors
+    /// [`StoreError`], also if there is none, or nothing in it.
+    pub async fn open_existing(url: &str, book: &Book) -> Result<Self, StoreError> {
+        let store = Self::connect(&url.replace("mode=rwc", "mode=rw"), "rw").await?;
+        store.belongs_to(book).await?;
+        Ok(store)
+    }
+
+    /// Whether there was nothing in it when it was opened.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    async fn connect(url: &str, mode: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let kind = Kind::of(url)?;
         let url: Cow<'_, str> = match kind {
-            Kind::Sqlite if !url.contains('?') => format!("{url}?mode=rwc").into(),
+            Kind::Sqlite if !url.contains('?') => format!("{url}?mode={mode}").into(),
             Kind::Sqlite | Kind::Postgres => url.into(),
         };
         let connect = AnyConnectOptions::from_str(&url)?;
@@ -161,6 +179,7 @@ impl Store {
             pool,
             writers,
             kind,
+            is_new: false,
         })
     }
 
@@ -214,19 +233,24 @@ impl Store {
         Ok(())
     }
 
-    async fn belong_to(&self, book: &Book) -> Result<(), StoreError> {
-        let mut change = self.begin().await?;
-        sqlx::query(
+    /// Returns whether there was none.
+    async fn begin_book(&self, book: &Book) -> Result<bool, StoreError> {
+        let begun = sqlx::query(
             "INSERT INTO book (id, chain_id, address, settlement_key) VALUES (1, $1, $2, $3) \
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(value::count(book.chain_id)?)
         .bind(book.address.as_slice())
         .bind(book.settlement_key.as_slice())
-        .execute(&mut *change)
+        .execute(&self.writers)
         .await?;
-        let known = read_book(&mut change).await?;
-        change.commit().await?;
+        Ok(begun.rows_affected() > 0)
+    }
+
+    async fn belongs_to(&self, book: &Book) -> Result<(), StoreError> {
+        let mut view = self.pool.begin().await?;
+        let known = read_book(&mut view).await?;
+        view.rollback().await?;
         match known == *book {
             true => Ok(()),
             false => Err(StoreError::OtherBook(known)),
