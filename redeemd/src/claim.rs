@@ -27,6 +27,8 @@ pub struct PairClaim {
     pub receipts: BTreeMap<u64, SignedEpoch>,
     /// That the consumer signed two receipts for one place.
     pub contradiction: Option<Equivocation>,
+    /// Receipts that were left out, for they are too dear.
+    pub refused: u64,
     /// What adds less is not counted. Nothing, until a tariff says otherwise.
     pub minimum: Amount,
 }
@@ -145,6 +147,7 @@ fn claim_of(
         pair,
         receipts: BTreeMap::new(),
         contradiction: None,
+        refused: 0,
         minimum: Amount::ZERO,
     })
 }

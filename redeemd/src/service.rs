@@ -102,18 +102,19 @@ impl Service {
     pub async fn claim(&self, export: axum::body::Bytes) -> Result<ClaimAnswer, ServiceError> {
         let claim = self.verify(export).await?;
         let accounts = self.accounts(&claim).await?;
-        let (mut kept, mut states) = (Vec::new(), Vec::new());
+        let (mut kept, mut answers) = (Vec::new(), Vec::new());
         for pair in claim.pairs {
             match self.judge(pair, &accounts) {
-                Ok(pair) => kept.push(pair),
-                Err(refused) => states.push(refused),
+                Ok(pair) if self.has_place(&pair).await? => kept.push(pair),
+                Ok(pair) => answers.push(without_place(&pair)),
+                Err((pair, state)) => answers.push(refusal(&pair, state)),
             }
         }
         let strangers = self.strangers(&payers(kept.iter(), &accounts)).await?;
         kept.retain(|claim| {
             let payer = accounts.get(&claim.pair.consumer);
             let state = payer.and_then(|payer| strangers.get(payer));
-            states.extend(state.map(|state| (claim.pair, *state)));
+            answers.extend(state.map(|state| refusal(&claim.pair, *state)));
             state.is_none()
         });
         let accepted = self.store.accept(&kept).await?.pairs;
@@ -124,21 +125,15 @@ impl Service {
         for payer in payers(due.map(|(claim, _)| claim), &accounts) {
             limits.insert(payer, self.settle(payer).await);
         }
-        let mut answers = Vec::new();
-        for (pair, state) in states {
-            answers.push(answer(&pair, Amount::ZERO, Amount::ZERO, state));
-        }
         for (claim, accepted) in kept.iter().zip(&accepted) {
             let limit = accounts.get(&claim.pair.consumer);
             let limit = limit.and_then(|payer| limits.get(payer)).copied().flatten();
             answers.push(match accepted {
-                Some(_) => self.pair_answer(&claim.pair, limit).await?,
-                None => answer(
-                    &claim.pair,
-                    Amount::ZERO,
-                    Amount::ZERO,
-                    PairState::TooMuchUnsettled,
-                ),
+                Some(_) => PairAnswer {
+                    refused: claim.refused,
+                    ..self.pair_answer(&claim.pair, limit).await?
+                },
+                None => refusal(&claim.pair, PairState::TooMuchUnsettled),
             });
         }
         let sum = |count: fn(&crate::store::AcceptedPair) -> usize| {
@@ -185,12 +180,9 @@ impl Service {
         claim
             .receipts
             .retain(|_, signed| signed.receipt.amount() >= least);
-        if claim.receipts.is_empty() {
-            return Err((pair, PairState::Free));
-        }
         retain_affordable(&mut claim, tariff);
-        if claim.receipts.is_empty() {
-            return Err((pair, PairState::TooDear));
+        if claim.receipts.is_empty() && claim.contradiction.is_none() {
+            return Err((pair, nothing_taken(&claim)));
         }
         if !accounts.contains_key(&pair.provider) {
             return Err((pair, PairState::ProviderUnknown));
@@ -199,6 +191,14 @@ impl Service {
             true => Ok(claim),
             false => Err((pair, PairState::ConsumerUnknown)),
         }
+    }
+
+    /// Whether there is something to keep a claim's proof with, if a proof is all it has: receipts pay for their place.
+    async fn has_place(&self, claim: &PairClaim) -> Result<bool, StoreError> {
+        Ok(
+            !claim.receipts.is_empty()
+                || self.store.pair(&claim.pair).await?.claimed > Amount::ZERO,
+        )
     }
 
     /// Those of the accounts that are no payers of ours, and why. Only who has a deposit for us can fill our database.
@@ -449,9 +449,31 @@ const MOST: Amount = Amount::new((1 << 96) - 1);
 /// Dearer receipts than the tariff has are left out, and those that nobody could ever pay.
 fn retain_affordable(claim: &mut PairClaim, tariff: &Tariff) {
     let maximum = tariff.maximum_price;
+    let all = claim.receipts.len();
     claim
         .receipts
         .retain(|_, signed| signed.offer.price() <= maximum && signed.receipt.amount() <= MOST);
+    claim.refused = (all - claim.receipts.len()) as u64;
+}
+
+/// What is told of a pair of which no receipt is taken.
+const fn nothing_taken(claim: &PairClaim) -> PairState {
+    match claim.refused {
+        0 => PairState::Free,
+        _ => PairState::TooDear,
+    }
+}
+
+/// What is told of a pair whose proof is not kept.
+fn without_place(claim: &PairClaim) -> PairAnswer {
+    PairAnswer {
+        refused: claim.refused + 1,
+        ..refusal(&claim.pair, nothing_taken(claim))
+    }
+}
+
+fn refusal(pair: &Pair, state: PairState) -> PairAnswer {
+    answer(pair, Amount::ZERO, Amount::ZERO, state)
 }
 
 fn payers<'a>(
@@ -472,5 +494,6 @@ pub fn answer(pair: &Pair, claimed: Amount, settled: Amount, state: PairState) -
         claimed_atto: AttoSmt::new(claimed.atto_smt()),
         settled_atto: AttoSmt::new(settled.atto_smt()),
         state,
+        refused: 0,
     }
 }

@@ -38,6 +38,18 @@ pub struct PairAnswer {
     pub settled_atto: AttoSmt,
     /// What becomes of the rest.
     pub state: PairState,
+    /// Of a claim: receipts, and proofs that the consumer contradicts itself, that were not taken. Receipts are too
+    /// dear; a proof is kept with a receipt of the same pair.
+    #[serde(default)]
+    pub refused: u64,
+}
+
+impl PairAnswer {
+    /// Whether the service remembers everything, so that nothing needs to be brought again.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.state.is_kept() && self.refused == 0
+    }
 }
 
 /// Whether everything is settled, and if not, why.
@@ -77,7 +89,7 @@ pub enum PairState {
 }
 
 impl PairState {
-    /// Whether the service remembers the receipts, so that they need not be brought again.
+    /// Whether the service remembers the receipts that it has taken.
     #[must_use]
     pub const fn is_kept(self) -> bool {
         match self {

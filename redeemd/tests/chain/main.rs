@@ -18,7 +18,8 @@ use ethereum::key::PrivateKey;
 use node::{BOOK, CHAIN_ID, FakeNode};
 use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{
-    Amount, ContentHash, MIB, NetworkId, Offer, Party, Price, Receipt, Terms as Offered, Totals,
+    Amount, ContentHash, Equivocation, MIB, NetworkId, Offer, Party, Price, Receipt,
+    Terms as Offered, Totals,
 };
 use redeem_api::PairState;
 use redeemd::chain::Chain;
@@ -229,4 +230,79 @@ async fn health(service: Arc<Service>) -> String {
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
     response.split(' ').nth(1).unwrap().to_owned()
+}
+
+/// What node 1 has signed for node 0, and whatever else is in the log.
+fn log(records: Vec<Record>) -> Vec<u8> {
+    let network = NetworkId::from_name("village");
+    let (mut writer, mut bytes) = Writer::create(&SegmentHeader::first(Header {
+        network,
+        owner: Party::of(&key_of(0)),
+    }));
+    let count = records.len() as u64;
+    for record in records {
+        bytes.extend(writer.append(&record));
+    }
+    bytes.extend(writer.end(count));
+    bytes
+}
+
+/// A receipt for so many bytes of an epoch, and its offer.
+fn signed(epoch: u64, price: u64, bytes: u64) -> (Offer, Receipt) {
+    let terms = Offered {
+        gateway: Party::of(&key_of(0)),
+        price: Price::new(price),
+        credit_bytes: 0,
+        previous: ContentHash::NONE,
+    };
+    let network = NetworkId::from_name("village");
+    let offer = Offer::sign(&key_of(0), network, Party::of(&key_of(1)), epoch, terms);
+    let totals = Totals {
+        up_bytes: bytes,
+        ..Totals::ZERO
+    };
+    let receipt = Receipt::sign(&key_of(1), &offer, None, totals).unwrap();
+    (offer, receipt)
+}
+
+#[tokio::test]
+async fn what_is_not_taken_of_a_pair_is_told() {
+    let directory = TempDir::new().unwrap();
+    let node = FakeNode::new(500, key().address());
+    let mut service = service(&directory, node.start(0).await).await;
+    service.terms.others.as_mut().unwrap().maximum_price = Price::new(5);
+    register(&service, 0, Address::repeat_byte(0xaa)).await;
+    register(&service, 1, Address::repeat_byte(1)).await;
+    let claim = async |export: Vec<u8>| {
+        let answer = service.claim(export.into()).await.unwrap();
+        let pair = answer.pairs[0].clone();
+        (pair.state, pair.refused, pair.is_kept())
+    };
+    let records = |(offer, receipt)| [Record::OfferMade(offer), Record::ReceiptReceived(receipt)];
+    let (cheap, dear) = (records(signed(1, 5, MIB)), records(signed(2, 6, MIB)));
+    let [one, other] = [MIB, 2 * MIB].map(|bytes| signed(1, 5, bytes).1);
+    let proof = Record::Equivocation(Box::new(Equivocation::between(&one, &other).unwrap()));
+    // There is no receipt to keep it with.
+    let alone = claim(log(vec![proof.clone()])).await;
+    assert_eq!(alone, (PairState::Free, 1, false));
+    let both = claim(log([cheap.clone(), dear.clone()].concat())).await;
+    assert_eq!(both, (PairState::Settled, 1, false));
+    assert_eq!(
+        claim(log(dear.to_vec())).await,
+        (PairState::TooDear, 0, false)
+    );
+    assert_eq!(
+        claim(log(cheap.to_vec())).await,
+        (PairState::Settled, 0, true)
+    );
+    let url = format!("sqlite:{}", directory.path().join("redeemd.db").display());
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    let proofs = async || {
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM contradiction");
+        let count: i64 = count.fetch_one(&pool).await.unwrap();
+        count
+    };
+    assert_eq!(proofs().await, 0);
+    assert_eq!(claim(log(vec![proof])).await, (PairState::Settled, 0, true));
+    assert_eq!(proofs().await, 1);
 }

@@ -60,6 +60,8 @@ struct Pair {
     settled_atto: AttoSmt,
     /// Unknown if it was not asked for.
     state: Option<PairState>,
+    /// Receipts, and proofs, that the service has not taken.
+    refused: u64,
 }
 
 impl Redeemed {
@@ -100,7 +102,7 @@ impl RedeemedFile {
         self.new = self.new.saturating_add(answer.new);
         self.known = self.known.saturating_add(answer.known);
         let earns = |pair: &&PairAnswer| pair.provider == self.owner;
-        let is_kept = |pair: &PairAnswer| pair.state.is_kept();
+        let is_kept = PairAnswer::is_kept;
         let kept = match answer.pairs.iter().any(|pair| earns(&pair)) {
             true => answer.pairs.iter().filter(earns).all(is_kept),
             false => answer.pairs.iter().all(is_kept),
@@ -131,6 +133,7 @@ impl RedeemedFile {
         pair.settled_atto = answer.settled_atto;
         pair.signed_atto = pair.signed_atto.max(answer.claimed_atto);
         pair.state = Some(answer.state);
+        pair.refused = pair.refused.saturating_add(answer.refused);
     }
 
     fn pair(&mut self, of: &PairAnswer) -> Option<&mut Pair> {
@@ -175,6 +178,9 @@ impl RedeemedFile {
     fn advice(&self) -> Vec<&'static str> {
         let states = self.pairs.iter().filter_map(|pair| pair.state);
         let mut advice: Vec<_> = states.filter_map(remedy).collect();
+        if self.pairs.iter().any(|pair| pair.refused > 0) {
+            advice.push("not all was taken: the service does not settle such prices or amounts.");
+        }
         advice.sort_unstable();
         advice.dedup();
         advice
@@ -263,6 +269,7 @@ fn pairs(report: &Report) -> Vec<Pair> {
         signed_atto: AttoSmt::new(totals.amount.atto_smt()),
         settled_atto: AttoSmt::default(),
         state: None,
+        refused: 0,
     };
     totals.iter().map(pair).collect()
 }
