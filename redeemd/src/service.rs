@@ -20,7 +20,7 @@ use crate::room::Limit;
 use crate::store::{Place, Registered, Registration, Settled, Store, StoreError, Terms};
 use crate::tariff::Tariff;
 
-/// How long a claim waits for a processor before it is sent away.
+/// How long a request waits for a processor before it is sent away.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Payers that are looked through at once, when what is due is settled without being asked for.
@@ -39,8 +39,8 @@ pub struct Service {
     pub terms: Terms,
     key: PrivateKey,
     domain: Eip712Domain,
-    /// One for each processor: verifying is all that takes time.
-    verifiers: Arc<Semaphore>,
+    /// One for each: verifying and signing is all that takes time.
+    processors: Arc<Semaphore>,
     /// Who settles on a payer at the moment; others find their work done.
     settling: Mutex<BTreeMap<Address, Arc<Mutex<()>>>>,
 }
@@ -90,7 +90,7 @@ impl Service {
             chain_id,
             terms,
             key,
-            verifiers: Arc::new(Semaphore::new(processors)),
+            processors: Arc::new(Semaphore::new(processors)),
             settling: Mutex::default(),
         }
     }
@@ -100,7 +100,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`]. If it is not [`ServiceError::Claim`], the same can be brought again.
     pub async fn claim(&self, export: axum::body::Bytes) -> Result<ClaimAnswer, ServiceError> {
-        let claim = self.verify(export).await?;
+        let claim = self.compute(move || Claim::verify(&export)).await??;
         let accounts = self.accounts(&claim).await?;
         let (mut kept, mut answers) = (Vec::new(), Vec::new());
         for pair in claim.pairs {
@@ -147,16 +147,19 @@ impl Service {
         })
     }
 
-    async fn verify(&self, export: axum::body::Bytes) -> Result<Claim, ServiceError> {
-        let permit = Arc::clone(&self.verifiers).acquire_owned();
+    /// Does what takes a processor for long, when one is free, and where nobody else waits for it.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let permit = Arc::clone(&self.processors).acquire_owned();
         let permit = tokio::time::timeout(PATIENCE, permit).await;
         let permit = permit.ok().and_then(Result::ok).ok_or(ServiceError::Busy)?;
-        let verified = tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            Claim::verify(&export)
+            work()
         });
-        let verified = verified.await.map_err(|_| ServiceError::Busy)?;
-        Ok(verified?)
+        done.await.map_err(|_| ServiceError::Busy)
     }
 
     async fn accounts(&self, claim: &Claim) -> Result<BTreeMap<Party, Address>, StoreError> {
@@ -406,40 +409,42 @@ impl Service {
     /// what is in the database, so that signing them again gives the same.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`ServiceError`].
     pub async fn cheques(
         &self,
         beneficiary: Address,
         behind: Address,
-    ) -> Result<ChequeFile, StoreError> {
+    ) -> Result<ChequeFile, ServiceError> {
         let cheques = self.store.cheques(beneficiary, behind).await?;
-        Ok(self.sign(&cheques))
+        self.sign(cheques).await
     }
 
     /// All cheques on a payer that are not cashed, as far as is known. Whoever cashes them pays nobody but those they
     /// are for.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn uncashed(&self, payer: Address) -> Result<ChequeFile, StoreError> {
+    /// [`ServiceError`].
+    pub async fn uncashed(&self, payer: Address) -> Result<ChequeFile, ServiceError> {
         let cheques = self.store.uncashed(payer).await?;
-        Ok(self.sign(&cheques))
+        self.sign(cheques).await
     }
 
-    fn sign(&self, cheques: &[crate::store::Cheque]) -> ChequeFile {
-        let sign = |known: &crate::store::Cheque| {
+    async fn sign(&self, cheques: Vec<crate::store::Cheque>) -> Result<ChequeFile, ServiceError> {
+        let (key, domain) = (self.key.clone(), self.domain.clone());
+        let sign = move |known: &crate::store::Cheque| {
             let cheque = Cheque {
                 issuer: known.issuer,
                 beneficiary: known.beneficiary,
                 cumulative: U256::from(known.cumulative.atto_smt()),
             };
-            SignedCheque::new(&self.key, &self.domain, cheque)
+            SignedCheque::new(&key, &domain, cheque)
         };
-        ChequeFile {
+        let signed = self.compute(move || cheques.iter().map(sign).collect());
+        Ok(ChequeFile {
             chain_id: self.chain_id,
             book: self.chain.book,
-            cheques: cheques.iter().map(sign).collect(),
-        }
+            cheques: signed.await?,
+        })
     }
 }
 
@@ -495,5 +500,48 @@ pub fn answer(pair: &Pair, claimed: Amount, settled: Amount, state: PairState) -
         settled_atto: AttoSmt::new(settled.atto_smt()),
         state,
         refused: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ethereum::rpc::{Limits, Node};
+
+    use super::*;
+    use crate::store::Book;
+
+    async fn service(directory: &tempfile::TempDir) -> Service {
+        let url = format!("sqlite:{}", directory.path().join("redeemd.db").display());
+        let key = PrivateKey::from_bytes(&[7; 32]).unwrap();
+        let book = Book {
+            chain_id: 1,
+            address: Address::repeat_byte(0xbb),
+            settlement_key: key.address(),
+        };
+        let store = Store::open(&url, &book).await.unwrap();
+        let nobody = "http://127.0.0.1:1".parse().unwrap();
+        let node = Node::new(nobody, Limits::default()).unwrap();
+        let chain = Chain::new(node, 1, book.address, key.address(), 0, Duration::MAX);
+        let terms = Terms {
+            tariffs: BTreeMap::new(),
+            others: None,
+            fee_account: Address::repeat_byte(0xfe),
+            takes_over: false,
+        };
+        Service::new(store, chain, 1, key, terms)
+    }
+
+    #[tokio::test]
+    async fn cheques_are_signed_when_a_processor_is_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = service(&directory).await;
+        let all = service.processors.available_permits();
+        let all = u32::try_from(all).unwrap();
+        let taken = service.processors.acquire_many(all).await.unwrap();
+        let cheques = || service.cheques(Address::repeat_byte(1), Address::ZERO);
+        let waits = tokio::time::timeout(Duration::from_millis(300), cheques()).await;
+        assert!(waits.is_err());
+        drop(taken);
+        assert_eq!(cheques().await.unwrap().cheques, []);
     }
 }
