@@ -249,7 +249,8 @@ fn again(valley: &Valley) -> Result<()> {
 /// The service goes on with an older database, the node moves to another account, the file is spoilt.
 fn kept_cheques(valley: &Valley) -> Result<()> {
     let service = valley.start()?;
-    let (relay, phone) = (Person::new("relay")?, Person::new("phone")?);
+    // Not the relay of other tests: the cheques that these got are kept beside its receipts.
+    let (relay, phone) = (Person::new("keeper")?, Person::new("phone")?);
     valley.enroll(&phone)?;
     for person in [&relay, &phone] {
         valley.register(&service, person)?;
