@@ -266,6 +266,20 @@ impl Store {
         Ok(())
     }
 
+    /// What a query for accounts finds behind this one.
+    async fn accounts_behind(
+        &self,
+        statement: &str,
+        behind: Address,
+    ) -> Result<Vec<Address>, StoreError> {
+        let rows = sqlx::query(statement)
+            .bind(behind.as_slice())
+            .fetch_all(&self.pool)
+            .await?;
+        let accounts = rows.iter().map(|row| value::read_account(row.try_get(0)?));
+        accounts.collect()
+    }
+
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         Ok(self.writers.begin_with(self.kind.begin()).await?)
     }

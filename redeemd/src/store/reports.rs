@@ -117,12 +117,7 @@ impl Store {
             "SELECT DISTINCT issuer FROM cheque \
              WHERE cumulative > paid AND issuer > $1 ORDER BY issuer LIMIT {most}"
         );
-        let rows = sqlx::query(&statement)
-            .bind(behind.as_slice())
-            .fetch_all(&self.pool)
-            .await?;
-        let issuers = rows.iter().map(|row| value::read_account(row.try_get(0)?));
-        issuers.collect()
+        self.accounts_behind(&statement, behind).await
     }
 
     /// Payers with cheques, cashed or not, behind this one in order; not more than `most`.
@@ -137,12 +132,7 @@ impl Store {
         let statement = format!(
             "SELECT DISTINCT issuer FROM cheque WHERE issuer > $1 ORDER BY issuer LIMIT {most}"
         );
-        let rows = sqlx::query(&statement)
-            .bind(behind.as_slice())
-            .fetch_all(&self.pool)
-            .await?;
-        let issuers = rows.iter().map(|row| value::read_account(row.try_get(0)?));
-        issuers.collect()
+        self.accounts_behind(&statement, behind).await
     }
 
     /// A beneficiary's cheques of the payers behind this one in order; up to [`CHEQUES`].

@@ -101,12 +101,7 @@ impl Store {
              WHERE pair.claimed <> pair.settled AND consumer.account > $1 \
              ORDER BY consumer.account LIMIT {most}"
         );
-        let rows = sqlx::query(&statement)
-            .bind(behind.as_slice())
-            .fetch_all(&self.pool)
-            .await?;
-        let accounts = rows.iter().map(|row| value::read_account(row.try_get(0)?));
-        accounts.collect()
+        self.accounts_behind(&statement, behind).await
     }
 
     /// Whose payments the chain has to be asked for before [`Self::settle`] with the same place: those who hold uncashed
