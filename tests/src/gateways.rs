@@ -37,9 +37,13 @@ impl Ending {
         match self {
             _ if vm::inside() => Duration::MAX,
             // One target after the other is asked, and not each would notice.
-            Self::Line(Trouble::NoDns | Trouble::Portal | Trouble::NoIpv4 | Trouble::NoIpv6) => {
-                RECOVERY
-            }
+            Self::Line(
+                Trouble::NoDns
+                | Trouble::OnlyDns
+                | Trouble::Portal
+                | Trouble::NoIpv4
+                | Trouble::NoIpv6,
+            ) => RECOVERY,
             Self::Line(Trouble::Silent) => Duration::from_secs(5),
             Self::Carrier | Self::Power => Duration::from_secs(2),
         }
@@ -52,6 +56,7 @@ impl Ending {
                 Some("nobody on the Internet answers")
             }
             Self::Line(Trouble::NoDns) => Some("no resolver answers"),
+            Self::Line(Trouble::OnlyDns) => Some("resolvers answer, and nobody else"),
             Self::Line(Trouble::Portal) => {
                 Some("captive portal is in the way: http://portal.example/login")
             }
@@ -93,8 +98,14 @@ pub fn ends_in_every_way(lab: &mut Lab) -> Result<()> {
         lab.add_uplink(gateway)?;
     }
     lab.start_all()?;
-    let troubles = [Trouble::Silent, Trouble::NoDns, Trouble::Portal].map(Ending::Line);
-    for ending in troubles.into_iter().chain([Ending::Carrier, Ending::Power]) {
+    let troubles = [
+        Trouble::Silent,
+        Trouble::NoDns,
+        Trouble::OnlyDns,
+        Trouble::Portal,
+    ];
+    let troubles = troubles.into_iter().map(Ending::Line);
+    for ending in troubles.chain([Ending::Carrier, Ending::Power]) {
         wait_for_another(lab, "r1")?;
         let outage = end_used(lab, "r1", ending)?;
         note(&format!("{ending:?}: {outage}"));

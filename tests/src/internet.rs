@@ -56,6 +56,8 @@ pub enum Trouble {
     Silent,
     /// Everything but resolvers.
     NoDns,
+    /// Nothing but resolvers.
+    OnlyDns,
     /// Nothing but a page that wants a password.
     Portal,
     /// Nothing of this family comes through.
@@ -73,13 +75,18 @@ impl Trouble {
             Self::NoIpv4 => format!("{from} meta nfproto ipv4 drop\n"),
             Self::NoIpv6 => format!("{from} meta nfproto ipv6 drop\n"),
             Self::NoDns => format!("{from} meta l4proto {{ tcp, udp }} th dport 53 drop\n"),
+            Self::OnlyDns => format!(
+                "{from} meta l4proto != {{ icmp, icmpv6 }} th dport != 53 drop\n{from} icmp type echo-request drop\n{from} icmpv6 type echo-request drop\n"
+            ),
             Self::Portal => {
                 format!("{from} meta l4proto {{ tcp, udp }} th dport 53 accept\n{from} reject\n")
             }
         };
         let redirect = match self {
             Self::Portal => format!("{from} tcp dport 80 redirect to :{PORTAL}\n"),
-            Self::Silent | Self::NoDns | Self::NoIpv4 | Self::NoIpv6 => String::new(),
+            Self::Silent | Self::NoDns | Self::OnlyDns | Self::NoIpv4 | Self::NoIpv6 => {
+                String::new()
+            }
         };
         (filter, redirect)
     }

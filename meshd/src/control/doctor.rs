@@ -249,6 +249,9 @@ const fn advice_for(fault: &Fault) -> &'static str {
             "the provider's side is broken, or `check` asks whom it does not let through"
         }
         Fault::NoDns => "ask the provider; other resolvers can be named in `check`",
+        Fault::OnlyDns => {
+            "ask the provider whether the line is paid for, or wants somebody to log in"
+        }
         Fault::Captive(_) => "open that page from this node's network and do what it asks",
     }
 }

@@ -79,6 +79,9 @@ pub enum Fault {
     /// Hosts answer, resolvers do not.
     #[error("no resolver answers")]
     NoDns,
+    /// Resolvers answer, hosts do not: a provider that wants to be paid lets through just that, often.
+    #[error("resolvers answer, and nobody else on the Internet")]
+    OnlyDns,
     /// A portal wants something first.
     #[error("a captive portal is in the way: {0}")]
     Captive(String),
@@ -275,8 +278,8 @@ impl Checks {
                 self.pause = Duration::ZERO;
             }
             // A few lost datagrams look the same.
-            Err(Fault::NoDns) if self.doubt.is_none() => {
-                self.doubt = Some(Fault::NoDns);
+            Err(fault @ (Fault::NoDns | Fault::OnlyDns)) if self.doubt.is_none() => {
+                self.doubt = Some(fault);
                 self.pause = DOUBT_INTERVAL;
             }
             Err(fault) => self.fail(fault),
@@ -309,14 +312,16 @@ impl Checks {
     fn verdict(&self, outcomes: &[(usize, Outcome)]) -> Result<(), Fault> {
         let is_resolver = |target: &Target| matches!(target, Target::Dns(_));
         let resolvers = self.targets.iter().any(is_resolver);
-        let (mut anybody, mut resolved) = (false, false);
+        let hosts = !self.targets.iter().all(is_resolver);
+        let (mut reached, mut resolved) = (false, false);
         let (mut page_seen, mut portal) = (false, None);
         for (at, outcome) in outcomes {
             let target = self.targets.get(*at);
             match outcome {
                 Outcome::Answered => {
-                    anybody = true;
-                    resolved |= target.is_some_and(is_resolver);
+                    let is_resolver = target.is_some_and(is_resolver);
+                    resolved |= is_resolver;
+                    reached |= !is_resolver;
                     page_seen |= matches!(target, Some(Target::Http(_)));
                 }
                 Outcome::Silent => {}
@@ -326,10 +331,11 @@ impl Checks {
         if let Some(by) = portal.filter(|_| !page_seen) {
             return Err(Fault::Captive(by.clone()));
         }
-        match (anybody, resolvers && !resolved) {
-            (false, _) => Err(Fault::Silent),
-            (true, true) => Err(Fault::NoDns),
-            (true, false) => Ok(()),
+        match (reached || !hosts, resolved || !resolvers) {
+            _ if !reached && !resolved => Err(Fault::Silent),
+            (true, true) => Ok(()),
+            (true, false) => Err(Fault::NoDns),
+            (false, _) => Err(Fault::OnlyDns),
         }
     }
 
@@ -550,6 +556,22 @@ mod tests {
         let (health, time) = line.until_change(BUSY_BYTES + 1);
         assert_eq!(health, Health::Fails(Fault::NoDns));
         assert!(time <= BUSY_INTERVAL + DOUBT_INTERVAL, "{time:?}");
+    }
+
+    #[test]
+    fn with_resolvers_alone_it_does_not_work() {
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.step(BUSY_BYTES + 1);
+        line.silent(&[2, 3]);
+        let (health, time) = line.until_change(BUSY_BYTES + 1);
+        assert_eq!(health, Health::Fails(Fault::OnlyDns));
+        assert!(time <= 4 * BUSY_INTERVAL + DOUBT_INTERVAL, "{time:?}");
+        // Nor does one that is new.
+        let mut line = Line::new();
+        line.silent(&[2, 3]);
+        let fails = Health::Fails(Fault::OnlyDns);
+        assert_eq!(line.step(QUIET), Some(fails));
     }
 
     #[test]
