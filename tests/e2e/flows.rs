@@ -44,6 +44,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             moved,
         ),
         in_lab(
+            "flows_stay_with_the_line_of_their_gateway",
+            || Topology::line(2),
+            lines,
+        ),
+        in_lab(
             "family_that_an_own_uplink_lost_goes_through_others",
             || Topology::line(2),
             half,
@@ -187,6 +192,60 @@ fn stranded(lab: &mut Lab) -> Result<()> {
         ensure!(why.contains("reset"), "{why}");
     }
     pinger.wait_answers(20, PATIENCE)
+}
+
+/// A gateway with two lines, of which the better one comes back. The other's default routes are in a table
+/// that is asked for its own address only, as network managers set it up for several lines.
+fn lines(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_phone("r2")?;
+    lab.add_uplink("r2")?;
+    let gateway = lab.node("r2")?.namespace().clone();
+    let better = lab.node("r2")?.line()?.clone();
+    let other = lab.internet_mut()?.connect_with(&gateway, "wan1", 100)?;
+    lab.node_mut("r2")?.config.uplink = Some("{interface: auto}".to_owned());
+    for (family, router) in ["-4", "-6"].into_iter().zip(other.routers()) {
+        let default = format!("default via {router} dev wan1");
+        gateway.ip(&format!("{family} route del {default}"))?;
+        gateway.ip(&format!("{family} route add {default} table 100"))?;
+        let address = match family {
+            "-4" => other.v4.to_string(),
+            _ => other.v6.to_string(),
+        };
+        gateway.ip(&format!("{family} rule add from {address} lookup 100"))?;
+    }
+    lab.start_all()?;
+    let phones = ["r1", "r2"].map(|router| lab.node(router)?.phone().cloned());
+    let phones: Vec<Namespace> = phones.into_iter().collect::<Result<_>>()?;
+    let _source = Source::start(lab.internet()?.host())?;
+    let come_from = |line: &Line| {
+        let mut phones = phones.iter();
+        phones.try_for_each(|phone| wait_comes_from(phone, line, line, RECOVERY))
+    };
+    come_from(&better)?;
+    lab.internet_mut()?
+        .trouble(&better, Some(Trouble::Silent))?;
+    come_from(&other)?;
+    let transfers = phones
+        .iter()
+        .flat_map(|phone| [HOST_V4, HOST_V6].map(|host| Transfer::start(phone, host)));
+    let transfers: Vec<Transfer> = transfers.collect::<Result<_>>()?;
+    wait_all_go_on(&transfers, BYTES)?;
+    lab.internet_mut()?.trouble(&better, None)?;
+    come_from(&better)?;
+    wait_all_go_on(&transfers, BYTES)?;
+    // A successor knows them too.
+    lab.node_mut("r2")?.take_daemon()?.hand_over()?;
+    lab.start("r2")?;
+    come_from(&better)?;
+    wait_all_go_on(&transfers, BYTES)?;
+    // Until their line is gone.
+    lab.internet()?.unplug(&other)?;
+    for transfer in transfers {
+        let why = transfer.wait_end()?;
+        ensure!(why.contains("reset"), "{why}");
+    }
+    come_from(&better)
 }
 
 /// The better of two gateways fails and comes back.

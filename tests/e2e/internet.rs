@@ -61,6 +61,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             same_lans,
         ),
         in_lab(
+            "delegated_prefix_is_routed_to_the_router_that_has_it",
+            || Topology::line(2),
+            delegated,
+        ),
+        in_lab(
             "routed_lan_is_reached_without_translation",
             || Topology::line(3),
             routed,
@@ -354,6 +359,57 @@ fn routed(lab: &mut Lab) -> Result<()> {
         eventually_fetch(lab.node("r1")?, host, "/")?;
     }
     Ok(())
+}
+
+/// A provider that delegates a prefix to the gateway, of which a router behind that has a network.
+fn delegated(lab: &mut Lab) -> Result<()> {
+    const DELEGATED: &str = "2001:db8:7700::/56";
+    const PHONE: &str = "2001:db8:7700:10::100";
+    lab.add_phone("r1")?;
+    lab.add_uplink("r2")?;
+    let r1 = lab.node_mut("r1")?;
+    let lan = "[{interface: lan0, mode: routed, prefixes: [\"2001:db8:7700:10::/64\"]}]";
+    r1.config.lan = Some(lan.to_owned());
+    r1.namespace()
+        .ip("addr add 2001:db8:7700:10::1/64 dev lan0 nodad")?;
+    r1.phone()?.ip_batch(&format!(
+        "addr del fd00:1::100/64 dev eth0\n\
+         addr add {PHONE}/64 dev eth0 nodad\n\
+         route replace default via 2001:db8:7700:10::1\n"
+    ))?;
+    let phone = r1.phone()?.clone();
+    let gateway = lab.node("r2")?.namespace().clone();
+    let line = lab.node("r2")?.line()?.clone();
+    let [_, router] = line.routers();
+    lab.internet()?
+        .provider()
+        .ip(&format!("route add {DELEGATED} via {}", line.v6))?;
+    // As DHCP clients set it up: some for these sources only, some in general.
+    let default = format!("via {router} dev wan0 metric 512");
+    gateway.ip(&format!("route add default from {DELEGATED} {default}"))?;
+    gateway.ip(&format!("route add unreachable {DELEGATED} dev lo"))?;
+    lab.start_all()?;
+    let comes_from = |address: IpAddr| {
+        wait_for(&format!("to come from {address}"), PATIENCE, || {
+            let page = fetch(&phone, web_at(HOST_V6), "/", FETCH)?;
+            ensure!(page.client == address, "it comes from {}", page.client);
+            Ok(())
+        })
+    };
+    comes_from(PHONE.parse()?)?;
+    // Nobody comes in that was not asked.
+    let _echo = EchoServer::start(&phone)?;
+    let from_outside = reachable(
+        lab.internet()?.host(),
+        &[PHONE.parse()?],
+        Duration::from_secs(1),
+    )?;
+    ensure!(from_outside.is_empty(), "{from_outside:?}");
+    gateway.ip(&format!("-6 route del default from {DELEGATED}"))?;
+    comes_from(PHONE.parse()?)?;
+    // What this provider did not delegate it would not answer.
+    gateway.ip(&format!("-6 route del unreachable {DELEGATED}"))?;
+    comes_from(line.v6.into())
 }
 
 /// r1 – r2 – r3 – r4 with gateways r3 and r4: the nearer and faster one is used.

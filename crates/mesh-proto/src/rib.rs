@@ -20,20 +20,28 @@ pub enum Table {
     Marked(Mark),
 }
 
-/// What tells the flows that began through one gateway from others: a number from 1.
+/// What tells the flows that began through one gateway from others: a number from 1. Four bits can tell 15
+/// from no mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark(u8);
 
 impl Mark {
-    /// How many there are: as many as four bits can tell from no mark.
-    pub const COUNT: u8 = 15;
+    /// How many gateways can have one.
+    pub const COUNT: u8 = 12;
 
-    /// All of them.
+    const LAST: u8 = 15;
+
+    /// Those of gateways.
     pub fn all() -> impl Iterator<Item = Self> {
         (1..=Self::COUNT).map(Self)
     }
 
-    /// Its number, 1 to [`Mark::COUNT`].
+    /// Those that no gateway ever has: they are left for a node's own uplinks.
+    pub fn spare() -> impl Iterator<Item = Self> {
+        (Self::COUNT + 1..=Self::LAST).map(Self)
+    }
+
+    /// Its number, 1 to 15.
     pub const fn number(self) -> u8 {
         self.0
     }

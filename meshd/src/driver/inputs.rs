@@ -141,7 +141,7 @@ impl Driver {
         let targets = self.config.uplink().check();
         self.watcher.watch(now, lines.iter().cloned(), targets);
         let working = Uplink::choose(&lines, |line| self.works(now, line));
-        let ways = self.ways(&lines, working.as_ref());
+        let ways = self.ways(now, &lines, working.as_ref());
         let resolvers = |uplink: &Uplink| match self.watcher.resolvers(uplink) {
             found if found.is_empty() && self.trusts_predecessor(now) => {
                 self.left_resolvers.clone()
@@ -181,7 +181,7 @@ impl Driver {
     }
 
     /// What the kernel should do with these lines, of which some work.
-    fn ways(&self, lines: &[Line], working: Option<&Uplink>) -> Ways {
+    fn ways(&self, now: Instant, lines: &[Line], working: Option<&Uplink>) -> Ways {
         let is_captive =
             |line: &Line| matches!(self.watcher.health(line), Health::Fails(Fault::Captive(_)));
         // Somebody has to visit the portal, and can only do so from here.
@@ -197,6 +197,14 @@ impl Driver {
                 None => kernel::Uplink::None,
             }
         };
+        let is_used = |line: &Line| {
+            let used = used.as_ref().and_then(|used| used.carries(line.family));
+            used == Some(&line.interface)
+        };
+        let others = lines
+            .iter()
+            .filter(|it| self.works(now, it) && !is_used(it));
+        let others = others.map(|line| (line.interface.clone(), line.family));
         let named = self.config.uplink().interface().names().iter();
         let named = named.map(|name| name.as_str().to_owned());
         let leading = lines.iter().map(|line| line.interface.clone());
@@ -211,6 +219,7 @@ impl Driver {
             uplinks: kernel::Uplinks {
                 ipv4: way(Family::Ipv4),
                 ipv6: way(Family::Ipv6),
+                others: others.collect(),
             },
             outside: leading.chain(named).chain(once).collect(),
         }

@@ -9,8 +9,8 @@
 //! often it is only the way to the gateway that is lost, for a second or two. A rule that there is at all
 //! times stops what finds no route of its mark.
 //!
-//! What goes over our own uplink has no mark. If it has to go into a tunnel instead and is masqueraded, it
-//! gets one, and the kernel forgets how it was masqueraded (`nf_nat_oif_changed` in
+//! What goes over our own uplink has another kind of mark ([`lines`](super::lines)). If it has to go into a
+//! tunnel instead and is masqueraded, it gets the gateway's, and the kernel forgets how it was masqueraded (`nf_nat_oif_changed` in
 //! net/netfilter/nf_nat_core.c): it begins anew there, or is told by the far end, which does not know it. What
 //! keeps its address, and answers to connections from outside, get none: they are to find back.
 //!
@@ -20,6 +20,7 @@
 //! | `known_flows` | those of a flow with a mark get it |
 //! | `unmarked_flows` | which of the others are to have one |
 //! | `new_flows` | gives flows without a mark, or of a lost gateway, the mark of the gateway in use |
+//! | `kept_flows` | gives packets from tunnels the mark of the uplink that their flow stays with |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -65,6 +66,11 @@ impl Marks {
         self.waiting.retain(|marked, _| !after.contains(marked));
     }
 
+    /// Takes note of the marks of uplinks that work. Nothing waits for one that no longer does.
+    pub(super) fn note_lines(&mut self, working: &BTreeSet<Marked>) {
+        self.given.extend(working);
+    }
+
     /// When the next have waited long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.values().min().copied()
@@ -82,8 +88,8 @@ impl Marks {
         self.waiting.keys().copied().collect()
     }
 
-    /// What flows get and have, where there are routes for those `present`. Nothing begins with the mark
-    /// of a gateway that is gone, or it would have to wait.
+    /// What flows get and have, where there are routes for those `present`: of gateways, and of uplinks that
+    /// work. Nothing begins with the mark of a gateway that is gone, or it would have to wait.
     pub(super) fn flows(&self, new: NewFlows, present: &BTreeSet<Marked>) -> Flows {
         let there =
             |mark: Option<Mark>, family| mark.filter(|&mark| present.contains(&(mark, family)));
@@ -103,29 +109,52 @@ impl Marks {
 pub(super) struct Flows {
     /// Those of the gateways in use.
     new: NewFlows,
-    /// Those of gateways that are gone.
+    /// Those of gateways and uplinks that are gone.
     left: BTreeSet<Marked>,
     /// Those of them that connections wait for.
     waiting: BTreeSet<Marked>,
 }
 
-/// The chains for local hosts at interfaces `lan`.
+/// The chains for local hosts at interfaces `lan`, if there are any, and for what comes from `tunnels` and
+/// stays with uplinks `kept`.
 ///
 /// No map of marks to rules: on kernels before 6.18 a packet that is under way when the rules are
 /// replaced would find nothing in the old one, and its flow be led astray.
-pub(super) fn chains(numbers: &Numbers, lan: &str, flows: &Flows) -> String {
+pub(super) fn chains(
+    numbers: &Numbers,
+    lan: Option<&str>,
+    flows: &Flows,
+    tunnels: &str,
+    kept: &BTreeSet<Marked>,
+) -> String {
+    // Without them, every connection would be tracked for nothing.
+    if lan.is_none() && kept.is_empty() {
+        return String::new();
+    }
     let unmarked = [
         format!("ct state new goto {NEW_FLOWS}"),
         format!("ct direction original ct status snat goto {NEW_FLOWS}"),
     ];
-    let local = format!("iifname {lan} goto {KNOWN_FLOWS}");
+    let kept: BTreeSet<Mark> = kept.iter().map(|(mark, _)| *mark).collect();
+    let keep: Vec<String> = kept.iter().map(|mark| restore(numbers, *mark)).collect();
+    let local = lan.map(|lan| format!("iifname {lan} goto {KNOWN_FLOWS}"));
+    let passing = (!kept.is_empty()).then(|| format!("iifname {tunnels} goto kept_flows"));
+    let hooked: Vec<String> = local.into_iter().chain(passing).collect();
     [
         chain(NEW_FLOWS, &flows.give(numbers)),
         chain("unmarked_flows", &unmarked),
         chain(KNOWN_FLOWS, &flows.keep(numbers)),
-        base_chain("flows", "filter", "prerouting", -150, &[local]),
+        chain("kept_flows", &keep),
+        base_chain("flows", "filter", "prerouting", -150, &hooked),
     ]
     .concat()
+}
+
+/// Has packets of a flow with a mark carry it, whatever marks of others they have.
+fn restore(numbers: &Numbers, mark: Mark) -> String {
+    let (mark, mask) = (numbers.mark(mark), numbers.mark_mask());
+    let add = carry(numbers, mark);
+    format!("ct mark & {mask:#x} == {mark:#x} {add} return")
 }
 
 impl Flows {
@@ -151,11 +180,8 @@ impl Flows {
         // Almost every packet ends with the one after these.
         let begin = format!("ct mark & {mask:#x} == 0 goto unmarked_flows");
         let marked = format!("meta mark 0 meta mark set ct mark & {mask:#x} return");
-        let marked_by_others = Mark::all().map(|mark| {
-            let mark = numbers.mark(mark);
-            let add = carry(numbers, mark);
-            format!("ct mark & {mask:#x} == {mark:#x} {add} return")
-        });
+        let marks = Mark::all().chain(Mark::spare());
+        let marked_by_others = marks.map(|mark| restore(numbers, mark));
         let known = [begin].into_iter().chain(left).chain([marked]);
         known.chain(marked_by_others).collect()
     }

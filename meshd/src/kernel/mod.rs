@@ -61,6 +61,7 @@ mod counting;
 mod fib;
 mod gateways;
 mod genl;
+mod lines;
 mod link;
 mod marks;
 mod monitor;
@@ -239,6 +240,8 @@ pub struct Uplinks {
     pub ipv4: Uplink,
     /// IPv6's.
     pub ipv6: Uplink,
+    /// Interfaces that others work over: what began there stays there.
+    pub others: BTreeSet<(String, Family)>,
 }
 
 /// A way to the Internet.
@@ -260,6 +263,7 @@ impl Uplinks {
         Self {
             ipv4: uplink.clone(),
             ipv6: uplink,
+            others: BTreeSet::new(),
         }
     }
 
@@ -270,10 +274,11 @@ impl Uplinks {
         }
     }
 
-    /// The names of their interfaces.
+    /// The names of the interfaces of all that work.
     pub(super) fn names(&self) -> BTreeSet<&str> {
         let both = [&self.ipv4, &self.ipv6].into_iter();
-        both.filter_map(Uplink::name).collect()
+        let others = self.others.iter().map(|(name, _)| name.as_str());
+        both.filter_map(Uplink::name).chain(others).collect()
     }
 }
 
@@ -380,7 +385,8 @@ pub enum KernelEvent {
         /// The address, if there is one.
         address: Option<Ipv6Addr>,
     },
-    /// The default routes of the main table (not ours, and not into the mesh), best first.
+    /// The default routes (not ours, and not into the mesh), best first: those of the main table before
+    /// those of others.
     DefaultRoutesChanged {
         /// Of which family.
         family: Family,

@@ -7,17 +7,18 @@ use std::net::Ipv6Addr;
 
 use mesh_proto::{Family, IfIndex};
 use rtnetlink::Handle;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::neighbour::NeighbourMessage;
-use rtnetlink::packet_route::route::{RouteHeader, RouteMessage, RouteProtocol, RouteType};
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::packet_route::route::{RouteHeader, RouteMessage};
 
 use super::address::{self, LinkLocal};
 use super::link::{self, Link};
 use super::netlink::KernelError;
 use super::speed::Speeds;
-use super::{KernelEvent, ROUTE_PROTOCOL, neighbor, route, uplink};
+use super::uplink::Defaults;
+use super::{KernelEvent, neighbor, route, uplink};
 
-/// A default route of the main table.
+/// A default route that others have set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefaultRoute {
     /// The interface it leads to.
@@ -34,6 +35,8 @@ pub(super) struct Monitor {
     links: BTreeMap<IfIndex, Link>,
     link_locals: BTreeMap<IfIndex, BTreeSet<Ipv6Addr>>,
     default_routes: BTreeMap<Family, Vec<DefaultRoute>>,
+    /// The tables beside the main one that had default routes.
+    tables: BTreeSet<u32>,
 }
 
 /// What a notification means.
@@ -53,6 +56,7 @@ impl Monitor {
             links: BTreeMap::new(),
             link_locals: BTreeMap::new(),
             default_routes: BTreeMap::new(),
+            tables: BTreeSet::new(),
         })
     }
 
@@ -69,6 +73,18 @@ impl Monitor {
     /// Whether an interface is there, switched on, and has a link partner.
     pub(super) fn has_carrier(&self, ifindex: IfIndex) -> bool {
         self.links.get(&ifindex).is_some_and(|link| link.carrier)
+    }
+
+    /// The tables beside the main one that may have default routes of others.
+    pub(super) const fn tables(&self) -> &BTreeSet<u32> {
+        &self.tables
+    }
+
+    fn note_table(&mut self, route: &RouteMessage) {
+        if uplink::is_default(route) {
+            self.tables.insert(route::table_of(route));
+        }
+        self.tables.remove(&u32::from(RouteHeader::RT_TABLE_MAIN));
     }
 
     /// Takes in a notification.
@@ -97,7 +113,8 @@ impl Monitor {
         } else if let RouteNetlinkMessage::NewRoute(message)
         | RouteNetlinkMessage::DelRoute(message) = message
         {
-            outcome.uplinks_changed = is_default(message) || uplink::is_attached(message);
+            self.note_table(message);
+            outcome.uplinks_changed = uplink::concerns(message);
         } else if let RouteNetlinkMessage::NewNeighbour(message) = message {
             outcome.events.extend(neighbor_failed(message));
         }
@@ -137,34 +154,27 @@ impl Monitor {
                 .chain(usable)
                 .filter_map(|address| self.set(address)),
         );
+        let routes = route::dump_defaults(handle).await?;
+        routes.iter().for_each(|route| self.note_table(route));
         Ok(events)
     }
 
-    /// Reads the default routes again.
-    pub(super) async fn read_default_routes(
+    /// Takes in the default routes.
+    pub(super) fn set_default_routes(
         &mut self,
-        handle: &Handle,
+        defaults: &Defaults,
         is_mesh: impl Fn(&str) -> bool,
-    ) -> Result<Vec<KernelEvent>, KernelError> {
+    ) -> Vec<KernelEvent> {
         let mut events = Vec::new();
-        for (family, number) in [
-            (Family::Ipv4, AddressFamily::Inet),
-            (Family::Ipv6, AddressFamily::Inet6),
-        ] {
-            let table = u32::from(RouteHeader::RT_TABLE_MAIN);
-            let messages = route::dump_table(handle, number, table).await?;
-            let mut routes: Vec<DefaultRoute> = messages
-                .iter()
-                .filter_map(|message| self.default_route(message))
-                .filter(|route| !is_mesh(&route.name))
-                .collect();
-            routes.sort_by_key(|route| (route.metric, route.ifindex));
+        for family in Family::BOTH {
+            let routes = defaults.of(family).filter_map(|it| self.default_route(it));
+            let routes: Vec<DefaultRoute> = routes.filter(|it| !is_mesh(&it.name)).collect();
             if self.default_routes.get(&family) != Some(&routes) {
                 self.default_routes.insert(family, routes.clone());
                 events.push(KernelEvent::DefaultRoutesChanged { family, routes });
             }
         }
-        Ok(events)
+        events
     }
 
     fn update(&mut self, mut link: Link) -> Option<KernelEvent> {
@@ -226,9 +236,6 @@ impl Monitor {
     }
 
     fn default_route(&self, message: &RouteMessage) -> Option<DefaultRoute> {
-        if !is_default(message) {
-            return None;
-        }
         let ifindex = route::interface_of(message).or_else(|| route::first_of_many(message))?;
         let name = self.links.get(&ifindex)?.name.clone();
         Some(DefaultRoute {
@@ -242,12 +249,4 @@ impl Monitor {
 fn neighbor_failed(message: &NeighbourMessage) -> Option<KernelEvent> {
     let (ifindex, address) = neighbor::unanswering(message)?;
     Some(KernelEvent::NeighborFailed { ifindex, address })
-}
-
-/// Whether a route is a default route of the main table that others have set.
-pub(super) fn is_default(message: &RouteMessage) -> bool {
-    message.header.destination_prefix_length == 0
-        && message.header.kind == RouteType::Unicast
-        && message.header.protocol != RouteProtocol::from(ROUTE_PROTOCOL)
-        && route::table_of(message) == u32::from(RouteHeader::RT_TABLE_MAIN)
 }

@@ -6,7 +6,7 @@
 //! | chain | hook, priority | what it does |
 //! |---|---|---|
 //! | `arriving` (`coming`), `beginning` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
-//! | `flows` and those it sends to | prerouting, -150 | each flow stays with its gateway, see [`marks`](super::marks) |
+//! | `flows` and those it sends to | prerouting, -150 | each flow stays with its gateway or uplink, see [`marks`](super::marks) |
 //! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
 //! | `from_mesh` | | other nodes, routed local networks, and answers |
@@ -14,7 +14,7 @@
 //! | `to_internet` | | the uplink, but nothing private behind it or attached to it |
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
-//! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them |
+//! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them; says which uplink a flow stays with, see [`lines`](super::lines) |
 //! | `received`, `passed_on`, `sent` and those they send to | input, forward, output, 250 | after all filters, so that only what really goes on is counted, see [`counting`](super::counting) |
 //! | `held_up`, `held_down`, `throttled` and those they send to | | who is slowed down, if anybody is, see [`shape`](super::shape) |
 //! | `tell_received`, `tell_sent` | | tell of neighbors that carry traffic, once a second |
@@ -35,9 +35,11 @@ use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::identity::MESH_IPV4_RANGE;
 
 use super::counters::Flow;
+use super::lines::Lines;
 use super::netlink::KernelError;
 use super::nfnetlink::Nfnetlink;
 use super::shape::{self, Shape, Spent};
+use super::uplink::Surroundings;
 use super::{
     Base, Lan, LanMode, Setup, TUNNEL_DEVICES, TUNNEL_PORT, Warning, counting, marks, nft, traffic,
 };
@@ -105,8 +107,9 @@ pub(super) enum Made {
 pub(super) struct Wanted<'a> {
     pub(super) setup: &'a Setup,
     pub(super) base: &'a Base,
-    /// Networks attached to uplinks, which are nobody's business in the mesh.
-    pub(super) attached: &'a BTreeSet<IpNet>,
+    /// What is around uplinks.
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) lines: &'a Lines,
     /// The addresses of gateways.
     pub(super) gateways: &'a BTreeSet<Ipv6Addr>,
     pub(super) flows: &'a marks::Flows,
@@ -178,14 +181,14 @@ pub(super) fn replace(kind: &str, name: &str, elements: impl Iterator<Item = Str
 fn table(wanted: Wanted<'_>, quotas: &Spent) -> String {
     let Wanted { setup, base, .. } = wanted;
     let names = Names::new(base);
-    let translate = translate(setup, base, &names);
+    let translate = translate(wanted, &names);
     let chains = [
         tell_traffic(),
         untracked(setup, base, &names),
-        flows(setup, wanted.flows, &names),
+        flows(wanted, &names),
         input(setup, base, &names),
         wanted.shape.chains(&base.shaping),
-        forward(setup, base, wanted.attached, &names),
+        forward(setup, base, &wanted.surroundings.attached, &names),
         translate.clone().unwrap_or_default(),
         counting::chains(setup, base.mesh_mtu, &base.shaping, &names.mesh),
     ];
@@ -323,10 +326,10 @@ fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
 /// raises the value (net/netfilter/nft_rt.c, nft_exthdr.c).
 const CLAMP: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
-/// Only with a local network: elsewhere it would have every connection tracked.
-fn flows(setup: &Setup, marks: &marks::Flows, names: &Names) -> String {
-    let lan = names.lan.as_ref();
-    lan.map_or_else(String::new, |lan| marks::chains(&setup.numbers, lan, marks))
+fn flows(wanted: Wanted<'_>, names: &Names) -> String {
+    let kept = wanted.lines.kept(wanted.base);
+    let (numbers, lan) = (&wanted.setup.numbers, names.lan.as_deref());
+    marks::chains(numbers, lan, wanted.flows, &names.tunnels, &kept)
 }
 
 /// Whatever is sent to VXLAN's port ends in our device, which believes everything, and nobody outside
@@ -463,11 +466,12 @@ fn from_uplink(names: &Names) -> String {
 }
 
 /// Where there is nothing to translate there must be no such chain: an empty one has the kernel
-/// track every connection.
-fn translate(setup: &Setup, base: &Base, names: &Names) -> Option<String> {
+/// track every connection. Only the first packet of a flow passes it.
+fn translate(wanted: Wanted<'_>, names: &Names) -> Option<String> {
+    let Wanted { setup, base, .. } = wanted;
     let into_the_mesh = |lan| lan_to_mesh(setup, base, names, lan);
     let mut rules: Vec<String> = base.lan.iter().flat_map(into_the_mesh).collect();
-    rules.extend(to_uplink(names));
+    rules.extend(to_uplink(wanted, names));
     let is_needed = !rules.is_empty();
     is_needed.then(|| base_chain(TRANSLATE, "nat", "postrouting", 100, &rules))
 }
@@ -493,11 +497,20 @@ fn lan_to_mesh(setup: &Setup, base: &Base, names: &Names, lan: &Lan) -> [String;
     ]
 }
 
-fn to_uplink(names: &Names) -> Vec<String> {
-    let from_tunnel = names
-        .uplink
-        .iter()
-        .map(|uplink| format!("iifname {} oifname {uplink} masquerade", names.tunnels));
+fn to_uplink(wanted: Wanted<'_>, names: &Names) -> Vec<String> {
+    let tunnels = &names.tunnels;
+    let marking = |from: &str| wanted.lines.marking(&wanted.setup.numbers, from);
+    let marking = names.uplink.iter().flat_map(|_| {
+        let from = [Some(tunnels), names.lan.as_ref()];
+        from.into_iter().flatten().flat_map(|from| marking(from))
+    });
+    // What the provider delegated to us it sends back to us.
+    let delegated = wanted.surroundings.delegated.iter();
+    let kept = delegated.map(|(uplink, prefix)| {
+        format!("iifname {tunnels} oifname \"{uplink}\" ip6 saddr {prefix} accept")
+    });
+    let uplink = names.uplink.iter();
+    let from_tunnel = uplink.map(|uplink| format!("iifname {tunnels} oifname {uplink} masquerade"));
     // Local networks with global addresses keep them: they are reached directly (RFC 4193 has the
     // range of those that are not). Also over what is not known to work: the main table leads there.
     let private = ["meta nfproto ipv4", "ip6 saddr fc00::/7"];
@@ -505,7 +518,8 @@ fn to_uplink(names: &Names) -> Vec<String> {
     let from_lan = lan.flat_map(|(lan, outside)| {
         private.map(|it| format!("iifname {lan} oifname {outside} {it} masquerade"))
     });
-    from_tunnel.chain(from_lan).collect()
+    let rules = marking.chain(kept).chain(from_tunnel);
+    rules.chain(from_lan).collect()
 }
 
 /// Tells whom packets come from and go to, but for what neighbors say to each other: the routing

@@ -28,7 +28,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use super::netlink::{KernelError, ask, dump};
 use super::nexthop::ObjectId;
 use super::tunnel::Tunnels;
-use super::{Numbers, ROUTE_PROTOCOL, Setup, VNI_DOWN, VNI_UP};
+use super::{Numbers, ROUTE_PROTOCOL, Setup, VNI_DOWN, VNI_UP, uplink};
 
 /// The metric of all our routes: the kernel's own default for IPv6, spelled out for both families.
 const METRIC: u32 = 1024;
@@ -132,6 +132,18 @@ pub(super) async fn dump_table(
     }
 }
 
+/// Lists the default routes of all tables that others have set.
+pub(super) async fn dump_defaults(handle: &Handle) -> Result<Vec<RouteMessage>, KernelError> {
+    let mut all = Vec::new();
+    for family in FAMILIES {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = family;
+        all.extend(dump("list routes", handle.route().get(filter).execute()).await?);
+        all.retain(uplink::is_default);
+    }
+    Ok(all)
+}
+
 /// What a route under our protocol number in our tables is found by.
 pub(super) fn key_of(numbers: &Numbers, message: &RouteMessage) -> Option<RouteKey> {
     let table = numbers.table_at(table_of(message))?;
@@ -179,6 +191,16 @@ pub(super) fn metric_of(message: &RouteMessage) -> u32 {
         _ => None,
     })
     .unwrap_or_default()
+}
+
+/// The sources that a route is for, if it is for some only. The kernel knows such of IPv6 only.
+pub(super) fn source_of(message: &RouteMessage) -> Option<Ipv6Net> {
+    let source = find(message, |attribute| match attribute {
+        RouteAttribute::Source(RouteAddress::Inet6(source)) => Some(*source),
+        _ => None,
+    })?;
+    let prefix = Ipv6Net::new(source, message.header.source_prefix_length).ok()?;
+    Some(prefix.trunc())
 }
 
 /// Adds a route, or replaces the one for its prefix.

@@ -4,15 +4,17 @@
 //!
 //! | priority | rule | why |
 //! |---|---|---|
-//! | 31000 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
+//! | 31000 | `iif UPLINK to PREFIX lookup 5526` | of IPv6: answers to local networks of other nodes whose addresses a provider delegated to this one: the main table says that what it does not know of them is nowhere |
+//! | 31010 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
 //! | 31050 | `iif UPLINK lookup 5526` | answers from the Internet go back through the tunnel they came by, also to nodes that table 5525 knows a direct route to |
 //! | 31100 | `lookup 5525` | the mesh |
 //! | 31110 | `to MESH unreachable` | of IPv6: what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
-//! | 31150 | `fwmark MARK lookup 5530 + MARK` | flows of local hosts go on through the gateway they began with |
+//! | 31150 | `fwmark MARK lookup 5530 + MARK` | flows of local hosts go on through the gateway they began with, and all flows over the uplink they began over |
 //! | 31160 | `fwmark MARK ipproto tcp blackhole` | but connections wait for a gateway that is lost, and are not reset by another |
 //! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
 //! | 31250 | `lookup 5526` | the node itself too, while its own uplink is dead and the main table leads into it |
 //! | 31260 | `iif LAN unreachable` | then local hosts are told at once if there is no gateway either |
+//! | 31280 | `oif UPLINK lookup 5530 + MARK` | what is asked over an uplink whose default routes are in no table that is asked otherwise |
 //! | 31300 | `lookup 5527` | the uplink in use where the main table prefers another, else nothing |
 //! | 32800 | `lookup 5526` | the node itself too, but after the main table (32766) |
 
@@ -46,6 +48,8 @@ struct Rule {
     table: u32,
     /// Only packets that came in here.
     from_interface: Option<String>,
+    /// Only packets of sockets that are bound to this interface.
+    bound_to: Option<String>,
     /// Skip what the table says if its prefix is not longer than this.
     suppress_prefix_len: Option<u32>,
     /// What becomes of packets.
@@ -85,6 +89,7 @@ impl Rule {
             priority,
             table,
             from_interface: None,
+            bound_to: None,
             suppress_prefix_len: None,
             end: End::Table,
             mark: None,
@@ -108,6 +113,12 @@ pub(super) struct Marked {
     pub(super) routed: BTreeSet<marks::Marked>,
     /// Those that connections wait for.
     pub(super) waiting: BTreeSet<marks::Marked>,
+    /// Those of uplinks that work and are not in use.
+    pub(super) kept: BTreeSet<marks::Marked>,
+    /// Uplinks whose default routes are apart from the main table, with their marks.
+    pub(super) apart: BTreeSet<(String, marks::Marked)>,
+    /// Prefixes that were delegated to uplinks.
+    pub(super) delegated: BTreeSet<(String, Ipv6Net)>,
 }
 
 /// Makes our rules of both families what `base` asks for, and those for marks; without a base,
@@ -153,7 +164,7 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
     let tunnel = numbers.table(Table::Tunnel);
     let main = Rule {
         suppress_prefix_len: Some(0),
-        ..Rule::new(first, MAIN_TABLE)
+        ..Rule::new(first + 10, MAIN_TABLE)
     };
     let uplinks = base.uplinks.names().into_iter();
     let uplinks = uplinks.map(|uplink| Rule::from_interface(first + 50, tunnel, uplink));
@@ -176,7 +187,8 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
         marks.map(|(mark, _)| *mark).collect()
     };
     let (routed, waiting) = (of_family(&marked.routed), of_family(&marked.waiting));
-    let on = routed.iter().map(|&mark| Rule {
+    let kept = of_family(&marked.kept);
+    let on = routed.iter().chain(&kept).map(|&mark| Rule {
         mark: Some(mark),
         ..Rule::new(first + 150, numbers.table(Table::Marked(mark)))
     });
@@ -190,6 +202,7 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
     let wait = wait.filter(|_| !base.lan.is_empty());
     let all = always.into_iter().chain(uplinks).chain(lans);
     let all = all.chain(astray).chain(on).chain(wait);
+    let all = all.chain(lines(numbers, marked, family));
     let mut rules: BTreeSet<Rule> = all.collect();
     match base.uplinks.of(family) {
         Uplink::Over(_) => {
@@ -205,6 +218,22 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
         Uplink::None => {}
     }
     rules
+}
+
+/// What uplinks need besides.
+fn lines(numbers: &Numbers, marked: &Marked, family: Family) -> Vec<Rule> {
+    let apart = marked.apart.iter().filter(|(_, (_, it))| *it == family);
+    let apart = apart.map(|(name, (mark, _))| Rule {
+        bound_to: Some(name.clone()),
+        ..Rule::new(numbers.rules + 280, numbers.table(Table::Marked(*mark)))
+    });
+    let delegated = marked.delegated.iter();
+    let delegated = delegated.filter(|_| family == Family::Ipv6);
+    let delegated = delegated.map(|(uplink, prefix)| Rule {
+        to: Some(*prefix),
+        ..Rule::from_interface(numbers.rules, numbers.table(Table::Tunnel), uplink)
+    });
+    apart.chain(delegated).collect()
 }
 
 async fn add(
@@ -230,6 +259,9 @@ fn emit(numbers: &Numbers, family: AddressFamily, rule: &Rule) -> RuleMessage {
     message
         .attributes
         .extend(rule.from_interface.clone().map(RuleAttribute::Iifname));
+    message
+        .attributes
+        .extend(rule.bound_to.clone().map(RuleAttribute::Oifname));
     message.attributes.extend(
         rule.suppress_prefix_len
             .map(RuleAttribute::SuppressPrefixLen),
@@ -270,6 +302,7 @@ fn parse(numbers: &Numbers, message: &RuleMessage) -> Option<Rule> {
             RuleAttribute::Priority(priority) => rule.priority = *priority,
             RuleAttribute::Table(table) => rule.table = *table,
             RuleAttribute::Iifname(name) => rule.from_interface = Some(name.clone()),
+            RuleAttribute::Oifname(name) => rule.bound_to = Some(name.clone()),
             // The kernel reports -1 where nothing is suppressed.
             RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::Protocol(_) => {}
             RuleAttribute::SuppressPrefixLen(length) => rule.suppress_prefix_len = Some(*length),

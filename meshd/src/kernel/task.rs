@@ -1,6 +1,6 @@
 //! The netlink task: serves one request after the other, and reports what changes meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,15 +8,16 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use ipnet::IpNet;
-use mesh_proto::{Family, IfIndex, RouteChange, Target};
+use mesh_proto::{Family, IfIndex, Mark, RouteChange, Target};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
 
 use super::fib::Fib;
 use super::gateways::Gateways;
+use super::lines::Lines;
 use super::link::Link;
+use super::marks::Marked;
 use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
@@ -24,6 +25,7 @@ use super::nfnetlink::Nfnetlink;
 use super::radio::{News as RadioNews, RadioPort, Station, UNFINISHED};
 use super::shape::{self, Shape};
 use super::traffic::{News, Traffic};
+use super::uplink::{Defaults, Surroundings};
 use super::{
     Base, KernelEvent, KernelRequest, NewFlows, SeenStation, Setup, TUNNEL_DEVICES, Warning,
     address, counters, link, marks, nat, netlink, route, rule, sysctl, uplink,
@@ -60,8 +62,11 @@ pub(super) struct Task {
     /// When to look which neighbors carry traffic, if any are said to.
     look_at: Option<Instant>,
     base: Option<Base>,
-    /// Networks attached to uplinks, as the table was made for.
-    attached: BTreeSet<IpNet>,
+    /// What is around uplinks, as the table was made for.
+    surroundings: Surroundings,
+    lines: Lines,
+    /// Those whose default routes are apart from the main table.
+    apart: BTreeSet<(String, Marked)>,
     /// The table could not be made.
     is_table_due: bool,
     /// What else the table is to hold than it does.
@@ -108,7 +113,9 @@ impl Task {
             traffic: Traffic::subscribe()?,
             look_at: None,
             base: None,
-            attached: BTreeSet::new(),
+            surroundings: Surroundings::default(),
+            lines: Lines::default(),
+            apart: BTreeSet::new(),
             is_table_due: false,
             changes: Changes::default(),
             content: Content::default(),
@@ -261,9 +268,22 @@ impl Task {
         let adopted = KernelEvent::Adopted(self.fib.adopt().await?);
         let marked = self.fib.marked();
         self.marks.follow(Instant::now(), &marked, &marked);
+        self.lines = self.adopt_lines().await?;
         // If nobody listens any more, the next event will tell.
         let _ = self.report(adopted).await;
         Ok(())
+    }
+
+    /// The uplinks that a predecessor gave marks.
+    async fn adopt_lines(&self) -> Result<Lines, KernelError> {
+        let found = uplink::lines(&self.handle, &self.setup.numbers).await?;
+        let links = link::list(&self.handle).await?;
+        let links: Vec<Link> = links.iter().filter_map(Link::from_message).collect();
+        let name = |index| links.iter().find(|link| link.ifindex == index);
+        let named = |(mark, index)| Some((mark, name(index)?.name.clone()));
+        Ok(Lines::adopted(
+            found.into_iter().filter_map(named).collect(),
+        ))
     }
 
     /// The addresses in a set that a predecessor left, if it left one.
@@ -422,9 +442,18 @@ impl Task {
 
     /// Keeps what depends on routes over uplinks in step with them, and reports default routes.
     async fn follow_uplinks(&mut self) -> Next {
+        let defaults = match Defaults::read(&self.handle, self.monitor.tables()).await {
+            Ok(defaults) => defaults,
+            Err(error) => {
+                tracing::warn!(%error);
+                return Next::Continue(());
+            }
+        };
         if let Some(base) = self.base.clone() {
-            let outcome = match self.attached(&base).await {
-                Ok(attached) if attached == self.attached => self.lead_to_uplinks(&base).await,
+            let outcome = match self.surroundings(&base, &defaults).await {
+                Ok(around) if around == self.surroundings => {
+                    self.lead_to_uplinks(&base, &defaults).await
+                }
                 Ok(_) => self.configure(base).await.map(log_all),
                 Err(error) => Err(error),
             };
@@ -436,17 +465,8 @@ impl Task {
         let is_mesh = |name: &str| {
             TUNNEL_DEVICES.contains(&name) || mesh.is_some_and(|mesh| mesh.contains(name))
         };
-        match self
-            .monitor
-            .read_default_routes(&self.handle, is_mesh)
-            .await
-        {
-            Ok(events) => self.report_all(events).await,
-            Err(error) => {
-                tracing::warn!(%error);
-                Next::Continue(())
-            }
-        }
+        let events = self.monitor.set_default_routes(&defaults, is_mesh);
+        self.report_all(events).await
     }
 
     /// Keeps what belongs to an interface in step with it.
@@ -506,7 +526,7 @@ impl Task {
             rule::is_ours(message)
         } else if let RouteNetlinkMessage::DelRoute(message) = message {
             let numbers = &self.setup.numbers;
-            route::table_of(message) == numbers.uplink_table()
+            uplink::is_in_table_of_ours(numbers, message)
                 || route::key_of(numbers, message).is_some_and(|key| self.fib.wants(key))
         } else if let RouteNetlinkMessage::DelLink(message) = message {
             is_tunnel(message.header.index)
@@ -563,11 +583,14 @@ impl Task {
     /// filter, so that nothing is forwarded that should not be.
     async fn configure(&mut self, base: Base) -> Result<Vec<Warning>, KernelError> {
         self.counters.begin(base.mesh_mtu);
-        let attached = self.attached(&base).await?;
-        let made = self.make_table(&base, &attached).await?;
+        let defaults = Defaults::read(&self.handle, self.monitor.tables()).await?;
+        let surroundings = self.surroundings(&base, &defaults).await?;
+        self.lines.follow(&base);
+        self.marks.note_lines(&self.lines.working(&base));
+        let made = self.make_table(&base, &surroundings).await?;
         let mut warnings: Vec<Warning> = made.into_iter().collect();
         warnings.extend(self.offloads(&base)?);
-        self.attached = attached;
+        self.surroundings = surroundings;
         // Not before: without the filter nothing else may be made, or put back later.
         self.base = Some(base.clone());
         warnings.extend(self.set_up_mesh(&base).await?);
@@ -587,26 +610,49 @@ impl Task {
         warnings.extend(self.restore_routes().await.into_iter().map(Warning::Kernel));
         // Only now: with its address, a route would be gone as well.
         address::remove(&self.handle, surplus).await?;
-        self.lead_to_uplinks(base).await?;
-        rule::reconcile(&self.handle, &self.setup, Some(base), &self.marked()).await?;
+        let defaults = Defaults::read(&self.handle, self.monitor.tables()).await?;
+        self.lead_to_uplinks(base, &defaults).await?;
         Ok(warnings)
     }
 
-    async fn lead_to_uplinks(&self, base: &Base) -> Result<(), KernelError> {
-        let interface = |family| {
-            let link = self.monitor.link(base.uplinks.of(family).name()?)?;
-            Some(link.ifindex)
-        };
+    /// Makes routing rules and the tables of uplinks what they should be. What stays with an uplink can do so
+    /// before another is used.
+    async fn lead_to_uplinks(
+        &mut self,
+        base: &Base,
+        defaults: &Defaults,
+    ) -> Result<(), KernelError> {
+        let (handle, numbers) = (&self.handle, &self.setup.numbers);
+        let index = |name: &str| Some(self.monitor.link(name)?.ifindex);
+        let lines = self.lines.all();
+        let lines = lines.filter_map(|(mark, name)| Some((mark, index(name)?)));
+        let lines: BTreeMap<Mark, IfIndex> = lines.collect();
+        uplink::reconcile_lines(handle, numbers, defaults, &lines).await?;
+        let apart = Family::BOTH.map(|family| {
+            let lines = self.lines.all();
+            let apart = lines.filter(|&(_, name)| {
+                index(name).is_some_and(|index| defaults.are_apart(family, index))
+            });
+            let apart = apart.map(|(mark, name)| (name.to_owned(), (mark, family)));
+            apart.collect::<Vec<_>>()
+        });
+        self.apart = apart.into_iter().flatten().collect();
+        rule::reconcile(handle, &self.setup, Some(base), &self.marked()).await?;
+        let interface = |family| index(base.uplinks.of(family).name()?);
         let uplinks = Family::BOTH.map(|family| (family, interface(family)));
-        uplink::reconcile(&self.handle, &self.setup.numbers, uplinks).await
+        uplink::reconcile(handle, numbers, defaults, uplinks).await
     }
 
-    /// The networks attached to interfaces that lead out.
-    async fn attached(&self, base: &Base) -> Result<BTreeSet<IpNet>, KernelError> {
+    /// What is around interfaces that lead out.
+    async fn surroundings(
+        &self,
+        base: &Base,
+        defaults: &Defaults,
+    ) -> Result<Surroundings, KernelError> {
         let outside = base.outside.iter().map(String::as_str);
         let names = outside.chain(base.uplinks.names());
-        let links = names.filter_map(|name| self.monitor.link(name));
-        uplink::attached(&self.handle, &links.map(|link| link.ifindex).collect()).await
+        let index = |name| Some((self.monitor.link(name)?.ifindex, name));
+        Surroundings::read(&self.handle, defaults, &names.filter_map(index).collect()).await
     }
 
     async fn set_up_mesh(&mut self, base: &Base) -> Result<Vec<Warning>, KernelError> {
@@ -687,6 +733,13 @@ impl Task {
         rule::Marked {
             routed: self.fib.marked(),
             waiting: self.marks.waiting(),
+            kept: self
+                .base
+                .iter()
+                .flat_map(|it| self.lines.kept(it))
+                .collect(),
+            apart: self.apart.clone(),
+            delegated: self.surroundings.delegated.clone(),
         }
     }
 
@@ -713,9 +766,8 @@ impl Task {
         let rules = rule::reconcile(&self.handle, &self.setup, None, &marked).await;
         warnings.extend(rules.err().map(Warning::Kernel));
         warnings.extend(self.fib.remove_everything().await);
-        let no_uplinks = Family::BOTH.map(|family| (family, None));
-        let uplink = uplink::reconcile(&self.handle, &self.setup.numbers, no_uplinks).await;
-        warnings.extend(uplink.err().map(Warning::Kernel));
+        let uplinks = uplink::remove_everything(&self.handle, &self.setup.numbers).await;
+        warnings.extend(uplinks.err().map(Warning::Kernel));
         let radios = self.radios.remove_everything().await;
         warnings.extend(radios.err().map(Warning::Kernel));
         let tunnels = self.fib.tunnels.remove_everything().await;

@@ -1,60 +1,188 @@
-//! Uplinks in the main table: the default routes over the one in use, and what is attached to it.
+//! Default routes that others have set: those over our uplinks, and what is attached to them.
 //!
 //! The main table leads to the best of its default routes, whether that works or not, and an IPv6
 //! route may be for some sources only (a delegated prefix). What others set there is theirs; so where
 //! it does not lead where it should, the right default route is copied into a table of our own, which
 //! is asked first. Where it does, that table is empty: rules of others that lead elsewhere, as into a
 //! VPN, then go on to be asked before the main table.
+//!
+//! Each line, up to as many as there are marks, has a table with its default route as well, for what
+//! stays with it while another is in use ([`lines`](super::lines)).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
-use mesh_proto::{Family, IfIndex};
+use ipnet::{IpNet, Ipv6Net};
+use mesh_proto::{Family, IfIndex, Mark, Table};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
     RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 
-use super::monitor::is_default;
 use super::netlink::{KernelError, ask};
-use super::route::{delete, dump_table, interface_of, metric_of, prefix, table_of};
+use super::route::{delete, dump_table, interface_of, metric_of, prefix, source_of, table_of};
 use super::{Numbers, ROUTE_PROTOCOL};
+use crate::uplink::is_public;
 
-/// Makes the table what belongs to the interface of each family, or empties it.
-pub(super) async fn reconcile(
+const MAIN_TABLE: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+/// The default routes that others have set, of both families.
+#[derive(Debug, Default)]
+pub(super) struct Defaults(BTreeMap<Family, Vec<RouteMessage>>);
+
+impl Defaults {
+    /// Those of the main table and some others.
+    pub(super) async fn read(handle: &Handle, tables: &BTreeSet<u32>) -> Result<Self, KernelError> {
+        let mut all = BTreeMap::new();
+        for family in Family::BOTH {
+            let mut routes = Vec::new();
+            for table in [MAIN_TABLE].iter().chain(tables) {
+                routes.extend(dump_table(handle, address_family(family), *table).await?);
+            }
+            routes.retain(is_default);
+            routes.sort_by_key(preference);
+            all.insert(family, routes);
+        }
+        Ok(Self(all))
+    }
+
+    /// Those of a family, best first: those of the main table, then by metric.
+    pub(super) fn of(&self, family: Family) -> impl Iterator<Item = &RouteMessage> {
+        self.0.get(&family).into_iter().flatten()
+    }
+
+    /// The best over an interface.
+    fn over(&self, family: Family, uplink: IfIndex) -> Option<&RouteMessage> {
+        let mut routes = self.of(family);
+        routes.find(|route| interface_of(route) == Some(uplink))
+    }
+
+    /// Whether there are some over an interface, but none in the main table.
+    pub(super) fn are_apart(&self, family: Family, uplink: IfIndex) -> bool {
+        self.over(family, uplink)
+            .is_some_and(|route| !is_in_main(route))
+    }
+
+    /// The best over an interface, if the main table itself does not lead there.
+    fn missing_in_main(&self, family: Family, uplink: IfIndex) -> Option<&RouteMessage> {
+        let leads_there = |best: &&RouteMessage| {
+            let is_for_all = best.header.source_prefix_length == 0;
+            is_in_main(best) && is_for_all && interface_of(best) == Some(uplink)
+        };
+        match self.of(family).next().filter(leads_there) {
+            Some(_) => None,
+            None => self.over(family, uplink),
+        }
+    }
+}
+
+/// What the kernel's choice goes by, the lowest first.
+fn preference(route: &RouteMessage) -> (bool, u32, Option<IfIndex>) {
+    (!is_in_main(route), metric_of(route), interface_of(route))
+}
+
+fn is_in_main(route: &RouteMessage) -> bool {
+    table_of(route) == MAIN_TABLE
+}
+
+/// Makes the tables of lines what leads over them.
+pub(super) async fn reconcile_lines(
     handle: &Handle,
     numbers: &Numbers,
-    uplinks: [(Family, Option<IfIndex>); 2],
+    defaults: &Defaults,
+    lines: &BTreeMap<Mark, IfIndex>,
 ) -> Result<(), KernelError> {
-    for (family, uplink) in uplinks {
-        let family = address_family(family);
-        let wanted = match uplink {
-            Some(uplink) => missing_in_main(handle, numbers, family, uplink).await?,
-            None => None,
-        };
-        let mut present = dump_table(handle, family, numbers.uplink_table()).await?;
-        present.retain(|route| route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL));
-        let is_same = |route: &RouteMessage| {
-            wanted
-                .as_ref()
-                .is_some_and(|wanted| way(wanted) == way(route))
-        };
-        let (same, others): (Vec<_>, Vec<_>) = present.into_iter().partition(is_same);
-        for route in others {
-            let action = || "remove a default route over an uplink".to_owned();
-            delete(handle, route, action).await?;
-        }
-        if let Some(wanted) = wanted.filter(|_| same.is_empty()) {
-            let request = handle.route().add(wanted).replace().execute();
-            ask(
-                || "set the default route over the uplink".to_owned(),
-                request,
-            )
-            .await?;
+    for mark in Mark::spare() {
+        let table = numbers.table(Table::Marked(mark));
+        let line = lines.get(&mark);
+        for family in Family::BOTH {
+            let wanted = line.and_then(|line| defaults.over(family, *line));
+            settle(handle, family, table, wanted).await?;
         }
     }
     Ok(())
+}
+
+/// The interfaces that the tables of lines lead to.
+pub(super) async fn lines(
+    handle: &Handle,
+    numbers: &Numbers,
+) -> Result<BTreeMap<Mark, IfIndex>, KernelError> {
+    let mut lines = BTreeMap::new();
+    for mark in Mark::spare() {
+        let table = numbers.table(Table::Marked(mark));
+        for family in Family::BOTH {
+            let routes = dump_table(handle, address_family(family), table).await?;
+            let ours = routes.iter().filter(|route| is_ours(route));
+            lines.extend(ours.filter_map(|route| Some((mark, interface_of(route)?))));
+        }
+    }
+    Ok(lines)
+}
+
+/// Makes the table of the uplink in use, of each family, what the main table lacks.
+pub(super) async fn reconcile(
+    handle: &Handle,
+    numbers: &Numbers,
+    defaults: &Defaults,
+    uplinks: [(Family, Option<IfIndex>); 2],
+) -> Result<(), KernelError> {
+    for (family, uplink) in uplinks {
+        let wanted = uplink.and_then(|uplink| defaults.missing_in_main(family, uplink));
+        settle(handle, family, numbers.uplink_table(), wanted).await?;
+    }
+    Ok(())
+}
+
+/// Empties all tables of uplinks.
+pub(super) async fn remove_everything(
+    handle: &Handle,
+    numbers: &Numbers,
+) -> Result<(), KernelError> {
+    let (none, no_uplinks) = (Defaults::default(), Family::BOTH.map(|it| (it, None)));
+    reconcile(handle, numbers, &none, no_uplinks).await?;
+    reconcile_lines(handle, numbers, &none, &BTreeMap::new()).await
+}
+
+/// Whether a route is in a table of uplinks.
+pub(super) fn is_in_table_of_ours(numbers: &Numbers, route: &RouteMessage) -> bool {
+    let table = table_of(route);
+    let mut lines = Mark::spare().map(|mark| numbers.table(Table::Marked(mark)));
+    table == numbers.uplink_table() || lines.any(|line| line == table)
+}
+
+/// Makes a copy of a default route all that a table has of ours, or empties it.
+async fn settle(
+    handle: &Handle,
+    family: Family,
+    table: u32,
+    wanted: Option<&RouteMessage>,
+) -> Result<(), KernelError> {
+    let mut present = dump_table(handle, address_family(family), table).await?;
+    present.retain(is_ours);
+    let is_same = |route: &RouteMessage| wanted.is_some_and(|wanted| way(wanted) == way(route));
+    let (same, others): (Vec<_>, Vec<_>) = present.into_iter().partition(is_same);
+    for route in others {
+        let action = || "remove a default route over an uplink".to_owned();
+        delete(handle, route, action).await?;
+    }
+    if let Some(wanted) = wanted.filter(|_| same.is_empty()) {
+        let action = || "set the default route over an uplink".to_owned();
+        let request = handle.route().add(copy(table, wanted)).replace().execute();
+        ask(action, request).await?;
+    }
+    Ok(())
+}
+
+fn is_ours(route: &RouteMessage) -> bool {
+    route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL)
+}
+
+/// Whether a route is a default route that others have set, in whatever table.
+pub(super) fn is_default(route: &RouteMessage) -> bool {
+    route.header.destination_prefix_length == 0
+        && route.header.kind == RouteType::Unicast
+        && !is_ours(route)
 }
 
 const fn address_family(family: Family) -> AddressFamily {
@@ -64,62 +192,102 @@ const fn address_family(family: Family) -> AddressFamily {
     }
 }
 
-/// The best default route over an interface, if the main table itself does not lead there.
-async fn missing_in_main(
-    handle: &Handle,
-    numbers: &Numbers,
-    family: AddressFamily,
-    uplink: IfIndex,
-) -> Result<Option<RouteMessage>, KernelError> {
-    let main = u32::from(RouteHeader::RT_TABLE_MAIN);
-    let mut routes = dump_table(handle, family, main).await?;
-    routes.retain(is_default);
-    let is_over_it = |route: &&RouteMessage| interface_of(route) == Some(uplink);
-    let best = routes.iter().min_by_key(|route| metric_of(route));
-    let is_for_all = |route: &&RouteMessage| route.header.source_prefix_length == 0;
-    if best.filter(is_over_it).filter(is_for_all).is_some() {
-        return Ok(None);
-    }
-    let best_over_it = routes
-        .iter()
-        .filter(is_over_it)
-        .min_by_key(|it| metric_of(it));
-    Ok(best_over_it.map(|route| copy(numbers, route)))
+/// What is around uplinks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Surroundings {
+    /// The networks that are attached to them, as far as the main table tells: hosts there are reached
+    /// without a router that could keep anybody out.
+    pub(super) attached: BTreeSet<IpNet>,
+    /// What their providers delegated to this node, by the name of the uplink: what its default route is
+    /// for, as others would not answer there (RFC 8028 §3.1), and of a single uplink the prefixes whose
+    /// rest leads nowhere.
+    pub(super) delegated: BTreeSet<(String, Ipv6Net)>,
 }
 
-/// The networks that are attached to interfaces, as far as the main table tells: hosts there are
-/// reached without a router that could keep anybody out.
-pub(super) async fn attached(
-    handle: &Handle,
-    interfaces: &BTreeSet<IfIndex>,
-) -> Result<BTreeSet<IpNet>, KernelError> {
-    let main = u32::from(RouteHeader::RT_TABLE_MAIN);
-    let mut networks = BTreeSet::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let routes = dump_table(handle, family, main).await?;
-        let routes = routes.iter().filter(|route| is_attached(route));
-        let of_them =
-            routes.filter(|it| interface_of(it).is_some_and(|it| interfaces.contains(&it)));
-        networks.extend(of_them.filter_map(prefix));
+impl Surroundings {
+    /// Looks around the interfaces with these indexes and names.
+    pub(super) async fn read(
+        handle: &Handle,
+        defaults: &Defaults,
+        uplinks: &BTreeMap<IfIndex, &str>,
+    ) -> Result<Self, KernelError> {
+        let (mut attached, mut nowhere) = (BTreeSet::new(), BTreeSet::new());
+        for family in Family::BOTH.map(address_family) {
+            let routes = dump_table(handle, family, MAIN_TABLE).await?;
+            let around = routes.iter().filter(|route| is_attached(route));
+            let of_them = around
+                .filter(|it| interface_of(it).is_some_and(|index| uplinks.contains_key(&index)));
+            attached.extend(of_them.filter_map(prefix));
+            nowhere.extend(
+                routes
+                    .iter()
+                    .filter(|it| leads_nowhere(it))
+                    .filter_map(prefix),
+            );
+        }
+        let mut delegated = BTreeSet::new();
+        let mut providers: BTreeSet<&str> = BTreeSet::new();
+        for route in defaults.of(Family::Ipv6) {
+            let uplink = interface_of(route).and_then(|index| uplinks.get(&index));
+            providers.extend(uplink);
+            let source = source_of(route).filter(is_delegation);
+            delegated.extend(
+                uplink
+                    .zip(source)
+                    .map(|(name, it)| ((*name).to_owned(), it)),
+            );
+        }
+        // Not every DHCP client says for which of several.
+        if let (Some(only), None) = (providers.first(), providers.iter().nth(1)) {
+            let nowhere = nowhere.into_iter().filter_map(|prefix| match prefix {
+                IpNet::V6(prefix) => Some(prefix).filter(is_delegation),
+                IpNet::V4(_) => None,
+            });
+            delegated.extend(nowhere.map(|prefix| ((*only).to_owned(), prefix)));
+        }
+        Ok(Self {
+            attached,
+            delegated,
+        })
     }
-    Ok(networks)
+}
+
+/// Whether a prefix may be one that a provider has delegated: a global one, longer than nothing and
+/// shorter than an address.
+fn is_delegation(prefix: &Ipv6Net) -> bool {
+    (1..128).contains(&prefix.prefix_len()) && is_public(prefix.network().into())
+}
+
+/// Whether a route ends here: of a delegated prefix, what is in use nowhere (RFC 7084 WPD-5).
+fn leads_nowhere(route: &RouteMessage) -> bool {
+    let kinds = [
+        RouteType::Unreachable,
+        RouteType::BlackHole,
+        RouteType::Prohibit,
+    ];
+    is_in_main(route) && kinds.contains(&route.header.kind) && !is_ours(route)
+}
+
+/// Whether uplinks may be others, or have other surroundings, with another route of this kind.
+pub(super) fn concerns(route: &RouteMessage) -> bool {
+    is_default(route) || is_attached(route) || leads_nowhere(route)
 }
 
 /// Whether a route leads to a network without a router in between.
-pub(super) fn is_attached(route: &RouteMessage) -> bool {
+fn is_attached(route: &RouteMessage) -> bool {
     let by_router = |attribute: &RouteAttribute| {
         matches!(
             attribute,
             RouteAttribute::Gateway(_) | RouteAttribute::Via(_)
         )
     };
-    table_of(route) == u32::from(RouteHeader::RT_TABLE_MAIN)
+    is_in_main(route)
         && route.header.kind == RouteType::Unicast
         && route.header.destination_prefix_length > 0
         && !route.attributes.iter().any(by_router)
 }
 
-fn copy(numbers: &Numbers, route: &RouteMessage) -> RouteMessage {
+fn copy(table: u32, route: &RouteMessage) -> RouteMessage {
     let mut copy = RouteMessage::default();
     copy.header.address_family = route.header.address_family;
     copy.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
@@ -127,8 +295,7 @@ fn copy(numbers: &Numbers, route: &RouteMessage) -> RouteMessage {
     copy.header.kind = route.header.kind;
     copy.header.flags = route.header.flags & RouteFlags::Onlink;
     copy.attributes = way(route);
-    copy.attributes
-        .push(RouteAttribute::Table(numbers.uplink_table()));
+    copy.attributes.push(RouteAttribute::Table(table));
     copy
 }
 

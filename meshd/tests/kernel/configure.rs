@@ -75,7 +75,7 @@ fn from_nothing() {
     assert!(!global.concat().contains("tentative"), "{addresses}");
     for family in ["-4", "-6"] {
         let expected = [
-            "31000: from all lookup main suppress_prefixlength 0 proto 155",
+            "31010: from all lookup main suppress_prefixlength 0 proto 155",
             "31050: from all iif wan0 [detached] lookup 5526 proto 155",
             "31100: from all lookup 5525 proto 155",
             "31200: from all iif lan0 [detached] lookup 5526 proto 155",
@@ -149,7 +149,7 @@ fn rules() {
     base.uplinks = Uplinks::over("wan0");
     port.configure(&base);
     let expected = [
-        "31000: from all lookup main suppress_prefixlength 0 proto 155",
+        "31010: from all lookup main suppress_prefixlength 0 proto 155",
         "31050: from all iif wan0 [detached] lookup 5526 proto 155",
         "31100: from all lookup 5525 proto 155",
         "31200: from all iif lan1 [detached] lookup 5526 proto 155",
@@ -173,7 +173,7 @@ fn rules() {
         (text.matches("Deleted 31200").count() == 2).then_some(text)
     });
     node.run(&format!("kill {}", monitor.trim()));
-    for kept in ["31000:", "31100:", "lan1", "32800:"] {
+    for kept in ["31010:", "31100:", "lan1", "32800:"] {
         assert!(!text.contains(kept), "{kept} was touched: {text}");
     }
 }

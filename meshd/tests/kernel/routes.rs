@@ -302,7 +302,7 @@ fn put_back() {
         "ip route del 100.64.0.9/32 table 5525; ip -6 route del fd12::9/128 table 5525",
         "ip nexthop flush proto 155",
         "ip route flush table 5526; ip -6 route flush table 5526",
-        "ip rule del pref 31000; ip -6 rule del pref 32800",
+        "ip rule del pref 31010; ip -6 rule del pref 32800",
         "ip addr flush dev meshd0 scope global",
         "ip link del meshd0",
     ] {

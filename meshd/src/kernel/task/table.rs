@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
-
 use super::{Next, RETRY, Task};
 use crate::kernel::netlink::KernelError;
+use crate::kernel::uplink::Surroundings;
 use crate::kernel::{
     Base, KernelEvent, Setup, TUNNEL_DEVICES, TableChange, Warning, counters, marks, nat, nft,
 };
@@ -77,9 +76,9 @@ impl Task {
     pub(super) async fn make_table(
         &mut self,
         base: &Base,
-        attached: &BTreeSet<IpNet>,
+        surroundings: &Surroundings,
     ) -> Result<Option<Warning>, KernelError> {
-        let made = self.try_table(base, attached).await;
+        let made = self.try_table(base, surroundings).await;
         self.is_table_due = made.is_err();
         if self.is_table_due {
             self.mend_at.get_or_insert(Instant::now() + RETRY);
@@ -91,16 +90,17 @@ impl Task {
     async fn try_table(
         &mut self,
         base: &Base,
-        attached: &BTreeSet<IpNet>,
+        surroundings: &Surroundings,
     ) -> Result<Option<Warning>, KernelError> {
         let mut warning = None;
         for _ in 0..TABLE_TRIES {
             let before = self.nfnetlink.generation()?;
-            let content = self.content();
+            let content = self.content(base);
             let wanted = nat::Wanted {
                 setup: &self.setup,
                 base,
-                attached,
+                surroundings,
+                lines: &self.lines,
                 gateways: &content.gateways,
                 flows: &content.flows,
                 shape: &self.shape,
@@ -196,7 +196,7 @@ impl Task {
             // It goes in when the table is made.
             return Ok(());
         };
-        let content = self.content();
+        let content = self.content(base);
         let quotas = self.nfnetlink.quotas()?;
         let commands = [
             self.content.changes_to(&content, &self.setup, base),
@@ -209,10 +209,13 @@ impl Task {
     }
 
     /// What the table is to hold besides who is slowed down.
-    fn content(&self) -> Content {
+    fn content(&self, base: &Base) -> Content {
+        let lines = self.lines.working(base);
         Content {
             gateways: self.gateways.counted(),
-            flows: self.marks.flows(self.new_flows, &self.fib.marked()),
+            flows: self
+                .marks
+                .flows(self.new_flows, &(&self.fib.marked() | &lines)),
         }
     }
 
