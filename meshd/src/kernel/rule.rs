@@ -4,11 +4,12 @@
 //!
 //! | priority | rule | why |
 //! |---|---|---|
-//! | 31000 | `iif UPLINK to PREFIX lookup 5526` | of IPv6: answers to local networks of other nodes whose addresses a provider delegated to this one: the main table says that what it does not know of them is nowhere |
+//! | 31000 | `iif UPLINK to PREFIX lookup 5526` | of IPv6: answers from the Internet go back through the tunnel they came by, to nodes and to what has addresses that the provider delegated; of these the main table says that what it does not know is nowhere |
+//! | 31001 | `to MESH lookup 5525` | of IPv6: almost all that a relay passes on is in tunnels between nodes, and asks no more than this |
+//! | 31002 | `to MESH unreachable` | what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
 //! | 31010 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
-//! | 31050 | `iif UPLINK lookup 5526` | answers from the Internet go back through the tunnel they came by, also to nodes that table 5525 knows a direct route to |
-//! | 31100 | `lookup 5525` | the mesh |
-//! | 31110 | `to MESH unreachable` | of IPv6: what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
+//! | 31050 | `iif UPLINK lookup 5526` | the same of IPv4, and to what nodes announce |
+//! | 31100 | `lookup 5525` | the mesh: its IPv4 addresses, and prefixes that nodes announce |
 //! | 31150 | `fwmark MARK lookup 5530 + MARK` | flows of local hosts go on through the gateway they began with, and all flows over the uplink they began over |
 //! | 31160 | `fwmark MARK ipproto tcp blackhole` | but connections wait for a gateway that is lost, and are not reset by another |
 //! | 31200 | `iif LAN lookup 5526` | local hosts go through the chosen gateway, before a default route of the main table |
@@ -166,22 +167,73 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
         suppress_prefix_len: Some(0),
         ..Rule::new(first + 10, MAIN_TABLE)
     };
-    let uplinks = base.uplinks.names().into_iter();
-    let uplinks = uplinks.map(|uplink| Rule::from_interface(first + 50, tunnel, uplink));
-    let lans = base
-        .lan
-        .iter()
-        .map(|lan| Rule::from_interface(first + 200, tunnel, &lan.interface));
     let always = [
         main,
         Rule::new(first + 100, numbers.table(Table::Mesh)),
         Rule::new(numbers.last_rule, tunnel),
     ];
-    let astray = (family == Family::Ipv6).then(|| Rule {
-        to: Some(setup.mesh_prefix),
+    let lans = base
+        .lan
+        .iter()
+        .map(|lan| Rule::from_interface(first + 200, tunnel, &lan.interface));
+    let mut rules: BTreeSet<Rule> = always.into_iter().chain(lans).collect();
+    if family == Family::Ipv6 {
+        rules.extend(between_nodes(setup));
+    }
+    rules.extend(answers(setup, base, marked, family));
+    rules.extend(of_marks(setup, base, marked, family));
+    match base.uplinks.of(family) {
+        Uplink::Over(_) => {
+            rules.insert(Rule::new(first + 300, numbers.uplink_table()));
+        }
+        Uplink::Dead => {
+            rules.insert(Rule::new(first + 250, tunnel));
+            rules.extend(base.lan.iter().map(|lan| Rule {
+                end: End::Unreachable,
+                ..Rule::from_interface(first + 260, NO_TABLE, &lan.interface)
+            }));
+        }
+        Uplink::None => {}
+    }
+    rules
+}
+
+/// What is for nodes of the mesh.
+fn between_nodes(setup: &Setup) -> [Rule; 2] {
+    let numbers = &setup.numbers;
+    let table = Rule::new(numbers.rules + 1, numbers.table(Table::Mesh));
+    let nowhere = Rule {
         end: End::Unreachable,
-        ..Rule::new(first + 110, NO_TABLE)
+        ..Rule::new(numbers.rules + 2, NO_TABLE)
+    };
+    [table, nowhere].map(|rule| Rule {
+        to: Some(setup.mesh_prefix),
+        ..rule
+    })
+}
+
+/// What comes from uplinks.
+fn answers(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> Vec<Rule> {
+    let first = setup.numbers.rules;
+    let tunnel = setup.numbers.table(Table::Tunnel);
+    let uplinks = base.uplinks.names();
+    let to_all = uplinks
+        .iter()
+        .map(|uplink| Rule::from_interface(first + 50, tunnel, uplink));
+    let mesh = uplinks.iter().map(|uplink| (*uplink, setup.mesh_prefix));
+    let delegated = marked.delegated.iter();
+    let delegated = delegated.map(|(uplink, prefix)| (uplink.as_str(), *prefix));
+    let to_some = mesh.chain(delegated).map(|(uplink, prefix)| Rule {
+        to: Some(prefix),
+        ..Rule::from_interface(first, tunnel, uplink)
     });
+    let to_some = to_some.filter(|_| family == Family::Ipv6);
+    to_all.chain(to_some).collect()
+}
+
+/// What has marks, or is to be asked over an uplink that has one.
+fn of_marks(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> Vec<Rule> {
+    let (numbers, first) = (&setup.numbers, setup.numbers.rules);
     let of_family = |marks: &BTreeSet<marks::Marked>| -> BTreeSet<Mark> {
         let marks = marks.iter().filter(|(_, it)| *it == family);
         marks.map(|(mark, _)| *mark).collect()
@@ -200,40 +252,12 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
     });
     // Only packets of local hosts have marks, and each that is asked for its protocol takes time.
     let wait = wait.filter(|_| !base.lan.is_empty());
-    let all = always.into_iter().chain(uplinks).chain(lans);
-    let all = all.chain(astray).chain(on).chain(wait);
-    let all = all.chain(lines(numbers, marked, family));
-    let mut rules: BTreeSet<Rule> = all.collect();
-    match base.uplinks.of(family) {
-        Uplink::Over(_) => {
-            rules.insert(Rule::new(first + 300, numbers.uplink_table()));
-        }
-        Uplink::Dead => {
-            rules.insert(Rule::new(first + 250, tunnel));
-            rules.extend(base.lan.iter().map(|lan| Rule {
-                end: End::Unreachable,
-                ..Rule::from_interface(first + 260, NO_TABLE, &lan.interface)
-            }));
-        }
-        Uplink::None => {}
-    }
-    rules
-}
-
-/// What uplinks need besides.
-fn lines(numbers: &Numbers, marked: &Marked, family: Family) -> Vec<Rule> {
     let apart = marked.apart.iter().filter(|(_, (_, it))| *it == family);
     let apart = apart.map(|(name, (mark, _))| Rule {
         bound_to: Some(name.clone()),
-        ..Rule::new(numbers.rules + 280, numbers.table(Table::Marked(*mark)))
+        ..Rule::new(first + 280, numbers.table(Table::Marked(*mark)))
     });
-    let delegated = marked.delegated.iter();
-    let delegated = delegated.filter(|_| family == Family::Ipv6);
-    let delegated = delegated.map(|(uplink, prefix)| Rule {
-        to: Some(*prefix),
-        ..Rule::from_interface(numbers.rules, numbers.table(Table::Tunnel), uplink)
-    });
-    apart.chain(delegated).collect()
+    on.chain(wait).chain(apart).collect()
 }
 
 async fn add(

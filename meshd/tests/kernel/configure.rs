@@ -98,16 +98,17 @@ fn from_nothing() {
     assert_eq!(value("ipv6/conf/all/forwarding"), "1");
 }
 
-/// Of IPv6, what is for the mesh takes no other way: a rule behind that of the mesh's table says so.
+/// Of IPv6, what is for the mesh is looked for there first, and takes no other way; but answers from the
+/// uplink go into tunnels.
 fn with_mesh(family: &str, rules: &[&str]) -> Vec<String> {
-    let behind = rules.iter().position(|rule| rule.starts_with("31200"));
-    let mut rules: Vec<_> = rules.iter().map(|&rule| rule.to_owned()).collect();
-    if family == "-6" {
-        let mesh = setup(1).mesh_prefix;
-        let rule = format!("31110: from all to {mesh} unreachable proto 155");
-        rules.insert(behind.expect("a rule of LANs"), rule);
-    }
-    rules
+    let mesh = setup(1).mesh_prefix;
+    let first = [
+        format!("31000: from all to {mesh} iif wan0 [detached] lookup 5526 proto 155"),
+        format!("31001: from all to {mesh} lookup 5525 proto 155"),
+        format!("31002: from all to {mesh} unreachable proto 155"),
+    ];
+    let first = first.into_iter().filter(|_| family == "-6");
+    first.chain(rules.iter().map(|&it| it.to_owned())).collect()
 }
 
 fn again() {
