@@ -1,6 +1,10 @@
 //! What resolvers on this machine should know: the resolvers of the gateway in use, and the names
 //! of the nodes. Two files beside the control socket, for dnsmasq or its like; both are replaced
 //! whole, and only when something is another.
+//!
+//! dnsmasq is told of changes in the directories of its resolv files and in those of `hostsdir`, by
+//! inotify. It reads every file that appears in the latter, and watches none that took the place of
+//! one it knew. So names have a directory that holds nothing else and stays.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +18,7 @@ use mesh_proto::OriginatorId;
 use mesh_proto::record::MAX_DNS;
 
 /// How a file of ours begins.
-const HEADER: &str = "# Written by meshd.";
+pub(crate) const HEADER: &str = "# Written by meshd.";
 /// How a line of it begins that names a resolver.
 const NAMESERVER: &str = "nameserver ";
 /// The domain of nodes' names.
@@ -41,20 +45,24 @@ pub(crate) struct NameFiles {
 #[derive(Debug)]
 struct File {
     path: PathBuf,
+    /// Where it is written before it takes its place: in the same file system, and not where whoever
+    /// reads it looks.
+    new: PathBuf,
     /// What is in it, as far as we know.
     content: Option<String>,
 }
 
 impl NameFiles {
-    /// `resolv.conf` and `hosts` in a directory.
+    /// `resolv.conf` and `hosts.d/mesh` in a directory.
     pub(crate) fn within(directory: &Path) -> Self {
-        let file = |name| File {
+        let file = |name, new| File {
             path: directory.join(name),
+            new: directory.join(new),
             content: None,
         };
         Self {
-            resolvers: file("resolv.conf"),
-            hosts: file("hosts"),
+            resolvers: file("resolv.conf", "resolv.new"),
+            hosts: file("hosts.d/mesh", "hosts.new"),
         }
     }
 
@@ -83,7 +91,7 @@ impl NameFiles {
         self.hosts.set(&hosts(nodes))
     }
 
-    /// Removes both.
+    /// Removes both. Whoever watches the directory goes on.
     pub(crate) fn remove(&mut self) {
         for file in [&mut self.resolvers, &mut self.hosts] {
             if file.content.take().is_some() {
@@ -100,21 +108,29 @@ impl File {
             return Ok(());
         }
         self.check_owner()?;
-        let new = self.path.with_extension("new");
-        let _ = fs::remove_file(&new);
+        self.make_directory()?;
+        let _ = fs::remove_file(&self.new);
         // Never through a link that somebody left there.
-        fs::File::create_new(&new)?.write_all(content.as_bytes())?;
+        fs::File::create_new(&self.new)?.write_all(content.as_bytes())?;
         // Whoever resolves names is another user, whatever is usual for ours.
-        fs::set_permissions(&new, Permissions::from_mode(0o644))?;
-        fs::rename(&new, &self.path)?;
+        fs::set_permissions(&self.new, Permissions::from_mode(0o644))?;
+        fs::rename(&self.new, &self.path)?;
         self.content = Some(content);
         Ok(())
     }
 
-    /// What somebody else wrote stays.
+    fn make_directory(&self) -> io::Result<()> {
+        let Some(directory) = self.path.parent().filter(|it| !it.exists()) else {
+            return Ok(());
+        };
+        fs::create_dir(directory)?;
+        fs::set_permissions(directory, Permissions::from_mode(0o755))
+    }
+
+    /// What somebody else wrote stays. OpenWrt makes an empty file for dnsmasq where there is none.
     fn check_owner(&self) -> io::Result<()> {
         match fs::read_to_string(&self.path) {
-            Ok(found) if !found.starts_with(HEADER) => {
+            Ok(found) if !found.is_empty() && !found.starts_with(HEADER) => {
                 let text = format!("{} is not meshd's", self.path.display());
                 Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
             }
@@ -226,11 +242,23 @@ mod tests {
         assert_eq!(inode(), before);
         files.set_resolvers(&[]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADER}\n"));
-        files.set_nodes(&[]).unwrap();
+        files.set_nodes(&[node(1, "school")]).unwrap();
+        let hosts = directory.path().join("hosts.d");
+        let mode = fs::metadata(&hosts).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+        let names = |directory: &Path| -> Vec<_> {
+            let entries = fs::read_dir(directory).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        };
+        assert_eq!(names(&hosts), ["mesh"], "nothing else is read");
         files.remove();
         assert!(!path.exists());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(names(directory.path()), ["hosts.d"], "who watches goes on");
+        assert!(names(&hosts).is_empty());
 
+        fs::write(&path, "").unwrap();
+        files.set_resolvers(&[]).unwrap();
+        files.remove();
         fs::write(&path, "nameserver 192.0.2.9\n").unwrap();
         assert!(files.set_resolvers(&[]).is_err());
         files.remove();

@@ -155,7 +155,7 @@ fn names(lab: &mut Lab) -> Result<()> {
         Ok(())
     })?;
     let resolve = |name: &str| -> Result<Vec<IpAddr>> {
-        let hosts = read("hosts")?;
+        let hosts = read("hosts.d/mesh")?;
         let wanted = format!("{name}.mesh");
         let of_it = hosts
             .lines()
@@ -191,7 +191,7 @@ fn names(lab: &mut Lab) -> Result<()> {
     })?;
     lab.node_mut("r2")?.take_daemon()?.terminate()?;
     ensure!(
-        read("hosts").is_err() && read("resolv.conf").is_err(),
+        read("hosts.d/mesh").is_err() && read("resolv.conf").is_err(),
         "files are left"
     );
     Ok(())
