@@ -198,11 +198,15 @@ impl Allowed {
     }
 }
 
-/// The time a 1500-byte packet takes through the uplink at its announced download bandwidth, in
-/// the unit of route metrics, so that the two add up.
+/// The time a 1500-byte packet takes through the uplink at its announced bandwidth, in the unit of
+/// route metrics, so that the two add up. That is its download bandwidth, as far as the upload
+/// bandwidth keeps pace.
 pub fn uplink_cost(offer: &GatewayOffer) -> Metric {
     const BITS: u64 = 1500 * 8;
-    let us = BITS * 1_000_000 / offer.down_bps.max(1);
+    /// So many times as much as they send, people download.
+    const DOWN_PER_UP: u64 = 8;
+    let bps = offer.down_bps.min(offer.up_bps.saturating_mul(DOWN_PER_UP));
+    let us = BITS * 1_000_000 / bps.max(1);
     u32::try_from(us).map_or(Metric::INFINITE, Metric::from_us)
 }
 
@@ -285,11 +289,32 @@ mod tests {
         let policy = Policy::default();
         let judge = |offer, path| policy.judge(ID, "mill", &offer, (path, Price::FREE));
         assert_eq!(judge(offer(), Metric::INFINITE), Err(Refusal::Unreachable));
-        let nothing = GatewayOffer {
-            down_bps: 0,
-            ..offer()
+        for (down_bps, up_bps) in [(0, 5_000_000), (20_000_000, 0)] {
+            let nothing = GatewayOffer {
+                down_bps,
+                up_bps,
+                ..offer()
+            };
+            assert_eq!(judge(nothing, PATH), Err(Refusal::Unreachable));
+        }
+    }
+
+    #[test]
+    fn an_uplink_is_as_fast_as_the_slower_of_its_directions() {
+        let cost = |down_bps, up_bps| {
+            let offer = GatewayOffer {
+                down_bps,
+                up_bps,
+                ..offer()
+            };
+            uplink_cost(&offer).as_us()
         };
-        assert_eq!(judge(nothing, PATH), Err(Refusal::Unreachable));
+        assert_eq!(cost(20_000_000, 20_000_000), 600);
+        assert_eq!(cost(20_000_000, 2_500_000), 600, "what people send");
+        assert_eq!(cost(20_000_000, 1_000_000), 1500);
+        assert_eq!(cost(20_000_000, 100_000), 15_000);
+        assert_eq!(cost(1_000_000, 20_000_000), 12_000);
+        assert_eq!(cost(u64::MAX, u64::MAX), 0, "no overflow");
     }
 
     #[test]

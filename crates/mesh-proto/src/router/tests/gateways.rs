@@ -12,7 +12,7 @@ fn offer(down_bps: u64) -> Announcement {
     Announcement {
         gateway: Some(GatewayOffer {
             down_bps,
-            up_bps: 1_000_000,
+            up_bps: down_bps / 4,
             ipv4: true,
             ipv6: false,
             dns: Vec::new(),

@@ -15,7 +15,7 @@ fn node(net: &Net, node: usize) -> NodeId {
 fn announce(net: &mut Net, node: usize, fee: u64, gateway: bool) {
     let offer = GatewayOffer {
         down_bps: 20_000_000,
-        up_bps: 1_000_000,
+        up_bps: 5_000_000,
         ipv4: true,
         ipv6: false,
         dns: Vec::new(),
