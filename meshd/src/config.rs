@@ -29,6 +29,7 @@ mod system;
 mod tests;
 mod values;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read as _;
@@ -40,7 +41,7 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use document::Node;
-use fields::{Fields, scalar};
+use fields::{Fields, Value as _, describe, scalar};
 use path::{Fault, Path};
 use values::{AbsolutePath, SocketPath, Switch};
 
@@ -87,6 +88,8 @@ const UPLINK_KEYS: &[&str] = &["interface", "bandwidth", "check"];
 const MESH_ALLOWED: &str = "a list of at least one, such as [{interface: mesh0}]";
 const LAN_ALLOWED: &str = "a list such as [{interface: br-lan, mode: masquerade}]";
 const UPLINK_ALLOWED: &str = "a list such as [wan, wwan0]";
+const BANDWIDTH_ALLOWED: &str =
+    "DOWN/UP, or a mapping of interfaces to that, such as {wan: 20M/5M, wwan0: 5M/1M}";
 const CHECK_ALLOWED: &str = "off, or a list such as [\"dns://9.9.9.9\", \"tcp://192.0.2.1:443\"]";
 /// More targets than make sense to ask.
 const MAX_TARGETS: usize = 32;
@@ -136,8 +139,17 @@ pub struct MeshInterface {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
     interface: UplinkInterface,
-    bandwidth: Option<Bandwidth>,
+    bandwidth: StatedBandwidth,
     check: Vec<Target>,
+}
+
+/// What the operator says that uplinks carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum StatedBandwidth {
+    /// The same of all of them, or nothing.
+    All(Option<Bandwidth>),
+    /// Of each of these.
+    Each(BTreeMap<InterfaceName, Bandwidth>),
 }
 
 impl Config {
@@ -412,9 +424,16 @@ impl Uplink {
         &self.check
     }
 
-    /// What the operator says it carries.
-    pub const fn bandwidth(&self) -> Option<Bandwidth> {
-        self.bandwidth
+    /// What the operator says an interface carries.
+    pub fn bandwidth(&self, interface: &str) -> Option<Bandwidth> {
+        match &self.bandwidth {
+            StatedBandwidth::All(bandwidth) => *bandwidth,
+            StatedBandwidth::Each(all) => {
+                let mut all = all.iter();
+                let of_it = all.find(|(name, _)| name.as_str() == interface);
+                of_it.map(|(_, bandwidth)| *bandwidth)
+            }
+        }
     }
 
     fn read(root: &Fields<'_>) -> Result<Self, Fault> {
@@ -452,10 +471,42 @@ impl Uplink {
             }
         };
         Ok(Self {
+            bandwidth: StatedBandwidth::read(&fields, &interface)?,
             interface,
-            bandwidth: fields.optional("bandwidth")?,
             check,
         })
+    }
+}
+
+impl StatedBandwidth {
+    fn read(uplink: &Fields<'_>, interface: &UplinkInterface) -> Result<Self, Fault> {
+        const KEY: &str = "bandwidth";
+        let path = uplink.path_of(KEY);
+        let entries = match uplink.node(KEY) {
+            Some(Node::Map(entries)) => entries,
+            Some(node @ Node::Scalar(_)) => return Ok(Self::All(Some(scalar(node, path)?))),
+            None => return Ok(Self::All(None)),
+            Some(node) => return Err(Fault::new(path, describe(node), BANDWIDTH_ALLOWED)),
+        };
+        let mut each = BTreeMap::new();
+        for (key, node) in entries {
+            let place = path.key(key);
+            let name = InterfaceName::from_text(key)
+                .map_err(|what| Fault::new(place.clone(), what, InterfaceName::ALLOWED))?;
+            let named = interface.names();
+            if !named.is_empty() && !named.contains(&name) {
+                let what = format!("{name} is not in uplink.interface");
+                let names: Vec<&str> = named.iter().map(InterfaceName::as_str).collect();
+                return Err(Fault::new(place, what, names.join(", ")));
+            }
+            if each.insert(name, scalar(node, place)?).is_some() {
+                return Err(Fault::new(path.repeated(key), "is given twice", "once"));
+            }
+        }
+        match each.is_empty() {
+            true => Err(uplink.missing(KEY, BANDWIDTH_ALLOWED)),
+            false => Ok(Self::Each(each)),
+        }
     }
 }
 

@@ -125,7 +125,8 @@ pub(super) fn scalar<T: Value>(node: &Node, path: Path) -> Result<T, Fault> {
     }
 }
 
-fn describe(node: &Node) -> String {
+/// What a node is, where something else is expected.
+pub(super) fn describe(node: &Node) -> String {
     match node {
         Node::Null => "has no value".to_owned(),
         Node::Scalar(text) => format!("is {}", quoted(text)),

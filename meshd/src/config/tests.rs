@@ -47,7 +47,7 @@ fn two_keys_are_enough() {
     assert_eq!(config.mesh()[0].interface().as_str(), "mesh0");
     assert!(config.lan().is_empty());
     assert_eq!(config.uplink().interface(), &UplinkInterface::Auto);
-    assert_eq!(config.uplink().bandwidth(), None);
+    assert_eq!(config.uplink().bandwidth("wan"), None);
     assert_eq!(config.gateways(), &Policy::default());
     assert_eq!(config.sharing().fee(), Price::FREE);
     assert_eq!(config.sharing().credit_bytes(), 8 << 20);
@@ -148,7 +148,7 @@ fn everything_can_be_said_at_once() {
     assert_eq!(config.lan()[1].mode(), &LanMode::Routed { prefixes });
     let names = config.uplink().interface().names();
     assert!(matches!(names, [name] if name.as_str() == "eth0"));
-    let bandwidth = config.uplink().bandwidth().unwrap();
+    let bandwidth = config.uplink().bandwidth("eth0").unwrap();
     assert_eq!(
         (bandwidth.down_bps(), bandwidth.up_bps()),
         (20_000_000, 500_000)
@@ -195,6 +195,23 @@ fn scalars_mean_what_was_written_whatever_yaml_makes_of_them() {
         let config = parse(&format!("{MINIMAL}uplink: {{interface: {off}}}\n")).unwrap();
         assert_eq!(config.uplink().interface(), &UplinkInterface::Off);
     }
+}
+
+#[test]
+fn bandwidth_is_said_of_all_uplinks_or_of_each() {
+    let down = |uplink: &str, interface: &str| {
+        let config = parse(&format!("{MINIMAL}uplink: {{{uplink}}}\n")).unwrap();
+        let bandwidth = config.uplink().bandwidth(interface);
+        bandwidth.map(|it| it.down_bps() / 1_000_000)
+    };
+    let all = "interface: [wan, lte0], bandwidth: 20M/5M";
+    assert_eq!([down(all, "wan"), down(all, "lte0")], [Some(20); 2]);
+    let each = "interface: [wan, lte0], bandwidth: {wan: 50M/10M, lte0: 20M/5M}";
+    assert_eq!(down(each, "wan"), Some(50));
+    assert_eq!(down(each, "lte0"), Some(20));
+    let one = "bandwidth: {lte0: 20M/5M}";
+    assert_eq!(down(one, "lte0"), Some(20));
+    assert_eq!(down(one, "wan"), None, "that is measured");
 }
 
 #[test]

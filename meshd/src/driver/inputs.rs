@@ -148,10 +148,13 @@ impl Driver {
             }
             found => found,
         };
-        let stated = self.config.uplink().bandwidth().map(|it| Bps {
-            down: it.down_bps(),
-            up: it.up_bps(),
-        });
+        let stated = |interface: &str| {
+            let stated = self.config.uplink().bandwidth(interface)?;
+            Some(Bps {
+                down: stated.down_bps(),
+                up: stated.up_bps(),
+            })
+        };
         let shared = working.map(|uplink| Shared {
             resolvers: resolvers(&uplink),
             bandwidth: self.watcher.bandwidth(&uplink, stated),

@@ -196,12 +196,12 @@ impl Watcher {
         }
     }
 
-    /// What others may count on of an uplink that carries what is `stated`, if that is known.
-    pub(crate) fn bandwidth(&self, uplink: &Uplink, stated: Option<Bps>) -> Bps {
+    /// What others may count on of an uplink. `stated` is what an interface carries, if that is known.
+    pub(crate) fn bandwidth(&self, uplink: &Uplink, stated: impl Fn(&str) -> Option<Bps>) -> Bps {
         let main = uplink.interfaces().next();
         let metered = main.and_then(|name| self.meters.get(name));
         let reading = metered.map_or_else(Reading::default, |it| it.reading);
-        reading.offer(stated)
+        reading.offer(main.and_then(stated))
     }
 
     /// How a line is. Where nobody can be asked in its family, it is as the other family is there;

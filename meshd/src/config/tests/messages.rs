@@ -14,6 +14,8 @@ const INTERFACE: &str =
 const UPLINK: &str = "the name of a network interface or a list of them, auto or off";
 const BANDWIDTH: &str =
     "DOWN/UP in bit/s, each from 1 to 100G with k, M or G for thousands, such as 20M/5M";
+const BANDWIDTHS: &str =
+    "DOWN/UP, or a mapping of interfaces to that, such as {wan: 20M/5M, wwan0: 5M/1M}";
 const CREDIT: &str = "64KiB to 1GiB, in bytes or with KiB, MiB or GiB, such as 8MiB";
 const PRICE: &str = "a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
 const MOST: &str = "any, or a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
@@ -369,6 +371,41 @@ fn bandwidth_fee_and_credit_are_in_range() {
             "uplink: {bandwidth: 101G/1}\n",
             "3: uplink.bandwidth: download rate is \"101G\"",
             BANDWIDTH,
+        ),
+        (
+            "uplink: {bandwidth: [1M/1M]}\n",
+            "3: uplink.bandwidth: is a list",
+            BANDWIDTHS,
+        ),
+        (
+            "uplink: {bandwidth: {}}\n",
+            "3: uplink.bandwidth: is empty",
+            BANDWIDTHS,
+        ),
+        (
+            "uplink:\n  bandwidth:\n    wan: 1M/1M\n    lte0: 1M\n",
+            "6: uplink.bandwidth.lte0: \"1M\" is not two rates",
+            BANDWIDTH,
+        ),
+        (
+            "uplink: {bandwidth: {wan: 1M/1M, lte0: }}\n",
+            "3: uplink.bandwidth.lte0: has no value",
+            BANDWIDTH,
+        ),
+        (
+            "uplink: {bandwidth: {lo: 1M/1M}}\n",
+            "3: uplink.bandwidth.lo: \"lo\" is the loopback interface",
+            INTERFACE,
+        ),
+        (
+            "uplink: {bandwidth: {wan: 1M/1M, wan: 1M/1M}}\n",
+            "3: uplink.bandwidth.wan: is given twice",
+            "once",
+        ),
+        (
+            "uplink: {interface: [wan, lte0], bandwidth: {lte1: 1M/1M}}\n",
+            "3: uplink.bandwidth.lte1: lte1 is not in uplink.interface",
+            "wan, lte0",
         ),
         ("sharing: {fee: -1}\n", "3: sharing.fee: is \"-1\"", PRICE),
         ("sharing: {fee: 1e3}\n", "3: sharing.fee: is \"1e3\"", PRICE),
