@@ -3,10 +3,6 @@
 use crate::gateway_policy::{Refusal, Standing};
 use crate::{Family, Metric, OriginatorId};
 
-/// How much better, in percent, another gateway must be before new flows go through it. They stay
-/// with it for as long as they last, so more is asked than of a route.
-pub const SWITCH_GAIN_PERCENT: u32 = 25;
-
 /// A node that offers an uplink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -64,7 +60,7 @@ impl Selection {
 pub enum Verdict {
     /// It is used, and none is better.
     Best,
-    /// It is used. Another costs less, but not by [`SWITCH_GAIN_PERCENT`].
+    /// It is used. Another costs less, but not by [`switch_gain_percent`].
     Kept,
     /// It cannot be used.
     Refused(Refusal),
@@ -87,11 +83,12 @@ pub enum Verdict {
 }
 
 /// Selects the gateway for IPv4 among those that carry it. IPv6 takes the same if that carries it,
-/// so that one switch moves both, and otherwise the best of those that do.
-pub fn select(candidates: &[Candidate], in_use: Selection) -> Selection {
-    let ipv4 = select_for(Family::Ipv4, candidates, in_use);
+/// so that one switch moves both, and otherwise the best of those that do. `own` is the id of the node that
+/// selects.
+pub fn select(own: OriginatorId, candidates: &[Candidate], in_use: Selection) -> Selection {
+    let ipv4 = select_for(Family::Ipv4, own, candidates, in_use);
     let both = ipv4.filter(|it| it.ipv6);
-    let ipv6 = both.or_else(|| select_for(Family::Ipv6, candidates, in_use));
+    let ipv6 = both.or_else(|| select_for(Family::Ipv6, own, candidates, in_use));
     Selection {
         ipv4: ipv4.map(|it| it.id),
         ipv6: ipv6.map(|it| it.id),
@@ -100,8 +97,13 @@ pub fn select(candidates: &[Candidate], in_use: Selection) -> Selection {
 
 /// The best class, in it the lowest cost, among equals the lowest id; but the one in use stays
 /// unless it cannot be used any longer, there is one of a better class, or it is beaten by
-/// [`SWITCH_GAIN_PERCENT`].
-fn select_for(family: Family, candidates: &[Candidate], in_use: Selection) -> Option<&Candidate> {
+/// [`switch_gain_percent`].
+fn select_for(
+    family: Family,
+    own: OriginatorId,
+    candidates: &[Candidate],
+    in_use: Selection,
+) -> Option<&Candidate> {
     let carriers = candidates.iter().filter(|it| it.carries(family));
     let usable = carriers.filter_map(|it| it.standing.ok().map(|standing| (standing, it)));
     let usable: Vec<_> = usable.collect();
@@ -114,12 +116,24 @@ fn select_for(family: Family, candidates: &[Candidate], in_use: Selection) -> Op
     match current {
         Some((standing, current))
             if standing.class == best.class
-                && !best.cost.beats(standing.cost, SWITCH_GAIN_PERCENT) =>
+                && !best.cost.beats(standing.cost, switch_gain_percent(own)) =>
         {
             Some(current)
         }
         _ => Some(first),
     }
+}
+
+/// How much better than the one in use, in percent, another gateway must be before a node changes to it:
+/// from 25 to 60. Flows stay with their gateway for as long as they last, so more is asked than of a
+/// route. It is another number for each node: when a gateway gets busy some nodes leave it, and what they
+/// leave is seen before the others do. With one number for all, the village goes from gateway to gateway,
+/// each of them full when its turn comes.
+pub fn switch_gain_percent(own: OriginatorId) -> u32 {
+    const LEAST: u32 = 25;
+    const MOST: u32 = 60;
+    let [.., high, low] = *own.as_bytes();
+    LEAST + u32::from(u16::from_be_bytes([high, low])) % (MOST - LEAST + 1)
 }
 
 /// Why `candidate` is used or not, where `selected` was selected of `all`: in the family that it is
@@ -215,12 +229,34 @@ mod tests {
         ipv6: None,
     };
 
+    const OWN: OriginatorId = id(0);
+
+    fn select(candidates: &[Candidate], in_use: Selection) -> Selection {
+        super::select(OWN, candidates, in_use)
+    }
+
+    #[test]
+    fn nodes_do_not_all_leave_a_gateway_at_the_same_moment() {
+        let gain = |low: u16| {
+            let mut bytes = [7; OriginatorId::LEN];
+            bytes[OriginatorId::LEN - 2..].copy_from_slice(&low.to_be_bytes());
+            switch_gain_percent(OriginatorId::from_bytes(bytes))
+        };
+        let mut counts = std::collections::BTreeMap::new();
+        for low in 0..=u16::MAX {
+            *counts.entry(gain(low)).or_insert(0_u32) += 1;
+        }
+        assert!(counts.keys().copied().eq(25..=60));
+        assert!(counts.values().all(|count| count.abs_diff(1820) <= 1));
+    }
+
     #[test]
     fn the_gateway_in_use_stays_unless_clearly_beaten_or_gone() {
-        let (old, better) = (gateway(1, 2600), gateway(2, 2000));
+        let enough = 10_000 * (100 - switch_gain_percent(OWN)) / 100;
+        let (old, better) = (gateway(1, 10_000), gateway(2, enough + 1));
         assert_eq!(select(&[old, better], NONE), ipv4(2));
         assert_eq!(select(&[old, better], ipv4(1)), ipv4(1));
-        assert_eq!(select(&[old, gateway(2, 1950)], ipv4(1)), ipv4(2));
+        assert_eq!(select(&[old, gateway(2, enough)], ipv4(1)), ipv4(2));
         assert_eq!(select(&[better], ipv4(1)), ipv4(2));
         let gone = Candidate {
             standing: Err(Refusal::Unreachable),

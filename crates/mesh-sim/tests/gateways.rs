@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::{mesh, run_until_routed, secs};
 use ipnet::IpNet;
 use mesh_proto::gateway_policy::uplink_cost;
-use mesh_proto::gateway_selection::SWITCH_GAIN_PERCENT;
+use mesh_proto::gateway_selection::switch_gain_percent;
 use mesh_proto::router::Announcement;
 use mesh_proto::{GatewayOffer, Table, Target, Tunnel};
 use mesh_sim::report::routed_cost;
@@ -79,7 +79,8 @@ fn every_node_chooses_the_best_gateway() {
             let fast = cost(&grid, node, FAST.0, FAST.1);
             let slow = cost(&grid, node, SLOW.0, SLOW.1);
             // The one heard of first stays unless it is beaten clearly.
-            let clearly = 1.0 - f64::from(SWITCH_GAIN_PERCENT) / 100.0;
+            let gain = switch_gain_percent(grid.node(node).id());
+            let clearly = 1.0 - f64::from(gain) / 100.0;
             let context = format!("seed {seed}, node {node}: {fast} or {slow}");
             if fast <= slow * clearly {
                 assert_eq!(choice, Some(FAST.0), "{context}");

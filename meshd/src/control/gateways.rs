@@ -2,7 +2,7 @@
 
 use control_api::{AttoSmt, Family, Gateway, GatewayChoice, Gateways, SCHEMA};
 use mesh_proto::gateway_policy::{Allowed, Class, Refusal};
-use mesh_proto::gateway_selection::{SWITCH_GAIN_PERCENT, Verdict};
+use mesh_proto::gateway_selection::{Verdict, switch_gain_percent};
 use mesh_proto::router::GatewayView;
 use mesh_proto::{Metric, NodeRecord, OriginatorId, Price, SignedRecord};
 
@@ -61,13 +61,14 @@ impl View<'_> {
     fn reason(&self, view: &GatewayView, used_for: &[Family]) -> String {
         let class = view.standing.map(|it| it.class);
         let cost = milliseconds(view.standing.map_or(Metric::INFINITE, |it| it.cost));
+        let gain = switch_gain_percent(self.router.id());
         match view.verdict {
             Verdict::Best => {
                 let merit = self.merit(class, format!("lowest cost, {cost}"));
                 format!("chosen{}: {merit}", self.alone(used_for))
             }
             Verdict::Kept => {
-                let merit = format!("costs {cost}, none {SWITCH_GAIN_PERCENT} % less");
+                let merit = format!("costs {cost}, none {gain} % less");
                 format!(
                     "chosen{}: {}",
                     self.alone(used_for),
@@ -81,7 +82,7 @@ impl View<'_> {
                 format!("costs {cost}, the one in use {}", milliseconds(in_use))
             }
             Verdict::NotBetterEnough { in_use } => format!(
-                "costs {cost}, not {SWITCH_GAIN_PERCENT} % less than {}",
+                "costs {cost}, not {gain} % less than {}",
                 milliseconds(in_use)
             ),
             Verdict::FollowsIpv4 => "IPv6 goes the way of IPv4".to_owned(),

@@ -93,7 +93,8 @@ impl Router {
     /// Selects the gateways anew, and does what follows from a change.
     pub(super) fn select_gateways(&mut self, now: Instant) {
         let before = self.gateways_in_use.selection;
-        let best = select(&self.gateway_candidates().collect::<Vec<_>>(), before);
+        let candidates: Vec<_> = self.gateway_candidates().collect();
+        let best = select(self.id, &candidates, before);
         // What our own uplink carries needs no other.
         let own = self.records.own().record().gateway.as_ref();
         let has = |family| own.is_some_and(|own| own.carries(family));
