@@ -44,6 +44,7 @@ use mesh_proto::record::USUAL_MTU;
 use mesh_proto::router::{Announcement, Start};
 use mesh_proto::{
     IfIndex, Network, NodeId, OriginatorId, RouteChange, Router, RouterConfig, Tunnels,
+    WireguardKey,
 };
 use receipts::{Credit, Ledger, LedgerConfig, NetworkId, Party, Price, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -240,8 +241,15 @@ impl Driver {
         (mut store, mut state): (Store, State),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = network(&config)?;
-        let tunnels = tunnels(config.tunnel(), kernel::has_wireguard)?;
-        let setup = setup(&config, &network, tunnels, &key);
+        let secret = match config.tunnel() {
+            TunnelChoice::Vxlan => None,
+            TunnelChoice::Auto | TunnelChoice::Wireguard => kernel::wireguard_secret()?,
+        };
+        let wireguard = secret.as_ref().map(WireguardSecret::public);
+        let tunnels = tunnels(config.tunnel(), wireguard)?;
+        let mut setup = setup(&config, &network, &key);
+        setup.vxlan = tunnels.has_vxlan();
+        setup.wireguard = secret;
         let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
         let start = what_was_left(&mut events).await?;
         let warm = matches!(start, Start::Warm(_));
@@ -545,28 +553,24 @@ fn network(config: &Config) -> Result<Network> {
 }
 
 /// What the kernel port is told of this node.
-fn setup(config: &Config, network: &Network, tunnels: Tunnels, key: &SigningKey) -> Setup {
+fn setup(config: &Config, network: &Network, key: &SigningKey) -> Setup {
     let id = NodeId::from_bytes(key.verifying_key().to_bytes()).originator_id();
     let mut setup = Setup::new(network.prefix(), id);
     setup.numbers = *config.numbers();
-    setup.vxlan = tunnels.contains(Tunnels::VXLAN);
-    if tunnels.contains(Tunnels::WIREGUARD) {
-        setup.wireguard = WireguardSecret::of(key);
-    }
     if let Some(directory) = config.control().parent() {
         setup.runtime = directory.to_owned();
     }
     setup
 }
 
-/// The tunnels that the operator wants and the kernel has.
-fn tunnels(choice: TunnelChoice, has_wireguard: fn() -> bool) -> Result<Tunnels> {
+/// The tunnels that the operator wants and the kernel has: those of WireGuard if there is a key for them.
+fn tunnels(choice: TunnelChoice, wireguard: Option<WireguardKey>) -> Result<Tunnels> {
+    let wireguard = wireguard.map(Tunnels::wireguard);
     match choice {
-        TunnelChoice::Auto if has_wireguard() => Ok(Tunnels::VXLAN.union(Tunnels::WIREGUARD)),
-        TunnelChoice::Auto | TunnelChoice::Vxlan => Ok(Tunnels::VXLAN),
-        TunnelChoice::Wireguard if has_wireguard() => Ok(Tunnels::WIREGUARD),
+        TunnelChoice::Auto => Ok(wireguard.map_or(Tunnels::VXLAN, Tunnels::or_vxlan)),
+        TunnelChoice::Vxlan => Ok(Tunnels::VXLAN),
         TunnelChoice::Wireguard => {
-            bail!("`tunnel: wireguard` is configured, but this kernel has no WireGuard")
+            wireguard.context("`tunnel: wireguard` is configured, but this kernel has no WireGuard")
         }
     }
 }
@@ -613,18 +617,15 @@ mod tests {
 
     #[test]
     fn tunnels_are_those_that_are_wanted_and_possible() {
-        let (vxlan, wireguard) = (Tunnels::VXLAN, Tunnels::WIREGUARD);
+        let key = WireguardKey::from_bytes([3; 32]);
+        let (vxlan, wireguard) = (Tunnels::VXLAN, Tunnels::wireguard(key));
         for (choice, with, without) in [
-            (
-                TunnelChoice::Auto,
-                Some(vxlan.union(wireguard)),
-                Some(vxlan),
-            ),
+            (TunnelChoice::Auto, Some(wireguard.or_vxlan()), Some(vxlan)),
             (TunnelChoice::Vxlan, Some(vxlan), Some(vxlan)),
             (TunnelChoice::Wireguard, Some(wireguard), None),
         ] {
-            assert_eq!(tunnels(choice, || true).ok(), with, "{choice:?}");
-            assert_eq!(tunnels(choice, || false).ok(), without, "{choice:?}");
+            assert_eq!(tunnels(choice, Some(key)).ok(), with, "{choice:?}");
+            assert_eq!(tunnels(choice, None).ok(), without, "{choice:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::{SeqNo, WireguardKey};
+use crate::SeqNo;
 
 /// The IPv4 range mesh addresses are taken from: shared address space between customers and
 /// their provider's NAT (RFC 6598), which is what a gateway is to the nodes behind it.
@@ -50,13 +50,6 @@ impl NodeId {
         OriginatorId(id)
     }
 
-    /// The public key of this node's end of WireGuard tunnels: its own as a Montgomery point (RFC 7748
-    /// §4.1), whose secret is [`wireguard_secret`]. `None` if it is no point.
-    pub fn wireguard_key(&self) -> Option<WireguardKey> {
-        let point = VerifyingKey::from_bytes(&self.0).ok()?;
-        Some(WireguardKey::from_bytes(point.to_montgomery().to_bytes()))
-    }
-
     /// The node's IPv4 mesh address after `moves` collisions with nodes of a lower id.
     ///
     /// The range has 4 million addresses, so two of 1,000 nodes share one with probability 0.11;
@@ -80,12 +73,6 @@ impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NodeId({self})")
     }
-}
-
-/// The secret of our end of WireGuard tunnels: the scalar of the node's key, whose point is
-/// [`NodeId::wireguard_key`].
-pub fn wireguard_secret(key: &SigningKey) -> Zeroizing<[u8; WireguardKey::LEN]> {
-    Zeroizing::new(key.to_scalar_bytes())
 }
 
 /// What routing calls a node: the first 80 bits of its key's hash, which are also the host part

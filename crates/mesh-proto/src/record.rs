@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! key (32) | epoch (4) | instance (8) | seq (4) | anchor seqno (4) | anchor value (12) |
-//! ipv4 (4) | tunnels (1) | MTU (2) | name length (1) | name | prefix count (1) | prefixes |
+//! ipv4 (4) | tunnels | MTU (2) | name length (1) | name | prefix count (1) | prefixes |
 //! flags (1) | gateway offer if bit 0 | signature (64)
+//! tunnels:       kinds (1) | key of WireGuard (32) if bit 1
 //! prefix:        family 4 or 6 (1) | length (1) | address (4 or 16)
 //! gateway offer: down bit/s (8) | up bit/s (8) | families (1) | DNS count (1) |
 //!                DNS servers (16 each, IPv4 mapped)
@@ -37,7 +38,7 @@ pub const MAX_PREFIXES: usize = 16;
 /// The most DNS servers a gateway names.
 pub const MAX_DNS: usize = 4;
 
-const DOMAIN: &[u8] = b"meshd node record v4";
+const DOMAIN: &[u8] = b"meshd node record v5";
 const SIGNATURE_LEN: usize = 64;
 
 /// A share of an uplink, offered to the mesh.
@@ -129,7 +130,7 @@ impl NodeRecord {
         out.extend_from_slice(&self.anchor.seqno.value().to_be_bytes());
         out.extend_from_slice(&self.anchor.value.0);
         out.extend_from_slice(&self.ipv4.octets());
-        out.push(self.tunnels.bits());
+        self.tunnels.emit(out);
         out.extend_from_slice(&self.mtu.to_be_bytes());
         push_len(self.name.len(), out);
         out.extend_from_slice(self.name.as_bytes());
@@ -156,7 +157,7 @@ impl NodeRecord {
         if !MESH_IPV4_RANGE.contains(&ipv4) {
             return Err(ParseError::Malformed);
         }
-        let tunnels = Tunnels::from_bits(reader.u8()?);
+        let tunnels = Tunnels::parse(reader)?;
         let mtu = reader.u16()?;
         let name = parse_name(reader)?;
         let prefixes = parse_list(reader, MAX_PREFIXES, parse_prefix)?;
@@ -388,6 +389,7 @@ pub fn is_announceable(network: &Network, prefix: &IpNet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WireguardKey;
 
     fn key() -> SigningKey {
         SigningKey::from_bytes(&[3; 32])
@@ -407,7 +409,7 @@ mod tests {
                 value: ChainValue([6; ChainValue::LEN]),
             },
             ipv4: Ipv4Addr::new(100, 64, 1, 2),
-            tunnels: Tunnels::from_bits(0x83),
+            tunnels: Tunnels::wireguard(WireguardKey::from_bytes([8; 32])).or_vxlan(),
             mtu: 1400,
             prefixes: vec!["10.1.2.0/24".parse().unwrap(), "fd12::/64".parse().unwrap()],
             gateway: Some(GatewayOffer {

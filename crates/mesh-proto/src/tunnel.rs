@@ -2,47 +2,76 @@
 
 use std::fmt;
 
-use crate::NodeId;
+use crate::wire::ParseError;
+use crate::wire::reader::Reader;
 
 /// A set of kinds of tunnel that a node can end; unknown bits are kept for nodes that know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tunnels(u8);
+pub struct Tunnels {
+    /// All kinds but WireGuard.
+    bits: u8,
+    /// The key of the node's ends of WireGuard, if it has any.
+    wireguard: Option<WireguardKey>,
+}
 
 impl Tunnels {
     /// VXLAN (RFC 7348) over IPv6, without encryption.
-    pub const VXLAN: Self = Self(1);
-    /// WireGuard, with keys that follow from the nodes'.
-    pub const WIREGUARD: Self = Self(2);
+    pub const VXLAN: Self = Self {
+        bits: 1,
+        wireguard: None,
+    };
+    /// The bit that says that a key of WireGuard follows.
+    const WIREGUARD: u8 = 2;
 
-    /// The set as it stands in a record.
-    pub const fn from_bits(bits: u8) -> Self {
-        Self(bits)
+    /// WireGuard, with ends that have this key.
+    pub const fn wireguard(key: WireguardKey) -> Self {
+        Self {
+            bits: 0,
+            wireguard: Some(key),
+        }
     }
 
-    /// As it stands in a record.
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether all kinds of `other` are among these.
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// These and those.
+    /// These, and VXLAN.
     #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    pub const fn or_vxlan(self) -> Self {
+        Self {
+            bits: self.bits | Self::VXLAN.bits,
+            ..self
+        }
     }
 
-    /// The tunnel between a node that can end these, and `peer` that can end those: the best kind
-    /// that both know. Both ends know both sets, so they agree without asking each other.
-    pub fn between(self, theirs: Self, peer: NodeId) -> Option<Tunnel> {
-        let both = Self(self.0 & theirs.0);
-        let wireguard = both.contains(Self::WIREGUARD);
-        let key = wireguard.then(|| peer.wireguard_key()).flatten();
-        let vxlan = both.contains(Self::VXLAN).then_some(Tunnel::Vxlan);
+    /// Whether VXLAN is among them.
+    pub const fn has_vxlan(self) -> bool {
+        self.bits & Self::VXLAN.bits != 0
+    }
+
+    /// The tunnel from a node that can end these to one that can end those: the best kind that both know.
+    /// Both ends know both sets, so they agree without asking each other.
+    pub fn to(self, theirs: Self) -> Option<Tunnel> {
+        let key = self.wireguard.and(theirs.wireguard);
+        let vxlan = (self.has_vxlan() && theirs.has_vxlan()).then_some(Tunnel::Vxlan);
         key.map(Tunnel::Wireguard).or(vxlan)
+    }
+
+    /// Writes the set as it stands in a record: kinds (1) | key of WireGuard (32) if bit 1.
+    pub(crate) fn emit(self, out: &mut Vec<u8>) {
+        let wireguard = self.wireguard.map_or(0, |_| Self::WIREGUARD);
+        out.push(self.bits | wireguard);
+        if let Some(key) = &self.wireguard {
+            out.extend_from_slice(key.as_bytes());
+        }
+    }
+
+    pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+        let bits = reader.u8()?;
+        let wireguard = match bits & Self::WIREGUARD {
+            0 => None,
+            _ => Some(WireguardKey::from_bytes(reader.array()?)),
+        };
+        Ok(Self {
+            bits: bits & !Self::WIREGUARD,
+            wireguard,
+        })
     }
 }
 
@@ -51,7 +80,7 @@ impl Tunnels {
 pub enum Tunnel {
     /// In VXLAN (RFC 7348).
     Vxlan,
-    /// In WireGuard, for the node with this key.
+    /// In WireGuard, for the end with this key.
     Wireguard(WireguardKey),
 }
 
@@ -97,42 +126,36 @@ impl fmt::Debug for WireguardKey {
 
 #[cfg(test)]
 mod tests {
-    use ed25519_dalek::SigningKey;
-
     use super::*;
-
-    fn peer() -> NodeId {
-        let key = SigningKey::from_bytes(&[3; 32]);
-        NodeId::from_bytes(key.verifying_key().to_bytes())
-    }
 
     #[test]
     fn the_best_kind_that_both_know_is_used() {
-        let (vxlan, wireguard) = (Tunnels::VXLAN, Tunnels::WIREGUARD);
-        let both = vxlan.union(wireguard);
-        let future = Tunnels::from_bits(0x80);
+        let vxlan = Tunnels::VXLAN;
+        let wireguard = Tunnels::wireguard(WireguardKey::from_bytes([3; 32]));
+        let both = wireguard.or_vxlan();
+        let future = Tunnels {
+            bits: 0x80,
+            wireguard: None,
+        };
         for (ours, theirs, expected) in [
             (both, both, Some("wireguard")),
             (both, vxlan, Some("vxlan")),
             (wireguard, both, Some("wireguard")),
             (wireguard, vxlan, None),
             (both, future, None),
-            (both, future.union(vxlan), Some("vxlan")),
+            (both, future.or_vxlan(), Some("vxlan")),
         ] {
             for (ours, theirs) in [(ours, theirs), (theirs, ours)] {
-                let tunnel = ours.between(theirs, peer()).map(Tunnel::name);
+                let tunnel = ours.to(theirs).map(Tunnel::name);
                 assert_eq!(tunnel, expected, "{ours:?} {theirs:?}");
             }
         }
     }
 
     #[test]
-    fn a_node_whose_key_is_no_point_gets_no_key_of_wireguard() {
-        let both = Tunnels::VXLAN.union(Tunnels::WIREGUARD);
-        // No y of a point on the curve is 2 (RFC 8032 §5.1.3).
-        let mut bytes = [0; 32];
-        bytes[0] = 2;
-        let tunnel = both.between(both, NodeId::from_bytes(bytes));
-        assert_eq!(tunnel, Some(Tunnel::Vxlan));
+    fn packets_are_for_the_key_at_the_other_end() {
+        let [ours, theirs] = [3, 4].map(|byte| WireguardKey::from_bytes([byte; 32]));
+        let tunnel = Tunnels::wireguard(ours).to(Tunnels::wireguard(theirs));
+        assert_eq!(tunnel, Some(Tunnel::Wireguard(theirs)));
     }
 }

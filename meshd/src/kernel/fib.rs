@@ -342,12 +342,18 @@ impl Fib {
 
     /// Leaves of the tunnels that former routes led into what other routes need.
     async fn forget_peers(&mut self, former: Vec<(OriginatorId, Tunnel)>) {
-        for (peer, tunnel) in former.into_iter().collect::<BTreeSet<_>>() {
-            let target = Target::Tunnel { peer, tunnel };
+        for (peer, kind) in former.into_iter().collect::<BTreeSet<_>>() {
+            // A key of WireGuard belongs to one node, but another may say that it has it, too.
+            let is_kept = |target| {
+                tunnel(target).is_some_and(|(other, it)| match kind {
+                    Tunnel::Vxlan => (other, it) == (peer, kind),
+                    Tunnel::Wireguard(_) => it == kind,
+                })
+            };
             let wanted = self.wanted.iter();
-            let through = wanted.filter(|(_, wanted)| wanted.path.target == target);
+            let through = wanted.filter(|(_, wanted)| is_kept(wanted.path.target));
             let prefixes = through.map(|((_, prefix), _)| *prefix).collect();
-            if let Err(error) = self.tunnels.keep(peer, tunnel, &prefixes).await {
+            if let Err(error) = self.tunnels.keep(peer, kind, &prefixes).await {
                 tracing::warn!(%error);
             }
         }

@@ -505,10 +505,13 @@ pub enum Warning {
     Kernel(#[from] KernelError),
 }
 
-/// Whether the kernel has WireGuard, in the network namespace of the calling thread. Its module is
-/// loaded if there is one.
-pub fn has_wireguard() -> bool {
-    tunnel::has_wireguard()
+/// The secret of WireGuard's ends in the network namespace of the calling thread: that of a predecessor, or
+/// a new one. `None` if the kernel has no WireGuard. Its module is loaded if there is one.
+///
+/// # Errors
+/// There is no randomness.
+pub fn wireguard_secret() -> io::Result<Option<WireguardSecret>> {
+    tunnel::wireguard_secret()
 }
 
 /// Starts the netlink task in the network namespace of the calling thread, which must run a tokio

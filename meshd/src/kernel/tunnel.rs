@@ -28,7 +28,7 @@ mod vxlan;
 mod wireguard;
 
 pub use wireguard::WireguardSecret;
-pub(super) use wireguard::is_there as has_wireguard;
+pub(super) use wireguard::secret as wireguard_secret;
 
 /// The most that a tunnel adds to a packet, in bytes.
 pub(super) const MAX_OVERHEAD: u32 = wireguard::OVERHEAD;

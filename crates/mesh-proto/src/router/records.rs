@@ -301,7 +301,7 @@ impl Records {
         let proven = proven.filter(|proven| proven.anchor() == anchor);
         let known = Known {
             proven: proven.unwrap_or(Proven::new(anchor)),
-            tunnel: self.tunnels.between(signed.record().tunnels, signed.node()),
+            tunnel: self.tunnels.to(signed.record().tunnels),
             signed,
         };
         self.others.insert(id, known);

@@ -1,4 +1,8 @@
-//! Our ends of WireGuard, with keys that follow from the nodes' own.
+//! Our ends of WireGuard. Their key lives as long as they do, and the node's record says it.
+//!
+//! WireGuard refuses to begin a session with an end whose clock is behind that of an earlier time, and a
+//! machine without a battery may be behind after each start. So ends that are made anew have a new key, for
+//! which nobody remembers a time.
 //!
 //! | room | what lives there |
 //! |---|---|
@@ -14,7 +18,7 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use ipnet::IpNet;
 use mesh_proto::record::MIN_MTU;
-use mesh_proto::{IfIndex, NodeId, OriginatorId, WireguardKey, identity};
+use mesh_proto::{IfIndex, OriginatorId, WireguardKey};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
@@ -44,10 +48,23 @@ const ENDPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// The number of a gateway's end; those of nodes that use gateways are above.
 const GATEWAY_END: usize = 1;
 
-/// Whether the kernel has WireGuard, in the network namespace of the calling thread. Its module is
-/// loaded if there is one.
-pub(in crate::kernel) fn is_there() -> bool {
-    Genl::open(messages::FAMILY).is_ok_and(|mut genl| genl.is_there())
+/// The secret of the ends of a predecessor, in the network namespace of the calling thread, or a new one if
+/// it left none. `None` if the kernel has no WireGuard. Its module is loaded if there is one.
+pub(in crate::kernel) fn secret() -> io::Result<Option<WireguardSecret>> {
+    let Ok(mut genl) = Genl::open(messages::FAMILY) else {
+        return Ok(None);
+    };
+    if !genl.is_there() {
+        return Ok(None);
+    }
+    let numbers = GATEWAY_END..TUNNEL_DEVICES.len();
+    let devices = numbers.filter_map(|number| if_nametoindex(device(number)).ok());
+    // Somebody else's of that name are not WireGuard's.
+    let mut secrets = devices.filter_map(|it| messages::secret(&mut genl, IfIndex(it)).ok()?);
+    secrets
+        .next()
+        .map_or_else(WireguardSecret::generate, Ok)
+        .map(Some)
 }
 
 /// The secret of our ends of WireGuard. Shown nowhere.
@@ -58,13 +75,21 @@ pub struct WireguardSecret {
 }
 
 impl WireguardSecret {
-    /// That of the node with this key; `None` for a key that no node has.
-    pub fn of(key: &SigningKey) -> Option<Self> {
-        let node = NodeId::from_bytes(key.verifying_key().to_bytes());
-        Some(Self {
-            secret: identity::wireguard_secret(key),
-            public: node.wireguard_key()?,
+    /// A new one: a scalar and a point of Ed25519, which has its curve in common with X25519 (RFC 7748 §4.1).
+    fn generate() -> io::Result<Self> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed).map_err(io::Error::other)?;
+        let key = SigningKey::from_bytes(&seed);
+        let point = key.verifying_key().to_montgomery();
+        Ok(Self {
+            secret: Zeroizing::new(key.to_scalar_bytes()),
+            public: WireguardKey::from_bytes(point.to_bytes()),
         })
+    }
+
+    /// What others know of it.
+    pub const fn public(&self) -> WireguardKey {
+        self.public
     }
 }
 
@@ -95,6 +120,15 @@ pub(in crate::kernel) struct Wireguard {
 struct End {
     ifindex: IfIndex,
     peers: BTreeMap<WireguardKey, Known>,
+}
+
+impl End {
+    /// Whether the node with this key is here with another one, too.
+    fn has_another(&self, key: WireguardKey) -> bool {
+        let id = self.peers.get(&key).map(|known| known.id);
+        let mut others = self.peers.iter().filter(|(other, _)| **other != key);
+        others.any(|(_, known)| Some(known.id) == id)
+    }
 }
 
 /// Somebody at the other end of a device.
@@ -227,7 +261,7 @@ impl Wireguard {
         key: WireguardKey,
         prefix: IpNet,
     ) -> Result<IfIndex, KernelError> {
-        let number = match self.end_for(key, prefix) {
+        let number = match self.end_for(id, prefix) {
             Some(number) => number,
             None => self.create_for(prefix).await?,
         };
@@ -255,7 +289,9 @@ impl Wireguard {
         let allowed = BTreeSet::new();
         let known = end.peers.entry(key).or_insert(Known { id, allowed });
         known.allowed.insert(prefix);
-        Ok(end.ifindex)
+        let ifindex = end.ifindex;
+        self.forget_former()?;
+        Ok(ifindex)
     }
 
     /// Where a peer is that an end does not know yet. A gateway learns it from a node's first packet, if
@@ -290,12 +326,13 @@ impl Wireguard {
     }
 
     /// The end that packets to a prefix leave by on their way to this peer, if it is there.
-    fn end_for(&self, key: WireguardKey, prefix: IpNet) -> Option<usize> {
+    fn end_for(&self, id: OriginatorId, prefix: IpNet) -> Option<usize> {
         if !is_default(prefix) {
             return self.ends.contains_key(&GATEWAY_END).then_some(GATEWAY_END);
         }
         let mut ends = self.ends.range(GATEWAY_END + 1..);
-        let found = ends.find(|(_, end)| end.peers.contains_key(&key))?;
+        // Not by its key: another could say that it has the same, and would get what is for this one.
+        let found = ends.find(|(_, end)| end.peers.values().any(|known| known.id == id))?;
         Some(*found.0)
     }
 
@@ -325,10 +362,33 @@ impl Wireguard {
                 known.allowed = kept;
             }
         }
+        self.forget_former()?;
         while self.idle.len() > MAX_IDLE {
             self.forget_idle(|_| true).await?;
         }
         Ok(())
+    }
+
+    /// Removes those that nothing is sent to any longer because their node has another key now.
+    fn forget_former(&mut self) -> Result<(), KernelError> {
+        let Self {
+            ends, idle, genl, ..
+        } = self;
+        let mut outcome = Ok(());
+        idle.retain(|(number, key)| {
+            let Some(end) = ends.get_mut(number) else {
+                return false;
+            };
+            let is_former = end.has_another(*key);
+            if is_former {
+                end.peers.remove(key);
+                let nothing = Peer::default();
+                let removed = messages::set_peer(genl, end.ifindex, *key, &nothing, Change::Remove);
+                outcome = std::mem::replace(&mut outcome, Ok(())).and(removed);
+            }
+            !is_former
+        });
+        outcome
     }
 
     /// Removes the peer of those ends that nothing was sent to for longest, and its end if nobody else

@@ -6,7 +6,9 @@ use super::net::{Net, host, ms, network};
 use crate::gateway_policy::{Allowed, Policy, Refusal};
 use crate::gateway_selection::Verdict;
 use crate::router::{Announcement, Event};
-use crate::{GatewayOffer, OriginatorId, RouteChange, Table, Target, Tunnel, Tunnels};
+use crate::{
+    GatewayOffer, OriginatorId, RouteChange, Table, Target, Tunnel, Tunnels, WireguardKey,
+};
 
 fn offer(down_bps: u64) -> Announcement {
     Announcement {
@@ -106,8 +108,9 @@ fn a_gateway_has_the_way_back_to_every_node() {
 
 #[test]
 fn both_ends_use_the_best_tunnel_that_both_know() {
-    let (vxlan, wireguard) = (Tunnels::VXLAN, Tunnels::WIREGUARD);
-    let both = vxlan.union(wireguard);
+    let vxlan = Tunnels::VXLAN;
+    let wireguard = Tunnels::wireguard(WireguardKey::from_bytes([3; 32]));
+    let both = wireguard.or_vxlan();
     for (client, gateway, expected) in [
         (both, both, Some("wireguard")),
         (vxlan, both, Some("vxlan")),
@@ -137,6 +140,33 @@ fn both_ends_use_the_best_tunnel_that_both_know() {
             let verdict = verdicts.map(|it| it.verdict).next_back();
             assert_eq!(verdict, Some(Verdict::Refused(Refusal::NoTunnel)));
         }
+    }
+}
+
+#[test]
+fn both_ends_follow_the_other_to_a_new_key() {
+    let mut net = Net::line(3);
+    let keys = [1, 2].map(|byte| WireguardKey::from_bytes([byte; 32]));
+    announce(&mut net, 2, offer(20_000_000));
+    for node in [0, 2] {
+        net.tunnels[node] = Tunnels::wireguard(keys[0]);
+        net.restart(node, false);
+    }
+    announce(&mut net, 2, offer(20_000_000));
+    net.run(ms(12_000));
+    let there = (Table::Tunnel, "0.0.0.0/0".parse().unwrap());
+    let back = (Table::Tunnel, host(net.id(0)));
+    let key = |net: &Net, node: usize, key| match net.fibs[node].get(&key) {
+        Some(Target::Tunnel { tunnel, .. }) => Some(*tunnel),
+        _ => None,
+    };
+    for (node, follows, route) in [(0, 2, back), (2, 0, there)] {
+        assert_eq!(key(&net, follows, route), Some(Tunnel::Wireguard(keys[0])));
+        net.tunnels[node] = Tunnels::wireguard(keys[1]);
+        net.restart(node, false);
+        announce(&mut net, 2, offer(20_000_000));
+        net.run(ms(12_000));
+        assert_eq!(key(&net, follows, route), Some(Tunnel::Wireguard(keys[1])));
     }
 }
 

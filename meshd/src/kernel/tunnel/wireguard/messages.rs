@@ -81,6 +81,26 @@ pub(super) fn get(genl: &mut Genl, ifindex: IfIndex) -> Result<Device, KernelErr
     Ok(device)
 }
 
+/// Reads the secret of a device; `None` if it has none.
+pub(super) fn secret(
+    genl: &mut Genl,
+    ifindex: IfIndex,
+) -> Result<Option<WireguardSecret>, KernelError> {
+    let mut request = Vec::new();
+    push(&mut request, WGDEVICE_A_IFINDEX, &ifindex.0.to_ne_bytes());
+    let action = format!("read the key of WireGuard's device {ifindex}");
+    let messages = genl.dump(&action, WG_CMD_GET_DEVICE, &request)?;
+    let mut secrets = messages.iter().filter_map(|message| {
+        let attributes = message.attributes();
+        let secret = attributes.bytes(WGDEVICE_A_PRIVATE_KEY)?;
+        Some(WireguardSecret {
+            secret: Zeroizing::new(secret.try_into().ok()?),
+            public: attributes.bytes(WGDEVICE_A_PUBLIC_KEY).and_then(key)?,
+        })
+    });
+    Ok(secrets.next())
+}
+
 /// A device with many peers comes in several messages, and so does a peer with many prefixes.
 fn take_in(device: &mut Device, attributes: Attributes<'_>) {
     let own_key = attributes.bytes(WGDEVICE_A_PUBLIC_KEY).and_then(key);
