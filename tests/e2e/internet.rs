@@ -41,11 +41,6 @@ pub(crate) fn tests() -> Vec<Trial> {
             flushed,
         ),
         in_lab(
-            "downloads_fit_through_every_uplink",
-            || Topology::line(3),
-            narrow,
-        ),
-        in_lab(
             "crowd_of_clients_shares_one_gateway",
             || Topology::line(3),
             crowd,
@@ -89,49 +84,6 @@ fn village(lab: &mut Lab, gateway: &str) -> Result<()> {
     lab.add_uplink(gateway)?;
     lab.start_all()?;
     wait_online_through(lab, "r1", gateway, PATIENCE).map(drop)
-}
-
-/// Uplinks of Ethernet, of PPPoE, and of the smallest packets that IPv6 allows, of a provider that tells
-/// nobody when a packet is too large (RFC 2923 §2.1).
-fn narrow(lab: &mut Lab) -> Result<()> {
-    const BYTES: usize = 10_000_000;
-    const BLACK_HOLE: &str = "table inet black_hole { chain output {
-        type filter hook output priority 0
-        icmp type destination-unreachable drop
-        icmpv6 type packet-too-big drop
-    }\n}";
-    lab.add_phone("r3")?;
-    village(lab, "r3")?;
-    lab.internet()?.provider().nft(BLACK_HOLE)?;
-    let phones = [
-        lab.node("r1")?.phone()?.clone(),
-        lab.node("r3")?.phone()?.clone(),
-    ];
-    let line = lab.node("r3")?.line()?.clone();
-    for mtu in [1500, 1492, 1280] {
-        lab.internet()?.set_mtu(&line, mtu)?;
-        lab.node("r3")?
-            .namespace()
-            .ip(&format!("link set wan0 mtu {mtu}"))?;
-        for (phone, host) in phones.iter().flat_map(|it| [(it, HOST_V4), (it, HOST_V6)]) {
-            // What was learnt from the others is not known to everybody.
-            for family in ["-4", "-6"] {
-                lab.internet()?
-                    .host()
-                    .ip(&format!("{family} route flush cache"))?;
-            }
-            let page = fetch(phone, web_at(host), &format!("/bytes/{BYTES}"), PATIENCE);
-            let page = page.with_context(|| format!("through {mtu} bytes"))?;
-            ensure!(page.body.len() == BYTES, "{} bytes came", page.body.len());
-        }
-    }
-    // Nobody said how much the uplink carries, but it was seen.
-    wait_for("what it carries", PATIENCE, || {
-        let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
-        let down = answer.gateways.first().and_then(|it| it.bandwidth_down_bps);
-        ensure!(down > Some(10_000_000), "{down:?}");
-        Ok(())
-    })
 }
 
 /// A whole village behind one router. Its packets are the kernel's business, not the daemons'.

@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::namespace::Namespace;
 
 /// Where the server listens.
 pub const PORT: u16 = 80;
 
+/// What the server says of a PUT whose content arrived.
+const WHOLE: &str = "whole";
+
 /// First line of the server's page.
 pub const GREETING: &str = "Hello from the Internet.";
 
-/// Answers `/` with a page that says who asked, `/bytes/N` with N bytes, and `/generate_204` with
-/// nothing.
+/// Answers `/` with a page that says who asked, `/bytes/N` with the N bytes of [`content`], and
+/// `/generate_204` with nothing. To a PUT it answers whether what came was that.
 #[derive(Debug)]
 pub struct Server {
     stopped: Arc<AtomicBool>,
@@ -88,17 +91,44 @@ fn serve(listener: &TcpListener, stopped: &AtomicBool, answer: Answer) {
     }
 }
 
-/// The path that is asked for.
-fn read_request(stream: &TcpStream) -> Result<String> {
+/// Bytes of which none can be missing, or be in the place of another, unnoticed.
+#[must_use]
+pub fn content(count: usize) -> Vec<u8> {
+    /// A prime: packets begin at another place of it each time.
+    const PERIOD: usize = 65_521;
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    };
+    let period: Vec<u8> = (0..PERIOD).map(|_| next()).collect();
+    let mut bytes = period.repeat(count / PERIOD + 1);
+    bytes.truncate(count);
+    bytes
+}
+
+/// What is asked for.
+struct Request {
+    path: String,
+    /// What came with it.
+    body: Vec<u8>,
+}
+
+fn read_request(stream: &TcpStream) -> Result<Request> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let request = lines.next().context("no request")??;
-    for line in lines {
-        if line?.is_empty() {
-            break;
-        }
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(reader.read_line(&mut head)? > 0, "half a request: {head}");
     }
-    Ok(request.split(' ').nth(1).unwrap_or("/").to_owned())
+    let mut lines = head.lines();
+    let length = lines.find_map(|line| line.strip_prefix("Content-Length: "));
+    let mut body = vec![0; length.unwrap_or("0").parse()?];
+    reader.read_exact(&mut body)?;
+    let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+    Ok(Request { path, body })
 }
 
 fn refer(mut stream: TcpStream) -> Result<()> {
@@ -112,9 +142,10 @@ fn refer(mut stream: TcpStream) -> Result<()> {
 
 fn answer(mut stream: TcpStream) -> Result<()> {
     let client = stream.peer_addr()?.ip().to_canonical();
-    let path = read_request(&stream)?;
+    let Request { path, body } = read_request(&stream)?;
     let (status, body) = match path.strip_prefix("/bytes/").map(str::parse::<usize>) {
-        Some(Ok(count)) => ("200 OK", vec![b'.'; count]),
+        _ if body == content(body.len()) && !body.is_empty() => ("200 OK", WHOLE.into()),
+        Some(Ok(count)) => ("200 OK", content(count)),
         Some(Err(_)) => ("404 Not Found", Vec::new()),
         None if path == "/generate_204" => ("204 No Content", Vec::new()),
         None => (
@@ -161,18 +192,45 @@ pub fn fetch(
     patience: Duration,
 ) -> Result<Page> {
     namespace
-        .within(|| request(server, path, patience))
+        .within(|| request("GET", server, path, &[], patience))
         .with_context(|| format!("GET http://{server}{path} from {}", namespace.name()))
 }
 
-fn request(server: SocketAddr, path: &str, patience: Duration) -> Result<Page> {
+/// Fetches so many bytes, and sends as many, and compares each with what was sent.
+///
+/// # Errors
+/// As for [`fetch`], or they are not the same.
+pub fn exchange(
+    namespace: &Namespace,
+    server: SocketAddr,
+    count: usize,
+    patience: Duration,
+) -> Result<()> {
+    let page = fetch(namespace, server, &format!("/bytes/{count}"), patience)?;
+    ensure!(page.body == content(count), "not what {server} sent");
+    let sent = namespace.within(|| request("PUT", server, "/", &content(count), patience));
+    let page = sent.with_context(|| format!("PUT http://{server} from {}", namespace.name()))?;
+    ensure!(page.text() == WHOLE, "{server} got something else");
+    Ok(())
+}
+
+fn request(
+    method: &str,
+    server: SocketAddr,
+    path: &str,
+    body: &[u8],
+    patience: Duration,
+) -> Result<Page> {
     let mut stream = TcpStream::connect_timeout(&server, patience).context("connect")?;
     stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        server.ip()
+        "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        server.ip(),
+        body.len()
     )?;
+    stream.write_all(body).context("send")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).context("read the answer")?;
     parse(&answer)
@@ -221,6 +279,15 @@ mod tests {
         let page = parse(&answer("200 OK", 5, "hello")).unwrap();
         assert_eq!(page.text(), "hello");
         assert_eq!(page.client.to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn content_tells_what_is_missing() {
+        let all = content(200_000);
+        assert_eq!(all.len(), 200_000);
+        assert!(all.starts_with(&content(1000)));
+        let without = [&all[..1000], &all[2000..]].concat();
+        assert_ne!(without, content(199_000));
     }
 
     #[test]

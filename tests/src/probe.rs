@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::http::content;
 use crate::namespace::Namespace;
 use crate::wait::{self, wait_for};
 
@@ -71,7 +72,7 @@ fn open(namespace: &Namespace, port: u16) -> Result<UdpSocket> {
 }
 
 fn receive(socket: &UdpSocket, stopped: &AtomicBool, mut handle: impl FnMut(&[u8], SocketAddr)) {
-    let mut buffer = [0; 2048];
+    let mut buffer = [0; 65_536];
     while !stopped.load(Ordering::Relaxed) {
         // Errors are timeouts and ICMP messages about earlier packets.
         if let Ok((length, from)) = socket.recv_from(&mut buffer) {
@@ -356,6 +357,31 @@ pub fn reachable(
         }
     }
     Ok(answered)
+}
+
+/// Waits until datagrams of these sizes have come back from an [`EchoServer`] as they were sent, in as many
+/// packets as they need.
+///
+/// # Errors
+/// One does not within `bound`.
+pub fn wait_echoes(
+    namespace: &Namespace,
+    target: SocketAddr,
+    sizes: &[usize],
+    bound: Duration,
+) -> Result<()> {
+    let socket = open(namespace, 0)?;
+    let mut buffer = [0; 65_536];
+    for &size in sizes {
+        let sent = content(size);
+        wait_for(&format!("an echo of {size} bytes"), bound, || {
+            socket.send_to(&sent, mapped(target))?;
+            let length = socket.recv(&mut buffer)?;
+            ensure!(buffer.get(..length) == Some(&sent), "{length} bytes came");
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
