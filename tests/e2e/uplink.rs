@@ -3,21 +3,25 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use mesh_tests::gateways::{ends_in_every_way, has_finding};
-use mesh_tests::harness::in_lab;
+use mesh_tests::harness::{in_lab, note};
 use mesh_tests::http::{Server, fetch};
-use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, web_at};
+use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::{EchoServer, reachable};
+use mesh_tests::smuggle::{SSH, connects, nothing_private_is_reached};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -30,6 +34,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "uplink_that_is_dead_leaves_nobody_waiting",
             || Topology::line(2),
             alone,
+        ),
+        in_lab(
+            "gateway_that_is_lost_leaves_nobody_waiting",
+            || Topology::line(2),
+            lost,
         ),
         in_lab(
             "uplink_that_does_not_work_gives_way_to_the_next",
@@ -67,9 +76,8 @@ fn alone(lab: &mut Lab) -> Result<()> {
     for host in [HOST_V4, HOST_V6] {
         wait_for("the phone to be told", PATIENCE, || {
             let begin = Instant::now();
-            let error = refusal(&phone, web_at(host)).context("it connects")?;
-            let unreachable = [ErrorKind::NetworkUnreachable, ErrorKind::HostUnreachable];
-            ensure!(unreachable.contains(&error), "{error}");
+            let refused = refusal(&phone, web_at(host));
+            ensure!(is_told(&refused), "{refused:?}");
             // TCP over IPv6 believes it when it is told the second time, a second later.
             ensure!(begin.elapsed() < FETCH / 2, "after a while");
             Ok(())
@@ -99,6 +107,79 @@ fn alone(lab: &mut Lab) -> Result<()> {
     ensure!(!status.internet.online, "{:?}", status.internet);
     lab.internet_mut()?.trouble(&line, None)?;
     wait_for("a page", RECOVERY, online).map(drop)
+}
+
+/// The only gateway of a router without an uplink loses power.
+fn lost(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r2")?;
+    lab.start_all()?;
+    let line = lab.node("r2")?.line()?.clone();
+    let phone = lab.node("r1")?.phone()?.clone();
+    wait_comes_from(&phone, &line, &line, PATIENCE)?;
+    let since = Instant::now();
+    lab.power_off("r2")?;
+    // These begin before anybody knows it.
+    let early = [HOST_V4, HOST_V6].map(|host| {
+        let phone = phone.clone();
+        thread::spawn(move || refusal(&phone, web_at(host)))
+    });
+    wait_for("r1 to know it", PATIENCE, || {
+        let internet = lab.node("r1")?.status()?.internet;
+        ensure!(!internet.online, "{internet:?}");
+        Ok(())
+    })?;
+    note(&format!("known after {} ms", since.elapsed().as_millis()));
+    for host in [HOST_V4, HOST_V6] {
+        let begin = Instant::now();
+        let refused = [
+            refusal_of_udp(&phone, echo_at(host))?,
+            refusal(&phone, web_at(host)),
+        ];
+        ensure!(
+            refused.iter().all(is_told),
+            "{host}: UDP and TCP: {refused:?}"
+        );
+        // As in `alone`.
+        ensure!(begin.elapsed() < FETCH / 2, "after a while");
+    }
+    for early in early {
+        let refused = early.join().unwrap_or_default();
+        ensure!(is_told(&refused), "TCP that began before: {refused:?}");
+    }
+    let text = lab.node("r1")?.ctl_text("status")?;
+    let first = text.lines().next().unwrap_or_default();
+    let words = ["Internet: no, since ", "s; last through r2"];
+    ensure!(words.iter().all(|it| first.contains(it)), "{first}");
+    Ok(())
+}
+
+/// Whether somebody was told that there is no way.
+const fn is_told(refused: &Option<ErrorKind>) -> bool {
+    matches!(
+        refused,
+        Some(ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable)
+    )
+}
+
+/// Why a datagram is refused, if it is.
+fn refusal_of_udp(from: &Namespace, to: SocketAddr) -> Result<Option<ErrorKind>> {
+    from.within(|| {
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        // Or the kernel keeps to itself what may be over soon (ip(7)).
+        match to {
+            SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvErr, &true)?,
+        }
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(FETCH))?;
+        let outcome = socket.send(b"?").and_then(|_| socket.recv(&mut [0; 8]));
+        Ok(outcome.err().map(|error| error.kind()))
+    })
 }
 
 /// Why a connection is refused, if it is.
@@ -226,9 +307,9 @@ fn private(lab: &mut Lab) -> Result<()> {
     for address in BEHIND {
         provider.ip(&format!("addr add {address} dev lo"))?;
     }
-    let _echo = EchoServer::start(&provider)?;
+    let echo = EchoServer::start(&provider)?;
     let gateway = lab.node("r2")?.namespace().clone();
-    let _service = Server::start(&gateway, 22)?;
+    let service = Server::start(&gateway, SSH)?;
     lab.start_all()?;
     wait_online_through(lab, "r1", "r2", PATIENCE)?;
     let (r1, line) = (lab.node("r1")?, lab.node("r2")?.line()?);
@@ -253,22 +334,24 @@ fn private(lab: &mut Lab) -> Result<()> {
             from.name()
         );
         for to in [IpAddr::V4(line.v4), IpAddr::V6(line.v6)] {
-            let refused = refusal(from, SocketAddr::new(to, 22));
-            ensure!(refused.is_some(), "{} reaches {to}", from.name());
+            ensure!(!connects(from, to)?, "{} reaches {to}", from.name());
         }
     }
     r1.namespace().ip("rule add priority 100 lookup 77")?;
     ensure!(reachable(r1.namespace(), &behind, patience)?.is_empty());
-    let refused = refusal(r1.namespace(), SocketAddr::new(line.v4.into(), 22));
-    ensure!(refused.is_some(), "r1 reaches {} next door", line.v4);
+    let reaches = connects(r1.namespace(), line.v4.into())?;
+    ensure!(!reaches, "r1 reaches {} next door", line.v4);
     for router in ["r1", "r2"] {
         let nobody = Ipv6Addr::from_bits(lab.node(router)?.status()?.mesh_ipv6.to_bits() ^ 1);
         keeps_from_others(lab.node(router)?.namespace(), nobody)?;
     }
     // What the mesh is for.
     let mesh = lab.node("r2")?.status()?.mesh_ipv6;
-    ensure!(refusal(r1.namespace(), SocketAddr::new(mesh.into(), 22)).is_none());
-    Ok(())
+    ensure!(connects(r1.namespace(), mesh.into())?, "no way to {mesh}");
+    drop(service);
+    drop(echo);
+    r1.namespace().ip("rule del priority 100 lookup 77")?;
+    nothing_private_is_reached(lab, "r1", "r2")
 }
 
 /// What is for a node of the mesh that is out of reach goes nowhere else: not to the provider, nor into a

@@ -22,6 +22,7 @@
 //! | [`transfer`] | long TCP transfers: whether they survive, and how long they stood still |
 //! | [`flows`] | long transfers of a phone through several gateways at once |
 //! | [`gateways`] | gateways that are left, and that end, while a phone is online |
+//! | [`smuggle`] | what is private behind a gateway, asked for through the tunnel |
 //! | [`crowd`] | many hosts with many flows at once |
 //! | [`volley`] | probes between many pairs at once: when the last one got through |
 //! | [`fib`] | the next hop a kernel would use this moment, and circles of next hops |
@@ -70,6 +71,7 @@ pub mod redeemd;
 pub mod rest;
 pub mod routing_port;
 pub mod sandbox;
+pub mod smuggle;
 pub mod snapshot;
 pub mod topology;
 pub mod transfer;

@@ -6,7 +6,8 @@
 //! One that began before nftables knew the gateway gets the mark with its next packet, if it is masqueraded.
 //! When the gateway is gone, so are these routes, and the flow goes where new ones do; with its next packet
 //! it has their mark, and stays there if the gateway comes back. TCP, which would be reset there, waits first:
-//! often it is only the way to the gateway that is lost, for a second or two. A rule that there is at all
+//! often it is only the way to the gateway that is lost, for a second or two. (Not if nobody has answered it yet:
+//! then there is nothing to reset.) A rule that there is at all
 //! times stops what finds no route of its mark.
 //!
 //! What goes over our own uplink has another kind of mark ([`lines`](super::lines)). If it has to go into a
@@ -167,15 +168,17 @@ impl Flows {
     /// What flows with a mark, or without one, meet.
     fn keep(&self, numbers: &Numbers) -> Vec<String> {
         let mask = numbers.mark_mask();
-        let left = self.left.iter().map(|left| {
+        let left = self.left.iter().flat_map(|left| {
             let (mark, family) = (numbers.mark(left.0), name(left.1));
-            let protocol = match self.waiting.contains(left) {
-                true => "meta l4proto != tcp ",
-                false => "",
+            // A connection that nobody has answered has nothing to wait for.
+            let which: &[&str] = match self.waiting.contains(left) {
+                true => &["meta l4proto != tcp ", "ct state new "],
+                false => &[""],
             };
-            let is_left =
-                format!("meta nfproto {family} {protocol}ct mark & {mask:#x} == {mark:#x}");
-            format!("{is_left} goto {NEW_FLOWS}")
+            which.iter().map(move |which| {
+                let is_left = format!("{which}ct mark & {mask:#x} == {mark:#x}");
+                format!("meta nfproto {family} {is_left} goto {NEW_FLOWS}")
+            })
         });
         // Almost every packet ends with the one after these.
         let begin = format!("ct mark & {mask:#x} == 0 goto unmarked_flows");
@@ -246,5 +249,27 @@ mod tests {
         assert_eq!(flows.left, BTreeSet::from([lost]), "flows still have it");
         assert_eq!(flows.new.ipv4, None, "and no other begins with it");
         assert_eq!(marks.flows(new(kept), &one).new.ipv4, Some(kept.0));
+    }
+
+    #[test]
+    fn of_tcp_only_what_was_answered_waits() {
+        let lost = (Mark::all().next().unwrap(), Family::Ipv6);
+        let mut flows = Flows {
+            left: BTreeSet::from([lost]),
+            waiting: BTreeSet::from([lost]),
+            ..Flows::default()
+        };
+        let go_on = |flows: &Flows| -> Vec<String> {
+            let rules = flows.keep(&Numbers::default()).into_iter();
+            rules
+                .filter(|rule| rule.ends_with("goto new_flows"))
+                .collect()
+        };
+        let is_its = "ct mark & 0xf000000 == 0x1000000 goto new_flows";
+        let [others, unanswered] = ["meta l4proto != tcp", "ct state new"]
+            .map(|which| format!("meta nfproto ipv6 {which} {is_its}"));
+        assert_eq!(go_on(&flows), [others, unanswered]);
+        flows.waiting.clear();
+        assert_eq!(go_on(&flows), [format!("meta nfproto ipv6 {is_its}")]);
     }
 }
