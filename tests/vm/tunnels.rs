@@ -2,20 +2,22 @@
 //! less.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use control_api::{Gateways, RouteTo, Routes, TunnelKind};
 use libtest_mimic::Trial;
+use mesh_tests::command;
 use mesh_tests::flows::{Load, survive};
 use mesh_tests::gateways::{ends_in_every_way, select};
 use mesh_tests::harness::{in_lab, note};
-use mesh_tests::http::fetch;
-use mesh_tests::internet::{HOST_V4, echo_at, web_at};
+use mesh_tests::http::{exchange, fetch};
+use mesh_tests::internet::{HOST_V4, HOST_V6, echo_at, web_at};
 use mesh_tests::lab::{Lab, Node};
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
-use mesh_tests::probe::Pinger;
+use mesh_tests::probe::{Pinger, wait_echoes};
+use mesh_tests::smuggle::nothing_private_is_reached;
 use mesh_tests::topology::Topology;
 use mesh_tests::transfer::{Source, Transfer};
 use mesh_tests::wait::wait_for;
@@ -31,6 +33,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "wireguard_drops_a_forged_source_and_remembers_no_way_out",
             || Topology::line(2),
             forged,
+        ),
+        in_lab(
+            "wireguard_begins_anew_when_a_clock_went_back",
+            || Topology::line(2),
+            earlier,
         ),
         in_lab(
             "wireguard_keeps_flows_over_switches",
@@ -77,10 +84,15 @@ fn online(lab: &Lab, gateway: &str) -> Result<()> {
     wait_comes_from(lab.node("r1")?.phone()?, line, line, PATIENCE)
 }
 
-/// Which tunnel r1 has to the gateway, and the gateway back.
-fn tunnels(lab: &Lab) -> Result<(Option<TunnelKind>, Vec<TunnelKind>)> {
+/// Which tunnel r1 has to its gateway.
+fn tunnel_of(lab: &Lab) -> Result<Option<TunnelKind>> {
     let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
-    let there = answer.gateways.first().context("no gateway")?.tunnel;
+    Ok(answer.gateways.first().context("no gateway")?.tunnel)
+}
+
+/// The same, and those that the gateway has back.
+fn tunnels(lab: &Lab) -> Result<(Option<TunnelKind>, Vec<TunnelKind>)> {
+    let there = tunnel_of(lab)?;
     let answer: Routes = lab.node("r3")?.ctl("routes")?;
     let back = answer
         .routes
@@ -99,6 +111,7 @@ fn mixed(lab: &mut Lab) -> Result<()> {
     let both = |kind| (Some(kind), vec![kind, kind]);
     ensure!(tunnels(lab)? == both(TunnelKind::Wireguard));
     encrypted(lab)?;
+    carries_everything(lab)?;
     flow_outlives_its_route(lab)?;
     put_back(lab)?;
     restart(lab, "r1", "vxlan")?;
@@ -164,6 +177,23 @@ fn encrypted(lab: &Lab) -> Result<()> {
     let (wrapped, all) = (count("wrapped")?, count("all")?);
     ensure!(wrapped > 0 && wrapped == all, "{listing}");
     relay.nft("delete table inet watch")
+}
+
+/// Datagrams of every size, and a lot of them, both ways.
+fn carries_everything(lab: &Lab) -> Result<()> {
+    const SIZES: [usize; 6] = [1372, 1400, 1420, 1500, 4000, 9000];
+    const BYTES: usize = 10_000_000;
+    let phone = lab.node("r1")?.phone()?;
+    for host in [HOST_V4, HOST_V6] {
+        wait_echoes(phone, echo_at(host), &SIZES, PATIENCE)?;
+        let since = Instant::now();
+        exchange(phone, web_at(host), BYTES, PATIENCE)?;
+        note(&format!(
+            "10 MB each way in {} ms",
+            since.elapsed().as_millis()
+        ));
+    }
+    Ok(())
 }
 
 /// The gateway is out of reach for a moment, and whoever looks for a way forgets everything of it.
@@ -251,9 +281,58 @@ fn put_back(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// Either end loses power, and comes back a day earlier than it went.
+fn earlier(lab: &mut Lab) -> Result<()> {
+    const DAY: i64 = 24 * 60 * 60;
+    village(lab)?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    for router in ["r1", "r2"] {
+        lose_power(lab, router)?;
+        // Of everybody, but nobody's kernel has a word to say but the one that begins.
+        move_clock(-DAY)?;
+        lab.start(router)?;
+        let since = Instant::now();
+        let pinger = Pinger::start(&phone, echo_at(HOST_V4), PROBES)?;
+        let back = pinger.wait_answers(20, PATIENCE);
+        note(&format!(
+            "{router} is back a day earlier: {}",
+            pinger.report_since(since)
+        ));
+        move_clock(DAY)?;
+        back.with_context(|| format!("after {router} came back"))?;
+        online(lab, "r2")?;
+        ensure!(tunnel_of(lab)? == Some(TunnelKind::Wireguard));
+        // A device for the gateway, not for each of its keys.
+        let ends = ends(lab.node("r1")?)?;
+        ensure!(ends.lines().count() == 1, "{ends}");
+    }
+    Ok(())
+}
+
+/// Nothing is left of a router but its files.
+fn lose_power(lab: &mut Lab, router: &str) -> Result<()> {
+    let node = lab.node_mut(router)?;
+    node.take_daemon()?.crash()?;
+    let kernel = node.namespace();
+    for number in 0..=17 {
+        // Most of them are not there.
+        let _ = kernel.ip(&format!("link del meshd{number}"));
+    }
+    kernel.ip("nexthop flush proto 155")?;
+    kernel.run("nft", "delete table inet meshd").map(drop)
+}
+
+fn move_clock(seconds: i64) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let then = i64::try_from(now.as_secs())? + seconds;
+    command::run("date", &format!("--set @{then}")).map(drop)
+}
+
 /// A router that sends through its tunnel in another's name.
 fn forged(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r2")?;
     village(lab)?;
+    nothing_private_is_reached(lab, "r1", "r2")?;
     let gateway = lab.node("r2")?.namespace().clone();
     let forged = ["100.64.200.1", "fd00:dead::1"];
     let arriving = "table inet watch { chain arriving { type filter hook prerouting priority -400;\n\
