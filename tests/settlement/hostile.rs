@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         with_sqlite("too_much_is_refused_before_it_is_read", too_much),
         with_sqlite("who_is_slow_keeps_nobody_waiting", slow),
         with_sqlite("thousands_of_connections_of_one_client_are_not_kept", idle),
+        with_sqlite("who_does_not_leave_after_the_answer_is_counted", lingering),
         with_sqlite("bodies_that_never_end_do_not_fill_the_memory", memory),
         with_sqlite("who_comes_too_often_is_told_to_wait", too_often),
     ]
@@ -309,6 +310,40 @@ fn idle(valley: &Valley) -> Result<()> {
         ensure!(service.get("/v1/service")?.status == 200);
         Ok(())
     })?;
+    service.stop()
+}
+
+/// They are answered, and told that it was all; the other end of the line stays open.
+fn lingering(valley: &Valley) -> Result<()> {
+    const MOST: usize = 16;
+    let settings = Settings {
+        limits: json!({"requests_per_minute": 1_000_000, "client_connections": MOST}),
+        ..valley.settings.clone()
+    };
+    let service = Redeemd::start(&settings)?;
+    ensure!(service.get("/v1/service")?.status == 200);
+    let (before, mut answered, mut most) = (service.descriptors()?, 0, 0);
+    let mut kept = Vec::new();
+    let request = head("GET /v1/service", "Connection: close\r\n");
+    for _ in 0..400 {
+        let mut stream = rest::connect(service.address, PATIENCE)?;
+        // Of one too many nothing is read.
+        let _ = stream.write_all(request.as_bytes());
+        answered += usize::from(stream.read(&mut [0; 64]).is_ok_and(|read| read > 0));
+        most = most.max(service.descriptors()?);
+        kept.push(stream);
+    }
+    note(&format!(
+        "{answered} of 400 were answered, {before} descriptors became {most}"
+    ));
+    // Some that the database or the chain take come on top.
+    ensure!(most <= before + MOST + 8, "{before} became {most}");
+    // They are not waited for, for ever.
+    wait_for("the client to be welcome again", PATIENCE, || {
+        ensure!(service.get("/v1/service")?.status == 200);
+        Ok(())
+    })?;
+    drop(kept);
     service.stop()
 }
 

@@ -238,6 +238,16 @@ impl Redeemd {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
+    /// How many files and sockets it has open.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn descriptors(&self) -> Result<usize> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.process.id()));
+        let open = open.with_context(|| format!("redeemd has ended: {}", self.said()))?;
+        Ok(open.count())
+    }
+
     fn pid(&self) -> Result<Pid> {
         Ok(Pid::from_raw(self.process.id().try_into()?))
     }

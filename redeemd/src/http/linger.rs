@@ -11,29 +11,33 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::server::Place;
+
 /// How long, and how many bytes: an answer arrives within that, or not at all.
 const TIME: Duration = Duration::from_secs(2);
 const BYTES: u64 = 8 << 20;
 
-/// A stream that is read on after it was dropped.
-pub(super) struct Lingering(Option<TcpStream>);
+/// A stream that is read on after it was dropped, and keeps its place until that is over.
+pub(super) struct Lingering(Option<(TcpStream, Place)>);
 
 impl Lingering {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self(Some(stream))
+    pub(super) fn new(stream: TcpStream, place: Place) -> Self {
+        Self(Some((stream, place)))
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        let stream = self.0.as_mut();
-        let stream = stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
-        stream.map(Pin::new)
+        let stream = self.0.as_mut().map(|(stream, _)| Pin::new(stream));
+        stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
     }
 }
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        if let Some(stream) = self.0.take() {
-            tokio::spawn(tokio::time::timeout(TIME, hear_out(stream)));
+        if let Some((stream, place)) = self.0.take() {
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(TIME, hear_out(stream)).await;
+                drop(place);
+            });
         }
     }
 }

@@ -13,8 +13,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use super::guard::{Client, network_of};
@@ -45,9 +45,9 @@ pub async fn serve(listener: TcpListener, shared: Shared, end: impl Future<Outpu
     let connections = GracefulShutdown::new();
     let mut end = pin!(end);
     loop {
-        let place = Arc::clone(&places);
-        let next = async { (place.acquire_owned().await, listener.accept().await) };
-        let (place, accepted) = tokio::select! {
+        let free = Arc::clone(&places);
+        let next = async { (free.acquire_owned().await.ok(), listener.accept().await) };
+        let (permit, accepted) = tokio::select! {
             next = next => next,
             () = &mut end => break,
         };
@@ -58,12 +58,14 @@ pub async fn serve(listener: TcpListener, shared: Shared, end: impl Future<Outpu
                     debug!(%from, "too many connections of this client");
                     continue;
                 };
+                let place = Place {
+                    _of_all: permit,
+                    _of_client: seat,
+                };
+                let _ = stream.set_nodelay(true);
                 let router = router.clone().layer(Extension(Client(from)));
-                let watcher = connections.watcher();
-                tokio::spawn(async move {
-                    let _place = (place, seat);
-                    connection(stream, router, watcher).await;
-                });
+                let stream = Lingering::new(stream, place);
+                tokio::spawn(connection(stream, router, connections.watcher()));
             }
         }
     }
@@ -74,6 +76,12 @@ pub async fn serve(listener: TcpListener, shared: Shared, end: impl Future<Outpu
     {
         warn!("some requests were not answered");
     }
+}
+
+/// What a connection takes of what there is, until its socket is closed.
+pub(super) struct Place {
+    _of_all: Option<OwnedSemaphorePermit>,
+    _of_client: Seat,
 }
 
 /// How many connections each client has, so that none keeps others out.
@@ -137,19 +145,15 @@ async fn pause_after(error: &io::Error) {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Lingering,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(
-            TokioIo::new(Lingering::new(stream)),
-            TowerToHyperService::new(router),
-        );
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match tokio::time::timeout(LIFE, watcher.watch(connection)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "a connection ended"),
