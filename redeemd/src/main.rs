@@ -4,6 +4,7 @@
 //! a service that is not there.
 
 mod check;
+mod settler;
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
@@ -11,7 +12,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -27,12 +27,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
-
-/// How often what is due is looked through: deposits may have come, or cheques been cashed.
-const ROUND: Duration = Duration::from_secs(60);
-
-/// How often payers are looked at of whom cheques are not cashed: what they announce takes three days.
-const WATCH: Duration = Duration::from_secs(15 * 60);
 
 /// Settles bandwidth receipts.
 #[derive(Parser)]
@@ -123,35 +117,11 @@ async fn serve(config: &Path) -> Result<ExitCode> {
         .with_context(|| format!("listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     info!(%address, settlement_key = %service.chain.us, "redeemd listens");
-    let rounds = tokio::spawn(rounds(Arc::clone(&service)));
+    let settler = settler::spawn(Arc::clone(&service));
     let shared = Shared::new(service, config.limits);
-    http::serve(listener, shared, ended()?).await;
-    rounds.abort();
+    settler::attend(settler, http::serve(listener, shared, ended()?)).await?;
     info!("redeemd ends");
     Ok(ExitCode::SUCCESS)
-}
-
-async fn rounds(service: Arc<Service>) {
-    let every = |period| {
-        let mut interval = tokio::time::interval(period);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        interval
-    };
-    let (mut round, mut watch) = (every(ROUND), every(WATCH));
-    let mut looked = false;
-    loop {
-        tokio::select! {
-            _ = round.tick() => {
-                service.watch_chain().await;
-                service.settle_all().await;
-            }
-            _ = watch.tick() => {
-                // Whether the database was restored is only asked when it may have been: at the start.
-                looked = looked || service.look_at_all().await;
-                service.watch_payers().await;
-            }
-        }
-    }
 }
 
 fn ended() -> Result<impl Future<Output = ()>> {
