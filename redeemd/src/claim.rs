@@ -1,10 +1,11 @@
 //! An export of receipts, verified and sorted by who owes whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use receipts::log::{VerifyError, verify};
 use receipts::{Amount, Equivocation, NetworkId, Offer, Party, Receipt};
+use redeem_api::CONSUMERS;
 use sha2::{Digest, Sha256};
 
 /// What somebody brings: all signatures and figures in it hold.
@@ -96,6 +97,9 @@ pub enum ClaimError {
     /// The end is missing.
     #[error("it has no end: a part of it may be missing")]
     NoEnd,
+    /// Too many others would have to be looked for.
+    #[error("more than {CONSUMERS} consumers")]
+    Consumers,
 }
 
 impl Claim {
@@ -123,6 +127,10 @@ impl Claim {
             let heading = *proof.receipts().0.heading();
             let pair = claim_of(&mut pairs, network, heading.provider, heading.consumer);
             pair.contradiction.get_or_insert(proof);
+        }
+        let consumers: BTreeSet<_> = pairs.values().map(|claim| claim.pair.consumer).collect();
+        if consumers.len() > CONSUMERS {
+            return Err(ClaimError::Consumers);
         }
         Ok(Self {
             network,

@@ -43,5 +43,8 @@ pub const PROBLEM_TYPE: &str = "application/problem+json";
 /// No more cheques are in one answer. Whoever gets so many asks for those after the last one's issuer.
 pub const CHEQUES: usize = 1000;
 
+/// No more consumers are in one claim: the chain is asked about each whose account is not known to be a payer.
+pub const CONSUMERS: usize = 500;
+
 /// The most that a service has to take in one claim.
 pub const CLAIM_BYTES: usize = 4 << 20;

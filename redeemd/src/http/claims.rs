@@ -18,7 +18,7 @@ use super::problem::Refusal;
 pub(super) struct Export(#[expect(dead_code, reason = "describes")] Vec<u8>);
 
 /// Brings receipts: an export of a node's log. Anybody may, and as often as it takes: what has been brought
-/// before adds nothing.
+/// before adds nothing. At most 4 MiB, unless `/v1/service` says more, of 500 consumers.
 #[utoipa::path(
     post,
     path = "/v1/claims",

@@ -9,6 +9,7 @@ use redeem_api::{Kind, PROBLEM_TYPE, Problem, RegistrationError};
 use tracing::error;
 
 use super::DOCUMENT_BYTES;
+use crate::claim::ClaimError;
 use crate::service::ServiceError;
 use crate::store::StoreError;
 
@@ -91,8 +92,11 @@ impl Refusal {
 
     /// More bytes than are taken here.
     pub(super) fn too_large(most: usize) -> Self {
+        Self::too_much(format!("more than {most} bytes"))
+    }
+
+    fn too_much(detail: impl ToString) -> Self {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
-        let detail = format!("more than {most} bytes");
         Self::new(Kind::TooLarge, status, "Too large", detail)
             .remedy("Send it in parts: exports of fewer receipts each.")
     }
@@ -158,6 +162,7 @@ impl IntoResponse for Refusal {
 impl From<ServiceError> for Refusal {
     fn from(error: ServiceError) -> Self {
         match error {
+            ServiceError::Claim(error @ ClaimError::Consumers) => Self::too_much(error),
             ServiceError::Claim(error) => Self::unverified(error)
                 .remedy("Export the receipts again, `meshctl receipts verify` tells more."),
             ServiceError::Overflow => Self::unverified(error),

@@ -21,11 +21,12 @@ use receipts::{
     Amount, ContentHash, Equivocation, MIB, NetworkId, Offer, Party, Price, Receipt,
     Terms as Offered, Totals,
 };
-use redeem_api::PairState;
+use redeem_api::{CONSUMERS, PairState};
 use redeemd::chain::Chain;
+use redeemd::claim::ClaimError;
 use redeemd::config::Limits;
 use redeemd::http::{self, Shared};
-use redeemd::service::Service;
+use redeemd::service::{Service, ServiceError};
 use redeemd::store::{Book, Registered, Registration, Store, Terms};
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
@@ -36,8 +37,9 @@ fn key() -> PrivateKey {
     PrivateKey::from_bytes(&[7; 32]).unwrap()
 }
 
-fn key_of(number: u8) -> SigningKey {
-    SigningKey::from_bytes(&[number; 32])
+fn key_of(number: u16) -> SigningKey {
+    let seed = number.to_be_bytes().repeat(16);
+    SigningKey::from_bytes(&seed.try_into().unwrap())
 }
 
 async fn service(directory: &TempDir, chain: Chain) -> Service {
@@ -68,7 +70,7 @@ async fn service(directory: &TempDir, chain: Chain) -> Service {
 const MIB_PRICE: u128 = 1;
 
 /// Gives a node an account.
-async fn register(service: &Service, number: u8, account: Address) {
+async fn register(service: &Service, number: u16, account: Address) {
     let registration = Registration {
         node: Party::of(&key_of(number)),
         account,
@@ -81,7 +83,7 @@ async fn register(service: &Service, number: u8, account: Address) {
 }
 
 /// What node 0 has carried for others: a MiB each.
-fn export(consumers: impl Iterator<Item = u8>) -> Vec<u8> {
+fn export(consumers: impl Iterator<Item = u16>) -> Vec<u8> {
     let network = NetworkId::from_name("village");
     let (mut writer, mut bytes) = Writer::create(&SegmentHeader::first(Header {
         network,
@@ -115,8 +117,9 @@ async fn a_claim_of_many_strangers_is_one_question() {
     let chain = FakeNode::new(0, key().address());
     let service = service(&directory, chain.start(12).await).await;
     register(&service, 0, Address::repeat_byte(0xaa)).await;
-    for number in 1..=90 {
-        register(&service, number, Address::repeat_byte(number)).await;
+    for number in 1..=90_u16 {
+        let account = Address::left_padding_from(&number.to_be_bytes());
+        register(&service, number, account).await;
     }
     service.chain.check().await.unwrap();
     chain.requests();
@@ -134,6 +137,22 @@ async fn a_claim_of_many_strangers_is_one_question() {
     // Two blocks, and the accounts in the first: none is left to be asked for in the other.
     let asked = chain.requests();
     assert_eq!(asked.len(), 4, "{asked:?}");
+}
+
+#[tokio::test]
+async fn of_too_many_consumers_nobody_is_asked() {
+    let directory = TempDir::new().unwrap();
+    let chain = FakeNode::new(5, key().address());
+    let service = service(&directory, chain.start(12).await).await;
+    let most = u16::try_from(CONSUMERS).unwrap();
+    let taken = service.claim(export(1..=most).into()).await.unwrap();
+    assert_eq!(taken.pairs.len(), CONSUMERS);
+    let refused = service.claim(export(1..=most + 1).into()).await;
+    assert!(matches!(
+        refused,
+        Err(ServiceError::Claim(ClaimError::Consumers))
+    ));
+    assert_eq!(chain.requests().len(), 0);
 }
 
 #[tokio::test]
@@ -204,7 +223,7 @@ async fn nothing_is_signed_by_a_node_that_has_stopped_following_the_chain() {
         node.age = Duration::from_secs(age);
         let service = Arc::new(service(&directory, node.start(0).await).await);
         register(&service, 0, Address::repeat_byte(0xaa)).await;
-        let consumer = 1 + u8::from(age > 890);
+        let consumer = 1 + u16::from(age > 890);
         register(&service, consumer, payer).await;
         service
             .claim(export(consumer..=consumer).into())

@@ -4,13 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use control_api::{Exit, NodeId};
-use receipts::log::{Report, verify};
+use receipts::log::{Record, Report, verify};
+use redeem_api::CONSUMERS;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
 /// The most bytes of a part: some 450 receipts, a few seconds over a slow line.
 const PART_BYTES: usize = 256 << 10;
+
+// Of each consumer there is a proof at least, or an offer and a receipt, which are longer.
+const _: () = assert!(PART_BYTES / Record::MAX_STORED_LEN <= CONSUMERS);
 
 /// Longer files are none that meshd writes.
 const MOST_BYTES: u64 = 64 << 20;
