@@ -18,8 +18,8 @@ use receipts::{
 use redeemd::claim::{Claim, PairClaim};
 use redeemd::room::{Limit, Standing, View};
 use redeemd::store::{
-    Book, Cheque, Finding, MOST_UNCASHED, MOST_UNSETTLED, Place, Registered, Registration, Settled,
-    Store, Terms,
+    Book, Cheque, Finding, MOST_UNCASHED, MOST_UNSETTLED, MOST_UNUSED, Place, Registered,
+    Registration, Settled, Store, Terms,
 };
 use redeemd::tariff::{Ppm, Tariff};
 use tempfile::TempDir;
@@ -251,6 +251,52 @@ async fn nobody_leaves_an_account_that_was_paid_more_than_is_known() {
         let moved = register(&store, &node, other, 3).await;
         assert_eq!(moved, Registered::Done);
     }
+}
+
+/// Registers so many nodes of whom nobody has heard, behind the store's back: it would take minutes.
+async fn crowd(directory: &TempDir, nodes: i64) {
+    let url = format!("sqlite:{}", directory.path().join("redeemd.db").display());
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    let statement = format!(
+        "INSERT INTO registration \
+         WITH RECURSIVE crowd (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM crowd WHERE n < {nodes}) \
+         SELECT unhex(printf('%064x', n)), zeroblob(20), 1, zeroblob(64), zeroblob(64), \
+         n + (SELECT MAX(place) FROM registration) FROM crowd"
+    );
+    sqlx::query(&statement).execute(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_registers_and_brings_nothing_is_forgotten_when_many_have_come_since() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    store.accept(&claim(50).pairs).await.unwrap();
+    let key = |seed| SigningKey::from_bytes(&[seed; 32]);
+    for seed in [3, 4] {
+        register(&store, &key(seed), EARNER, 1).await;
+    }
+    crowd(&directory, MOST_UNUSED - 4).await;
+    let known = async |node: &SigningKey| store.registration(Party::of(node)).await.unwrap();
+    // Those of the claim have the first two places, then these.
+    for (seed, left) in [
+        (5, [true, true]),
+        (6, [true, true]),
+        (7, [false, true]),
+        (8, [false; 2]),
+    ] {
+        register(&store, &key(seed), EARNER, 1).await;
+        let is = [
+            known(&key(3)).await.is_some(),
+            known(&key(4)).await.is_some(),
+        ];
+        assert_eq!(is, left, "{seed}");
+    }
+    for node in [provider(), consumer(), key(8)] {
+        assert!(known(&node).await.is_some());
+    }
+    // Nothing is lost by it.
+    assert_eq!(register(&store, &key(3), EARNER, 1).await, Registered::Done);
+    assert!(known(&key(3)).await.is_some());
 }
 
 #[tokio::test]

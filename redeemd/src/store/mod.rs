@@ -34,7 +34,7 @@ use sqlx::{Any, AnyPool, Row, Transaction};
 
 pub use audit::{Audit, Finding};
 pub use claims::{Accepted, AcceptedPair, MOST_UNSETTLED};
-pub use registrations::{Registered, Registration};
+pub use registrations::{MOST_UNUSED, Registered, Registration};
 pub use reports::{Cheque, MOST_PAIRS, NodeReport, PairReport};
 pub use settlements::{MOST_UNCASHED, Place, Settled, Terms};
 

@@ -8,6 +8,10 @@ use sqlx::{Any, Row, Transaction};
 
 use super::{Store, StoreError, value};
 
+/// As many nodes may have registered after one of which nothing was ever brought. Then it is forgotten: registrations
+/// cost nothing, and these are the only ones that nobody has paid for. They take some 30 MB.
+pub const MOST_UNUSED: i64 = 100_000;
+
 /// A node's account, as both have signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
@@ -55,8 +59,8 @@ impl Store {
         }
         sqlx::query(
             "INSERT INTO registration \
-             (node, account, sequence, node_signature, account_signature) \
-             VALUES ($1, $2, $3, $4, $5) \
+             (node, account, sequence, node_signature, account_signature, place) \
+             VALUES ($1, $2, $3, $4, $5, (SELECT COALESCE(MAX(place), 0) + 1 FROM registration)) \
              ON CONFLICT (node) DO UPDATE SET account = excluded.account, \
              sequence = excluded.sequence, node_signature = excluded.node_signature, \
              account_signature = excluded.account_signature \
@@ -74,6 +78,7 @@ impl Store {
             .fetch_one(&mut *change)
             .await?;
         change.commit().await?;
+        self.forget_unused().await?;
         let account = value::read_account(row.try_get(0)?)?;
         let sequence = value::read_count(row.try_get(1)?)?;
         let counts = account == registration.account && sequence == registration.sequence;
@@ -81,6 +86,28 @@ impl Store {
             true => Registered::Done,
             false => Registered::Outdated { sequence },
         })
+    }
+
+    /// Each node's turn comes once. It is locked before it is asked whether anything was brought of it.
+    async fn forget_unused(&self) -> Result<(), StoreError> {
+        let mut change = self.begin().await?;
+        let lock = format!(
+            "UPDATE registration SET node = node \
+             WHERE place = (SELECT MAX(place) FROM registration) - {MOST_UNUSED} RETURNING node"
+        );
+        for row in sqlx::query(&lock).fetch_all(&mut *change).await? {
+            let node: Vec<u8> = row.try_get(0)?;
+            sqlx::query(
+                "DELETE FROM registration WHERE node = $1 \
+                 AND NOT EXISTS (SELECT 1 FROM pair WHERE provider = $1) \
+                 AND NOT EXISTS (SELECT 1 FROM pair WHERE consumer = $1)",
+            )
+            .bind(node)
+            .execute(&mut *change)
+            .await?;
+        }
+        change.commit().await?;
+        Ok(())
     }
 
     /// The accounts of those of these nodes that have one.

@@ -9,15 +9,18 @@ CREATE TABLE book (
     settlement_key BYTEA NOT NULL
 );
 
--- Which account a node earns for and pays from, signed by both.
+-- Which account a node earns for and pays from, signed by both. Nodes are numbered by place as they come: so those are
+-- found of which nothing was brought since many others came.
 CREATE TABLE registration (
     node BYTEA PRIMARY KEY,
     account BYTEA NOT NULL,
     sequence BIGINT NOT NULL,
     node_signature BYTEA NOT NULL,
-    account_signature BYTEA NOT NULL
+    account_signature BYTEA NOT NULL,
+    place BIGINT NOT NULL
 );
 CREATE INDEX registration_account ON registration (account);
+CREATE INDEX registration_place ON registration (place);
 
 -- Accounts that have let this service draw on a deposit, once at least, and the last block of which it is known what
 -- was paid on their cheques. Who settles on one locks its row.
