@@ -30,7 +30,8 @@ pub struct PairClaim {
     pub contradiction: Option<Equivocation>,
     /// Receipts that were left out, for they are too dear.
     pub refused: u64,
-    /// What adds less is not counted. Nothing, until a tariff says otherwise.
+    /// What adds less is not counted. One atto-SMT, until a tariff says more: of two receipts for the same amount,
+    /// neither is worth anything beside the other.
     pub minimum: Amount,
 }
 
@@ -80,11 +81,10 @@ pub struct SignedEpoch {
 }
 
 impl SignedEpoch {
-    /// Which of several receipts of an epoch counts: the one with the highest amount, of these the last. So it
-    /// does not matter in which order they come, also if the consumer signed two that contradict each other.
+    /// How long the consumer was served.
     #[must_use]
-    pub fn rank(&self) -> (Amount, u32) {
-        (self.receipt.amount(), self.receipt.position().seq)
+    pub fn seconds(&self) -> u64 {
+        self.receipt.totals().seconds.into()
     }
 }
 
@@ -156,7 +156,7 @@ fn claim_of(
         receipts: BTreeMap::new(),
         contradiction: None,
         refused: 0,
-        minimum: Amount::ZERO,
+        minimum: Amount::new(1),
     })
 }
 

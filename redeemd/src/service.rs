@@ -178,8 +178,8 @@ impl Service {
         let Some(tariff) = self.terms.tariff(&pair.network) else {
             return Err((pair, PairState::NetworkUnknown));
         };
-        claim.minimum = tariff.minimum_amount;
-        let least = claim.minimum.max(Amount::new(1));
+        claim.minimum = claim.minimum.max(tariff.minimum_amount);
+        let least = claim.minimum;
         claim
             .receipts
             .retain(|_, signed| signed.receipt.amount() >= least);

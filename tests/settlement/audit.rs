@@ -14,21 +14,41 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// One more, or one less, in the last byte of a column.
-const BYTES: [(&str, &str, &str); 14] = [
+const BYTES: [(&str, &str, &str); 23] = [
     ("receipt", "receipt", "does not hold"),
     ("receipt", "offer", "does not hold"),
     ("pair", "claimed", "receipts say"),
     ("pair", "settled", "settlements say"),
     ("pair", "provider", "not what its id says"),
+    ("pair", "consumer", "not what its id says"),
     ("pair", "network", "not what its id says"),
     ("settlement", "settled", "settlements say"),
     ("settlement", "debit", "not credit and fee"),
     ("settlement", "credit", "not credit and fee"),
     ("settlement", "fee", "not credit and fee"),
     ("settlement", "beneficiary", "settlements say"),
+    ("settlement", "payer", "settlements say"),
+    ("settlement", "fee_account", "settlements say"),
+    ("payer", "account", "it is not known, and was settled on"),
+    ("cheque", "issuer", "settlements say"),
+    ("cheque", "beneficiary", "settlements say"),
     ("cheque", "cumulative", "settlements say"),
     ("cheque", "base", "settlements say"),
+    ("registration", "node", "registration of node"),
     ("registration", "account", "registration of node"),
+    ("registration", "node_signature", "registration of node"),
+    ("registration", "account_signature", "registration of node"),
+];
+
+/// What a number is changed to. All is settled, and nothing was rewarded.
+const NUMBERS: [(&str, &str, u64, &str); 7] = [
+    ("pair", "seconds", 1000, "receipts say 7 s"),
+    ("pair", "rewarded", 1, "settlements say 0 s"),
+    ("pair", "unsettled", 1, "what waits is not what is due"),
+    ("pair", "place", 0, "what waits is not what is due"),
+    ("settlement", "seconds", 1, "settlements say 2 s"),
+    ("receipt", "epoch", 7, "does not hold"),
+    ("registration", "sequence", 7, "registration of node"),
 ];
 
 /// What can be written in the place of a statement's value, and is of no right form at all.
@@ -72,6 +92,18 @@ fn changes(valley: &Valley) -> Result<()> {
         finds(valley, table, column, &changed, finding)?;
         set(valley, table, column, &before, &changed)?;
     }
+    for (table, column, number, finding) in NUMBERS {
+        let least = execute(valley, &format!("SELECT min({column}) FROM {table}"))?;
+        let change = |from: &str, to: &str| {
+            let change = format!("UPDATE {table} SET {column} = {to} WHERE {column} = {from}");
+            execute(valley, &change)
+        };
+        let number = number.to_string();
+        change(&least, &number)?;
+        says(valley, finding).with_context(|| format!("{table}.{column}"))?;
+        change(&number, &least)?;
+    }
+    valley.audit()?;
     for (table, column) in DAMAGES {
         let before = value(valley, table, column)?;
         let damaged = before[..before.len() / 2].to_vec();
@@ -89,6 +121,11 @@ fn changes(valley: &Valley) -> Result<()> {
         says(valley, "say")?;
         execute(valley, &format!("INSERT INTO {table} SELECT * FROM kept"))?;
         execute(valley, "DROP TABLE kept")?;
+    }
+    if valley.database == Database::Sqlite {
+        // PostgreSQL has nothing of a pair without the pair, whoever asks for it.
+        execute(valley, "DELETE FROM pair")?;
+        return says(valley, "it is not there, and something of it is");
     }
     valley.audit().map(drop)
 }

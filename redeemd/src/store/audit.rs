@@ -2,11 +2,11 @@
 
 mod finding;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use control_api::NodeId;
-use receipts::{Amount, Equivocation, Heading};
+use receipts::{Amount, Equivocation, Heading, Overflow};
 use redeem_api::{RegistrationRequest, Signature64};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
@@ -50,9 +50,41 @@ struct PairRow {
     fits: bool,
     claimed: Amount,
     settled: Amount,
+    unsettled: u64,
+    place: i64,
+    seconds: u64,
+    rewarded: u64,
 }
 
-type Sums<K> = BTreeMap<K, Amount>;
+impl PairRow {
+    /// Something waits while something is due, and has had a place in line since something was.
+    fn waits_as_due(&self) -> bool {
+        let is_due = self.claimed != self.settled;
+        let was_due = self.claimed > Amount::ZERO;
+        (self.unsettled > 0) == is_due && (self.place > 0) == was_due
+    }
+}
+
+/// What receipts, or settlements, of a pair add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sum {
+    amount: Amount,
+    seconds: u64,
+}
+
+impl Sum {
+    fn add(&mut self, amount: Amount, seconds: u64) -> Result<(), StoreError> {
+        self.amount = self.amount.checked_add(amount)?;
+        self.seconds = self.seconds.checked_add(seconds).ok_or(Overflow)?;
+        Ok(())
+    }
+}
+
+/// By pair.
+type Sums = BTreeMap<Vec<u8>, Sum>;
+
+/// By issuer and beneficiary.
+type Given = BTreeMap<(Address, Address), Amount>;
 
 impl Store {
     /// Checks everything, in one view of the database: nobody has to stop for it, or wait.
@@ -72,9 +104,10 @@ impl Store {
         let pairs = read_pairs(&mut view).await?;
         audit.pairs = pairs.len() as u64;
         let signed = audit.check_receipts(&mut view).await?;
-        audit.check_contradictions(&mut view).await?;
-        let given = audit.check_settlements(&mut view, &pairs).await?;
-        audit.check_pairs(&pairs, &signed)?;
+        audit.check_contradictions(&mut view, &pairs).await?;
+        let (moved, given) = audit.check_settlements(&mut view).await?;
+        audit.check_pairs(&pairs, &signed, &moved)?;
+        audit.check_payers(&mut view, &given).await?;
         audit.check_cheques(&mut view, given).await?;
         view.rollback().await?;
         Ok(audit)
@@ -111,7 +144,7 @@ impl Audit {
     async fn check_receipts(
         &mut self,
         view: &mut Transaction<'_, Any>,
-    ) -> Result<Sums<Vec<u8>>, StoreError> {
+    ) -> Result<Sums, StoreError> {
         let mut sums = Sums::new();
         let (mut pair, mut epoch) = (Vec::new(), i64::MIN);
         loop {
@@ -135,8 +168,9 @@ impl Audit {
                         epoch: number,
                     });
                 }
-                let amount = signed.map_or(Amount::ZERO, |it| it.receipt.amount());
-                add(&mut sums, pair.clone(), amount)?;
+                let says = |it: SignedEpoch| (it.receipt.amount(), it.seconds());
+                let (amount, seconds) = signed.map(says).unwrap_or_default();
+                sums.entry(pair.clone()).or_default().add(amount, seconds)?;
             }
             if rows.len() as i64 != PAGE {
                 return Ok(sums);
@@ -147,6 +181,7 @@ impl Audit {
     async fn check_contradictions(
         &mut self,
         view: &mut Transaction<'_, Any>,
+        pairs: &BTreeMap<Vec<u8>, PairRow>,
     ) -> Result<(), StoreError> {
         let rows = sqlx::query("SELECT pair, proof FROM contradiction")
             .fetch_all(&mut **view)
@@ -156,7 +191,8 @@ impl Audit {
             let proof = Equivocation::parse(&proof).ok();
             let proof = proof.filter(|it| it.verify().is_ok());
             let of = proof.map(|it| pair_of(it.receipts().0.heading()).id());
-            if of.is_none_or(|id| id.as_bytes().as_slice() != pair) {
+            let is_of = of.is_some_and(|id| id.as_bytes().as_slice() == pair);
+            if !is_of || !pairs.contains_key(&pair) {
                 let pair = hex::encode(&pair);
                 self.findings.push(Finding::Contradiction { pair });
             }
@@ -167,38 +203,71 @@ impl Audit {
     fn check_pairs(
         &mut self,
         pairs: &BTreeMap<Vec<u8>, PairRow>,
-        signed: &Sums<Vec<u8>>,
+        signed: &Sums,
+        moved: &Sums,
     ) -> Result<(), StoreError> {
-        for (pair, row) in pairs {
+        for (id, row) in pairs {
             self.claimed = self.claimed.checked_add(row.claimed)?;
-            if !row.fits {
-                let pair = hex::encode(pair);
-                self.findings.push(Finding::Pair { pair });
-            }
-            let receipts = signed.get(pair).copied().unwrap_or_default();
-            if receipts != row.claimed {
-                self.findings.push(Finding::Claimed {
-                    pair: hex::encode(pair),
-                    receipts,
-                    claimed: row.claimed,
-                });
+            let signed = signed.get(id).copied().unwrap_or_default();
+            let moved = moved.get(id).copied().unwrap_or_default();
+            self.check_pair(hex::encode(id), row, signed, moved);
+        }
+        for id in signed.keys().chain(moved.keys()) {
+            if !pairs.contains_key(id) {
+                let pair = hex::encode(id);
+                self.findings.push(Finding::NoPair { pair });
             }
         }
         Ok(())
     }
 
-    /// Returns what each beneficiary was given by each issuer.
+    fn check_pair(&mut self, pair: String, row: &PairRow, signed: Sum, moved: Sum) {
+        if !row.fits {
+            self.findings.push(Finding::Pair { pair: pair.clone() });
+        }
+        if signed.amount != row.claimed {
+            self.findings.push(Finding::Claimed {
+                pair: pair.clone(),
+                receipts: signed.amount,
+                claimed: row.claimed,
+            });
+        }
+        if moved.amount != row.settled || row.settled > row.claimed {
+            self.findings.push(Finding::Settled {
+                pair: pair.clone(),
+                settlements: moved.amount,
+                settled: row.settled,
+            });
+        }
+        if signed.seconds != row.seconds {
+            self.findings.push(Finding::Seconds {
+                pair: pair.clone(),
+                receipts: signed.seconds,
+                seconds: row.seconds,
+            });
+        }
+        if moved.seconds != row.rewarded {
+            self.findings.push(Finding::Rewarded {
+                pair: pair.clone(),
+                settlements: moved.seconds,
+                rewarded: row.rewarded,
+            });
+        }
+        if !row.waits_as_due() {
+            self.findings.push(Finding::Waiting { pair });
+        }
+    }
+
+    /// Returns what was moved of each pair, and what each beneficiary was given by each issuer.
     async fn check_settlements(
         &mut self,
         view: &mut Transaction<'_, Any>,
-        pairs: &BTreeMap<Vec<u8>, PairRow>,
-    ) -> Result<Sums<(Address, Address)>, StoreError> {
-        let mut given = Sums::new();
-        let mut sums: Sums<Vec<u8>> = Sums::new();
+    ) -> Result<(Sums, Given), StoreError> {
+        let (mut moved, mut given) = (Sums::new(), Given::new());
         let (mut pair, mut settled): (Vec<u8>, Vec<u8>) = Default::default();
         loop {
             let rows = sqlx::query(&format!(
-                "SELECT pair, settled, payer, debit, beneficiary, credit, fee_account, fee \
+                "SELECT pair, settled, payer, debit, beneficiary, credit, fee_account, fee, seconds \
                  FROM settlement WHERE pair > $1 OR (pair = $1 AND settled > $2) \
                  ORDER BY pair, settled LIMIT {PAGE}"
             ))
@@ -208,23 +277,13 @@ impl Audit {
             .await?;
             for row in &rows {
                 (pair, settled) = (row.try_get(0)?, row.try_get(1)?);
-                self.check_settlement(row, &pair, &mut sums, &mut given)?;
+                let moved = moved.entry(pair.clone()).or_default();
+                self.check_settlement(row, &pair, moved, &mut given)?;
             }
             if rows.len() as i64 != PAGE {
-                break;
+                return Ok((moved, given));
             }
         }
-        for (pair, row) in pairs {
-            let settlements = sums.get(pair).copied().unwrap_or_default();
-            if settlements != row.settled || row.settled > row.claimed {
-                self.findings.push(Finding::Settled {
-                    pair: hex::encode(pair),
-                    settlements,
-                    settled: row.settled,
-                });
-            }
-        }
-        Ok(given)
     }
 
     /// Adds a settlement to what the pair's add up to, and to what its accounts were given.
@@ -232,8 +291,8 @@ impl Audit {
         &mut self,
         row: &AnyRow,
         pair: &[u8],
-        sums: &mut Sums<Vec<u8>>,
-        given: &mut Sums<(Address, Address)>,
+        moved: &mut Sum,
+        given: &mut Given,
     ) -> Result<(), StoreError> {
         let settled = value::read_amount(row.try_get(1)?)?;
         let payer = value::read_account(row.try_get(2)?)?;
@@ -248,26 +307,43 @@ impl Audit {
         self.fees = self.fees.checked_add(fee)?;
         add(given, (payer, beneficiary), credit)?;
         add(given, (payer, fee_account), fee)?;
-        add(sums, pair.to_vec(), debit)?;
+        moved.add(debit, value::read_count(row.try_get(8)?)?)?;
         if credit.checked_add(fee)? != debit {
             let pair = hex::encode(pair);
             self.findings.push(Finding::Split { pair });
         }
-        let settlements = sums.get(pair).copied().unwrap_or_default();
-        if settlements != settled {
+        if moved.amount != settled {
             self.findings.push(Finding::Settled {
                 pair: hex::encode(pair),
-                settlements,
+                settlements: moved.amount,
                 settled,
             });
         }
         Ok(())
     }
 
+    /// Whoever was settled on is known as a payer: its row is what is locked for it.
+    async fn check_payers(
+        &mut self,
+        view: &mut Transaction<'_, Any>,
+        given: &Given,
+    ) -> Result<(), StoreError> {
+        let rows = sqlx::query("SELECT account FROM payer")
+            .fetch_all(&mut **view)
+            .await?;
+        let known = rows.iter().map(|row| value::read_account(row.try_get(0)?));
+        let known = known.collect::<Result<BTreeSet<_>, StoreError>>()?;
+        let settled: BTreeSet<_> = given.keys().map(|(payer, _)| *payer).collect();
+        let missing = settled.difference(&known).copied();
+        let missing = missing.map(|account| Finding::Payer { account });
+        self.findings.extend(missing);
+        Ok(())
+    }
+
     async fn check_cheques(
         &mut self,
         view: &mut Transaction<'_, Any>,
-        mut given: Sums<(Address, Address)>,
+        mut given: Given,
     ) -> Result<(), StoreError> {
         let rows = sqlx::query("SELECT issuer, beneficiary, base, cumulative, paid FROM cheque")
             .fetch_all(&mut **view)
@@ -323,8 +399,8 @@ fn pair_of(heading: &Heading) -> Pair {
     }
 }
 
-fn add<K: Ord>(sums: &mut Sums<K>, key: K, amount: Amount) -> Result<(), StoreError> {
-    let sum = sums.entry(key).or_default();
+fn add(given: &mut Given, key: (Address, Address), amount: Amount) -> Result<(), StoreError> {
+    let sum = given.entry(key).or_default();
     *sum = sum.checked_add(amount)?;
     Ok(())
 }
@@ -338,9 +414,12 @@ fn read_signature(bytes: Vec<u8>) -> Result<Signature64, StoreError> {
 async fn read_pairs(
     view: &mut Transaction<'_, Any>,
 ) -> Result<BTreeMap<Vec<u8>, PairRow>, StoreError> {
-    let rows = sqlx::query("SELECT id, network, provider, consumer, claimed, settled FROM pair")
-        .fetch_all(&mut **view)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT id, network, provider, consumer, claimed, settled, unsettled, place, seconds, \
+         rewarded FROM pair",
+    )
+    .fetch_all(&mut **view)
+    .await?;
     let mut pairs = BTreeMap::new();
     for row in rows {
         let id: Vec<u8> = row.try_get(0)?;
@@ -353,6 +432,10 @@ async fn read_pairs(
             fits: pair.id().as_bytes().as_slice() == id,
             claimed: value::read_amount(row.try_get(4)?)?,
             settled: value::read_amount(row.try_get(5)?)?,
+            unsettled: value::read_count(row.try_get(6)?)?,
+            place: row.try_get(7)?,
+            seconds: value::read_count(row.try_get(8)?)?,
+            rewarded: value::read_count(row.try_get(9)?)?,
         };
         pairs.insert(id, row);
     }

@@ -159,11 +159,11 @@ async fn accept_pair(
 /// would take more than the fee on it pays for.
 fn is_better(before: &SignedEpoch, signed: &SignedEpoch, minimum: Amount) -> bool {
     let added = signed.receipt.amount().checked_sub(before.receipt.amount());
-    before.rank() < signed.rank() && added.is_ok_and(|added| added >= minimum)
+    added.is_ok_and(|added| added >= minimum)
 }
 
-/// Counts a receipt in the place of one of the same epoch that is worth less. Seconds only rise, whatever the
-/// consumer signed.
+/// Counts a receipt in the place of one of the same epoch that is worth less. Of seconds it may have fewer, if the
+/// consumer contradicts itself: then what was rewarded is not taken back.
 fn add(
     sum: &mut Sum,
     before: Option<&SignedEpoch>,
@@ -172,9 +172,10 @@ fn add(
     let counted = before.map_or(Amount::ZERO, |it| it.receipt.amount());
     let added = signed.receipt.amount().checked_sub(counted)?;
     sum.claimed = sum.claimed.checked_add(added)?;
-    let seconds = |it: &SignedEpoch| u64::from(it.receipt.totals().seconds);
-    let added = seconds(signed).saturating_sub(before.map_or(0, seconds));
-    sum.seconds = sum.seconds.checked_add(added).ok_or(receipts::Overflow)?;
+    let counted = before.map_or(0, SignedEpoch::seconds);
+    let others = sum.seconds.saturating_sub(counted);
+    let seconds = others.checked_add(signed.seconds());
+    sum.seconds = seconds.ok_or(receipts::Overflow)?;
     Ok(())
 }
 

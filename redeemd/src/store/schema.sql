@@ -64,7 +64,8 @@ CREATE TABLE contradiction (
     proof BYTEA NOT NULL
 );
 
--- Every move, never changed: settled is the pair's after it, so that none is made twice.
+-- Every move, never changed: settled is the pair's after it, so that none is made twice. seconds are those that were
+-- rewarded with it.
 CREATE TABLE settlement (
     pair BYTEA NOT NULL REFERENCES pair (id),
     settled BYTEA NOT NULL,
@@ -74,6 +75,7 @@ CREATE TABLE settlement (
     credit BYTEA NOT NULL,
     fee_account BYTEA NOT NULL,
     fee BYTEA NOT NULL,
+    seconds BIGINT NOT NULL,
     PRIMARY KEY (pair, settled)
 );
 

@@ -324,8 +324,8 @@ impl Round<'_> {
             .await?;
         sqlx::query(
             "INSERT INTO settlement \
-             (pair, settled, payer, debit, beneficiary, credit, fee_account, fee) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+             (pair, settled, payer, debit, beneficiary, credit, fee_account, fee, seconds) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(pair.id.clone())
         .bind(settled)
@@ -335,6 +335,7 @@ impl Round<'_> {
         .bind(value::amount(split.credit))
         .bind(self.terms.fee_account.as_slice())
         .bind(value::amount(split.fee))
+        .bind(value::count(split.seconds)?)
         .execute(&mut **change)
         .await?;
         Ok(())

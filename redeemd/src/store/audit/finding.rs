@@ -48,6 +48,39 @@ pub enum Finding {
         /// What is written.
         settled: Amount,
     },
+    /// A pair's seconds of service are not those of its receipts.
+    Seconds {
+        /// Which pair.
+        pair: String,
+        /// What the receipts add up to.
+        receipts: u64,
+        /// What is written.
+        seconds: u64,
+    },
+    /// A pair's rewarded seconds are not those of its settlements.
+    Rewarded {
+        /// Which pair.
+        pair: String,
+        /// What the settlements add up to.
+        settlements: u64,
+        /// What is written.
+        rewarded: u64,
+    },
+    /// Receipts of a pair wait though nothing is due, or none though something is; or it has no place in line.
+    Waiting {
+        /// Which pair.
+        pair: String,
+    },
+    /// There are receipts or settlements of a pair that is not there.
+    NoPair {
+        /// Its id.
+        pair: String,
+    },
+    /// It was settled on an account that is not known as a payer's.
+    Payer {
+        /// Which.
+        account: Address,
+    },
     /// A debit is not what was credited and kept.
     Split {
         /// Of which pair.
@@ -95,6 +128,32 @@ impl fmt::Display for Finding {
                     f,
                     "pair {pair}: settled {settled}, settlements say {settlements}"
                 )
+            }
+            Self::Seconds {
+                pair,
+                receipts,
+                seconds,
+            } => {
+                write!(f, "pair {pair}: {seconds} s, receipts say {receipts} s")
+            }
+            Self::Rewarded {
+                pair,
+                settlements,
+                rewarded,
+            } => {
+                write!(
+                    f,
+                    "pair {pair}: {rewarded} s rewarded, settlements say {settlements} s"
+                )
+            }
+            Self::Waiting { pair } => {
+                write!(f, "pair {pair}: what waits is not what is due")
+            }
+            Self::NoPair { pair } => {
+                write!(f, "pair {pair}: it is not there, and something of it is")
+            }
+            Self::Payer { account } => {
+                write!(f, "payer {account}: it is not known, and was settled on")
             }
             Self::Split { pair } => {
                 write!(f, "pair {pair}: a debit is not credit and fee")
