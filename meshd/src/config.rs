@@ -37,6 +37,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path as FilePath, PathBuf};
 
 use mesh_proto::gateway_policy::Policy;
+use mesh_proto::record::MAX_DNS;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
@@ -47,7 +48,7 @@ use values::{AbsolutePath, SocketPath, Switch};
 
 use crate::kernel::Numbers;
 use crate::kernel::radio::RadioSettings;
-use crate::uplink::Target;
+use crate::uplink::{Check, Resolvers, Target};
 pub use error::ConfigError;
 pub use lan::{Lan, LanMode};
 pub use sharing::Sharing;
@@ -83,7 +84,7 @@ const ROOT_KEYS: &[&str] = &[
     "numbers",
 ];
 const MESH_KEYS: &[&str] = &["interface", "station_data", "radio"];
-const UPLINK_KEYS: &[&str] = &["interface", "bandwidth", "check"];
+const UPLINK_KEYS: &[&str] = &["interface", "bandwidth", "check", "resolvers"];
 
 const MESH_ALLOWED: &str = "a list of at least one, such as [{interface: mesh0}]";
 const LAN_ALLOWED: &str = "a list such as [{interface: br-lan, mode: masquerade}]";
@@ -91,6 +92,7 @@ const UPLINK_ALLOWED: &str = "a list such as [wan, wwan0]";
 const BANDWIDTH_ALLOWED: &str =
     "DOWN/UP, or a mapping of interfaces to that, such as {wan: 20M/5M, wwan0: 5M/1M}";
 const CHECK_ALLOWED: &str = "off, or a list such as [\"dns://9.9.9.9\", \"tcp://192.0.2.1:443\"]";
+const RESOLVERS_ALLOWED: &str = "auto, or a list such as [9.9.9.9, self]";
 /// More targets than make sense to ask.
 const MAX_TARGETS: usize = 32;
 const TWO_ROLES: &str = "an interface that has no other role";
@@ -140,7 +142,8 @@ pub struct MeshInterface {
 pub struct Uplink {
     interface: UplinkInterface,
     bandwidth: StatedBandwidth,
-    check: Vec<Target>,
+    check: Check,
+    resolvers: Resolvers,
 }
 
 /// What the operator says that uplinks carry.
@@ -419,9 +422,14 @@ impl Uplink {
         &self.interface
     }
 
-    /// Who is asked whether it works; with nobody to ask, it is taken to.
-    pub fn check(&self) -> &[Target] {
+    /// Who is asked whether it works.
+    pub const fn check(&self) -> &Check {
         &self.check
+    }
+
+    /// Which resolvers are offered with it.
+    pub const fn resolvers(&self) -> &Resolvers {
+        &self.resolvers
     }
 
     /// What the operator says an interface carries.
@@ -452,28 +460,11 @@ impl Uplink {
                 .optional("interface")?
                 .unwrap_or(UplinkInterface::Auto),
         };
-        let check = match fields.node("check") {
-            None => Target::defaults(),
-            Some(node @ Node::Scalar(_)) => match scalar(node, fields.path_of("check"))? {
-                Switch(true) => Target::defaults(),
-                Switch(false) => Vec::new(),
-            },
-            Some(_) => {
-                let targets = fields.list("check", MAX_TARGETS, CHECK_ALLOWED)?;
-                let targets = targets.into_iter().map(|(path, node)| scalar(node, path));
-                let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
-                if let Some(page) = Target::without_resolver(&targets) {
-                    let what = format!("{page} has a name, and no resolver is asked");
-                    let place = fields.path_of("check");
-                    return Err(Fault::new(place, what, "a dns:// target beside it"));
-                }
-                targets
-            }
-        };
         Ok(Self {
             bandwidth: StatedBandwidth::read(&fields, &interface)?,
             interface,
-            check,
+            check: read_check(&fields)?,
+            resolvers: read_resolvers(&fields)?,
         })
     }
 }
@@ -508,6 +499,45 @@ impl StatedBandwidth {
             false => Ok(Self::Each(each)),
         }
     }
+}
+
+fn read_check(uplink: &Fields<'_>) -> Result<Check, Fault> {
+    match uplink.node("check") {
+        None => return Ok(Check::On),
+        Some(node @ Node::Scalar(_)) => {
+            return Ok(match scalar(node, uplink.path_of("check"))? {
+                Switch(true) => Check::On,
+                Switch(false) => Check::Off,
+            });
+        }
+        Some(_) => {}
+    }
+    let targets = uplink.list("check", MAX_TARGETS, CHECK_ALLOWED)?;
+    let targets = targets.into_iter().map(|(path, node)| scalar(node, path));
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
+    if let Some(page) = Target::without_resolver(&targets) {
+        let what = format!("{page} has a name, and no resolver is asked");
+        let place = uplink.path_of("check");
+        return Err(Fault::new(place, what, "a dns:// target beside it"));
+    }
+    match targets.is_empty() {
+        true => Ok(Check::Off),
+        false => Ok(Check::Of(targets)),
+    }
+}
+
+fn read_resolvers(uplink: &Fields<'_>) -> Result<Resolvers, Fault> {
+    match uplink.node("resolvers") {
+        None => return Ok(Resolvers::Auto),
+        Some(Node::Scalar(text)) if text == "auto" => return Ok(Resolvers::Auto),
+        Some(_) => {}
+    }
+    let named = uplink.list("resolvers", MAX_DNS, RESOLVERS_ALLOWED)?;
+    if named.is_empty() {
+        return Err(uplink.missing("resolvers", RESOLVERS_ALLOWED));
+    }
+    let named = named.into_iter().map(|(path, node)| scalar(node, path));
+    named.collect::<Result<_, _>>().map(Resolvers::Named)
 }
 
 impl fmt::Debug for Source {

@@ -389,6 +389,7 @@ impl Driver {
                 news = self.watcher.changed() => {
                     if self.watcher.take_in(news) {
                         self.update_uplink(Instant::now());
+                        self.rename_soon(Instant::now());
                     }
                 }
                 question = control.receive() => match question {

@@ -6,12 +6,14 @@
 //! | `target` | who is asked to find out whether it works |
 //! | `ask` | asking, over one interface and no other |
 //! | `checks` | what the answers say |
+//! | `resolvers` | which resolvers are offered with it, and where the provider's are learnt |
 //! | `meter` | how much of one is left |
 //! | `watcher` | the tasks that keep asking and reading |
 
 mod ask;
 mod checks;
 mod meter;
+mod resolvers;
 mod target;
 mod watcher;
 
@@ -25,7 +27,9 @@ use crate::config::{Config, UplinkInterface};
 use crate::kernel::{DefaultRoute, Link};
 pub use checks::{Fault, Health};
 pub use meter::Bps;
-pub use target::{Page, Target};
+pub(crate) use resolvers::resolvers_of;
+pub use resolvers::{Resolver, Resolvers};
+pub use target::{Check, Page, Target};
 pub(crate) use watcher::Watcher;
 
 /// An interface with carrier and a default route: what could be an uplink, in one address family.
@@ -128,8 +132,10 @@ impl fmt::Display for Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shared {
     pub(crate) uplink: Uplink,
-    /// Resolvers that answer over it, those of IPv4 first.
+    /// Resolvers that answer over it, those of IPv4 first: whom this node asks.
     pub(crate) resolvers: Vec<IpAddr>,
+    /// Whom the mesh may ask.
+    pub(crate) offered: Vec<IpAddr>,
     /// What is left of it.
     pub(crate) bandwidth: Bps,
 }
@@ -142,7 +148,7 @@ impl Shared {
             up_bps: self.bandwidth.up,
             ipv4: self.uplink.ipv4.is_some(),
             ipv6: self.uplink.ipv6.is_some(),
-            dns: self.resolvers.clone(),
+            dns: self.offered.clone(),
         }
     }
 }

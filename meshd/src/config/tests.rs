@@ -13,6 +13,7 @@ use mesh_proto::gateway_policy::{Allowed, NodePattern};
 
 use super::*;
 use crate::kernel::radio::{Channel, PhyChoice, RadioMode, Width};
+use crate::uplink::{Check, Resolver, Resolvers};
 
 const EXAMPLE: &str = include_str!("../../../config/meshd.yaml");
 const MINIMAL: &str = "network: village\nmesh: [{interface: mesh0}]\n";
@@ -108,6 +109,8 @@ fn what_the_example_shows_as_default_is_the_default() {
     let (example, minimal) = (parse(EXAMPLE).unwrap(), parse(MINIMAL).unwrap());
     assert_eq!(example.restart_keys_changed(&minimal), Vec::<&str>::new());
     assert_eq!(example.uplink().interface(), minimal.uplink().interface());
+    assert_eq!(example.uplink().check(), minimal.uplink().check());
+    assert_eq!(example.uplink().resolvers(), minimal.uplink().resolvers());
     assert_eq!(example.sharing(), minimal.sharing());
     assert_eq!(example.gateways(), minimal.gateways());
     assert_eq!(example.numbers(), minimal.numbers());
@@ -125,6 +128,38 @@ fn nothing_is_paid_unless_the_most_is_said() {
         let config = parse(&format!("{MINIMAL}{text}")).unwrap();
         let said = config.gateways().maximum_price;
         assert_eq!(said, most.map(Price::new), "{text}");
+    }
+}
+
+#[test]
+fn resolvers_are_public_or_our_own() {
+    let uplink = |text: &str| {
+        let config = parse(&format!("{MINIMAL}uplink: {{{text}}}\n"));
+        config.map(|config| config.uplink().clone())
+    };
+    let minimal = uplink("").unwrap();
+    assert_eq!(minimal.check(), &Check::On);
+    assert_eq!(uplink("check: []").unwrap().check(), &Check::Off);
+    assert_eq!(minimal.resolvers(), &Resolvers::Auto);
+    assert_eq!(uplink("resolvers: auto").unwrap(), minimal);
+    let named = uplink("resolvers: [9.9.9.9, self, \"2620:fe::fe\"]").unwrap();
+    let list = [
+        Resolver::Address("9.9.9.9".parse().unwrap()),
+        Resolver::Own,
+        Resolver::Address("2620:fe::fe".parse().unwrap()),
+    ];
+    assert_eq!(named.resolvers(), &Resolvers::Named(list.to_vec()));
+    for (text, words) in [
+        ("resolvers: [192.168.1.1]", "uplink.resolvers[0]"),
+        ("resolvers: self", "auto, or a list"),
+        ("resolvers: []", "is empty"),
+        (
+            "resolvers: [1.1.1.1, 1.1.1.2, 1.1.1.3, 1.1.1.4, 1.1.1.5]",
+            "at most 4",
+        ),
+    ] {
+        let error = uplink(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
     }
 }
 

@@ -7,7 +7,7 @@ use mesh_proto::Price;
 
 use super::error::quoted;
 use super::fields::Value;
-use crate::uplink::Target;
+use crate::uplink::{Resolver, Target};
 
 /// The name all nodes of a mesh share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,6 +260,14 @@ impl Value for Target {
 
     fn from_text(text: &str) -> Result<Self, String> {
         Self::parse(text).ok_or_else(|| format!("is {}", quoted(text)))
+    }
+}
+
+impl Value for Resolver {
+    const ALLOWED: &'static str = "a public address, or self for a resolver on this node";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|()| format!("is {}", quoted(text)))
     }
 }
 

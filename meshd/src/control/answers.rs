@@ -22,7 +22,7 @@ use crate::history::History;
 use crate::kernel::Link;
 use crate::kernel::radio::Problem;
 use crate::store::Progress;
-use crate::uplink::{Uplink, Watcher};
+use crate::uplink::{Shared, Watcher};
 use crate::usage::Usage;
 
 /// What a good link costs, to tell TQ from metrics: a hop without loss.
@@ -39,7 +39,7 @@ pub(crate) struct View<'a> {
     pub(crate) link_locals: &'a BTreeMap<IfIndex, Ipv6Addr>,
     pub(crate) radios: &'a Radios,
     pub(crate) usage: &'a Usage,
-    pub(crate) uplink: Option<&'a Uplink>,
+    pub(crate) shared: Option<&'a Shared>,
     pub(crate) watcher: &'a Watcher,
     pub(crate) internet: &'a Ways,
     pub(crate) history: &'a History,
@@ -111,7 +111,7 @@ impl View<'_> {
             neighbors: count(usable),
             originators: count(reachable),
             gateways: count(self.router.gateways().iter().filter(|g| g.path.is_finite()))
-                + u32::from(self.uplink.is_some()),
+                + u32::from(self.shared.is_some()),
             counters: Counters {
                 rx_packets: counters.received_packets,
                 rx_bytes: counters.received_bytes,

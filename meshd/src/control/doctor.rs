@@ -5,7 +5,7 @@ use control_api::{Doctor, Finding, SCHEMA, Severity};
 use super::View;
 use crate::kernel::radio::{InterfaceKind, MacAddress, PeerLink, RadioState, WORLD};
 use crate::kernel::{Link, TUNNEL_OVERHEAD};
-use crate::uplink::{Fault, Health};
+use crate::uplink::{Fault, Health, resolvers_of};
 
 /// The least that IPv6 asks of a link (RFC 8200 §5), which the tunnel has to carry.
 const MIN_MTU: u32 = 1280 + TUNNEL_OVERHEAD;
@@ -29,6 +29,7 @@ impl View<'_> {
             self.examine_stations(state, &mut findings);
         }
         self.examine_uplinks(&mut findings);
+        self.examine_resolvers(&mut findings);
         self.examine_saving(&mut findings);
         for warning in self.warnings() {
             findings.push(Finding {
@@ -134,6 +135,28 @@ impl View<'_> {
                 let advice = "plug it in; is its DHCP or PPP client running?";
                 findings.push(error(name, problem, advice));
             }
+        }
+    }
+
+    /// A way to the Internet on which no name is found.
+    fn examine_resolvers(&self, findings: &mut Vec<Finding>) {
+        if let Some(shared) = self.shared {
+            if shared.offered.is_empty() {
+                let problem = "no resolver is offered with it: whoever uses it finds no names";
+                let advice = "name some that answer in `uplink.resolvers`, or `self` if one on this \
+                              node answers the mesh";
+                findings.push(error(&shared.uplink.to_string(), problem, advice));
+            }
+        } else if let Some((gateway, _)) = self.router.gateway()
+            && resolvers_of(self.router, gateway).is_empty()
+        {
+            let problem = format!(
+                "{} offers no resolver: no names are found",
+                self.display(gateway)
+            );
+            let advice = "its operator can name some in `uplink.resolvers`; until then use another \
+                          with `meshctl gateways select`, or name one to this node's own resolver";
+            findings.push(error("gateways", problem, advice));
         }
     }
 
@@ -248,7 +271,10 @@ const fn advice_for(fault: &Fault) -> &'static str {
         Fault::Silent => {
             "the provider's side is broken, or `check` asks whom it does not let through"
         }
-        Fault::NoDns => "ask the provider; other resolvers can be named in `check`",
+        Fault::NoDns => {
+            "ask the provider; other resolvers can be named in `check`, and `resolvers: [self]` lets a \
+             resolver on this node ask those of its own network"
+        }
         Fault::OnlyDns => {
             "ask the provider whether the line is paid for, or wants somebody to log in"
         }

@@ -11,7 +11,7 @@ use super::answers::{node_id, originator_id, tunnel_kind};
 
 impl View<'_> {
     pub(super) fn gateways(&self) -> Gateways {
-        let own = self.uplink.and_then(|_| self.own_gateway());
+        let own = self.shared.and_then(|_| self.own_gateway());
         let views = self.router.gateways();
         let others = views.iter().filter_map(|view| self.gateway(view));
         Gateways {

@@ -6,7 +6,6 @@ use mesh_proto::IfIndex;
 use super::View;
 use crate::kernel::radio::{MacAddress, RadioState, channel_number};
 use crate::kernel::{Link, SeenStation};
-use crate::uplink::Uplink;
 
 impl View<'_> {
     pub(super) fn interfaces(&self) -> Interfaces {
@@ -14,7 +13,8 @@ impl View<'_> {
         let lan = self.config.lan().iter().map(|lan| lan.interface());
         let mesh = mesh.map(|name| self.mesh_interface(name.as_str()));
         let lan = lan.map(|name| self.described(name.as_str(), InterfaceRole::Lan, has_carrier));
-        let uplinks = self.uplink.into_iter().flat_map(Uplink::interfaces);
+        let uplinks = self.shared.into_iter();
+        let uplinks = uplinks.flat_map(|shared| shared.uplink.interfaces());
         let uplinks = uplinks.map(|name| self.described(name, InterfaceRole::Uplink, |_| true));
         Interfaces {
             schema: SCHEMA,

@@ -1,6 +1,7 @@
 //! What each kind of input means.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use control_api::{Answer, Method};
@@ -11,7 +12,7 @@ use super::{Driver, SETTLING_LIMIT, Ways, announcement};
 use crate::config::{LanMode, MeshInterface};
 use crate::control::{self, Question, View};
 use crate::kernel::{self, Base, KernelError, KernelEvent, KernelRequest, Lan, Link, Warning};
-use crate::uplink::{Bps, Fault, Health, Line, Shared, Uplink, inner_interfaces};
+use crate::uplink::{Bps, Check, Fault, Health, Line, Shared, Uplink, inner_interfaces};
 
 impl Driver {
     pub(super) fn handle_kernel_event(&mut self, now: Instant, event: KernelEvent) {
@@ -138,16 +139,9 @@ impl Driver {
     /// Chooses the uplink anew.
     pub(super) fn update_uplink(&mut self, now: Instant) {
         let lines = self.default_routes.lines(&self.config, &self.links);
-        let targets = self.config.uplink().check();
-        self.watcher.watch(now, lines.iter().cloned(), targets);
+        self.watcher.watch(now, &lines, self.config.uplink());
         let working = Uplink::choose(&lines, |line| self.works(now, line));
         let ways = self.ways(now, &lines, working.as_ref());
-        let resolvers = |uplink: &Uplink| match self.watcher.resolvers(uplink) {
-            found if found.is_empty() && self.trusts_predecessor(now) => {
-                self.left_resolvers.clone()
-            }
-            found => found,
-        };
         let stated = |interface: &str| {
             let stated = self.config.uplink().bandwidth(interface)?;
             Some(Bps {
@@ -155,10 +149,16 @@ impl Driver {
                 up: stated.up_bps(),
             })
         };
-        let shared = working.map(|uplink| Shared {
-            resolvers: resolvers(&uplink),
-            bandwidth: self.watcher.bandwidth(&uplink, stated),
-            uplink,
+        let own = self.router.network().mesh_ipv6(self.router.id());
+        let shared = working.map(|uplink| {
+            let resolvers = self.answering(now, &uplink);
+            let offered = self.config.uplink().resolvers();
+            Shared {
+                offered: offered.offer(&resolvers, own.into()),
+                resolvers,
+                bandwidth: self.watcher.bandwidth(&uplink, stated),
+                uplink,
+            }
         });
         if ways != self.ways {
             self.ways = ways;
@@ -167,6 +167,20 @@ impl Driver {
         if shared != self.shared {
             self.shared = shared;
             self.announce(now);
+        }
+    }
+
+    /// The resolvers that answer over an uplink, as far as that is found out.
+    fn answering(&self, now: Instant, uplink: &Uplink) -> Vec<IpAddr> {
+        let config = self.config.uplink();
+        if *config.check() == Check::Off {
+            return config.resolvers().unasked(self.watcher.told(), uplink);
+        }
+        match self.watcher.resolvers(uplink) {
+            found if found.is_empty() && self.trusts_predecessor(now) => {
+                self.left_resolvers.clone()
+            }
+            found => found,
         }
     }
 
@@ -396,7 +410,7 @@ impl Driver {
             link_locals: &self.link_locals,
             radios: &self.radios,
             usage: &self.usage,
-            uplink: self.shared.as_ref().map(|shared| &shared.uplink),
+            shared: self.shared.as_ref(),
             watcher: &self.watcher,
             internet: &self.internet,
             history: &self.history,

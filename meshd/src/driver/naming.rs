@@ -7,7 +7,7 @@ use mesh_proto::OriginatorId;
 
 use super::Driver;
 use crate::names::Named;
-use crate::uplink::is_public;
+use crate::uplink::resolvers_of;
 
 /// How long to wait for more news of nodes before their names are written.
 const DELAY: Duration = Duration::from_secs(1);
@@ -33,22 +33,16 @@ impl Driver {
     }
 
     /// Those of the gateway in use. Until one is found, what a predecessor wrote is better than
-    /// nothing.
+    /// nothing; and where there is none, only the provider's may know the name of a portal.
     fn resolvers(&self, now: Instant) -> Vec<IpAddr> {
         if let Some(shared) = &self.shared {
             return shared.resolvers.clone();
         }
-        let Some((gateway, _)) = self.router.gateway() else {
-            let left = self
-                .left_resolvers
-                .iter()
-                .filter(|_| self.trusts_predecessor(now));
-            return left.copied().collect();
-        };
-        let record = self.router.record(gateway);
-        let offer = record.and_then(|signed| signed.record().gateway.as_ref());
-        let dns = offer.map_or_else(Vec::new, |offer| offer.dns.clone());
-        dns.into_iter().filter(|it| is_public(*it)).collect()
+        match self.router.gateway() {
+            Some((gateway, _)) => resolvers_of(&self.router, gateway),
+            None if self.trusts_predecessor(now) => self.left_resolvers.clone(),
+            None => self.watcher.told().to_vec(),
+        }
     }
 
     fn named(&self, id: OriginatorId) -> Option<Named> {

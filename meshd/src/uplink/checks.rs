@@ -8,7 +8,6 @@ use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::is_public;
 use super::target::{DNS_PORT, Target};
 
 /// Between two questions while the uplink carries something: a dead one is found within 4 s.
@@ -197,13 +196,11 @@ impl Checks {
         (!left.is_zero()).then_some(left)
     }
 
-    /// The resolvers that answered when they were last asked, as far as others can ask them too.
+    /// The resolvers that answered when they were last asked, at the port where everybody asks.
     pub(super) fn resolvers(&self) -> Vec<IpAddr> {
         let targets = self.targets.iter().zip(&self.answered);
         let answering = targets.filter_map(|(target, answered)| match target {
-            Target::Dns(at) if *answered && at.port() == DNS_PORT && is_public(at.ip()) => {
-                Some(at.ip())
-            }
+            Target::Dns(at) if *answered && at.port() == DNS_PORT => Some(at.ip()),
             Target::Dns(_) | Target::Icmp(_) | Target::Tcp(_) | Target::Http(_) => None,
         });
         answering.collect()

@@ -8,6 +8,17 @@ use mesh_proto::Family;
 /// Where resolvers listen.
 pub(super) const DNS_PORT: u16 = 53;
 
+/// Who is asked whether an uplink works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Nobody: it is taken to.
+    Off,
+    /// [`Target::defaults`], and the resolvers that the provider told of.
+    On,
+    /// These.
+    Of(Vec<Target>),
+}
+
 /// A host or service on the Internet, and what it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -110,7 +121,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// Whether an address can be that of a host behind an uplink.
-fn is_far(address: IpAddr) -> bool {
+pub(super) fn is_far(address: IpAddr) -> bool {
     let is_near = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),

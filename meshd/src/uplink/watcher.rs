@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mesh_proto::Family;
 use tokio::sync::mpsc;
@@ -13,11 +13,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::ask::ask;
 use super::checks::{Checks, FORGIVENESS, Health, Outcome, Past, Plan};
 use super::meter::{self, Bps, Counters, Meter, Reading};
+use super::resolvers;
 use super::target::Target;
 use super::{Line, Uplink};
+use crate::config;
 
 /// News that wait to be taken up.
 const CAPACITY: usize = 8;
+/// Between two looks for what a provider told: whoever writes it down does so with the default route,
+/// or soon after.
+const TOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Watches uplinks. Dropping it ends that.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(crate) struct Watcher {
     /// Of lines that went away: one that failed often has to prove itself when it comes again.
     gone: BTreeMap<Line, (Past, Instant)>,
     meters: BTreeMap<String, Metered>,
+    /// What providers told others of, while there is a line.
+    told: Option<Told>,
     sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
 }
@@ -43,6 +50,18 @@ struct Watched {
 struct Metered {
     reading: Reading,
     task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Told {
+    resolvers: Vec<IpAddr>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Drop for Metered {
@@ -73,6 +92,8 @@ enum Found {
     },
     /// What an interface carries.
     Interface { name: String, reading: Reading },
+    /// Which resolvers providers tell of.
+    Told(Vec<IpAddr>),
 }
 
 impl Watcher {
@@ -84,35 +105,33 @@ impl Watcher {
             lines: BTreeMap::new(),
             gone: BTreeMap::new(),
             meters: BTreeMap::new(),
+            told: None,
             sender,
             news,
         }
     }
 
-    /// Watches these lines and no others, by asking these targets. Must be called within a tokio
-    /// runtime.
-    pub(crate) fn watch(
-        &mut self,
-        now: Instant,
-        lines: impl IntoIterator<Item = Line>,
-        targets: &[Target],
-    ) {
+    /// Watches these lines and no others, by asking whom the configuration says. Must be called within
+    /// a tokio runtime.
+    pub(crate) fn watch(&mut self, now: Instant, lines: &[Line], config: &config::Uplink) {
+        self.listen(!lines.is_empty());
+        let targets = config.resolvers().targets(config.check(), self.told());
         let asks_others = self.targets != targets;
-        if asks_others {
-            self.targets = targets.to_vec();
-        }
+        self.targets = targets;
         let mut before = std::mem::take(&mut self.lines);
         for line in lines {
-            let watched = match before.remove(&line) {
+            let watched = match before.remove(line) {
                 // Until others say something else.
-                Some(watched) if asks_others => self.begin(&line, watched.past.clone()),
+                Some(watched) if asks_others => {
+                    self.begin(line, watched.past.clone(), watched.resolvers.clone())
+                }
                 Some(watched) => watched,
                 None => {
-                    let past = self.gone.remove(&line).map_or(Past::NONE, |(past, _)| past);
-                    self.begin(&line, past)
+                    let past = self.gone.remove(line).map_or(Past::NONE, |(past, _)| past);
+                    self.begin(line, past, Vec::new())
                 }
             };
-            self.lines.insert(line, watched);
+            self.lines.insert(line.clone(), watched);
         }
         for (line, watched) in before {
             let past = Past {
@@ -124,6 +143,25 @@ impl Watcher {
         self.gone
             .retain(|_, (_, since)| now.saturating_duration_since(*since) < FORGIVENESS);
         self.meter();
+    }
+
+    /// Looks for what providers tell, or does not.
+    fn listen(&mut self, is_wanted: bool) {
+        match (&self.told, is_wanted) {
+            (None, true) => {
+                let resolvers = resolvers::told();
+                let listening = keep_listening(resolvers.clone(), self.sender.clone());
+                let task = tokio::spawn(listening);
+                self.told = Some(Told { resolvers, task });
+            }
+            (Some(_), false) => self.told = None,
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+
+    /// The resolvers that providers tell of.
+    pub(crate) fn told(&self) -> &[IpAddr] {
+        self.told.as_ref().map_or(&[], |told| &told.resolvers)
     }
 
     /// Has a meter at each interface that is watched.
@@ -142,21 +180,17 @@ impl Watcher {
         }
     }
 
-    fn begin(&self, line: &Line, past: Past) -> Watched {
+    fn begin(&self, line: &Line, past: Past, resolvers: Vec<IpAddr>) -> Watched {
         let targets = targets_for(line.family, &self.targets);
         let ask = || {
-            keep_asking(
-                line.clone(),
-                targets.clone(),
-                past.clone(),
-                self.sender.clone(),
-            )
+            let told = (past.clone(), resolvers.clone());
+            keep_asking(line.clone(), targets.clone(), told, self.sender.clone())
         };
         let task = (!targets.is_empty()).then(|| tokio::spawn(ask()));
         Watched {
             task,
             past,
-            resolvers: Vec::new(),
+            resolvers,
         }
     }
 
@@ -172,6 +206,10 @@ impl Watcher {
     /// Takes in what is new. Returns whether it is about what is watched.
     pub(crate) fn take_in(&mut self, news: News) -> bool {
         match news.0 {
+            Found::Told(resolvers) => {
+                let told = self.told.as_mut();
+                told.map(|told| told.resolvers = resolvers).is_some()
+            }
             Found::Interface { name, reading } => {
                 let metered = self.meters.get_mut(&name);
                 metered.map(|metered| metered.reading = reading).is_some()
@@ -245,9 +283,14 @@ fn targets_for(family: Family, targets: &[Target]) -> Vec<Target> {
     askable.cloned().collect()
 }
 
-async fn keep_asking(line: Line, targets: Vec<Target>, past: Past, news: mpsc::Sender<News>) {
-    let mut checks = Checks::new(targets, received_bytes(&line), past);
-    let mut told = (checks.past(), Vec::new());
+/// `told` is what the other end of `news` knows already.
+async fn keep_asking(
+    line: Line,
+    targets: Vec<Target>,
+    mut told: (Past, Vec<IpAddr>),
+    news: mpsc::Sender<News>,
+) {
+    let mut checks = Checks::new(targets, received_bytes(&line), told.0.clone());
     loop {
         rest(&line, &checks).await;
         let is_whole = *checks.plan() == Plan::All;
@@ -282,6 +325,19 @@ async fn rest(line: &Line, checks: &Checks) {
     while let Some(left) = checks.rest(begin.elapsed(), carried) {
         tokio::time::sleep(left).await;
         carried = counters(&line.interface).most_since(before);
+    }
+}
+
+async fn keep_listening(mut told: Vec<IpAddr>, news: mpsc::Sender<News>) {
+    loop {
+        tokio::time::sleep(TOLD_INTERVAL).await;
+        let now = resolvers::told();
+        if now != told {
+            told.clone_from(&now);
+            if news.send(News(Found::Told(now))).await.is_err() {
+                return;
+            }
+        }
     }
 }
 

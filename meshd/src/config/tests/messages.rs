@@ -126,7 +126,7 @@ fn unknown_and_repeated_keys_are_said_with_their_own_line() {
         (
             "uplink:\n  interface: eth0\n  bandwith: 1M/1M\n",
             "5: uplink.bandwith: unknown key, did you mean bandwidth?",
-            "interface, bandwidth, check",
+            "interface, bandwidth, check, resolvers",
         ),
         (
             "lan:\n- interface: a\n- interface: b\n  prefix: []\n",
@@ -334,7 +334,7 @@ fn interfaces_have_one_role() {
         (
             "uplink: off\n",
             "3: uplink: is \"off\"",
-            "a mapping with interface, bandwidth, check",
+            "a mapping with interface, bandwidth, check, resolvers",
         ),
     ]);
     assert_eq!(
