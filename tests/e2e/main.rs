@@ -8,6 +8,7 @@ mod hostile;
 mod internet;
 mod mesh;
 mod mtu;
+mod names;
 mod receipts;
 mod restart;
 mod tidy;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
             mtu::tests(),
             internet::tests(),
             uplink::tests(),
+            names::tests(),
             flows::tests(),
             gateways::tests(),
             receipts::tests(),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::namespace::Namespace;
 use crate::wait::{patience, wait_for};
-use crate::{binaries, command, vm};
+use crate::{binaries, command, sandbox, vm};
 
 /// The network every router of the laboratory belongs to, unless a test says otherwise.
 pub const NETWORK: &str = "laboratory";
@@ -256,6 +257,19 @@ impl Files {
         Ok(Slowed(flag))
     }
 
+    /// Has the router's DHCP client write down these resolvers, for a daemon that is started afterwards.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn tell_resolvers(&self, resolvers: &[IpAddr]) -> Result<()> {
+        let lines = resolvers.iter().map(|it| format!("nameserver {it}\n"));
+        fs::write(self.told(), lines.collect::<String>()).context("write what the provider tells")
+    }
+
+    fn told(&self) -> PathBuf {
+        self.directory.join("told.conf")
+    }
+
     /// Programs that come before those of the system.
     fn programs(&self) -> PathBuf {
         self.directory.join("bin")
@@ -296,6 +310,16 @@ impl Daemon {
             true => {
                 let mut command = Command::new("ip");
                 command.args(["netns", "exec", namespace.name()]).arg(meshd);
+                command
+            }
+            false if files.told().exists() => {
+                let mut command = Command::new("unshare");
+                let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", script, "sh"]).args([
+                    &files.told(),
+                    Path::new(sandbox::TOLD),
+                    &meshd,
+                ]);
                 command
             }
             false => Command::new(meshd),

@@ -5,13 +5,14 @@
 //! mesh or a home, so whatever comes back through it was translated by the gateway.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+use simple_dns::TYPE;
 
 use crate::http::Server;
+use crate::names::{self, Dnsmasq};
 use crate::namespace::Namespace;
 use crate::probe::EchoServer;
 
@@ -45,7 +46,7 @@ pub struct Internet {
     troubles: BTreeMap<String, Trouble>,
     _portal: Server,
     _tls: Server,
-    _resolver: Resolver,
+    resolvers: Vec<Dnsmasq>,
     _echo: EchoServer,
 }
 
@@ -148,7 +149,11 @@ impl Internet {
         let web = Server::start(&host, crate::http::PORT)?;
         let tls = Server::start(&host, 443)?;
         let portal = Server::start_portal(&provider, PORTAL)?;
-        let resolver = Resolver::start(&host)?;
+        // Every name is the host's.
+        let resolver = Dnsmasq::start(
+            &host,
+            &format!("--no-resolv --address=/#/{HOST_V4} --address=/#/{HOST_V6}"),
+        )?;
         let echo = EchoServer::start(&host)?;
         Ok(Self {
             provider,
@@ -158,7 +163,7 @@ impl Internet {
             troubles: BTreeMap::new(),
             _portal: portal,
             _tls: tls,
-            _resolver: resolver,
+            resolvers: vec![resolver],
             _echo: echo,
         })
     }
@@ -188,6 +193,18 @@ impl Internet {
     #[must_use]
     pub fn web(&self) -> &Server {
         &self.web
+    }
+
+    /// Adds a resolver of the provider's, which answers every question with its own address, whatever
+    /// the trouble on lines.
+    ///
+    /// # Errors
+    /// The kernel refuses, or it could not be started.
+    pub fn add_resolver(&mut self, address: Ipv4Addr) -> Result<()> {
+        self.provider.ip(&format!("addr add {address} dev lo"))?;
+        let resolver = Dnsmasq::answering(&self.provider, address, address)?;
+        self.resolvers.push(resolver);
+        Ok(())
     }
 
     /// Lays a line to `gateway`, which gets an interface with addresses and default routes.
@@ -287,53 +304,14 @@ impl Internet {
     }
 }
 
-/// dnsmasq on every address of the host, to which every name is the host's.
-#[derive(Debug)]
-struct Resolver(Child);
-
-impl Resolver {
-    fn start(host: &Namespace) -> Result<Self> {
-        let options = format!(
-            "--no-daemon --conf-file=/dev/null --no-resolv --no-hosts --pid-file= \
-             --address=/#/{HOST_V4} --address=/#/{HOST_V6}"
-        );
-        let mut command = Command::new("dnsmasq");
-        let command = command
-            .args(options.split_whitespace())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = host.within(|| command.spawn().context("start dnsmasq"))?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Resolver {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Asks a public resolver for a name, from inside `namespace`.
 ///
 /// # Errors
 /// No answer within `patience`.
 pub fn resolve(namespace: &Namespace, patience: Duration) -> Result<()> {
-    /// The address of `example.com`, please; recursion desired (RFC 1035 §4.1).
-    const QUESTION: &[u8] = b"\x6d\x73\x01\x00\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01";
-    const RESOLVER: (Ipv4Addr, u16) = (Ipv4Addr::new(9, 9, 9, 9), 53);
-    namespace.within(|| {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("open UDP")?;
-        socket.set_read_timeout(Some(patience))?;
-        socket.connect(RESOLVER)?;
-        socket.send(QUESTION)?;
-        let mut answer = [0; 512];
-        let length = socket.recv(&mut answer).context("no answer")?;
-        let is_it = answer.get(..length.min(2)) == QUESTION.get(..2);
-        ensure!(is_it, "another answer");
-        Ok(())
-    })
+    let resolver = Ipv4Addr::new(9, 9, 9, 9).into();
+    let ask = || names::ask(resolver, "example.com", TYPE::A, patience);
+    namespace.within(ask).map(drop)
 }
 
 /// Where the host's web server listens.

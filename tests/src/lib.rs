@@ -15,6 +15,7 @@
 //! | [`lab`] | routers, phones and uplinks put together |
 //! | [`topology`] | lines, rings and grids |
 //! | [`daemon`] | meshd with its configuration, log and signals; meshctl against it |
+//! | [`names`] | dnsmasq as routers and providers run it, and what it tells who asks |
 //! | [`mesh`] | who reaches whom, and through which gateway |
 //! | [`routing_port`] | the routing protocol's port, in the place of a daemon |
 //! | [`probe`] | counted probes: how many were lost, and how long the longest outage was |
@@ -64,6 +65,7 @@ pub mod lab;
 pub mod market;
 pub mod mesh;
 pub mod monitor;
+pub mod names;
 pub mod namespace;
 pub mod postgres;
 pub mod probe;

@@ -20,6 +20,9 @@ use nix::unistd::{getegid, geteuid, getpid};
 /// Where the laboratory keeps its files: on a tmpfs that exists in the sandbox only.
 pub const FILES: &str = "/run/mesh-lab";
 
+/// Where meshd looks, among others, for the resolvers that a provider told of: an empty file.
+pub const TOLD: &str = "/run/systemd/resolve/resolv.conf";
+
 /// Tells the inner process who started it. Meaningful to process 1 of a namespace only, so that
 /// programs started by the laboratory, which inherit it, are not misled.
 const OUTER_PROCESS: &str = "MESH_LAB_OUTER_PROCESS";
@@ -102,7 +105,25 @@ fn settle_in(outer: &str) -> Result<()> {
     for directory in ["/run/netns", FILES] {
         fs::create_dir_all(directory).with_context(|| format!("create {directory}"))?;
     }
-    Ok(())
+    hide_resolvers().context("hide the resolvers of the machine")
+}
+
+/// The provider of the machine's is none of the laboratory's.
+fn hide_resolvers() -> Result<()> {
+    let told = Path::new(TOLD);
+    fs::create_dir_all(told.parent().unwrap_or(told))?;
+    fs::write(told, "")?;
+    let own = "/etc/resolv.conf";
+    match Path::new(own).exists() {
+        true => Ok(mount(
+            Some(told),
+            own,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )?),
+        false => Ok(()),
+    }
 }
 
 fn mount_tmpfs() -> nix::Result<()> {
