@@ -250,7 +250,9 @@ mod tests {
             let entries = fs::read_dir(directory).unwrap();
             entries.map(|entry| entry.unwrap().file_name()).collect()
         };
-        assert_eq!(names(&hosts), ["mesh"], "nothing else is read");
+        assert_eq!(names(&hosts), ["mesh"]);
+        let apart = files.hosts.new.parent() != files.hosts.path.parent();
+        assert!(apart, "what is written is read in halves");
         files.remove();
         assert!(!path.exists());
         assert_eq!(names(directory.path()), ["hosts.d"], "who watches goes on");
