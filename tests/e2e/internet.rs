@@ -46,6 +46,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             crowd,
         ),
         in_lab(
+            "daemons_do_not_work_for_what_flows",
+            || Topology::line(3),
+            volume,
+        ),
+        in_lab(
             "receipts_are_signed_and_survive_a_crash",
             || Topology::line(3),
             receipts,
@@ -86,33 +91,14 @@ fn village(lab: &mut Lab, gateway: &str) -> Result<()> {
     wait_online_through(lab, "r1", gateway, PATIENCE).map(drop)
 }
 
-/// A whole village behind one router. Its packets are the kernel's business, not the daemons'.
+/// A whole village behind one router.
 fn crowd(lab: &mut Lab) -> Result<()> {
-    const WATCH: Duration = Duration::from_secs(3);
-    /// Of a second. What is counted has to be read now and then.
-    const MORE: Duration = Duration::from_millis(50);
     village(lab, "r3")?;
-    let cpu = |lab: &mut Lab| -> Result<Vec<Duration>> {
-        let routers = ["r1", "r2", "r3"].into_iter();
-        routers
-            .map(|it| lab.node_mut(it)?.daemon()?.cpu_time())
-            .collect()
-    };
-    let per_second = |before: &[Duration], after: &[Duration], time: Duration| {
-        let pairs = before.iter().zip(after);
-        let share = pairs.map(|(before, after)| (*after - *before).div_duration_f64(time));
-        share.map(Duration::from_secs_f64).collect::<Vec<_>>()
-    };
-    let begin = cpu(lab)?;
-    std::thread::sleep(WATCH);
-    let idle = per_second(&begin, &cpu(lab)?, WATCH);
-
     let hosts: Vec<Ipv4Addr> = (101..165)
         .map(|host| Ipv4Addr::new(192, 168, 1, host))
         .collect();
     let phone = lab.node("r1")?.phone()?.clone();
     let crowd = Crowd::gather(&phone, "eth0", &hosts, 157, echo_at(HOST_V4))?;
-    let (begin, since) = (cpu(lab)?, Instant::now());
     for round in 0..3 {
         let lost = crowd.unanswered();
         ensure!(
@@ -121,14 +107,56 @@ fn crowd(lab: &mut Lab) -> Result<()> {
             crowd.flows()
         );
     }
-    let busy = per_second(&begin, &cpu(lab)?, since.elapsed());
+    note(&format!("{} flows of {} hosts", crowd.flows(), hosts.len()));
+    Ok(())
+}
+
+/// Packets are the kernel's business, not the daemons': what these do in some time does not depend on how
+/// many there are.
+fn volume(lab: &mut Lab) -> Result<()> {
+    const MUCH: usize = 200_000_000;
+    const LITTLE: usize = 1_000_000;
+    /// A daemon that sees packets spends a microsecond on each, at least.
+    const PER_PACKET: Duration = Duration::from_nanos(200);
+    const PACKET: usize = 1500;
+    village(lab, "r3")?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    let cpu = |lab: &mut Lab| -> Result<Vec<Duration>> {
+        let routers = ["r1", "r2", "r3"].into_iter();
+        routers
+            .map(|it| lab.node_mut(it)?.daemon()?.cpu_time())
+            .collect()
+    };
+    // A connection of so many bytes, and silence until `time` is over.
+    let carry = |lab: &mut Lab, bytes: usize, time: Duration| {
+        let (before, since) = (cpu(lab)?, Instant::now());
+        fetch(
+            &phone,
+            web_at(HOST_V4),
+            &format!("/bytes/{bytes}"),
+            PATIENCE,
+        )?;
+        let carried = since.elapsed();
+        std::thread::sleep(time.saturating_sub(carried));
+        let spent = cpu(lab)?.into_iter().zip(before);
+        let spent: Vec<Duration> = spent
+            .map(|(after, before)| after.saturating_sub(before))
+            .collect();
+        anyhow::Ok((spent, carried))
+    };
+    carry(lab, LITTLE, Duration::ZERO)?;
+    let (much, time) = carry(lab, MUCH, Duration::ZERO)?;
+    let (little, _) = carry(lab, LITTLE, time)?;
     note(&format!(
-        "{} flows of {} hosts; daemons take {idle:?} of a second idle, {busy:?} busy",
-        crowd.flows(),
-        hosts.len()
+        "in {time:.1?} daemons take {little:?} for {LITTLE} bytes, {much:?} for {MUCH}"
     ));
-    for (idle, busy) in idle.iter().zip(&busy) {
-        ensure!(*busy <= *idle + MORE, "{busy:?} instead of {idle:?}");
+    let packets = u32::try_from((MUCH - LITTLE) / PACKET)?;
+    for (little, much) in little.iter().zip(&much) {
+        let more = much.saturating_sub(*little);
+        ensure!(
+            more <= PER_PACKET * packets,
+            "{much:?} instead of {little:?}"
+        );
     }
     Ok(())
 }

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use control_api::Status;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
 use crate::namespace::Namespace;
@@ -370,22 +370,20 @@ impl Daemon {
         self.child.id()
     }
 
-    /// The processor time it has taken.
+    /// The processor time that its threads have taken, of those that are there still.
     ///
     /// # Errors
-    /// It has ended.
+    /// It has ended, or the kernel does not tell.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // Fields 14 and 15 of proc_pid_stat(5), counted from after the name, which may have spaces.
-        let fields = text
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
-        let ticks = fields.skip(11).take(2).map(str::parse::<u64>);
-        let ticks: u64 = ticks.sum::<Result<_, _>>()?;
-        let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;
-        Ok(Duration::from_secs(ticks) / u32::try_from(per_second)?)
+        let mut sum = Duration::ZERO;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            // Nanoseconds, where the other files have ticks (sched-stats.rst of the kernel's documentation).
+            let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
+            sum += Duration::from_nanos(ns.unwrap_or_default());
+        }
+        ensure!(!sum.is_zero(), "no schedstat");
+        Ok(sum)
     }
 
     /// Whether it still runs.
