@@ -7,13 +7,19 @@
 //! | `ask` | asking, over one interface and no other |
 //! | `checks` | what the answers say |
 //! | `resolvers` | which resolvers are offered with it, and where the provider's are learnt |
+//! | `queue` | how long packets wait in front of one |
 //! | `meter` | how much of one is left |
+//! | `shared` | what the tasks of one interface know of each other |
 //! | `watcher` | the tasks that keep asking and reading |
 
 mod ask;
 mod checks;
+#[cfg(test)]
+mod herd;
 mod meter;
+mod queue;
 mod resolvers;
+mod shared;
 mod target;
 mod watcher;
 

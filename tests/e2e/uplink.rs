@@ -7,16 +7,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use control_api::Gateways;
 use libtest_mimic::Trial;
-use mesh_tests::gateways::{ends_in_every_way, has_finding};
+use mesh_tests::gateways::{ends_in_every_way, has_finding, used};
 use mesh_tests::harness::{in_lab, note};
 use mesh_tests::http::{Server, fetch};
 use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
-use mesh_tests::probe::{EchoServer, reachable};
+use mesh_tests::probe::{EchoServer, Pinger, reachable};
 use mesh_tests::smuggle::{SSH, connects, nothing_private_is_reached};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
@@ -39,6 +40,16 @@ pub(crate) fn tests() -> Vec<Trial> {
             "gateway_that_is_lost_leaves_nobody_waiting",
             || Topology::line(2),
             lost,
+        ),
+        in_lab(
+            "uplink_that_dies_is_left_by_who_hardly_uses_it",
+            || Topology::line(3),
+            hardly_used,
+        ),
+        in_lab(
+            "uplink_that_is_full_is_offered_as_what_it_carries",
+            || Topology::line(2),
+            full,
         ),
         in_lab(
             "uplink_that_does_not_work_gives_way_to_the_next",
@@ -179,6 +190,94 @@ fn refusal_of_udp(from: &Namespace, to: SocketAddr) -> Result<Option<ErrorKind>>
         socket.set_read_timeout(Some(FETCH))?;
         let outcome = socket.send(b"?").and_then(|_| socket.recv(&mut [0; 8]));
         Ok(outcome.err().map(|error| error.kind()))
+    })
+}
+
+/// Between two gateways, a phone that sends a small packet now and then: into a line that is dead, at any
+/// moment between two questions of an idle gateway.
+fn hardly_used(lab: &mut Lab) -> Result<()> {
+    /// From the first packet on.
+    const IN_TIME: Duration = Duration::from_secs(5);
+    const INTERVAL: Duration = Duration::from_secs(1);
+    lab.add_phone("r2")?;
+    for gateway in ["r1", "r3"] {
+        lab.add_uplink(gateway)?;
+    }
+    lab.start_all()?;
+    wait_for("two gateways", PATIENCE, || both_known(lab))?;
+    idle_costs_little(lab.node("r1")?.namespace())?;
+    for begin in [300, 1300, 2300].map(Duration::from_millis) {
+        wait_for("two gateways", RECOVERY, || both_known(lab))?;
+        let gateway = used(lab, "r2")?;
+        let line = lab.node(&gateway)?.line()?.clone();
+        lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
+        std::thread::sleep(begin);
+        let since = Instant::now();
+        let phone = lab.node("r2")?.phone()?.clone();
+        let pinger = Pinger::start(&phone, echo_at(HOST_V4), INTERVAL)?;
+        pinger.wait_answers(1, PATIENCE)?;
+        let time = since.elapsed();
+        note(&format!("{gateway} left {time:.1?} after the first packet"));
+        // It notices with its next packet.
+        ensure!(time <= IN_TIME + INTERVAL, "after {time:?}");
+        lab.internet_mut()?.trouble(&line, None)?;
+    }
+    Ok(())
+}
+
+fn both_known(lab: &Lab) -> Result<()> {
+    let answer: Gateways = lab.node("r2")?.ctl("gateways")?;
+    ensure!(answer.gateways.len() == 2, "{answer:?}");
+    used(lab, "r2").map(drop)
+}
+
+/// A gateway that nobody uses asks every target of both families about once in 40 s, and sends nothing
+/// else.
+fn idle_costs_little(gateway: &Namespace) -> Result<()> {
+    /// All are asked at the beginning.
+    const BEGIN: Duration = Duration::from_secs(5);
+    const ROUND: Duration = Duration::from_secs(40);
+    /// Six of the sixteen are pages, which the host of the laboratory sends in twelve pieces.
+    const PACKETS: u64 = 200;
+    std::thread::sleep(BEGIN);
+    let before = gateway.sent_packets("wan0")?;
+    std::thread::sleep(ROUND);
+    let sent = gateway.sent_packets("wan0")? - before;
+    note(&format!("{sent} packets sent in {ROUND:?}"));
+    ensure!(sent <= PACKETS, "{sent} packets in {ROUND:?}");
+    Ok(())
+}
+
+/// A line of 1 Mbit/s, of which nobody has said so.
+fn full(lab: &mut Lab) -> Result<()> {
+    const KBIT: u32 = 1000;
+    lab.add_phone("r1")?;
+    lab.add_uplink("r2")?;
+    let line = lab.node("r2")?.line()?.clone();
+    lab.internet()?.throttle(&line, Some(KBIT))?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", "r2", PATIENCE)?;
+    let offered = || -> Result<u64> {
+        let answer: Gateways = lab.node("r1")?.ctl("gateways")?;
+        let down = answer.gateways.first().and_then(|it| it.bandwidth_down_bps);
+        down.context("no gateway")
+    };
+    ensure!(offered()? == 10_000_000, "{}", offered()?);
+    let phone = lab.node("r1")?.phone()?.clone();
+    std::thread::scope(|scope| {
+        let download = scope.spawn(|| fetch(&phone, web_at(HOST_V4), "/bytes/8000000", RECOVERY));
+        let since = Instant::now();
+        let seen = wait_for("the line to be known as slow", RECOVERY, || {
+            let offered = offered()?;
+            ensure!(offered <= u64::from(KBIT) * 1000, "{offered}");
+            Ok(offered)
+        });
+        note(&format!("{seen:?} after {:.1?}", since.elapsed()));
+        // The rest comes quickly.
+        lab.internet()?.throttle(&line, None)?;
+        let page = download.join();
+        page.map_err(|_| anyhow!("the download panics"))??;
+        seen.map(drop)
     })
 }
 

@@ -262,6 +262,22 @@ impl Internet {
         self.provider.ip(&command).map(drop)
     }
 
+    /// Has a line carry at most so many kbit/s to the gateway, behind a queue of half a second; `None`
+    /// ends that.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn throttle(&self, line: &Line, kbit: Option<u32>) -> Result<()> {
+        let command = match kbit {
+            Some(kbit) => format!(
+                "qdisc replace dev {} root tbf rate {kbit}kbit burst 4k latency 500ms",
+                line.port
+            ),
+            None => format!("qdisc del dev {} root", line.port),
+        };
+        self.provider.run("tc", &command).map(drop)
+    }
+
     /// Makes trouble on a line, or ends it.
     ///
     /// # Errors

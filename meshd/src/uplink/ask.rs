@@ -7,7 +7,7 @@ use std::time::Duration;
 use mesh_proto::Family;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -66,6 +66,8 @@ async fn connect(line: &Line, to: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.bind_device(Some(line.interface.as_bytes()))?;
+    // Nothing is sent any more when the question has been answered.
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     socket.connect(to).await
 }
 

@@ -1,8 +1,8 @@
 //! What the answers of targets say about an uplink: it depends on what was heard and nothing else.
 //!
 //! While it works, one target after the other is asked, and earlier when somebody begins to use it. If one
-//! does not answer, all are asked at once, and that decides. One that failed has to work several times in a row before it counts
-//! again, and the more often it failed, the more often.
+//! does not answer, all are asked at once, and that decides. One that failed has to work several times in a
+//! row before it counts again, and the more often it failed, the more often.
 
 use std::mem;
 use std::net::IpAddr;
@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::target::{DNS_PORT, Target};
 
-/// Between two questions while the uplink carries something: a dead one is found within 4 s.
+/// Between two questions while somebody sends something over the uplink. With the two limits below, a
+/// dead one is found within 4 s.
 const BUSY_INTERVAL: Duration = Duration::from_millis(1500);
-/// The same while it carries nothing.
+/// The same while nobody does.
 const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked whether somebody does.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Until all are asked again after a doubt that one answer of them all does not settle.
 const DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 /// Between the first tries of an uplink that does not work, and between the last.
@@ -25,15 +28,13 @@ const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
 const RECOVERY: (u32, u32) = (3, 24);
 /// How long an uplink has to work until its failures are forgotten.
 pub(super) const FORGIVENESS: Duration = Duration::from_secs(600);
-/// Bytes that come in between two questions when somebody uses the uplink.
-const BUSY_BYTES: u64 = 1_000;
-/// Bytes that come in while all targets are silent if the uplink is not dead but full, perhaps: what
-/// hosts beside it say to all is less.
-const FULL_BYTES: u64 = 5_000;
-/// How long one target may take to answer; there are others.
+/// Bytes that come in while all targets are silent if the uplink is not dead but full, perhaps: 10 kB/s.
+/// What hosts beside it say to all is less.
+const FULL_BYTES: u64 = 15_000;
+/// After so long without an answer of one target the others are asked too.
 const ONE_LIMIT: Duration = Duration::from_secs(1);
 /// How long all of them may take.
-const ALL_LIMIT: Duration = Duration::from_millis(1500);
+pub(super) const ALL_LIMIT: Duration = Duration::from_millis(1500);
 /// How long they may take if the uplink may be full: answers wait in the provider's buffer.
 const FULL_LIMIT: Duration = Duration::from_secs(4);
 
@@ -114,8 +115,8 @@ pub(super) struct Checks {
     to_pass: u32,
     retry: Duration,
     works_since: Option<Instant>,
-    /// The bytes received when the last questions were asked, and when they were judged.
-    received: (u64, u64),
+    /// The bytes received when the last questions were asked.
+    received: u64,
 }
 
 /// What is known of an uplink before it is asked.
@@ -135,8 +136,7 @@ impl Past {
 }
 
 impl Checks {
-    /// `received` counts the bytes that the interface has received.
-    pub(super) fn new(targets: Vec<Target>, received: u64, past: Past) -> Self {
+    pub(super) fn new(targets: Vec<Target>, past: Past) -> Self {
         Self {
             answered: vec![false; targets.len()],
             targets,
@@ -149,7 +149,7 @@ impl Checks {
             to_pass: past.to_pass,
             retry: RETRY.0,
             works_since: None,
-            received: (received, received),
+            received: 0,
         }
     }
 
@@ -184,12 +184,12 @@ impl Checks {
         self.doubt.is_some()
     }
 
-    /// How long to go on waiting after `waited`, in which the uplink carried so many bytes one way, until
-    /// this is to be asked again. `None` if the plan is due.
-    pub(super) fn rest(&self, waited: Duration, carried: u64) -> Option<Duration> {
+    /// How long to go on waiting after `waited`, in which somebody else sent something over the uplink or
+    /// did not, until this is to be asked again. `None` if the plan is due.
+    pub(super) fn rest(&self, waited: Duration, is_used: bool) -> Option<Duration> {
         let (pause, look) = match self.health {
-            Health::Works if carried > BUSY_BYTES => (self.pause.min(BUSY_INTERVAL), BUSY_INTERVAL),
-            Health::Works => (self.pause, BUSY_INTERVAL),
+            Health::Works if is_used => (self.pause.min(BUSY_INTERVAL), LOOK_INTERVAL),
+            Health::Works => (self.pause, LOOK_INTERVAL),
             Health::Unknown | Health::Fails(_) => (self.pause, self.pause),
         };
         let left = pause.saturating_sub(waited).min(look);
@@ -219,9 +219,9 @@ impl Checks {
         no_portal && self.verdict(outcomes).is_ok()
     }
 
-    /// The plan is carried out now.
+    /// The plan is carried out now. `received` counts the bytes that the interface has received.
     pub(super) const fn ask(&mut self, received: u64) {
-        self.received.0 = received;
+        self.received = received;
     }
 
     /// Takes in what became of the plan. Returns how the uplink is, if that changed.
@@ -231,9 +231,7 @@ impl Checks {
         outcomes: &[(usize, Outcome)],
         received: u64,
     ) -> Option<Health> {
-        let grown = received.saturating_sub(self.received.1);
-        let meanwhile = received.saturating_sub(self.received.0);
-        self.received.1 = received;
+        let meanwhile = received.saturating_sub(self.received);
         for (at, outcome) in outcomes {
             if let Some(answered) = self.answered.get_mut(*at) {
                 *answered = *outcome == Outcome::Answered;
@@ -247,29 +245,29 @@ impl Checks {
             }
         }
         match (&self.plan, &self.health) {
-            (Plan::One(_), _) => self.judge_one(outcomes, grown),
-            (Plan::All, Health::Works) => self.judge_all(outcomes, grown, meanwhile),
+            (Plan::One(_), _) => self.judge_one(outcomes),
+            (Plan::All, Health::Works) => self.judge_all(outcomes, meanwhile),
             (Plan::All, Health::Unknown) => match self.verdict(outcomes) {
-                Ok(()) => self.pass(now, grown),
+                Ok(()) => self.pass(now),
                 Err(fault) => self.fail(fault),
             },
-            (Plan::All, Health::Fails(_)) => self.judge_failed(now, outcomes, grown),
+            (Plan::All, Health::Fails(_)) => self.judge_failed(now, outcomes),
         }
         (self.health != before).then(|| self.health.clone())
     }
 
-    fn judge_one(&mut self, outcomes: &[(usize, Outcome)], grown: u64) {
+    fn judge_one(&mut self, outcomes: &[(usize, Outcome)]) {
         let is_fine = outcomes.iter().all(|(_, it)| *it == Outcome::Answered);
         if is_fine {
-            self.go_on(grown);
+            self.go_on();
         } else {
             (self.plan, self.pause) = (Plan::All, Duration::ZERO);
         }
     }
 
-    fn judge_all(&mut self, outcomes: &[(usize, Outcome)], grown: u64, meanwhile: u64) {
+    fn judge_all(&mut self, outcomes: &[(usize, Outcome)], meanwhile: u64) {
         match self.verdict(outcomes) {
-            Ok(()) => self.go_on(grown),
+            Ok(()) => self.go_on(),
             Err(Fault::Silent) if self.doubt.is_none() && meanwhile > FULL_BYTES => {
                 self.doubt = Some(Fault::Silent);
                 self.pause = Duration::ZERO;
@@ -283,9 +281,9 @@ impl Checks {
         }
     }
 
-    fn judge_failed(&mut self, now: Instant, outcomes: &[(usize, Outcome)], grown: u64) {
+    fn judge_failed(&mut self, now: Instant, outcomes: &[(usize, Outcome)]) {
         match self.verdict(outcomes) {
-            Ok(()) => self.pass(now, grown),
+            Ok(()) => self.pass(now),
             Err(fault) => {
                 self.health = Health::Fails(fault);
                 self.passed = 0;
@@ -296,11 +294,11 @@ impl Checks {
     }
 
     /// One try went well.
-    fn pass(&mut self, now: Instant, grown: u64) {
+    fn pass(&mut self, now: Instant) {
         self.passed += 1;
         self.pause = RECOVERY_INTERVAL;
         if self.passed >= self.to_pass {
-            self.work(now, grown);
+            self.work(now);
         }
     }
 
@@ -336,10 +334,10 @@ impl Checks {
         }
     }
 
-    fn work(&mut self, now: Instant, grown: u64) {
+    fn work(&mut self, now: Instant) {
         let is_new = mem::replace(&mut self.health, Health::Works) == Health::Unknown;
         self.works_since = Some(now);
-        self.go_on(grown);
+        self.go_on();
         if is_new {
             // Perhaps not all were waited for.
             (self.plan, self.pause) = (Plan::All, BUSY_INTERVAL);
@@ -357,7 +355,7 @@ impl Checks {
     }
 
     /// The uplink works: one target is asked a while later, another one each time.
-    fn go_on(&mut self, grown: u64) {
+    fn go_on(&mut self) {
         self.doubt = None;
         let count = self.targets.len().max(1);
         let turns = (0..count).map(|step| (self.turn + step) % count);
@@ -366,10 +364,7 @@ impl Checks {
             self.turn = at + 1;
             Plan::One(at)
         });
-        self.pause = match grown > BUSY_BYTES {
-            true => BUSY_INTERVAL,
-            false => IDLE_INTERVAL,
-        };
+        self.pause = IDLE_INTERVAL;
     }
 }
 
@@ -388,7 +383,7 @@ mod tests {
             "http://example.com/",
         ];
         let targets = targets.map(|text| Target::parse(text).unwrap());
-        Checks::new(targets.to_vec(), 0, Past::NONE)
+        Checks::new(targets.to_vec(), Past::NONE)
     }
 
     struct Line {
@@ -465,8 +460,6 @@ mod tests {
             assert_eq!(line.checks.pause, IDLE_INTERVAL);
             assert_eq!(line.step(QUIET), None);
         }
-        line.step(BUSY_BYTES + 1);
-        assert_eq!(line.checks.pause, BUSY_INTERVAL);
     }
 
     #[test]
@@ -474,19 +467,52 @@ mod tests {
         let mut line = Line::new();
         line.step(QUIET);
         line.step(QUIET);
-        let rest = |line: &Line, waited, carried| line.checks.rest(waited, carried);
-        let (start, look) = (Duration::ZERO, Some(BUSY_INTERVAL));
-        assert_eq!(rest(&line, start, QUIET), look);
-        assert_eq!(rest(&line, BUSY_INTERVAL, BUSY_BYTES), look);
-        assert_eq!(rest(&line, BUSY_INTERVAL, BUSY_BYTES + 1), None);
-        assert_eq!(rest(&line, start, BUSY_BYTES + 1), look, "not at once");
+        let rest = |line: &Line, waited, is_used| line.checks.rest(waited, is_used);
+        let (start, look) = (Duration::ZERO, Some(LOOK_INTERVAL));
+        assert_eq!(rest(&line, start, false), look);
+        assert_eq!(rest(&line, BUSY_INTERVAL, false), look);
+        assert_eq!(rest(&line, BUSY_INTERVAL, true), None);
+        assert_eq!(rest(&line, start, true), look, "not at once");
         let last = Duration::from_millis(10);
-        assert_eq!(rest(&line, IDLE_INTERVAL - last, QUIET), Some(last));
-        assert_eq!(rest(&line, IDLE_INTERVAL, QUIET), None);
+        assert_eq!(rest(&line, IDLE_INTERVAL - last, false), Some(last));
+        assert_eq!(rest(&line, IDLE_INTERVAL, false), None);
         line.silent(&[0, 1, 2, 3]);
         line.until_change(QUIET);
-        let tries = rest(&line, start, BUSY_BYTES + 1);
+        let tries = rest(&line, start, true);
         assert_eq!(tries, Some(RETRY.0), "one that fails is tried in its time");
+    }
+
+    /// How long it takes from the first packet into a dead line until it is known to be dead, if the packet
+    /// comes so long after the last answer, and so many bytes a second come in from hosts beside it.
+    fn until_known(begin: Duration, noise: u64) -> Duration {
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.step(QUIET);
+        line.silent(&[0, 1, 2, 3]);
+        let mut now = Duration::ZERO;
+        while line.checks.health == Health::Works {
+            let mut waited = Duration::ZERO;
+            while let Some(left) = line.checks.rest(waited, now + waited > begin) {
+                waited += left;
+            }
+            let limit = line.checks.limit();
+            line.step(noise * u64::try_from(limit.as_millis()).unwrap() / 1000);
+            now += waited + limit;
+        }
+        now.saturating_sub(begin)
+    }
+
+    #[test]
+    fn a_dead_line_is_found_in_time_whenever_somebody_begins_to_use_it() {
+        const IN_TIME: Duration = Duration::from_secs(4);
+        // What hosts beside the uplink say to all, in bytes per second.
+        for noise in [QUIET, 3_000, 9_000] {
+            for ms in (0..IDLE_INTERVAL.as_millis()).step_by(10) {
+                let begin = Duration::from_millis(u64::try_from(ms).unwrap());
+                let time = until_known(begin, noise);
+                assert!(time <= IN_TIME, "{time:?} after {begin:?} with {noise}");
+            }
+        }
     }
 
     #[test]
@@ -517,11 +543,11 @@ mod tests {
     fn silence_of_all_is_found_with_the_next_question() {
         let mut line = Line::new();
         line.step(QUIET);
-        line.step(BUSY_BYTES + 1);
+        line.step(QUIET);
         line.silent(&[0, 1, 2, 3]);
         let (health, time) = line.until_change(QUIET);
         assert_eq!(health, Health::Fails(Fault::Silent));
-        assert_eq!(time, BUSY_INTERVAL);
+        assert_eq!(time, IDLE_INTERVAL);
     }
 
     #[test]
@@ -548,22 +574,22 @@ mod tests {
     fn without_resolvers_it_does_not_work() {
         let mut line = Line::new();
         line.step(QUIET);
-        line.step(BUSY_BYTES + 1);
+        line.step(QUIET);
         line.silent(&[0, 1]);
-        let (health, time) = line.until_change(BUSY_BYTES + 1);
+        let (health, time) = line.until_change(QUIET);
         assert_eq!(health, Health::Fails(Fault::NoDns));
-        assert!(time <= BUSY_INTERVAL + DOUBT_INTERVAL, "{time:?}");
+        assert!(time <= IDLE_INTERVAL + DOUBT_INTERVAL, "{time:?}");
     }
 
     #[test]
     fn with_resolvers_alone_it_does_not_work() {
         let mut line = Line::new();
         line.step(QUIET);
-        line.step(BUSY_BYTES + 1);
+        line.step(QUIET);
         line.silent(&[2, 3]);
-        let (health, time) = line.until_change(BUSY_BYTES + 1);
+        let (health, time) = line.until_change(QUIET);
         assert_eq!(health, Health::Fails(Fault::OnlyDns));
-        assert!(time <= 4 * BUSY_INTERVAL + DOUBT_INTERVAL, "{time:?}");
+        assert!(time <= 4 * IDLE_INTERVAL + DOUBT_INTERVAL, "{time:?}");
         // Nor does one that is new.
         let mut line = Line::new();
         line.silent(&[2, 3]);
@@ -613,7 +639,7 @@ mod tests {
             health: Health::Unknown,
             ..past
         };
-        line.checks = Checks::new(line.checks.targets.clone(), 0, unknown);
+        line.checks = Checks::new(line.checks.targets.clone(), unknown);
         line.silent(&[]);
         for _ in 1..RECOVERY.0 {
             assert_eq!(line.step(QUIET), None);

@@ -2,18 +2,22 @@
 //! carry, one for each interface.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mesh_proto::Family;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 
 use super::ask::ask;
-use super::checks::{Checks, FORGIVENESS, Health, Outcome, Past, Plan};
-use super::meter::{self, Bps, Counters, Meter, Reading};
+use super::checks::{ALL_LIMIT, Checks, FORGIVENESS, Health, Outcome, Past, Plan};
+use super::meter::{self, Bps, Meter, Reading};
+use super::queue::{self, Fastest};
 use super::resolvers;
+use super::shared::Interface;
 use super::target::Target;
 use super::{Line, Uplink};
 use crate::config;
@@ -48,6 +52,7 @@ struct Watched {
 
 #[derive(Debug)]
 struct Metered {
+    interface: Arc<Interface>,
     reading: Reading,
     task: JoinHandle<()>,
 }
@@ -119,16 +124,19 @@ impl Watcher {
         let asks_others = self.targets != targets;
         self.targets = targets;
         let mut before = std::mem::take(&mut self.lines);
+        let mut meters = std::mem::take(&mut self.meters);
         for line in lines {
+            let interface = self.meter(&line.interface, &mut meters);
             let watched = match before.remove(line) {
                 // Until others say something else.
                 Some(watched) if asks_others => {
-                    self.begin(line, watched.past.clone(), watched.resolvers.clone())
+                    let told = (watched.past.clone(), watched.resolvers.clone());
+                    self.begin(line, interface, told)
                 }
                 Some(watched) => watched,
                 None => {
                     let past = self.gone.remove(line).map_or(Past::NONE, |(past, _)| past);
-                    self.begin(line, past, Vec::new())
+                    self.begin(line, interface, (past, Vec::new()))
                 }
             };
             self.lines.insert(line.clone(), watched);
@@ -142,7 +150,6 @@ impl Watcher {
         }
         self.gone
             .retain(|_, (_, since)| now.saturating_duration_since(*since) < FORGIVENESS);
-        self.meter();
     }
 
     /// Looks for what providers tell, or does not.
@@ -164,29 +171,32 @@ impl Watcher {
         self.told.as_ref().map_or(&[], |told| &told.resolvers)
     }
 
-    /// Has a meter at each interface that is watched.
-    fn meter(&mut self) {
-        let mut before = std::mem::take(&mut self.meters);
-        for Line { interface, .. } in self.lines.keys() {
-            if self.meters.contains_key(interface) {
-                continue;
-            }
-            let begin = || Metered {
+    /// Has a meter at an interface: that of `before`, if there is one.
+    fn meter(&mut self, name: &str, before: &mut BTreeMap<String, Metered>) -> Arc<Interface> {
+        let begin = || {
+            let interface = Arc::new(Interface::new(name.to_owned()));
+            let reading = keep_reading(name.to_owned(), interface.clone(), self.sender.clone());
+            Metered {
+                interface,
                 reading: Reading::default(),
-                task: tokio::spawn(keep_reading(interface.clone(), self.sender.clone())),
-            };
-            let metered = before.remove(interface).unwrap_or_else(begin);
-            self.meters.insert(interface.clone(), metered);
-        }
+                task: tokio::spawn(reading),
+            }
+        };
+        let meter = self.meters.entry(name.to_owned());
+        let meter = meter.or_insert_with(|| before.remove(name).unwrap_or_else(begin));
+        meter.interface.clone()
     }
 
-    fn begin(&self, line: &Line, past: Past, resolvers: Vec<IpAddr>) -> Watched {
+    /// `told` is what is known of the line already.
+    fn begin(&self, line: &Line, interface: Arc<Interface>, told: (Past, Vec<IpAddr>)) -> Watched {
         let targets = targets_for(line.family, &self.targets);
         let ask = || {
-            let told = (past.clone(), resolvers.clone());
-            keep_asking(line.clone(), targets.clone(), told, self.sender.clone())
+            let asker = Asker::new(line.clone(), interface, &targets);
+            let checks = Checks::new(targets.clone(), told.0.clone());
+            keep_asking(asker, checks, told.clone(), self.sender.clone())
         };
         let task = (!targets.is_empty()).then(|| tokio::spawn(ask()));
+        let (past, resolvers) = told;
         Watched {
             task,
             past,
@@ -283,20 +293,35 @@ fn targets_for(family: Family, targets: &[Target]) -> Vec<Target> {
     askable.cloned().collect()
 }
 
+/// Asks the targets of a line.
+struct Asker {
+    line: Line,
+    interface: Arc<Interface>,
+    fastest: Fastest,
+    /// Questions without an answer. One that was asked alone may be answered beside the others.
+    open: JoinSet<(usize, Outcome, Duration)>,
+}
+
 /// `told` is what the other end of `news` knows already.
 async fn keep_asking(
-    line: Line,
-    targets: Vec<Target>,
+    mut asker: Asker,
+    mut checks: Checks,
     mut told: (Past, Vec<IpAddr>),
     news: mpsc::Sender<News>,
 ) {
-    let mut checks = Checks::new(targets, received_bytes(&line), told.0.clone());
     loop {
-        rest(&line, &checks).await;
+        asker.rest(&checks).await;
         let is_whole = *checks.plan() == Plan::All;
-        checks.ask(received_bytes(&line));
-        let outcomes = carry_out(&line, &checks).await;
-        checks.judge(Instant::now(), &outcomes, received_bytes(&line));
+        checks.ask(asker.interface.counters().received);
+        let outcomes = asker.carry_out(&checks).await;
+        checks.judge(
+            Instant::now(),
+            &outcomes,
+            asker.interface.counters().received,
+        );
+        if !is_whole && *checks.plan() == Plan::All {
+            asker.interface.doubt.notify_waiters();
+        }
         // One question alone may have been lost.
         let resolvers = match is_whole && !checks.is_in_doubt() {
             true => checks.resolvers(),
@@ -307,7 +332,7 @@ async fn keep_asking(
             told.clone_from(&now);
             let (past, resolvers) = now;
             let it = Found::Line {
-                line: line.clone(),
+                line: asker.line.clone(),
                 past,
                 resolvers,
             };
@@ -318,19 +343,90 @@ async fn keep_asking(
     }
 }
 
-/// Waits until the next questions are due.
-async fn rest(line: &Line, checks: &Checks) {
-    let (begin, before) = (Instant::now(), counters(&line.interface));
-    let mut carried = 0;
-    while let Some(left) = checks.rest(begin.elapsed(), carried) {
-        tokio::time::sleep(left).await;
-        carried = counters(&line.interface).most_since(before);
+impl Asker {
+    fn new(line: Line, interface: Arc<Interface>, targets: &[Target]) -> Self {
+        Self {
+            line,
+            interface,
+            fastest: Fastest::new(targets.len()),
+            open: JoinSet::new(),
+        }
+    }
+
+    /// Waits until the next questions are due.
+    async fn rest(&self, checks: &Checks) {
+        let (begin, before) = (Instant::now(), self.interface.sent_by_others());
+        let is_trusted = *checks.plan() != Plan::All;
+        let mut is_used = false;
+        while let Some(left) = checks.rest(begin.elapsed(), is_used) {
+            tokio::select! {
+                () = sleep(left) => {}
+                // If the line is dead, it is in both families.
+                () = self.interface.doubt.notified(), if is_trusted => return,
+            }
+            is_used = self.interface.sent_by_others() > before;
+        }
+    }
+
+    async fn carry_out(&mut self, checks: &Checks) -> Vec<(usize, Outcome)> {
+        let interface = self.interface.clone();
+        let limit = checks.limit();
+        let (asked, _ours) = match *checks.plan() {
+            Plan::One(at) => {
+                self.open = JoinSet::new();
+                self.ask(checks.targets(), at..at + 1, limit + ALL_LIMIT);
+                (at..at + 1, Some(interface.ask()))
+            }
+            // What is sent into a line that may be dead is for the other family to see.
+            Plan::All => {
+                let all = 0..checks.targets().len();
+                self.ask(checks.targets(), all.clone(), limit);
+                (all, None)
+            }
+        };
+        let mut outcomes = Vec::new();
+        // Who has not answered by then is silent.
+        let _ = timeout(limit, self.collect(checks, &mut outcomes)).await;
+        for at in asked {
+            if outcomes.iter().all(|(it, _)| *it != at) {
+                outcomes.push((at, Outcome::Silent));
+            }
+        }
+        outcomes
+    }
+
+    async fn collect(&mut self, checks: &Checks, outcomes: &mut Vec<(usize, Outcome)>) {
+        while let Some(Ok((at, outcome, took))) = self.open.join_next().await {
+            if outcome == Outcome::Answered {
+                self.interface.note_wait(self.fastest.wait(at, took));
+            }
+            outcomes.push((at, outcome));
+            if checks.is_enough(outcomes) {
+                return;
+            }
+        }
+    }
+
+    fn ask(&mut self, targets: &[Target], asked: Range<usize>, limit: Duration) {
+        let resolvers: Vec<SocketAddr> = targets.iter().filter_map(resolver).collect();
+        let name = targets.iter().find_map(page_name);
+        for (at, target) in targets.iter().enumerate() {
+            if asked.contains(&at) {
+                let (line, target) = (self.line.clone(), target.clone());
+                let (resolvers, name) = (resolvers.clone(), name.map(str::to_owned));
+                self.open.spawn(async move {
+                    let begin = Instant::now();
+                    let outcome = ask(&line, &target, &resolvers, name.as_deref(), limit).await;
+                    (at, outcome, begin.elapsed())
+                });
+            }
+        }
     }
 }
 
 async fn keep_listening(mut told: Vec<IpAddr>, news: mpsc::Sender<News>) {
     loop {
-        tokio::time::sleep(TOLD_INTERVAL).await;
+        sleep(TOLD_INTERVAL).await;
         let now = resolvers::told();
         if now != told {
             told.clone_from(&now);
@@ -341,11 +437,14 @@ async fn keep_listening(mut told: Vec<IpAddr>, news: mpsc::Sender<News>) {
     }
 }
 
-async fn keep_reading(name: String, news: mpsc::Sender<News>) {
-    let mut meter = Meter::new(Instant::now(), counters(&name));
+async fn keep_reading(name: String, interface: Arc<Interface>, news: mpsc::Sender<News>) {
+    let mut meter = Meter::new(Instant::now(), interface.counters());
     loop {
-        tokio::time::sleep(meter::INTERVAL).await;
-        if let Some(reading) = meter.read(Instant::now(), counters(&name)) {
+        sleep(meter::INTERVAL).await;
+        let is_full = interface
+            .take_wait()
+            .is_some_and(|wait| wait >= queue::FULL);
+        if let Some(reading) = meter.read(Instant::now(), interface.counters(), is_full) {
             let name = name.clone();
             let found = Found::Interface { name, reading };
             if news.send(News(found)).await.is_err() {
@@ -353,36 +452,6 @@ async fn keep_reading(name: String, news: mpsc::Sender<News>) {
             }
         }
     }
-}
-
-async fn carry_out(line: &Line, checks: &Checks) -> Vec<(usize, Outcome)> {
-    let targets = checks.targets();
-    let resolvers: Vec<SocketAddr> = targets.iter().filter_map(resolver).collect();
-    let name = targets.iter().find_map(page_name);
-    let limit = checks.limit();
-    let asked = match *checks.plan() {
-        Plan::One(at) => at..at + 1,
-        Plan::All => 0..targets.len(),
-    };
-    let mut asking = JoinSet::new();
-    for (at, target) in targets.iter().enumerate() {
-        if asked.contains(&at) {
-            let (line, target) = (line.clone(), target.clone());
-            let (resolvers, name) = (resolvers.clone(), name.map(str::to_owned));
-            asking.spawn(async move {
-                let outcome = ask(&line, &target, &resolvers, name.as_deref(), limit).await;
-                (at, outcome)
-            });
-        }
-    }
-    let mut outcomes = Vec::new();
-    while let Some(Ok(outcome)) = asking.join_next().await {
-        outcomes.push(outcome);
-        if checks.is_enough(&outcomes) {
-            break;
-        }
-    }
-    outcomes
 }
 
 fn resolver(target: &Target) -> Option<SocketAddr> {
@@ -400,23 +469,67 @@ fn page_name(target: &Target) -> Option<&str> {
     }
 }
 
-fn received_bytes(line: &Line) -> u64 {
-    counters(&line.interface).received
-}
+#[cfg(test)]
+mod tests {
+    use simple_dns::Packet;
+    use tokio::net::UdpSocket;
 
-/// What an interface has received and sent since it is there; nothing when it has gone.
-fn counters(interface: &str) -> Counters {
-    /// Of sent bytes, counted from that of received ones (proc_pid_net(5)).
-    const SENT: usize = 8;
-    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-    let of_it = text.lines().find_map(|row| {
-        let (name, rest) = row.trim().split_once(':')?;
-        (name == interface).then_some(rest)
-    });
-    let fields: Vec<&str> = of_it.unwrap_or_default().split_whitespace().collect();
-    let number = |at: usize| fields.get(at).and_then(|it| it.parse().ok()).unwrap_or(0);
-    Counters {
-        received: number(0),
-        sent: number(SENT),
+    use super::*;
+
+    /// Asks one resolver of this machine that works, alone from now on.
+    async fn asking() -> (Asker, Checks, UdpSocket) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let at = socket.local_addr().unwrap();
+        let targets = vec![Target::Dns(at)];
+        let line = Line {
+            interface: "lo".to_owned(),
+            family: Family::Ipv4,
+        };
+        let interface = Arc::new(Interface::new(line.interface.clone()));
+        let mut checks = Checks::new(targets.clone(), Past::NONE);
+        while *checks.plan() == Plan::All {
+            checks.judge(Instant::now(), &[(0, Outcome::Answered)], 0);
+        }
+        (Asker::new(line, interface, &targets), checks, socket)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_late_is_an_answer() {
+        let (mut asker, mut checks, socket) = asking().await;
+        let late = checks.limit() + Duration::from_millis(300);
+        let answering = async {
+            let mut buffer = [0; 512];
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let id = Packet::parse(&buffer[..length]).unwrap().id();
+            sleep(late).await;
+            let answer = Packet::new_reply(id).build_bytes_vec().unwrap();
+            socket.send_to(&answer, from).await.unwrap();
+        };
+        let asking = async {
+            let alone = asker.carry_out(&checks).await;
+            assert_eq!(alone, [(0, Outcome::Silent)]);
+            checks.judge(Instant::now(), &alone, 0);
+            assert_eq!(*checks.plan(), Plan::All);
+            let all = asker.carry_out(&checks).await;
+            assert!(all.contains(&(0, Outcome::Answered)), "{all:?}");
+        };
+        tokio::join!(answering, asking);
+        assert_eq!(
+            asker.interface.take_wait(),
+            Some(Duration::ZERO),
+            "the first"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_doubt_in_one_family_is_one_in_the_other() {
+        let (asker, checks, _socket) = asking().await;
+        let begin = Instant::now();
+        let doubt = async {
+            sleep(Duration::from_millis(100)).await;
+            asker.interface.doubt.notify_waiters();
+        };
+        tokio::join!(asker.rest(&checks), doubt);
+        assert!(begin.elapsed() < Duration::from_secs(1));
     }
 }
