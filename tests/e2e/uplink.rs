@@ -206,23 +206,35 @@ fn hardly_used(lab: &mut Lab) -> Result<()> {
     lab.start_all()?;
     wait_for("two gateways", PATIENCE, || both_known(lab))?;
     idle_costs_little(lab.node("r1")?.namespace())?;
-    for begin in [300, 1300, 2300].map(Duration::from_millis) {
+    for begin in [200, 1500, 3000].map(Duration::from_millis) {
         wait_for("two gateways", RECOVERY, || both_known(lab))?;
         let gateway = used(lab, "r2")?;
         let line = lab.node(&gateway)?.line()?.clone();
-        lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
+        wait_for_question(lab.node(&gateway)?.namespace())?;
         std::thread::sleep(begin);
+        lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
         let since = Instant::now();
         let phone = lab.node("r2")?.phone()?.clone();
         let pinger = Pinger::start(&phone, echo_at(HOST_V4), INTERVAL)?;
         pinger.wait_answers(1, PATIENCE)?;
         let time = since.elapsed();
-        note(&format!("{gateway} left {time:.1?} after the first packet"));
+        note(&format!(
+            "{gateway} left {time:.1?} after the first packet, {begin:.1?} after a question"
+        ));
         // It notices with its next packet.
         ensure!(time <= IN_TIME + INTERVAL, "after {time:?}");
         lab.internet_mut()?.trouble(&line, None)?;
     }
     Ok(())
+}
+
+/// Waits until an idle gateway has asked, and will not again for a while.
+fn wait_for_question(gateway: &Namespace) -> Result<()> {
+    let before = gateway.sent_packets("wan0")?;
+    wait_for("a question", PATIENCE, || {
+        ensure!(gateway.sent_packets("wan0")? > before, "nothing sent");
+        Ok(())
+    })
 }
 
 fn both_known(lab: &Lab) -> Result<()> {
