@@ -12,13 +12,13 @@ use control_api::Gateways;
 use libtest_mimic::Trial;
 use mesh_tests::gateways::{ends_in_every_way, has_finding, used};
 use mesh_tests::harness::{in_lab, note};
-use mesh_tests::http::{Server, fetch};
+use mesh_tests::http::fetch;
 use mesh_tests::internet::{HOST_V4, HOST_V6, Trouble, echo_at, web_at};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
-use mesh_tests::probe::{EchoServer, Pinger, reachable};
-use mesh_tests::smuggle::{SSH, connects, nothing_private_is_reached};
+use mesh_tests::probe::{Pinger, reachable};
+use mesh_tests::smuggle::{Private, connects};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 use nix::sys::socket::setsockopt;
@@ -410,37 +410,26 @@ fn seen_through_handover(
 
 /// The gateway's local network, its own services, and what is private behind its provider.
 fn private(lab: &mut Lab) -> Result<()> {
-    const BEHIND: [&str; 2] = ["192.168.77.1", "fd77::1"];
     lab.add_phone("r1")?;
     lab.add_phone("r2")?;
     lab.add_uplink("r2")?;
-    let provider = lab.internet()?.provider().clone();
-    for address in BEHIND {
-        provider.ip(&format!("addr add {address} dev lo"))?;
-    }
-    let echo = EchoServer::start(&provider)?;
-    let gateway = lab.node("r2")?.namespace().clone();
-    let service = Server::start(&gateway, SSH)?;
     lab.start_all()?;
-    wait_online_through(lab, "r1", "r2", PATIENCE)?;
     let (r1, line) = (lab.node("r1")?, lab.node("r2")?.line()?);
-    let behind: Vec<IpAddr> = BEHIND.iter().filter_map(|it| it.parse().ok()).collect();
+    wait_comes_from(r1.phone()?, line, line, PATIENCE)?;
+    let private = Private::around(lab, "r2")?;
     let patience = Duration::from_millis(500);
-    ensure!(
-        reachable(&gateway, &behind, patience)?.len() == 2,
-        "the gateway itself does not reach it"
-    );
     // With a route that nobody announced, from next door.
     let mac = "mesh0";
-    let via = gateway.link_local(mac)?;
-    for to in [line.v4.to_string(), BEHIND[0].to_owned()] {
+    let via = lab.node("r2")?.namespace().link_local(mac)?;
+    let [behind, _] = private.behind;
+    for to in [line.v4.to_string(), behind.to_string()] {
         r1.namespace().ip(&format!(
             "route add {to} via inet6 {via} dev {mac} table 77"
         ))?;
     }
     for from in [r1.namespace(), r1.phone()?] {
         ensure!(
-            reachable(from, &behind, patience)?.is_empty(),
+            reachable(from, &private.behind, patience)?.is_empty(),
             "{}",
             from.name()
         );
@@ -449,7 +438,7 @@ fn private(lab: &mut Lab) -> Result<()> {
         }
     }
     r1.namespace().ip("rule add priority 100 lookup 77")?;
-    ensure!(reachable(r1.namespace(), &behind, patience)?.is_empty());
+    ensure!(reachable(r1.namespace(), &private.behind, patience)?.is_empty());
     let reaches = connects(r1.namespace(), line.v4.into())?;
     ensure!(!reaches, "r1 reaches {} next door", line.v4);
     for router in ["r1", "r2"] {
@@ -459,10 +448,8 @@ fn private(lab: &mut Lab) -> Result<()> {
     // What the mesh is for.
     let mesh = lab.node("r2")?.status()?.mesh_ipv6;
     ensure!(connects(r1.namespace(), mesh.into())?, "no way to {mesh}");
-    drop(service);
-    drop(echo);
     r1.namespace().ip("rule del priority 100 lookup 77")?;
-    nothing_private_is_reached(lab, "r1", "r2")
+    private.is_kept_from(lab, "r1")
 }
 
 /// What is for a node of the mesh that is out of reach goes nowhere else: not to the provider, nor into a

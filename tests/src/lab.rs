@@ -21,6 +21,8 @@ use crate::topology::Topology;
 pub const ROUTER_ON_LAN: &str = "192.168.1.1";
 /// The IPv4 address of every phone.
 pub const PHONE: &str = "192.168.1.100";
+/// The same for IPv6.
+pub const PHONE_V6: &str = "fd00:1::100";
 
 /// The interface of every router into the mesh.
 pub const MESH: &str = "mesh0";
@@ -282,7 +284,7 @@ impl Lab {
         phone.bring_up("eth0")?;
         phone.ip_batch(&format!(
             "addr add {PHONE}/24 dev eth0\n\
-             addr add fd00:1::100/64 dev eth0 nodad\n\
+             addr add {PHONE_V6}/64 dev eth0 nodad\n\
              route add default via {ROUTER_ON_LAN}\n\
              route add default via fd00:1::1\n"
         ))?;

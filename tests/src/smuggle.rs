@@ -1,14 +1,14 @@
 //! What is private behind a gateway, asked for through the tunnel to it by somebody who puts packets in there by
 //! hand, and not through any filter of his own.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::http::Server;
 use crate::internet::{HOST_V4, HOST_V6};
-use crate::lab::Lab;
+use crate::lab::{Lab, PHONE, PHONE_V6};
 use crate::namespace::Namespace;
 use crate::probe::{EchoServer, reachable};
 use crate::wait::wait_for;
@@ -20,82 +20,120 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// Where somebody listens who must not be reached.
 pub const SSH: u16 = 22;
 
-/// What is on the gateway's local network, at its addresses there, and behind its provider.
-const LAN: [&str; 2] = ["192.168.9.100", "fd09::100"];
-const OWN: [&str; 2] = ["192.168.9.1", "fd09::1"];
-const BEHIND: [&str; 2] = ["192.168.88.1", "fd88::1"];
+/// Addresses of a gateway on its local network, and of a host behind its provider.
+const OWN: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 168, 9, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1)),
+];
+const BEHIND: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 168, 88, 2)),
+    IpAddr::V6(Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, 2)),
+];
 
-/// A router sends to all of these through its tunnel to a gateway, which has a phone. Nothing gets there, and each
-/// packet is counted.
-///
-/// # Errors
-/// Something does, or is not.
-pub fn nothing_private_is_reached(lab: &Lab, router: &str, gateway: &str) -> Result<()> {
-    let (from, through) = (lab.node(router)?.namespace(), lab.node(gateway)?);
-    let line = through.line()?;
-    let provider = lab.internet()?.provider();
-    let _listeners = furnish(through.namespace(), through.phone()?, provider)?;
-    let mut own = parse(&OWN)?;
-    own.extend([IpAddr::from(line.v4), IpAddr::from(line.v6)]);
-    let mut others = parse(&[LAN, BEHIND].concat())?;
-    others.extend(line.routers());
-
-    let open = [HOST_V4, HOST_V6];
-    for to in open.iter().chain(&own).chain(&others) {
-        smuggle(from, *to)?;
-    }
-    wait_for("the way through the tunnel", PATIENCE, || {
-        let answered = reachable(from, &open, ANSWER)?;
-        ensure!(answered.len() == open.len(), "only {answered:?}");
-        Ok(())
-    })?;
-    let mut dropped = dropped(through.namespace())?;
-    for targets in [&own, &others] {
-        let answered = reachable(from, targets, ANSWER)?;
-        ensure!(answered.is_empty(), "{router} reaches {answered:?}");
-        dropped = wait_dropped(through.namespace(), dropped + targets.len())?;
-    }
-    for to in own {
-        ensure!(!connects(from, to)?, "{router} connects to {to}");
-        dropped = wait_dropped(through.namespace(), dropped + 1)?;
-    }
-    Ok(())
+/// What nobody may reach over the mesh, with somebody who listens at each.
+#[derive(Debug)]
+pub struct Private {
+    gateway: String,
+    /// Addresses of the gateway itself.
+    pub own: [IpAddr; 4],
+    /// Those behind its provider.
+    pub behind: [IpAddr; 2],
+    /// Those attached to it: a phone, and its provider.
+    pub attached: [IpAddr; 4],
+    _echoes: [EchoServer; 3],
+    _service: Server,
+    _behind: Namespace,
 }
 
-/// Puts addresses and listeners where nobody from the mesh may get. They end with what this returns.
-fn furnish(
-    gateway: &Namespace,
-    phone: &Namespace,
-    provider: &Namespace,
-) -> Result<(Server, [EchoServer; 2])> {
-    let places = [
-        (gateway, "lan0", OWN),
-        (phone, "eth0", LAN),
-        (provider, "lo", BEHIND),
-    ];
-    for (namespace, interface, [v4, v6]) in places {
-        let (v4_length, v6_length) = if interface == "lo" {
-            (32, 128)
-        } else {
-            (24, 64)
-        };
-        namespace.ip_batch(&format!(
-            "addr add {v4}/{v4_length} dev {interface}\n\
-             addr add {v6}/{v6_length} dev {interface} nodad\n"
+impl Private {
+    /// Puts it there for a gateway that has a phone.
+    ///
+    /// # Errors
+    /// It cannot be, or the gateway itself does not reach it.
+    pub fn around(lab: &Lab, gateway: &str) -> Result<Self> {
+        let node = lab.node(gateway)?;
+        let (line, provider) = (node.line()?, lab.internet()?.provider());
+        let router = node.namespace();
+        let [v4, v6] = OWN;
+        router.ip_batch(&format!(
+            "addr add {v4}/24 dev lan0\naddr add {v6}/64 dev lan0 nodad\n"
         ))?;
+        let behind = furnish(provider)?;
+        let [provider_v4, provider_v6] = line.routers();
+        let private = Self {
+            gateway: gateway.to_owned(),
+            own: [v4, v6, line.v4.into(), line.v6.into()],
+            behind: BEHIND,
+            attached: [PHONE.parse()?, PHONE_V6.parse()?, provider_v4, provider_v6],
+            _echoes: [
+                EchoServer::start(provider)?,
+                EchoServer::start(node.phone()?)?,
+                EchoServer::start(&behind)?,
+            ],
+            _service: Server::start(router, SSH)?,
+            _behind: behind,
+        };
+        let all = [&private.behind[..], &private.attached].concat();
+        wait_reachable(router, &all)?;
+        Ok(private)
     }
-    let echoes = [EchoServer::start(provider)?, EchoServer::start(phone)?];
-    let answered = reachable(gateway, &parse(&BEHIND)?, ANSWER)?;
-    ensure!(
-        answered.len() == 2,
-        "the gateway itself reaches {answered:?}"
-    );
-    Ok((Server::start(gateway, SSH)?, echoes))
+
+    /// A router sends to all of these through its tunnel to the gateway. Nothing gets there, and each packet is
+    /// counted.
+    ///
+    /// # Errors
+    /// Something does, or is not.
+    pub fn is_kept_from(&self, lab: &Lab, router: &str) -> Result<()> {
+        let from = lab.node(router)?.namespace();
+        let gateway = lab.node(&self.gateway)?.namespace();
+        let open = [HOST_V4, HOST_V6];
+        let private: [&[IpAddr]; 3] = [&self.own, &self.behind, &self.attached];
+        for to in open.iter().chain(private.into_iter().flatten()) {
+            smuggle(from, *to)?;
+        }
+        wait_reachable(from, &open).context("through the tunnel")?;
+        let mut dropped = dropped(gateway)?;
+        for targets in private {
+            let answered = reachable(from, targets, ANSWER)?;
+            ensure!(answered.is_empty(), "{router} reaches {answered:?}");
+            dropped = wait_dropped(gateway, dropped + targets.len())?;
+        }
+        for &to in &self.own {
+            ensure!(!connects(from, to)?, "{router} connects to {to}");
+            dropped = wait_dropped(gateway, dropped + 1)?;
+        }
+        Ok(())
+    }
 }
 
-fn parse(addresses: &[&str]) -> Result<Vec<IpAddr>> {
-    let parsed = addresses.iter().map(|it| Ok(it.parse()?));
-    parsed.collect()
+/// A host behind the provider.
+fn furnish(provider: &Namespace) -> Result<Namespace> {
+    let behind = Namespace::new(&format!("{}-nas", provider.name()))?;
+    provider.ip_batch(&format!(
+        "link add nas0 type veth peer name eth0 netns {}\n\
+         addr add 192.168.88.1/24 dev nas0\n\
+         addr add fd88::1/64 dev nas0 nodad\n",
+        behind.name()
+    ))?;
+    provider.bring_up("nas0")?;
+    behind.bring_up("eth0")?;
+    let [v4, v6] = BEHIND;
+    behind.ip_batch(&format!(
+        "addr add {v4}/24 dev eth0\n\
+         addr add {v6}/64 dev eth0 nodad\n\
+         route add default via 192.168.88.1\n\
+         route add default via fd88::1\n"
+    ))?;
+    Ok(behind)
+}
+
+fn wait_reachable(from: &Namespace, targets: &[IpAddr]) -> Result<()> {
+    let what = format!("answers to {}", from.name());
+    wait_for(&what, PATIENCE, || {
+        let answered = reachable(from, targets, ANSWER)?;
+        ensure!(answered.len() == targets.len(), "only {answered:?}");
+        Ok(())
+    })
 }
 
 /// Leads packets to an address the way of the default route into the tunnel.

@@ -17,7 +17,7 @@ use mesh_tests::lab::{Lab, Node};
 use mesh_tests::mesh::{wait_comes_from, wait_online_through};
 use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::{Pinger, wait_echoes};
-use mesh_tests::smuggle::nothing_private_is_reached;
+use mesh_tests::smuggle::Private;
 use mesh_tests::topology::Topology;
 use mesh_tests::transfer::{Source, Transfer};
 use mesh_tests::wait::wait_for;
@@ -332,7 +332,7 @@ fn move_clock(seconds: i64) -> Result<()> {
 fn forged(lab: &mut Lab) -> Result<()> {
     lab.add_phone("r2")?;
     village(lab)?;
-    nothing_private_is_reached(lab, "r1", "r2")?;
+    Private::around(lab, "r2")?.is_kept_from(lab, "r1")?;
     let gateway = lab.node("r2")?.namespace().clone();
     let forged = ["100.64.200.1", "fd00:dead::1"];
     let arriving = "table inet watch { chain arriving { type filter hook prerouting priority -400;\n\
