@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use http::Http;
 
-pub use answer::{Block, FeeHistory, Receipt};
+pub use answer::{Block, Receipt};
 pub use error::{Error, Revert};
 pub use http::{Limits, client, reason};
 pub use url::{NodeUrl, UrlError};
@@ -25,10 +25,6 @@ pub enum BlockTag {
     Pending,
     /// The newest block.
     Latest,
-    /// A block that will not be undone unless much fails.
-    Safe,
-    /// A block that will not be undone.
-    Finalized,
     /// The block of this number.
     Number(u64),
     /// The block of this hash, and nothing if it is not, or no longer, one of the chain (EIP-1898).
@@ -40,8 +36,6 @@ impl BlockTag {
         match self {
             Self::Pending => json!("pending"),
             Self::Latest => json!("latest"),
-            Self::Safe => json!("safe"),
-            Self::Finalized => json!("finalized"),
             Self::Number(number) => json!(U64::from(number)),
             Self::Hash(hash) => json!({"blockHash": hash, "requireCanonical": true}),
         }
@@ -93,22 +87,7 @@ impl Node {
         call: &C,
         at: BlockTag,
     ) -> Result<C::Return, Error> {
-        let answer = self.ask("eth_call", call_parameters(None, to, call, at));
-        self.decode::<C>(&answer.await?)
-    }
-
-    /// The same, called by somebody.
-    ///
-    /// # Errors
-    /// As [`Node::call`].
-    pub async fn call_from<C: SolCall>(
-        &self,
-        from: Address,
-        to: Address,
-        call: &C,
-        at: BlockTag,
-    ) -> Result<C::Return, Error> {
-        let answer = self.ask("eth_call", call_parameters(Some(from), to, call, at));
+        let answer = self.ask("eth_call", call_parameters(to, call, at));
         self.decode::<C>(&answer.await?)
     }
 
@@ -125,7 +104,7 @@ impl Node {
             return Ok(Vec::new());
         }
         let parameters = calls.iter().map(|(to, call)| {
-            let parameters = call_parameters(None, *to, call, at);
+            let parameters = call_parameters(*to, call, at);
             ("eth_call", parameters)
         });
         let answers = self.batch(parameters.collect()).await?;
@@ -148,11 +127,7 @@ impl Node {
     pub async fn block(&self, at: BlockTag) -> Result<Block, Error> {
         match at {
             BlockTag::Hash(hash) => self.ask("eth_getBlockByHash", json!([hash, false])).await,
-            BlockTag::Pending
-            | BlockTag::Latest
-            | BlockTag::Safe
-            | BlockTag::Finalized
-            | BlockTag::Number(_) => {
+            BlockTag::Pending | BlockTag::Latest | BlockTag::Number(_) => {
                 let parameters = json!([at.json(), false]);
                 self.ask("eth_getBlockByNumber", parameters).await
             }
@@ -187,17 +162,6 @@ impl Node {
     pub async fn transaction_count(&self, of: Address, at: BlockTag) -> Result<u64, Error> {
         let parameters = json!([of, at.json()]);
         self.quantity("eth_getTransactionCount", parameters).await
-    }
-
-    /// What gas cost in so many blocks, the newest last. The tip of each is the one that so many percent of
-    /// its gas paid at most.
-    ///
-    /// # Errors
-    /// Any [`Error`].
-    pub async fn fee_history(&self, blocks: u64, percentile: u8) -> Result<FeeHistory, Error> {
-        let parameters = json!([U64::from(blocks), "latest", [percentile]]);
-        let history: answer::WrittenFeeHistory = self.ask("eth_feeHistory", parameters).await?;
-        Ok(history.parse())
     }
 
     /// The tip that the node thinks is enough, in wei for each unit of gas.
@@ -357,18 +321,9 @@ fn request(id: usize, method: &'static str, parameters: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": parameters})
 }
 
-fn call_parameters<C: SolCall>(
-    from: Option<Address>,
-    to: Address,
-    call: &C,
-    at: BlockTag,
-) -> Value {
+fn call_parameters<C: SolCall>(to: Address, call: &C, at: BlockTag) -> Value {
     let data = Bytes::from(call.abi_encode());
-    let call = match from {
-        Some(from) => json!({"from": from, "to": to, "data": data}),
-        None => json!({"to": to, "data": data}),
-    };
-    json!([call, at.json()])
+    json!([{"to": to, "data": data}, at.json()])
 }
 
 #[cfg(test)]

@@ -71,34 +71,6 @@ impl Receipt {
     }
 }
 
-/// What gas cost in the last blocks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeeHistory {
-    /// The base fee of each block, the oldest first, and of the one that is still to come, in wei.
-    pub base_fees: Vec<u128>,
-    /// The tip in each block, at the percentile that was asked for, in wei.
-    pub tips: Vec<u128>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct WrittenFeeHistory {
-    base_fee_per_gas: Vec<U256>,
-    #[serde(default)]
-    reward: Vec<Vec<U256>>,
-}
-
-impl WrittenFeeHistory {
-    pub(super) fn parse(self) -> FeeHistory {
-        let wei = |fee: &U256| u128::try_from(*fee).unwrap_or(u128::MAX);
-        let tips = self.reward.iter().filter_map(|tips| tips.first());
-        FeeHistory {
-            base_fees: self.base_fee_per_gas.iter().map(wei).collect(),
-            tips: tips.map(wei).collect(),
-        }
-    }
-}
-
 fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     U64::deserialize(deserializer).map(|number| number.to())
 }
