@@ -182,6 +182,7 @@ need_checks() {
     need python3 python3
     need shellcheck shellcheck
     need iperf3 iperf3
+    need strace strace
     if ! python3 -c 'import ensurepip' 2>/dev/null; then
         missing_programs+=("python:venv")
         missing_packages+=(python3-venv)

@@ -226,6 +226,41 @@ impl Redeemd {
         Ok(())
     }
 
+    /// Lays a trap: it is killed, as by kill -9, when one of its threads begins this system call for the n-th time
+    /// from now on.
+    ///
+    /// # Errors
+    /// It cannot be traced.
+    pub fn kill_at(&self, call: &str, nth: usize) -> Result<Trap> {
+        let log = self.log.with_extension("trap");
+        let process = Command::new("strace")
+            .args(["--follow-forks", "--output=/dev/null"])
+            .arg(format!("--attach={}", self.process.id()))
+            .arg(format!("--trace={call}"))
+            .arg(format!("--inject={call}:signal=SIGKILL:when={nth}"))
+            .stdin(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .context("start strace")?;
+        let trap = Trap(process);
+        wait_for("strace to be attached", PATIENCE, || {
+            let said = fs::read_to_string(&log)?;
+            ensure!(said.contains(" attached"), said);
+            Ok(())
+        })?;
+        Ok(trap)
+    }
+
+    /// Waits until somebody else has ended it.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub fn ends(&mut self) -> Result<()> {
+        wait_for("redeemd to be killed", PATIENCE, || {
+            self.process.try_wait()?.context("it runs").map(drop)
+        })
+    }
+
     /// The memory it has, in KiB.
     ///
     /// # Errors
@@ -257,6 +292,18 @@ impl Drop for Redeemd {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// What kills a service at a moment that was chosen. It is gone with the value.
+#[derive(Debug)]
+pub struct Trap(Child);
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        // Whatever it traces goes on. Asked to end, it would wait for what is being killed, which waits for it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
