@@ -159,7 +159,7 @@ impl Shared {
     }
 }
 
-/// The default routes of the kernel's main table, as last reported.
+/// The kernel's default routes, as last reported.
 #[derive(Clone, Debug, Default)]
 pub struct DefaultRoutes {
     ipv4: Vec<DefaultRoute>,
@@ -176,8 +176,8 @@ impl DefaultRoutes {
     }
 
     /// Where there could be an uplink, in order of preference: the named interfaces, or those of
-    /// the default routes, best first. They have carrier and a default route; interfaces of the
-    /// mesh and of LANs never are among them.
+    /// the main table's default routes, best first. They have carrier and a default route; interfaces of
+    /// the mesh and of LANs never are among them.
     pub fn lines(&self, config: &Config, links: &BTreeMap<IfIndex, Link>) -> Vec<Line> {
         let inner = inner_interfaces(config);
         let usable = |route: &DefaultRoute| {
@@ -185,7 +185,10 @@ impl DefaultRoutes {
             (link.carrier && !inner.contains(link.name.as_str())).then_some(link.name.as_str())
         };
         let families = [(Family::Ipv4, &self.ipv4), (Family::Ipv6, &self.ipv6)];
-        let all = families.map(|(_, routes)| routes.iter().filter_map(usable));
+        let all = families.map(|(_, routes)| {
+            let main = routes.iter().filter(|route| route.in_main);
+            main.filter_map(usable)
+        });
         let mut names: Vec<&str> = match config.uplink().interface() {
             UplinkInterface::Off => Vec::new(),
             UplinkInterface::Named(names) => names.iter().map(|name| name.as_str()).collect(),
@@ -252,6 +255,7 @@ mod tests {
                     ifindex: IfIndex(*index),
                     name: format!("if{index}"),
                     metric: 0,
+                    in_main: true,
                 })
                 .collect()
         };
@@ -278,6 +282,16 @@ mod tests {
         let turned = ["wan0 IPv4", "wan1 IPv4", "wan1 IPv6"];
         assert_eq!(found("[wan0, wan1]", &routes, &links), turned);
         assert!(found("off", &routes, &links).is_empty());
+    }
+
+    #[test]
+    fn what_only_other_tables_lead_to_is_an_uplink_if_it_is_named() {
+        let mut routes = routes(&[3, 4], &[]);
+        routes.ipv4[1].in_main = false;
+        let links = links(true);
+        assert_eq!(found("auto", &routes, &links), ["wan0 IPv4"]);
+        let named = ["wan1 IPv4", "wan0 IPv4"];
+        assert_eq!(found("[wan1, wan0]", &routes, &links), named);
     }
 
     #[test]

@@ -203,7 +203,7 @@ fn lines(lab: &mut Lab) -> Result<()> {
     let gateway = lab.node("r2")?.namespace().clone();
     let better = lab.node("r2")?.line()?.clone();
     let other = lab.internet_mut()?.connect_with(&gateway, "wan1", 100)?;
-    lab.node_mut("r2")?.config.uplink = Some("{interface: auto}".to_owned());
+    lab.node_mut("r2")?.config.uplink = Some("{interface: [wan0, wan1]}".to_owned());
     for (family, router) in ["-4", "-6"].into_iter().zip(other.routers()) {
         let default = format!("default via {router} dev wan1");
         gateway.ip(&format!("{family} route del {default}"))?;
@@ -215,6 +215,13 @@ fn lines(lab: &mut Lab) -> Result<()> {
         gateway.ip(&format!("{family} rule add from {address} lookup 100"))?;
     }
     lab.start_all()?;
+    // As a firewall of the router's own has it that was started again.
+    gateway.nft(
+        "table inet other { chain srcnat {
+            type nat hook postrouting priority srcnat
+            oifname { wan0, wan1 } masquerade
+        }\n}",
+    )?;
     let phones = ["r1", "r2"].map(|router| lab.node(router)?.phone().cloned());
     let phones: Vec<Namespace> = phones.into_iter().collect::<Result<_>>()?;
     let _source = Source::start(lab.internet()?.host())?;
@@ -237,6 +244,32 @@ fn lines(lab: &mut Lab) -> Result<()> {
     // A successor knows them too.
     lab.node_mut("r2")?.take_daemon()?.hand_over()?;
     lab.start("r2")?;
+    come_from(&better)?;
+    wait_all_go_on(&transfers, BYTES)?;
+    // Nor when a lease of the better line ends and begins, and the kernel prefers another at once.
+    let routes = |line: &Line, interface: &str, metric: u32| {
+        ["-4", "-6"]
+            .into_iter()
+            .zip(line.routers())
+            .map(move |(family, router)| {
+                (
+                    family,
+                    format!("default via {router} dev {interface} metric {metric}"),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    for (family, route) in routes(&other, "wan1", 100) {
+        gateway.ip(&format!("{family} route add {route}"))?;
+    }
+    let leased = routes(&better, "wan0", 0);
+    for (family, route) in &leased {
+        gateway.ip(&format!("{family} route del {route}"))?;
+    }
+    come_from(&other)?;
+    for (family, route) in &leased {
+        gateway.ip(&format!("{family} route add {route}"))?;
+    }
     come_from(&better)?;
     wait_all_go_on(&transfers, BYTES)?;
     // Until their line is gone.

@@ -13,6 +13,7 @@ use mesh_tests::http::{self, Page, Server, fetch};
 use mesh_tests::internet::{HOST_V4, HOST_V6, echo_at, web_at};
 use mesh_tests::lab::{Lab, Node};
 use mesh_tests::mesh::wait_online_through;
+use mesh_tests::namespace::Namespace;
 use mesh_tests::probe::{EchoServer, Pinger, reachable};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
@@ -344,20 +345,25 @@ fn routed(lab: &mut Lab) -> Result<()> {
 /// A provider that delegates a prefix to the gateway, of which a router behind that has a network.
 fn delegated(lab: &mut Lab) -> Result<()> {
     const DELEGATED: &str = "2001:db8:7700::/56";
-    const PHONE: &str = "2001:db8:7700:10::100";
-    lab.add_phone("r1")?;
     lab.add_uplink("r2")?;
-    let r1 = lab.node_mut("r1")?;
-    let lan = "[{interface: lan0, mode: routed, prefixes: [\"2001:db8:7700:10::/64\"]}]";
-    r1.config.lan = Some(lan.to_owned());
-    r1.namespace()
-        .ip("addr add 2001:db8:7700:10::1/64 dev lan0 nodad")?;
-    r1.phone()?.ip_batch(&format!(
-        "addr del fd00:1::100/64 dev eth0\n\
-         addr add {PHONE}/64 dev eth0 nodad\n\
-         route replace default via 2001:db8:7700:10::1\n"
-    ))?;
-    let phone = r1.phone()?.clone();
+    let mut phones = Vec::new();
+    for (router, network) in [("r1", "2001:db8:7700:10:"), ("r2", "2001:db8:7700:1:")] {
+        lab.add_phone(router)?;
+        let node = lab.node(router)?;
+        node.namespace()
+            .ip(&format!("addr add {network}:1/64 dev lan0 nodad"))?;
+        let phone = node.phone()?.clone();
+        phone.ip_batch(&format!(
+            "addr del fd00:1::100/64 dev eth0\n\
+             addr add {network}:100/64 dev eth0 nodad\n\
+             route replace default via {network}:1\n"
+        ))?;
+        phones.push((phone, format!("{network}:100").parse::<IpAddr>()?));
+    }
+    // One of them is another's.
+    let lan = "[{interface: lan0, mode: routed, \
+               prefixes: [\"2001:db8:7700:10::/64\", \"2001:db8:7700:1::/64\"]}]";
+    lab.node_mut("r1")?.config.lan = Some(lan.to_owned());
     let gateway = lab.node("r2")?.namespace().clone();
     let line = lab.node("r2")?.line()?.clone();
     let [_, router] = line.routers();
@@ -369,27 +375,29 @@ fn delegated(lab: &mut Lab) -> Result<()> {
     gateway.ip(&format!("route add default from {DELEGATED} {default}"))?;
     gateway.ip(&format!("route add unreachable {DELEGATED} dev lo"))?;
     lab.start_all()?;
-    let comes_from = |address: IpAddr| {
+    let comes_from = |phone: &Namespace, address: IpAddr| {
         wait_for(&format!("to come from {address}"), PATIENCE, || {
-            let page = fetch(&phone, web_at(HOST_V6), "/", FETCH)?;
+            let page = fetch(phone, web_at(HOST_V6), "/", FETCH)?;
             ensure!(page.client == address, "it comes from {}", page.client);
             Ok(())
         })
     };
-    comes_from(PHONE.parse()?)?;
+    let all_come = || {
+        let mut phones = phones.iter();
+        phones.try_for_each(|(phone, address)| comes_from(phone, *address))
+    };
+    all_come()?;
     // Nobody comes in that was not asked.
-    let _echo = EchoServer::start(&phone)?;
-    let from_outside = reachable(
-        lab.internet()?.host(),
-        &[PHONE.parse()?],
-        Duration::from_secs(1),
-    )?;
+    let (phone, address) = phones.first().context("a phone")?;
+    let _echo = EchoServer::start(phone)?;
+    let host = lab.internet()?.host();
+    let from_outside = reachable(host, &[*address], Duration::from_secs(1))?;
     ensure!(from_outside.is_empty(), "{from_outside:?}");
     gateway.ip(&format!("-6 route del default from {DELEGATED}"))?;
-    comes_from(PHONE.parse()?)?;
+    all_come()?;
     // What this provider did not delegate it would not answer.
     gateway.ip(&format!("-6 route del unreachable {DELEGATED}"))?;
-    comes_from(line.v6.into())
+    comes_from(phone, line.v6.into())
 }
 
 /// r1 – r2 – r3 – r4 with gateways r3 and r4: the nearer and faster one is used.

@@ -2,9 +2,9 @@
 //!
 //! Another uplink would give its packets another address, and the far end would not know them. So the
 //! conntrack entry of a flow gets the mark of the uplink that its first packet leaves by, in the chain
-//! `translate`, which no other packet passes. What goes over the uplink in use needs no more. As long as
-//! another works, a routing rule leads packets with its mark into a table with the default route over it.
-//! When it does not, flows go where new ones do.
+//! `translate`, which no other packet passes. As long as the uplink works, a routing rule leads packets with
+//! its mark into a table with the default route over it, in use or not: others may change what the main
+//! table prefers at any time. When it does not, flows go where new ones do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,20 +25,25 @@ impl Lines {
         Self { names }
     }
 
-    /// Gives marks to uplinks that have none, if need be those of interfaces that lead out no more.
+    /// Gives marks to uplinks that have none: if need be those of interfaces that lead out no more, and to
+    /// those that work those of others.
     pub(super) fn follow(&mut self, base: &Base) {
+        let working = base.uplinks.names();
         let outside = base.outside.iter().map(String::as_str);
-        let wanted: Vec<&str> = base.uplinks.names().into_iter().chain(outside).collect();
-        for name in &wanted {
+        let all: BTreeSet<&str> = working.iter().copied().chain(outside.clone()).collect();
+        for name in working.iter().copied().chain(outside) {
             if self.mark(name).is_some() {
                 continue;
             }
-            let is_left = |mark: &Mark| {
+            let is_free = |mark: &Mark, needed: &BTreeSet<&str>| {
                 let holder = self.names.get(mark);
-                holder.is_none_or(|holder| !wanted.contains(&holder.as_str()))
+                holder.is_none_or(|holder| !needed.contains(holder.as_str()))
             };
-            if let Some(mark) = Mark::spare().find(is_left) {
-                self.names.insert(mark, (*name).to_owned());
+            let free = Mark::spare().find(|mark| is_free(mark, &all));
+            let works = working.contains(name);
+            let free = free.or_else(|| Mark::spare().find(|it| works && is_free(it, &working)));
+            if let Some(mark) = free {
+                self.names.insert(mark, name.to_owned());
             }
         }
     }
@@ -56,15 +61,11 @@ impl Lines {
 
     /// The marks of those that work.
     pub(super) fn working(&self, base: &Base) -> BTreeSet<Marked> {
-        let used = |family| Some((self.mark(base.uplinks.of(family).name()?)?, family));
-        let used = Family::BOTH.into_iter().filter_map(used);
-        self.kept(base).into_iter().chain(used).collect()
-    }
-
-    /// The marks of those that work and are not in use.
-    pub(super) fn kept(&self, base: &Base) -> BTreeSet<Marked> {
-        let kept = base.uplinks.others.iter();
-        kept.filter_map(|(name, family)| Some((self.mark(name)?, *family)))
+        let others = base.uplinks.others.iter();
+        let others = others.map(|(name, family)| (name.as_str(), *family));
+        let used = |family| Some((base.uplinks.of(family).name()?, family));
+        let all = others.chain(Family::BOTH.into_iter().filter_map(used));
+        all.filter_map(|(name, family)| Some((self.mark(name)?, family)))
             .collect()
     }
 
@@ -109,17 +110,22 @@ mod tests {
         let before = marks(&lines, ["lte0", "dsl0"]);
         lines.follow(&base("dsl0", &["lte0"], &["dsl0", "lte0", "sat0"]));
         assert_eq!(marks(&lines, ["lte0", "dsl0"]), before);
-        // There is none for a fourth.
+        // There is none for a fourth that does not work.
         let third = lines.mark("sat0");
-        lines.follow(&base("dsl0", &["lte0"], &["dsl0", "lte0", "sat0", "usb0"]));
+        let all = ["dsl0", "lte0", "sat0", "usb0"];
+        lines.follow(&base("dsl0", &["lte0"], &all));
         assert_eq!((lines.mark("sat0"), lines.mark("usb0")), (third, None));
-        lines.follow(&base("usb0", &["lte0"], &["lte0", "sat0", "usb0"]));
-        assert_eq!(lines.mark("dsl0"), None);
-        assert_eq!(lines.mark("usb0"), Some(before[1]));
+        lines.follow(&base("dsl0", &["usb0"], &all));
+        assert_eq!(lines.mark("usb0"), Some(before[0]));
+        lines.follow(&base("lte0", &["usb0"], &["lte0", "sat0", "usb0"]));
+        assert_eq!(
+            (lines.mark("lte0"), lines.mark("dsl0")),
+            (Some(before[1]), None)
+        );
     }
 
     #[test]
-    fn flows_are_kept_by_lines_that_work_and_are_not_in_use() {
+    fn flows_stay_with_lines_that_work() {
         let mut lines = Lines::default();
         let mut base = base("dsl0", &["lte0"], &["dsl0", "lte0", "sat0"]);
         lines.follow(&base);
@@ -127,7 +133,6 @@ mod tests {
         base.uplinks
             .others
             .remove(&("lte0".to_owned(), Family::Ipv6));
-        assert_eq!(lines.kept(&base), [(lte, Family::Ipv4)].into());
         let working = [
             (dsl, Family::Ipv4),
             (dsl, Family::Ipv6),

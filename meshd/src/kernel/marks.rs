@@ -21,7 +21,7 @@
 //! | `known_flows` | those of a flow with a mark get it |
 //! | `unmarked_flows` | which of the others are to have one |
 //! | `new_flows` | gives flows without a mark, or of a lost gateway, the mark of the gateway in use |
-//! | `kept_flows` | gives packets from tunnels the mark of the uplink that their flow stays with |
+//! | `line_flows` | gives packets from tunnels the mark of the uplink that their flow stays with |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -36,6 +36,9 @@ const NEW_FLOWS: &str = "new_flows";
 
 /// The chain for all flows.
 const KNOWN_FLOWS: &str = "known_flows";
+
+/// What begins anew elsewhere, and need not find back.
+const MASQUERADED: &str = "ct direction original ct status snat ";
 
 /// How long connections wait for a gateway that is gone. What uses them waits as long before it learns that
 /// it has to connect anew.
@@ -117,7 +120,7 @@ pub(super) struct Flows {
 }
 
 /// The chains for local hosts at interfaces `lan`, if there are any, and for what comes from `tunnels` and
-/// stays with uplinks `kept`.
+/// stays with uplinks that work, `lines`.
 ///
 /// No map of marks to rules: on kernels before 6.18 a packet that is under way when the rules are
 /// replaced would find nothing in the old one, and its flow be led astray.
@@ -126,26 +129,26 @@ pub(super) fn chains(
     lan: Option<&str>,
     flows: &Flows,
     tunnels: &str,
-    kept: &BTreeSet<Marked>,
+    lines: &BTreeSet<Marked>,
 ) -> String {
     // Without them, every connection would be tracked for nothing.
-    if lan.is_none() && kept.is_empty() {
+    if lan.is_none() && lines.is_empty() {
         return String::new();
     }
     let unmarked = [
         format!("ct state new goto {NEW_FLOWS}"),
-        format!("ct direction original ct status snat goto {NEW_FLOWS}"),
+        format!("{MASQUERADED}goto {NEW_FLOWS}"),
     ];
-    let kept: BTreeSet<Mark> = kept.iter().map(|(mark, _)| *mark).collect();
-    let keep: Vec<String> = kept.iter().map(|mark| restore(numbers, *mark)).collect();
+    let lines: BTreeSet<Mark> = lines.iter().map(|(mark, _)| *mark).collect();
+    let keep: Vec<String> = lines.iter().map(|mark| restore(numbers, *mark)).collect();
     let local = lan.map(|lan| format!("iifname {lan} goto {KNOWN_FLOWS}"));
-    let passing = (!kept.is_empty()).then(|| format!("iifname {tunnels} goto kept_flows"));
+    let passing = (!lines.is_empty()).then(|| format!("iifname {tunnels} goto line_flows"));
     let hooked: Vec<String> = local.into_iter().chain(passing).collect();
     [
         chain(NEW_FLOWS, &flows.give(numbers)),
         chain("unmarked_flows", &unmarked),
         chain(KNOWN_FLOWS, &flows.keep(numbers)),
-        chain("kept_flows", &keep),
+        chain("line_flows", &keep),
         base_chain("flows", "filter", "prerouting", -150, &hooked),
     ]
     .concat()
@@ -170,14 +173,17 @@ impl Flows {
         let mask = numbers.mark_mask();
         let left = self.left.iter().flat_map(|left| {
             let (mark, family) = (numbers.mark(left.0), name(left.1));
-            // A connection that nobody has answered has nothing to wait for.
+            let is_line = Mark::spare().any(|line| line == left.0);
+            // A connection that nobody has answered has nothing to wait for. What keeps its address over an
+            // uplink has to wait until that works again.
             let which: &[&str] = match self.waiting.contains(left) {
                 true => &["meta l4proto != tcp ", "ct state new "],
+                false if is_line => &[MASQUERADED],
                 false => &[""],
             };
             which.iter().map(move |which| {
-                let is_left = format!("{which}ct mark & {mask:#x} == {mark:#x}");
-                format!("meta nfproto {family} {is_left} goto {NEW_FLOWS}")
+                let is_left = format!("ct mark & {mask:#x} == {mark:#x}");
+                format!("meta nfproto {family} {which}{is_left} goto {NEW_FLOWS}")
             })
         });
         // Almost every packet ends with the one after these.
@@ -271,5 +277,21 @@ mod tests {
         assert_eq!(go_on(&flows), [others, unanswered]);
         flows.waiting.clear();
         assert_eq!(go_on(&flows), [format!("meta nfproto ipv6 {is_its}")]);
+    }
+
+    #[test]
+    fn what_keeps_its_address_over_an_uplink_waits_for_it() {
+        let line = (Mark::spare().next().unwrap(), Family::Ipv6);
+        let mut marks = Marks::default();
+        marks.note_lines(&BTreeSet::from([line]));
+        let flows = marks.flows(NewFlows::default(), &BTreeSet::new());
+        let rules = flows.keep(&Numbers::default());
+        let left = format!(
+            "meta nfproto ipv6 {MASQUERADED}ct mark & 0xf000000 == 0xd000000 goto new_flows"
+        );
+        assert!(rules.contains(&left), "{rules:?}");
+        let flows = marks.flows(NewFlows::default(), &BTreeSet::from([line]));
+        assert_eq!(flows.left, BTreeSet::new());
+        assert_eq!(flows.waiting, BTreeSet::new());
     }
 }

@@ -250,7 +250,7 @@ pub enum Uplink {
     /// There is none.
     #[default]
     None,
-    /// Default routes of the main table lead to some that do not work.
+    /// Default routes lead to some that do not work.
     Dead,
     /// Over the interface of this name.
     Over(String),

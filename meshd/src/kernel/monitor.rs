@@ -27,6 +27,8 @@ pub struct DefaultRoute {
     pub name: String,
     /// Its metric: the lowest is used.
     pub metric: u32,
+    /// Whether it is in the main table: elsewhere are those of VPNs and VRFs, too.
+    pub in_main: bool,
 }
 
 /// What the driver was told.
@@ -242,6 +244,7 @@ impl Monitor {
             ifindex,
             name,
             metric: route::metric_of(message),
+            in_main: uplink::is_in_main(message),
         })
     }
 }

@@ -14,7 +14,7 @@
 //! | `to_internet` | | the uplink, but nothing private behind it or attached to it |
 //! | `from_lan` | | everything but the inside of the tunnel |
 //! | `from_uplink` | | answers, and what the operator's own rules redirect |
-//! | `translate` | postrouting, 100 | masquerading local networks, and what leaves the uplink; only where there is one of them; says which uplink a flow stays with, see [`lines`](super::lines) |
+//! | `translate` | postrouting, 99 | masquerading local networks, and what leaves the uplink; only where there is one of them; says which uplink a flow stays with, see [`lines`](super::lines) |
 //! | `received`, `passed_on`, `sent` and those they send to | input, forward, output, 250 | after all filters, so that only what really goes on is counted, see [`counting`](super::counting) |
 //! | `held_up`, `held_down`, `throttled` and those they send to | | who is slowed down, if anybody is, see [`shape`](super::shape) |
 //! | `tell_received`, `tell_sent` | | tell of neighbors that carry traffic, once a second |
@@ -31,7 +31,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::identity::MESH_IPV4_RANGE;
 
 use super::counters::Flow;
@@ -188,7 +188,7 @@ fn table(wanted: Wanted<'_>, quotas: &Spent) -> String {
         flows(wanted, &names),
         input(setup, base, &names),
         wanted.shape.chains(&base.shaping),
-        forward(setup, base, &wanted.surroundings.attached, &names),
+        forward(setup, base, wanted.surroundings, &names),
         translate.clone().unwrap_or_default(),
         counting::chains(setup, base.mesh_mtu, &base.shaping, &names.mesh),
     ];
@@ -327,9 +327,9 @@ fn untracked(setup: &Setup, base: &Base, names: &Names) -> String {
 const CLAMP: &str = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
 fn flows(wanted: Wanted<'_>, names: &Names) -> String {
-    let kept = wanted.lines.kept(wanted.base);
+    let lines = wanted.lines.working(wanted.base);
     let (numbers, lan) = (&wanted.setup.numbers, names.lan.as_deref());
-    marks::chains(numbers, lan, wanted.flows, &names.tunnels, &kept)
+    marks::chains(numbers, lan, wanted.flows, &names.tunnels, &lines)
 }
 
 /// Whatever is sent to VXLAN's port ends in our device, which believes everything, and nobody outside
@@ -365,7 +365,7 @@ fn input(setup: &Setup, base: &Base, names: &Names) -> String {
     base_chain("input", "filter", "input", 0, &rules)
 }
 
-fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names) -> String {
+fn forward(setup: &Setup, base: &Base, around: &Surroundings, names: &Names) -> String {
     let sources = [
         (Some(&names.mesh), "from_mesh"),
         (Some(&names.tunnels), "from_tunnel"),
@@ -387,8 +387,8 @@ fn forward(setup: &Setup, base: &Base, attached: &BTreeSet<IpNet>, names: &Names
     [
         base_chain("forward", "filter", "forward", 0, &rules),
         from_mesh(base, names),
-        from_tunnel(names),
-        to_internet(attached, names),
+        from_tunnel(names, &around.own),
+        to_internet(&around.attached, names),
         chain("from_lan", &[into_a_tunnel, CLAMP.to_owned(), throttle()]),
         from_uplink(names),
     ]
@@ -407,10 +407,13 @@ fn from_mesh(base: &Base, names: &Names) -> String {
     chain("from_mesh", &rules)
 }
 
-fn from_tunnel(names: &Names) -> String {
+/// `own` are networks of ours whose hosts the Internet knows by their own addresses.
+fn from_tunnel(names: &Names, own: &BTreeSet<Ipv6Net>) -> String {
     let uplink = names.uplink.iter();
     let to_internet = uplink.map(|uplink| format!("oifname {uplink} goto to_internet"));
-    let rules = [CLAMP.to_owned()].into_iter().chain(to_internet);
+    let own = own.iter().map(|own| format!("ip6 saddr {own} {DROP}"));
+    let rules = [CLAMP.to_owned()].into_iter().chain(own);
+    let rules = rules.chain(to_internet);
     let rules = rules.chain([throttle()]).chain(answers_to_lan(names));
     let rules = rules.chain([DROP.to_owned()]);
     chain("from_tunnel", &rules.collect::<Vec<_>>())
@@ -466,14 +469,15 @@ fn from_uplink(names: &Names) -> String {
 }
 
 /// Where there is nothing to translate there must be no such chain: an empty one has the kernel
-/// track every connection. Only the first packet of a flow passes it.
+/// track every connection. Only the first packet of a flow passes it, and no chain behind it if it is
+/// translated here: so it comes before those of others (at 100), who do not say which line a flow has.
 fn translate(wanted: Wanted<'_>, names: &Names) -> Option<String> {
     let Wanted { setup, base, .. } = wanted;
     let into_the_mesh = |lan| lan_to_mesh(setup, base, names, lan);
     let mut rules: Vec<String> = base.lan.iter().flat_map(into_the_mesh).collect();
     rules.extend(to_uplink(wanted, names));
     let is_needed = !rules.is_empty();
-    is_needed.then(|| base_chain(TRANSLATE, "nat", "postrouting", 100, &rules))
+    is_needed.then(|| base_chain(TRANSLATE, "nat", "postrouting", 99, &rules))
 }
 
 /// What does not keep its own address gets one of ours. Mesh interfaces have no IPv4 address, and

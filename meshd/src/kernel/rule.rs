@@ -4,9 +4,10 @@
 //!
 //! | priority | rule | why |
 //! |---|---|---|
-//! | 31000 | `iif UPLINK to PREFIX lookup 5526` | of IPv6: answers from the Internet go back through the tunnel they came by, to nodes and to what has addresses that the provider delegated; of these the main table says that what it does not know is nowhere |
-//! | 31001 | `to MESH lookup 5525` | of IPv6: almost all that a relay passes on is in tunnels between nodes, and asks no more than this |
-//! | 31002 | `to MESH unreachable` | what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
+//! | 31000 | `iif UPLINK to PREFIX lookup main suppress_prefixlength LENGTH` | of IPv6, what the provider delegated: the node's own networks, but not that the rest of it is nowhere |
+//! | 31001 | `iif UPLINK to PREFIX lookup 5526 suppress_prefixlength 0` | of IPv6: answers from the Internet go back through the tunnel they came by, to nodes and to what has delegated addresses |
+//! | 31002 | `to MESH lookup 5525` | of IPv6: almost all that a relay passes on is in tunnels between nodes, and asks no more than this |
+//! | 31003 | `to MESH unreachable` | what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
 //! | 31010 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
 //! | 31050 | `iif UPLINK lookup 5526` | the same of IPv4, and to what nodes announce |
 //! | 31100 | `lookup 5525` | the mesh: its IPv4 addresses, and prefixes that nodes announce |
@@ -114,8 +115,8 @@ pub(super) struct Marked {
     pub(super) routed: BTreeSet<marks::Marked>,
     /// Those that connections wait for.
     pub(super) waiting: BTreeSet<marks::Marked>,
-    /// Those of uplinks that work and are not in use.
-    pub(super) kept: BTreeSet<marks::Marked>,
+    /// Those of uplinks that work.
+    pub(super) lines: BTreeSet<marks::Marked>,
     /// Uplinks whose default routes are apart from the main table, with their marks.
     pub(super) apart: BTreeSet<(String, marks::Marked)>,
     /// Prefixes that were delegated to uplinks.
@@ -201,10 +202,10 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
 /// What is for nodes of the mesh.
 fn between_nodes(setup: &Setup) -> [Rule; 2] {
     let numbers = &setup.numbers;
-    let table = Rule::new(numbers.rules + 1, numbers.table(Table::Mesh));
+    let table = Rule::new(numbers.rules + 2, numbers.table(Table::Mesh));
     let nowhere = Rule {
         end: End::Unreachable,
-        ..Rule::new(numbers.rules + 2, NO_TABLE)
+        ..Rule::new(numbers.rules + 3, NO_TABLE)
     };
     [table, nowhere].map(|rule| Rule {
         to: Some(setup.mesh_prefix),
@@ -223,11 +224,18 @@ fn answers(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> Vec<R
     let mesh = uplinks.iter().map(|uplink| (*uplink, setup.mesh_prefix));
     let delegated = marked.delegated.iter();
     let delegated = delegated.map(|(uplink, prefix)| (uplink.as_str(), *prefix));
+    let delegated = delegated.filter(|(uplink, _)| uplinks.contains(uplink));
+    let own = delegated.clone().map(|(uplink, prefix)| Rule {
+        to: Some(prefix),
+        suppress_prefix_len: Some(prefix.prefix_len().into()),
+        ..Rule::from_interface(first, MAIN_TABLE, uplink)
+    });
     let to_some = mesh.chain(delegated).map(|(uplink, prefix)| Rule {
         to: Some(prefix),
-        ..Rule::from_interface(first, tunnel, uplink)
+        suppress_prefix_len: Some(0),
+        ..Rule::from_interface(first + 1, tunnel, uplink)
     });
-    let to_some = to_some.filter(|_| family == Family::Ipv6);
+    let to_some = own.chain(to_some).filter(|_| family == Family::Ipv6);
     to_all.chain(to_some).collect()
 }
 
@@ -239,8 +247,8 @@ fn of_marks(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> Vec<
         marks.map(|(mark, _)| *mark).collect()
     };
     let (routed, waiting) = (of_family(&marked.routed), of_family(&marked.waiting));
-    let kept = of_family(&marked.kept);
-    let on = routed.iter().chain(&kept).map(|&mark| Rule {
+    let lines = of_family(&marked.lines);
+    let on = routed.iter().chain(&lines).map(|&mark| Rule {
         mark: Some(mark),
         ..Rule::new(first + 150, numbers.table(Table::Marked(mark)))
     });
@@ -250,7 +258,7 @@ fn of_marks(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> Vec<
         end: End::Blackhole,
         ..Rule::new(first + 160, NO_TABLE)
     });
-    // Only packets of local hosts have marks, and each that is asked for its protocol takes time.
+    // Only packets of local hosts have marks of gateways, and each that is asked for its protocol takes time.
     let wait = wait.filter(|_| !base.lan.is_empty());
     let apart = marked.apart.iter().filter(|(_, (_, it))| *it == family);
     let apart = apart.map(|(name, (mark, _))| Rule {

@@ -449,17 +449,10 @@ impl Task {
                 return Next::Continue(());
             }
         };
-        if let Some(base) = self.base.clone() {
-            let outcome = match self.surroundings(&base, &defaults).await {
-                Ok(around) if around == self.surroundings => {
-                    self.lead_to_uplinks(&base, &defaults).await
-                }
-                Ok(_) => self.configure(base).await.map(log_all),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = outcome {
-                tracing::warn!(%error);
-            }
+        if let Some(base) = self.base.clone()
+            && let Err(error) = self.follow_defaults(base, &defaults).await
+        {
+            tracing::warn!(%error);
         }
         let mesh = self.base.as_ref().map(|base| &base.mesh);
         let is_mesh = |name: &str| {
@@ -467,6 +460,19 @@ impl Task {
         };
         let events = self.monitor.set_default_routes(&defaults, is_mesh);
         self.report_all(events).await
+    }
+
+    /// Leads over uplinks as their routes do now, and then looks around them: making the table takes long.
+    async fn follow_defaults(
+        &mut self,
+        base: Base,
+        defaults: &Defaults,
+    ) -> Result<(), KernelError> {
+        self.lead_to_uplinks(&base, defaults).await?;
+        if self.surroundings(&base, defaults).await? != self.surroundings {
+            log_all(self.configure(base).await?);
+        }
+        Ok(())
     }
 
     /// Keeps what belongs to an interface in step with it.
@@ -733,10 +739,10 @@ impl Task {
         rule::Marked {
             routed: self.fib.marked(),
             waiting: self.marks.waiting(),
-            kept: self
+            lines: self
                 .base
                 .iter()
-                .flat_map(|it| self.lines.kept(it))
+                .flat_map(|it| self.lines.working(it))
                 .collect(),
             apart: self.apart.clone(),
             delegated: self.surroundings.delegated.clone(),

@@ -81,7 +81,7 @@ fn preference(route: &RouteMessage) -> (bool, u32, Option<IfIndex>) {
     (!is_in_main(route), metric_of(route), interface_of(route))
 }
 
-fn is_in_main(route: &RouteMessage) -> bool {
+pub(super) fn is_in_main(route: &RouteMessage) -> bool {
     table_of(route) == MAIN_TABLE
 }
 
@@ -112,9 +112,12 @@ pub(super) async fn lines(
     for mark in Mark::spare() {
         let table = numbers.table(Table::Marked(mark));
         for family in Family::BOTH {
-            let routes = dump_table(handle, address_family(family), table).await?;
-            let ours = routes.iter().filter(|route| is_ours(route));
-            lines.extend(ours.filter_map(|route| Some((mark, interface_of(route)?))));
+            let routes = present(handle, family, table).await?;
+            lines.extend(
+                routes
+                    .iter()
+                    .filter_map(|route| Some((mark, interface_of(route)?))),
+            );
         }
     }
     Ok(lines)
@@ -158,20 +161,33 @@ async fn settle(
     table: u32,
     wanted: Option<&RouteMessage>,
 ) -> Result<(), KernelError> {
-    let mut present = dump_table(handle, address_family(family), table).await?;
-    present.retain(is_ours);
-    let is_same = |route: &RouteMessage| wanted.is_some_and(|wanted| way(wanted) == way(route));
-    let (same, others): (Vec<_>, Vec<_>) = present.into_iter().partition(is_same);
-    for route in others {
-        let action = || "remove a default route over an uplink".to_owned();
-        delete(handle, route, action).await?;
-    }
-    if let Some(wanted) = wanted.filter(|_| same.is_empty()) {
+    let is_wanted = |route: &RouteMessage| wanted.is_some_and(|wanted| way(wanted) == way(route));
+    let mut present = present(handle, family, table).await?;
+    if let Some(wanted) = wanted
+        && !present.iter().any(is_wanted)
+    {
         let action = || "set the default route over an uplink".to_owned();
         let request = handle.route().add(copy(table, wanted)).replace().execute();
         ask(action, request).await?;
+        present = self::present(handle, family, table).await?;
+    }
+    present.retain(|route| !is_wanted(route));
+    for route in present {
+        let action = || "remove a default route over an uplink".to_owned();
+        delete(handle, route, action).await?;
     }
     Ok(())
+}
+
+/// What a table has of ours.
+async fn present(
+    handle: &Handle,
+    family: Family,
+    table: u32,
+) -> Result<Vec<RouteMessage>, KernelError> {
+    let mut present = dump_table(handle, address_family(family), table).await?;
+    present.retain(is_ours);
+    Ok(present)
 }
 
 fn is_ours(route: &RouteMessage) -> bool {
@@ -202,6 +218,8 @@ pub(super) struct Surroundings {
     /// for, as others would not answer there (RFC 8028 §3.1), and of a single uplink the prefixes whose
     /// rest leads nowhere.
     pub(super) delegated: BTreeSet<(String, Ipv6Net)>,
+    /// The networks of these that this node has itself: nobody in the mesh has them.
+    pub(super) own: BTreeSet<Ipv6Net>,
 }
 
 impl Surroundings {
@@ -211,51 +229,62 @@ impl Surroundings {
         defaults: &Defaults,
         uplinks: &BTreeMap<IfIndex, &str>,
     ) -> Result<Self, KernelError> {
-        let (mut attached, mut nowhere) = (BTreeSet::new(), BTreeSet::new());
+        let mut found = Self::default();
+        let (mut inside, mut nowhere) = (BTreeSet::new(), BTreeSet::new());
         for family in Family::BOTH.map(address_family) {
-            let routes = dump_table(handle, family, MAIN_TABLE).await?;
-            let around = routes.iter().filter(|route| is_attached(route));
-            let of_them = around
-                .filter(|it| interface_of(it).is_some_and(|index| uplinks.contains_key(&index)));
-            attached.extend(of_them.filter_map(prefix));
-            nowhere.extend(
-                routes
-                    .iter()
-                    .filter(|it| leads_nowhere(it))
-                    .filter_map(prefix),
-            );
+            for route in dump_table(handle, family, MAIN_TABLE).await? {
+                let is_outside = interface_of(&route).is_some_and(|it| uplinks.contains_key(&it));
+                match prefix(&route) {
+                    Some(prefix) if is_attached(&route) && is_outside => {
+                        found.attached.insert(prefix);
+                    }
+                    Some(IpNet::V6(prefix)) if is_way(&route) && !is_outside => {
+                        inside.insert(prefix);
+                    }
+                    Some(IpNet::V6(prefix)) if leads_nowhere(&route) => {
+                        nowhere.insert(prefix);
+                    }
+                    Some(_) | None => {}
+                }
+            }
         }
-        let mut delegated = BTreeSet::new();
         let mut providers: BTreeSet<&str> = BTreeSet::new();
         for route in defaults.of(Family::Ipv6) {
             let uplink = interface_of(route).and_then(|index| uplinks.get(&index));
             providers.extend(uplink);
-            let source = source_of(route).filter(is_delegation);
-            delegated.extend(
-                uplink
-                    .zip(source)
-                    .map(|(name, it)| ((*name).to_owned(), it)),
-            );
+            let delegated = uplink.zip(source_of(route));
+            let delegated = delegated.map(|(name, prefix)| ((*name).to_owned(), prefix));
+            found.delegated.extend(delegated);
         }
         // Not every DHCP client says for which of several.
         if let (Some(only), None) = (providers.first(), providers.iter().nth(1)) {
-            let nowhere = nowhere.into_iter().filter_map(|prefix| match prefix {
-                IpNet::V6(prefix) => Some(prefix).filter(is_delegation),
-                IpNet::V4(_) => None,
-            });
-            delegated.extend(nowhere.map(|prefix| ((*only).to_owned(), prefix)));
+            let nowhere = nowhere.into_iter();
+            found
+                .delegated
+                .extend(nowhere.map(|prefix| ((*only).to_owned(), prefix)));
         }
-        Ok(Self {
-            attached,
-            delegated,
-        })
+        let attached = &found.attached;
+        found.delegated.retain(|(_, prefix)| {
+            let mut attached = attached.iter();
+            is_delegation(prefix) && !attached.any(|it| overlap(it, &IpNet::V6(*prefix)))
+        });
+        let is_delegated = |it: &Ipv6Net| {
+            let mut delegated = found.delegated.iter();
+            delegated.any(|(_, prefix)| prefix.contains(it))
+        };
+        found.own = inside.into_iter().filter(is_delegated).collect();
+        Ok(found)
     }
 }
 
-/// Whether a prefix may be one that a provider has delegated: a global one, longer than nothing and
-/// shorter than an address.
+/// Whether a prefix may be one that a provider has delegated: a global one, not larger than what a
+/// provider has itself, and not smaller than a network.
 fn is_delegation(prefix: &Ipv6Net) -> bool {
-    (1..128).contains(&prefix.prefix_len()) && is_public(prefix.network().into())
+    (32..=64).contains(&prefix.prefix_len()) && is_public(prefix.network().into())
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
 }
 
 /// Whether a route ends here: of a delegated prefix, what is in use nowhere (RFC 7084 WPD-5).
@@ -266,6 +295,13 @@ fn leads_nowhere(route: &RouteMessage) -> bool {
         RouteType::Prohibit,
     ];
     is_in_main(route) && kinds.contains(&route.header.kind) && !is_ours(route)
+}
+
+/// Whether a route of the main table leads somewhere, and not everything.
+fn is_way(route: &RouteMessage) -> bool {
+    is_in_main(route)
+        && route.header.kind == RouteType::Unicast
+        && route.header.destination_prefix_length > 0
 }
 
 /// Whether uplinks may be others, or have other surroundings, with another route of this kind.
@@ -281,10 +317,7 @@ fn is_attached(route: &RouteMessage) -> bool {
             RouteAttribute::Gateway(_) | RouteAttribute::Via(_)
         )
     };
-    is_in_main(route)
-        && route.header.kind == RouteType::Unicast
-        && route.header.destination_prefix_length > 0
-        && !route.attributes.iter().any(by_router)
+    is_way(route) && !route.attributes.iter().any(by_router)
 }
 
 fn copy(table: u32, route: &RouteMessage) -> RouteMessage {

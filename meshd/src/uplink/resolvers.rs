@@ -4,6 +4,7 @@
 //! speaks that writes them into a file.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -26,6 +27,7 @@ const FILES: [&str; 5] = [
 ];
 /// More than the providers of one node have.
 const MAX_TOLD: usize = 8;
+const MAX_FILE_LEN: u64 = 65_536;
 
 /// Which resolvers are offered with an uplink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,7 +144,7 @@ pub(crate) fn resolvers_of(router: &Router, gateway: OriginatorId) -> Vec<IpAddr
 
 /// The resolvers that providers told others on this machine of.
 pub(super) fn told() -> Vec<IpAddr> {
-    let texts = FILES.iter().filter_map(|it| fs::read_to_string(it).ok());
+    let texts = FILES.iter().filter_map(|it| read_file(it).ok());
     let mut all = Vec::new();
     for address in texts.flat_map(|text| read(&text)) {
         if !all.contains(&address) {
@@ -151,6 +153,16 @@ pub(super) fn told() -> Vec<IpAddr> {
     }
     all.truncate(MAX_TOLD);
     all
+}
+
+/// Reads what is no larger than such a file is. Whatever else is there could take for ever.
+fn read_file(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    if fs::metadata(path)?.is_file() {
+        let file = fs::File::open(path)?;
+        file.take(MAX_FILE_LEN).read_to_string(&mut text)?;
+    }
+    Ok(text)
 }
 
 /// The resolvers in a file like resolv.conf(5). Ours may have been linked there: what is in it is what we

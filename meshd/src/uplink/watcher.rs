@@ -121,8 +121,11 @@ impl Watcher {
     pub(crate) fn watch(&mut self, now: Instant, lines: &[Line], config: &config::Uplink) {
         self.listen(!lines.is_empty());
         let targets = config.resolvers().targets(config.check(), self.told());
-        let asks_others = self.targets != targets;
-        self.targets = targets;
+        let is_asked = |target: &Target| self.targets.contains(target);
+        let asks_others = targets.len() != self.targets.len() || !targets.iter().all(is_asked);
+        if asks_others {
+            self.targets = targets;
+        }
         let mut before = std::mem::take(&mut self.lines);
         let mut meters = std::mem::take(&mut self.meters);
         for line in lines {
@@ -425,10 +428,14 @@ impl Asker {
 }
 
 async fn keep_listening(mut told: Vec<IpAddr>, news: mpsc::Sender<News>) {
+    let mut before = told.clone();
     loop {
         sleep(TOLD_INTERVAL).await;
         let now = resolvers::told();
-        if now != told {
+        // A file may be read while it is written: what is gone is looked for again.
+        let is_sure = told.iter().all(|it| now.contains(it)) || now == before;
+        before.clone_from(&now);
+        if is_sure && now != told {
             told.clone_from(&now);
             if news.send(News(Found::Told(now))).await.is_err() {
                 return;

@@ -103,9 +103,12 @@ fn from_nothing() {
 fn with_mesh(family: &str, rules: &[&str]) -> Vec<String> {
     let mesh = setup(1).mesh_prefix;
     let first = [
-        format!("31000: from all to {mesh} iif wan0 [detached] lookup 5526 proto 155"),
-        format!("31001: from all to {mesh} lookup 5525 proto 155"),
-        format!("31002: from all to {mesh} unreachable proto 155"),
+        format!(
+            "31001: from all to {mesh} iif wan0 [detached] lookup 5526 suppress_prefixlength 0 \
+             proto 155"
+        ),
+        format!("31002: from all to {mesh} lookup 5525 proto 155"),
+        format!("31003: from all to {mesh} unreachable proto 155"),
     ];
     let first = first.into_iter().filter(|_| family == "-6");
     first.chain(rules.iter().map(|&it| it.to_owned())).collect()

@@ -123,11 +123,15 @@ struct End {
 }
 
 impl End {
-    /// Whether the node with this key is here with another one, too.
-    fn has_another(&self, key: WireguardKey) -> bool {
-        let id = self.peers.get(&key).map(|known| known.id);
+    /// Whether the node with this key is here with another one, too. Not if others say that they have the
+    /// key: it may be theirs.
+    fn has_another(&self, setup: &Setup, key: WireguardKey) -> bool {
+        let Some(Known { id, allowed }) = self.peers.get(&key) else {
+            return false;
+        };
+        let mut nodes = nodes_of(setup, allowed);
         let mut others = self.peers.iter().filter(|(other, _)| **other != key);
-        others.any(|(_, known)| Some(known.id) == id)
+        nodes.all(|node| node == *id) && others.any(|(_, known)| known.id == *id)
     }
 }
 
@@ -135,6 +139,17 @@ impl End {
 struct Known {
     id: OriginatorId,
     allowed: BTreeSet<IpNet>,
+}
+
+/// The nodes whose addresses are among these.
+fn nodes_of<'a>(
+    setup: &'a Setup,
+    allowed: &'a BTreeSet<IpNet>,
+) -> impl Iterator<Item = OriginatorId> + 'a {
+    allowed.iter().filter_map(|prefix| match prefix {
+        IpNet::V6(prefix) if prefix.prefix_len() == 128 => setup.node_at(prefix.addr()),
+        IpNet::V6(_) | IpNet::V4(_) => None,
+    })
 }
 
 impl Wireguard {
@@ -202,11 +217,7 @@ impl Wireguard {
         if number != GATEWAY_END {
             return self.setup.node_at(*peer.endpoint?.ip());
         }
-        let mut nodes = peer.allowed.iter().filter_map(|prefix| match prefix {
-            IpNet::V6(prefix) if prefix.prefix_len() == 128 => self.setup.node_at(prefix.addr()),
-            IpNet::V6(_) | IpNet::V4(_) => None,
-        });
-        nodes.next()
+        nodes_of(&self.setup, &peer.allowed).next()
     }
 
     /// Makes the ends there are what they should be, now and those to come.
@@ -372,14 +383,18 @@ impl Wireguard {
     /// Removes those that nothing is sent to any longer because their node has another key now.
     fn forget_former(&mut self) -> Result<(), KernelError> {
         let Self {
-            ends, idle, genl, ..
+            ends,
+            idle,
+            genl,
+            setup,
+            ..
         } = self;
         let mut outcome = Ok(());
         idle.retain(|(number, key)| {
             let Some(end) = ends.get_mut(number) else {
                 return false;
             };
-            let is_former = end.has_another(*key);
+            let is_former = end.has_another(setup, *key);
             if is_former {
                 end.peers.remove(key);
                 let nothing = Peer::default();
