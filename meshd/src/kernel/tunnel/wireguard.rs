@@ -284,9 +284,10 @@ impl Wireguard {
         if known.is_some_and(|known| known.allowed.contains(&prefix)) {
             return Ok(end.ifindex);
         }
+        let is_new = known.is_none();
         let peer = Peer {
             // The kernel knows better where one is that it knows.
-            endpoint: endpoint.filter(|_| known.is_none()),
+            endpoint: endpoint.filter(|_| is_new),
             allowed: BTreeSet::from([prefix]),
         };
         messages::set_peer(genl, end.ifindex, key, &peer, Change::Add)?;
@@ -301,7 +302,9 @@ impl Wireguard {
         let known = end.peers.entry(key).or_insert(Known { id, allowed });
         known.allowed.insert(prefix);
         let ifindex = end.ifindex;
-        self.forget_former()?;
+        if is_new {
+            self.forget_former()?;
+        }
         Ok(ifindex)
     }
 
