@@ -88,8 +88,9 @@ impl Private {
         let gateway = lab.node(&self.gateway)?.namespace();
         let open = [HOST_V4, HOST_V6];
         let private: [&[IpAddr]; 3] = [&self.own, &self.behind, &self.attached];
-        for to in open.iter().chain(private.into_iter().flatten()) {
-            smuggle(from, *to)?;
+        let all = [&open[..], &private.concat()].concat();
+        for &to in &all {
+            smuggle(from, to)?;
         }
         wait_reachable(from, &open).context("through the tunnel")?;
         let mut dropped = dropped(gateway)?;
@@ -102,7 +103,9 @@ impl Private {
             ensure!(!connects(from, to)?, "{router} connects to {to}");
             dropped = wait_dropped(gateway, dropped + 1)?;
         }
-        Ok(())
+        // Among them is an address of its own phone.
+        all.into_iter()
+            .try_for_each(|to| from.ip(&format!("{} route del {to}", family(to))).map(drop))
     }
 }
 
@@ -138,7 +141,7 @@ fn wait_reachable(from: &Namespace, targets: &[IpAddr]) -> Result<()> {
 
 /// Leads packets to an address the way of the default route into the tunnel.
 fn smuggle(from: &Namespace, to: IpAddr) -> Result<()> {
-    let family = if to.is_ipv4() { "-4" } else { "-6" };
+    let family = family(to);
     let default = from.ip(&format!("{family} route show table 5526 default"))?;
     let way = default.trim().strip_prefix("default ");
     let way = way.with_context(|| format!("no way into the tunnel: {default:?}"))?;
@@ -147,6 +150,11 @@ fn smuggle(from: &Namespace, to: IpAddr) -> Result<()> {
     let way = way.split(" pref ").next().unwrap_or_default();
     from.ip(&format!("{family} route replace {to} {way}"))
         .map(drop)
+}
+
+/// What `ip` calls the family of an address.
+const fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "-4" } else { "-6" }
 }
 
 /// How many packets a gateway has dropped.
