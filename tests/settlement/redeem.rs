@@ -1,20 +1,25 @@
 //! `meshctl redeem`, on machines without meshd: files from USB sticks, lines that break, no line at all.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use ethereum::cheque::ChequeFile;
 use libtest_mimic::Trial;
+use mesh_tests::chain::CHAIN_ID;
 use mesh_tests::daemon::{Finished, run};
 use mesh_tests::redeemd::Redeemd;
-use mesh_tests::sandbox;
-use serde_json::Value;
+use mesh_tests::{rest, sandbox};
+use receipts::Equivocation;
+use receipts::log::Record;
+use serde_json::{Value, json};
 
-use crate::exports::{FEE_PPM, PRICE, Trade};
+use crate::exports::{FEE_PPM, PRICE, Trade, export};
 use crate::valley::{Person, Valley, node, with_sqlite};
 
 /// Some 450 receipts are a part.
@@ -31,6 +36,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         with_sqlite("what_is_not_taken_is_brought_again", not_taken),
         with_sqlite("who_asks_for_it_brings_everything_again", again),
         with_sqlite("no_cheque_is_replaced_but_by_a_higher_one", kept_cheques),
+        with_sqlite("who_brings_less_than_is_known_is_told_what_is_known", less),
+        with_sqlite("a_service_that_never_ends_fills_nothing", endless),
     ]
 }
 
@@ -295,4 +302,157 @@ fn kept_cheques(valley: &Valley) -> Result<()> {
     );
     ensure!(fs::read(&kept)? == b"no cheques", "it was replaced");
     service.stop()
+}
+
+/// An older export, with an older proof, by who has an older registration at hand.
+fn less(valley: &Valley) -> Result<()> {
+    let service = valley.start()?;
+    let (relay, phone) = (Person::new("forgetful")?, Person::new("phone")?);
+    valley.enroll(&phone)?;
+    valley.register(&service, &phone)?;
+    let later = valley.registration(&relay, 5);
+    ensure!(service.post("/v1/registrations", &later)?.status == 200);
+    let older = service.post("/v1/registrations", &valley.registration(&relay, 4))?;
+    ensure!(
+        older.status == 409
+            && older
+                .text()
+                .contains("registration 5 of this node is known"),
+        "{}",
+        older.text()
+    );
+
+    let all = [file(&relay, &phone, 3)?];
+    let (done, _) = redeem("", service.address, &all)?;
+    ensure!(done.code == 0, "{done:?}");
+    let cheque = valley.cheque(&service, relay.account())?;
+    let trade = Trade {
+        network: "village",
+        provider: &relay.node,
+        consumer: &phone.node,
+    };
+    let offer = trade.offer(1, PRICE);
+    let proofs = [(2, 3), (4, 5)].map(|(one, other)| {
+        let [one, other] = [one, other].map(|mib| trade.receipt(&offer, None, mib));
+        let proof = Equivocation::between(&one?, &other?).context("no contradiction")?;
+        anyhow::Ok(Record::Equivocation(Box::new(proof)))
+    });
+    for proof in proofs {
+        let mut records = trade.records([(1, 1), (2, 1)])?;
+        records.push(proof?);
+        fs::write(&all[0], export("village", &relay.node, &records))?;
+        let (done, said) = redeem("", service.address, &all)?;
+        let file = &said["files"][0];
+        ensure!(
+            done.code == 0 && file["new"] == 0 && file["known"] == 2,
+            "{done:?}"
+        );
+        let pair = &file["pairs"][0];
+        let known = (3 * u128::from(PRICE)).to_string();
+        ensure!(
+            pair["state"] == "settled" && pair["signed_atto"] == known.as_str(),
+            "{done:?}"
+        );
+    }
+    ensure!(valley.cheque(&service, relay.account())? == cheque);
+    proof_alone(valley, &service, &relay, &all[0])?;
+    service.stop()
+}
+
+/// Of a pair of which nothing counts: there is nothing that pays for its place.
+fn proof_alone(valley: &Valley, service: &Redeemd, relay: &Person, file: &Path) -> Result<()> {
+    let stranger = Person::new("stranger")?;
+    valley.register(service, &stranger)?;
+    let trade = Trade {
+        network: "village",
+        provider: &relay.node,
+        consumer: &stranger.node,
+    };
+    let offer = trade.offer(1, PRICE);
+    let [one, other] = [2, 3].map(|mib| trade.receipt(&offer, None, mib));
+    let proof = Equivocation::between(&one?, &other?).context("no contradiction")?;
+    let records = [Record::Equivocation(Box::new(proof))];
+    fs::write(file, export("village", &relay.node, &records))?;
+    let text = run(
+        "meshctl",
+        &format!(
+            "redeem --service http://{} {}",
+            service.address,
+            file.display()
+        ),
+    )?;
+    ensure!(
+        text.code == WAITS && text.out.contains("nor keep a proof without a receipt"),
+        "{text:?}"
+    );
+    Ok(())
+}
+
+/// Answers as a service does, until it is asked for cheques: of these it has no end. Returns how much of them is sent.
+fn endless_service(valley: &Valley, relay: &Person) -> Result<(SocketAddr, Arc<AtomicUsize>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let service = json!({
+        "schema": 1, "chain_id": CHAIN_ID, "book": valley.book, "settlement_key": valley.key,
+        "claim_bytes": 1 << 22, "tariffs": [],
+    });
+    let claim = json!({"schema": 1, "new": 3, "known": 0, "pairs": []});
+    let node = json!({
+        "schema": 1, "node": relay.id(), "account": relay.account(), "sequence": 1,
+        "earned": [], "owed": [],
+    });
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    thread::spawn(move || -> Result<()> {
+        loop {
+            let (stream, _) = listener.accept()?;
+            let mut stream = BufReader::new(stream);
+            let head = rest::read_request(&mut stream)?;
+            let stream = stream.get_mut();
+            let mut answer = |body: &Value| {
+                let body = body.to_string();
+                let length = body.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
+            };
+            match head.split(' ').nth(1).unwrap_or_default() {
+                "/v1/service" => answer(&service)?,
+                "/v1/claims" => answer(&claim)?,
+                path if path.starts_with("/v1/nodes/") => answer(&node)?,
+                _ => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+                    while stream.write_all(&[b' '; 1 << 16]).is_ok() {
+                        count.fetch_add(1 << 16, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    });
+    Ok((address, sent))
+}
+
+fn endless(valley: &Valley) -> Result<()> {
+    let (relay, phone) = (Person::new("endless")?, Person::new("phone")?);
+    let files = [file(&relay, &phone, 3)?];
+    let (service, sent) = endless_service(valley, &relay)?;
+    let options = format!(
+        "--socket /nonexistent redeem --service http://{service} {}",
+        files[0].display()
+    );
+    let done = run("meshctl", &options)?;
+    ensure!(
+        done.code == 1
+            && done
+                .err
+                .contains("not an answer of a settlement service: too long"),
+        "{done:?}"
+    );
+    // What is on its way does not count.
+    let sent = sent.load(Ordering::Relaxed);
+    ensure!(sent < 8 << 20, "{sent} bytes were taken");
+    let kept = PathBuf::from(format!("{}.cheques.json", files[0].display()));
+    ensure!(!kept.exists(), "there are cheques");
+    Ok(())
 }

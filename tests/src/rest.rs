@@ -81,20 +81,37 @@ pub fn connect(server: SocketAddr, patience: Duration) -> Result<TcpStream> {
     Ok(stream)
 }
 
+/// The next request that comes on a connection: its head, when all of it is there.
+///
+/// # Errors
+/// There is none, or it is cut short.
+pub fn read_request(stream: &mut impl BufRead) -> Result<String> {
+    let head = read_head(stream)?;
+    let length = head.to_lowercase();
+    let length = length
+        .split_once("content-length: ")
+        .map_or("0", |(_, it)| it);
+    let length = length.lines().next().unwrap_or_default().parse()?;
+    std::io::copy(&mut stream.take(length), &mut std::io::sink())?;
+    Ok(head)
+}
+
+fn read_head(stream: &mut impl BufRead) -> Result<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let before = head.len();
+        stream.read_line(&mut head).context("read the head")?;
+        ensure!(head.len() > before, "the connection ended after {head:?}");
+    }
+    Ok(head)
+}
+
 /// Reads one answer, so that others may follow on the same connection.
 ///
 /// # Errors
 /// There is none, or it is cut short.
 pub fn read_answer(stream: &mut impl BufRead) -> Result<Answer> {
-    let mut head = String::new();
-    loop {
-        let before = head.len();
-        stream.read_line(&mut head).context("read the head")?;
-        ensure!(head.len() > before, "the connection ended after {head:?}");
-        if head.ends_with("\r\n\r\n") {
-            break;
-        }
-    }
+    let head = read_head(stream)?;
     let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
     let mut answer = Answer {
         status: status.with_context(|| format!("no status in {head:?}"))?,

@@ -19,8 +19,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Somebody who is paid by more gets no cheques: 40 MB of them.
-const MOST_CHEQUES: usize = 100_000;
+/// Somebody who is paid by more gets no cheques: 4 MB of them.
+const MOST_CHEQUES: usize = 10_000;
 
 /// A settlement service, asked over HTTPS, or over HTTP on the same machine.
 #[derive(Debug, Clone)]

@@ -59,6 +59,7 @@ impl Delivery {
             return Ok(file);
         };
         let mut all = Sent::read(&memory);
+        all.forget_all_but(&bundle.parts);
         let mut sent = all.services.remove(&name).unwrap_or_default();
         if self.again {
             sent.clear();
@@ -158,7 +159,22 @@ impl Delivery {
     }
 }
 
+/// Services that are remembered. Whoever pretends to be another one every time makes no long list.
+const MOST_SERVICES: usize = 16;
+
 impl Sent {
+    /// Leaves what can be asked for: of the parts that there are, and of not too many services.
+    fn forget_all_but(&mut self, parts: &[Part]) {
+        let parts: BTreeSet<_> = parts.iter().map(|part| &part.name).collect();
+        for sent in self.services.values_mut() {
+            sent.retain(|name| parts.contains(name));
+        }
+        self.services.retain(|_, sent| !sent.is_empty());
+        while self.services.len() > MOST_SERVICES {
+            self.services.pop_first();
+        }
+    }
+
     /// What cannot be read is sent again.
     fn read(file: &Path) -> Self {
         let bytes = fs::read(file).unwrap_or_default();
@@ -169,5 +185,32 @@ impl Sent {
         let json = serde_json::to_vec(self);
         let json = json.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         private_file::replace(file, &json).map_err(|error| Failure::file(file, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str) -> Part {
+        Part {
+            bytes: Vec::new(),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_remembered_for_few_services_and_the_parts_that_there_are() {
+        let mut sent = Sent::default();
+        let names = || ["old", "new"].map(str::to_owned).into();
+        for service in 0..100 {
+            sent.services.insert(format!("{service:03}"), names());
+        }
+        sent.forget_all_but(&[part("new"), part("newer")]);
+        assert_eq!(sent.services.len(), MOST_SERVICES);
+        let new = BTreeSet::from(["new".to_owned()]);
+        assert!(sent.services.values().all(|names| *names == new));
+        sent.forget_all_but(&[part("newer")]);
+        assert!(sent.services.is_empty());
     }
 }

@@ -34,6 +34,9 @@ use crate::output::Output;
 /// How long one part may take: 256 KiB over a line of 20 kbit/s.
 const PART_TIME: std::time::Duration = std::time::Duration::from_secs(120);
 
+/// The longest answer of a service: what it tells of a node, up to 2000 pairs, takes less than half of it.
+const ANSWER_BYTES: usize = 2 << 20;
+
 pub(super) fn run(daemon: &Daemon, output: Output, options: &cli::Redeem) -> Result<(), Failure> {
     let mut failures = Vec::new();
     let bundles = files(daemon, options)?;
@@ -110,6 +113,7 @@ fn deliver(
 fn service(url: NodeUrl) -> Result<Service, Failure> {
     let limits = Limits {
         whole: PART_TIME,
+        answer_bytes: ANSWER_BYTES,
         ..Limits::default()
     };
     Service::new(url, limits).map_err(|error| Failure::new(Exit::Failure, error.to_string()))

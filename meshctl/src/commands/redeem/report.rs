@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use control_api::{AttoSmt, NodeId};
-use receipts::Party;
-use receipts::log::{PairTotals, Report};
+use receipts::log::Report;
+use receipts::{Amount, Party};
 use redeem_api::{ClaimAnswer, NodeAnswer, PairAnswer, PairState};
 use serde::Serialize;
 
@@ -179,7 +179,9 @@ impl RedeemedFile {
         let states = self.pairs.iter().filter_map(|pair| pair.state);
         let mut advice: Vec<_> = states.filter_map(remedy).collect();
         if self.pairs.iter().any(|pair| pair.refused > 0) {
-            advice.push("not all was taken: the service does not settle such prices or amounts.");
+            advice.push(
+                "not all was taken: the service does not settle such prices or amounts, nor keep a proof without a receipt.",
+            );
         }
         advice.sort_unstable();
         advice.dedup();
@@ -255,21 +257,23 @@ fn state_text(state: PairState) -> String {
     .to_owned()
 }
 
-/// Sums that leave the range are left out: the service would refuse them.
+/// Also those of which there is a proof alone. Sums that leave the range are left out: the service would refuse them.
 fn pairs(report: &Report) -> Vec<Pair> {
-    let totals: BTreeMap<(Party, Party), PairTotals> = report
-        .pairs()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|pair| ((pair.provider, pair.consumer), pair))
-        .collect();
-    let pair = |((provider, consumer), totals): (&(Party, Party), &PairTotals)| Pair {
+    let mut signed: BTreeMap<(Party, Party), Amount> = BTreeMap::new();
+    for proof in &report.equivocations {
+        let heading = proof.receipts().0.heading();
+        signed.insert((heading.provider, heading.consumer), Amount::ZERO);
+    }
+    for pair in report.pairs().unwrap_or_default() {
+        signed.insert((pair.provider, pair.consumer), pair.amount);
+    }
+    let pair = |((provider, consumer), amount): (&(Party, Party), &Amount)| Pair {
         provider: NodeId::new(*provider.as_bytes()),
         consumer: NodeId::new(*consumer.as_bytes()),
-        signed_atto: AttoSmt::new(totals.amount.atto_smt()),
+        signed_atto: AttoSmt::new(amount.atto_smt()),
         settled_atto: AttoSmt::default(),
         state: None,
         refused: 0,
     };
-    totals.iter().map(pair).collect()
+    signed.iter().map(pair).collect()
 }
