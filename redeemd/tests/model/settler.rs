@@ -39,8 +39,9 @@ pub(super) struct Settler {
     terms: Terms,
     processes: Vec<Service>,
     seen: Vec<Option<Seen>>,
-    /// The block in which the day began: nobody is further behind.
-    dawn: usize,
+    /// The blocks in which yesterday and today began. Nobody settles by what was so before yesterday: the newest block
+    /// of a node that is followed is much less than a day old.
+    dawns: [usize; 2],
     /// The last registration of each node that has one here.
     registered: BTreeMap<usize, RegistrationRequest>,
 }
@@ -83,7 +84,7 @@ impl Settler {
             terms,
             processes,
             seen: (0..PROCESSES).map(|_| None).collect(),
-            dawn: 0,
+            dawns: [0; 2],
             registered: BTreeMap::new(),
         }
     }
@@ -186,7 +187,7 @@ impl Settler {
         let first = Place::default();
         let asked = store.beneficiaries(payer, FEE_ACCOUNT, &first);
         let asked = asked.await.unwrap();
-        self.chain.look(payer, &asked, newest.max(self.dawn))
+        self.chain.look(payer, &asked, newest.max(self.dawns[0]))
     }
 
     pub(super) async fn settle(&mut self, look: Look) {
@@ -194,7 +195,7 @@ impl Settler {
             self.look(look).await;
         }
         let seen = self.seen[look.process].take();
-        if let Some(seen) = seen.filter(|it| it.newest >= self.dawn) {
+        if let Some(seen) = seen.filter(|it| it.newest >= self.dawns[0]) {
             self.settle_by(look.process, seen).await;
         }
     }
@@ -297,7 +298,7 @@ impl Settler {
 
     pub(super) fn next_epoch(&mut self) {
         self.chain.next_epoch();
-        self.dawn = self.chain.height() - CONFIRMATIONS;
+        self.dawns = [self.dawns[1], self.chain.height() - CONFIRMATIONS];
     }
 
     pub(super) fn reorganize(&mut self, blocks: usize) {
