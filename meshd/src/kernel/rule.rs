@@ -4,8 +4,8 @@
 //!
 //! | priority | rule | why |
 //! |---|---|---|
-//! | 31000 | `iif UPLINK to PREFIX lookup main suppress_prefixlength LENGTH` | of IPv6, what the provider delegated: the node's own networks, but not that the rest of it is nowhere |
-//! | 31001 | `iif UPLINK to PREFIX lookup 5526 suppress_prefixlength 0` | of IPv6: answers from the Internet go back through the tunnel they came by, to nodes and to what has delegated addresses |
+//! | 31000 | `iif UPLINK to PREFIX lookup main` | of IPv6: the node's own networks with addresses that its provider delegated |
+//! | 31001 | `iif UPLINK to PREFIX lookup 5526 suppress_prefixlength 0` | of IPv6: answers from the Internet go back through the tunnel they came by, to nodes and to others with such addresses: that they are nowhere is what the main table says, as its routes of that kind are never skipped |
 //! | 31002 | `to MESH lookup 5525` | of IPv6: almost all that a relay passes on is in tunnels between nodes, and asks no more than this |
 //! | 31003 | `to MESH unreachable` | what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
 //! | 31010 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
@@ -121,6 +121,8 @@ pub(super) struct Marked {
     pub(super) apart: BTreeSet<(String, marks::Marked)>,
     /// Prefixes that were delegated to uplinks.
     pub(super) delegated: BTreeSet<(String, Ipv6Net)>,
+    /// Networks of ours within these.
+    pub(super) own: BTreeSet<Ipv6Net>,
 }
 
 /// Makes our rules of both families what `base` asks for, and those for marks; without a base,
@@ -225,10 +227,11 @@ fn answers(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> Vec<R
     let delegated = marked.delegated.iter();
     let delegated = delegated.map(|(uplink, prefix)| (uplink.as_str(), *prefix));
     let delegated = delegated.filter(|(uplink, _)| uplinks.contains(uplink));
-    let own = delegated.clone().map(|(uplink, prefix)| Rule {
-        to: Some(prefix),
-        suppress_prefix_len: Some(prefix.prefix_len().into()),
-        ..Rule::from_interface(first, MAIN_TABLE, uplink)
+    let own = uplinks.iter().flat_map(|uplink| {
+        marked.own.iter().map(|prefix| Rule {
+            to: Some(*prefix),
+            ..Rule::from_interface(first, MAIN_TABLE, uplink)
+        })
     });
     let to_some = mesh.chain(delegated).map(|(uplink, prefix)| Rule {
         to: Some(prefix),

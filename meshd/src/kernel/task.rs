@@ -746,6 +746,7 @@ impl Task {
                 .collect(),
             apart: self.apart.clone(),
             delegated: self.surroundings.delegated.clone(),
+            own: self.surroundings.own.clone(),
         }
     }
 
