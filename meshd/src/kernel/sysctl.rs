@@ -75,6 +75,17 @@ impl Sysctl {
         })
     }
 
+    /// A host is told once a second, by default, that there is no way, so of a phone with many programs
+    /// most would wait for answers. The unit is milliseconds, and 0 is no limit.
+    fn tell_often(&self) -> Result<(), SysctlError> {
+        const ENOUGH: u32 = 100;
+        let found = self.read()?;
+        match found.parse() {
+            Ok(limit) if limit > ENOUGH => self.write("100", found),
+            Ok(_) | Err::<u32, _>(_) => Ok(()),
+        }
+    }
+
     fn set(&self, wanted: &'static str) -> Result<(), SysctlError> {
         let found = self.read()?;
         if found == wanted {
@@ -104,6 +115,13 @@ pub(super) fn configure(base: &Base) -> Vec<Warning> {
     }
     results.push(Sysctl::new(["ipv4", "ip_forward"]).set("1"));
     results.push(Sysctl::of_interface("ipv6", "all", "forwarding").set("1"));
+    if !base.lan.is_empty() {
+        let limits = [
+            ["ipv4", "icmp_ratelimit"].as_slice(),
+            &["ipv6", "icmp", "ratelimit"],
+        ];
+        results.extend(limits.map(|limit| Sysctl::new(limit.iter().copied()).tell_often()));
+    }
     let ours = base.mesh.iter().map(String::as_str).chain([TUNNEL_DEVICE]);
     for interface in ours.filter(|name| has_interface(name)) {
         results.extend(open(interface));

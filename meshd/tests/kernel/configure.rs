@@ -97,6 +97,8 @@ fn from_nothing() {
     };
     assert_eq!(value("ipv4/ip_forward"), "1");
     assert_eq!(value("ipv6/conf/all/forwarding"), "1");
+    assert_eq!(value("ipv4/icmp_ratelimit"), "100");
+    assert_eq!(value("ipv6/icmp/ratelimit"), "100");
 }
 
 /// Of IPv6, what is for the mesh is looked for there first, and takes no other way; but answers from the
