@@ -11,6 +11,9 @@ use mesh_tests::harness::note;
 use mesh_tests::redeemd::{Redeemd, Settings};
 use mesh_tests::rest::{self, Answer};
 use mesh_tests::wait::wait_for;
+use nix::libc::linger;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Linger;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use redeem_api::Problem;
 use serde_json::json;
@@ -25,6 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// is sent.
 const GROWTH_KIB: u64 = 48 << 10;
 
+/// A socket that is closed is reset.
+const RESET: linger = linger {
+    l_onoff: 1,
+    l_linger: 0,
+};
+
 /// Claims of the most bytes that are taken.
 const CLAIM_BYTES: usize = 4 << 20;
 
@@ -38,6 +47,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         with_sqlite("who_does_not_leave_after_the_answer_is_counted", lingering),
         with_sqlite("bodies_that_never_end_do_not_fill_the_memory", memory),
         with_sqlite("who_comes_too_often_is_told_to_wait", too_often),
+        with_sqlite("who_hangs_up_stops_nobody", hanging_up),
     ]
 }
 
@@ -397,6 +407,39 @@ fn memory(valley: &Valley) -> Result<()> {
         Ok(())
     })?;
     does_not_grow(&service, before)?;
+    service.stop()
+}
+
+/// Clients that are gone before they are answered, at whatever moment, as on a bad line.
+fn hanging_up(valley: &Valley) -> Result<()> {
+    const CLIENTS: u64 = 300;
+    const SEED: u64 = 20261127;
+    note(&format!("seed {SEED}"));
+    let service = valley.start()?;
+    let export = small_export()?;
+    let claim = [claim_head(export.len()).as_bytes(), &export].concat();
+    let mut random = SEED;
+    for _ in 0..CLIENTS {
+        let body = serde_json::to_vec(&valley.registration(&Person::new("node")?, 1))?;
+        let fields = format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        let registration = [head("POST /v1/registrations", &fields).into_bytes(), body].concat();
+        for request in [&registration, &claim] {
+            // A generator of Knuth's (MMIX).
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let mut stream = rest::connect(service.address, PATIENCE)?;
+            stream.write_all(request)?;
+            thread::sleep(Duration::from_micros(random >> 32 & 0x3fff));
+            setsockopt(&stream, Linger, &RESET)?;
+        }
+    }
+    valley.register(&service, &Person::new("last")?)?;
+    ensure!(service.claim(&export)?.status == 200, "a claim");
+    ensure!(!service.said().contains("panicked"), "{}", service.said());
     service.stop()
 }
 

@@ -80,10 +80,21 @@ const PRIVATE_V4: [Ipv4Net; 10] = [
 ];
 
 /// The same of IPv6 (RFC 6890; site-local addresses are RFC 3879's). Not all of [`NAT64`].
-const PRIVATE_V6: [&str; 5] = ["::/96", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"];
+const PRIVATE_V6: [&str; 6] = [
+    "::/96",
+    // Local translators to IPv4 (RFC 8215).
+    "64:ff9b:1::/48",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+];
 
 /// Where an uplink without IPv4 has that Internet: the last 32 bits of an address (RFC 6052).
 const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
+
+/// Where IPv4 addresses have networks of IPv6: in the 32 bits behind these 16 (RFC 3056).
+const SIX_TO_FOUR: Ipv6Addr = Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0);
 
 /// The end of a rule for packets that must not go on.
 pub(super) const DROP: &str = "counter name dropped drop";
@@ -427,12 +438,13 @@ fn to_internet(attached: &BTreeSet<IpNet>, names: &Names) -> String {
     // Whoever asks is told, and need not wait.
     let refuse = "counter name dropped reject with icmpx admin-prohibited";
     let v4 = PRIVATE_V4.iter().flat_map(|range| {
-        let behind_nat64 = NAT64.to_bits() | u128::from(range.network().to_bits());
-        let behind_nat64 = Ipv6Addr::from_bits(behind_nat64);
-        let length = 96 + range.prefix_len();
+        let (bits, length) = (u128::from(range.network().to_bits()), range.prefix_len());
+        let behind_nat64 = Ipv6Addr::from_bits(NAT64.to_bits() | bits);
+        let by_6to4 = Ipv6Addr::from_bits(SIX_TO_FOUR.to_bits() | bits << 80);
         [
             format!("ip daddr {range}"),
-            format!("ip6 daddr {behind_nat64}/{length}"),
+            format!("ip6 daddr {behind_nat64}/{}", 96 + length),
+            format!("ip6 daddr {by_6to4}/{}", 16 + length),
         ]
     });
     let v6 = PRIVATE_V6.iter().map(|range| format!("ip6 daddr {range}"));

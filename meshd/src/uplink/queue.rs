@@ -19,15 +19,23 @@ impl Fastest {
         Self(vec![None; targets])
     }
 
-    /// How much longer an answer of a target took than at best.
-    pub(super) fn wait(&mut self, target: usize, took: Duration) -> Duration {
-        let Some(fastest) = self.0.get_mut(target) else {
-            return Duration::ZERO;
+    /// How much longer an answer of a target took than at best, if that is known: it is learned while
+    /// nobody uses the line, or a full one would be taken for a long one.
+    pub(super) fn wait(
+        &mut self,
+        target: usize,
+        took: Duration,
+        is_used: bool,
+    ) -> Option<Duration> {
+        let fastest = self.0.get_mut(target)?;
+        let known = match *fastest {
+            Some(known) => known.min(took),
+            None if is_used => return None,
+            None => took,
         };
-        let known = fastest.map_or(took, |fastest| fastest.min(took));
         let wait = took - known;
         *fastest = Some(known + wait / LEARNED);
-        wait
+        Some(wait)
     }
 }
 
@@ -41,20 +49,29 @@ mod tests {
     #[test]
     fn each_target_is_compared_with_itself() {
         let mut fastest = Fastest::new(2);
-        assert_eq!(fastest.wait(0, QUICK), Duration::ZERO);
-        assert_eq!(fastest.wait(1, SLOW), Duration::ZERO);
-        assert_eq!(fastest.wait(1, SLOW), Duration::ZERO);
-        assert_eq!(fastest.wait(0, SLOW), SLOW - QUICK);
-        assert!(fastest.wait(0, SLOW) > FULL);
-        assert_eq!(fastest.wait(0, QUICK), Duration::ZERO);
-        assert_eq!(fastest.wait(0, SLOW), SLOW - QUICK);
+        let mut wait = |target, took| fastest.wait(target, took, false).unwrap();
+        assert_eq!(wait(0, QUICK), Duration::ZERO);
+        assert_eq!(wait(1, SLOW), Duration::ZERO);
+        assert_eq!(wait(1, SLOW), Duration::ZERO);
+        assert_eq!(wait(0, SLOW), SLOW - QUICK);
+        assert!(wait(0, SLOW) > FULL);
+        assert_eq!(wait(0, QUICK), Duration::ZERO);
+        assert_eq!(wait(0, SLOW), SLOW - QUICK);
+    }
+
+    #[test]
+    fn a_line_that_is_used_says_nothing_of_what_it_was_at_best() {
+        let mut fastest = Fastest::new(1);
+        assert_eq!(fastest.wait(0, SLOW, true), None);
+        assert_eq!(fastest.wait(0, QUICK, false), Some(Duration::ZERO));
+        assert_eq!(fastest.wait(0, SLOW, true), Some(SLOW - QUICK));
     }
 
     #[test]
     fn a_way_that_became_longer_is_learned() {
         let mut fastest = Fastest::new(1);
-        fastest.wait(0, QUICK);
-        let waits = std::iter::repeat_with(|| fastest.wait(0, SLOW));
+        fastest.wait(0, QUICK, false);
+        let waits = std::iter::repeat_with(|| fastest.wait(0, SLOW, true).unwrap());
         let until = waits.take_while(|wait| *wait >= FULL).count();
         // Each target is asked every ten seconds or so.
         assert!((60..360).contains(&until), "{until}");

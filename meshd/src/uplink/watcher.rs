@@ -301,6 +301,8 @@ struct Asker {
     line: Line,
     interface: Arc<Interface>,
     fastest: Fastest,
+    /// Others have sent something while nobody was asked.
+    is_used: bool,
     /// Questions without an answer. One that was asked alone may be answered beside the others.
     open: JoinSet<(usize, Outcome, Duration)>,
 }
@@ -352,22 +354,26 @@ impl Asker {
             line,
             interface,
             fastest: Fastest::new(targets.len()),
+            is_used: false,
             open: JoinSet::new(),
         }
     }
 
     /// Waits until the next questions are due.
-    async fn rest(&self, checks: &Checks) {
+    async fn rest(&mut self, checks: &Checks) {
         let (begin, before) = (Instant::now(), self.interface.sent_by_others());
         let is_trusted = *checks.plan() != Plan::All;
-        let mut is_used = false;
-        while let Some(left) = checks.rest(begin.elapsed(), is_used) {
+        // What is asked at once follows from what was asked before.
+        if checks.rest(Duration::ZERO, false).is_some() {
+            self.is_used = false;
+        }
+        while let Some(left) = checks.rest(begin.elapsed(), self.is_used) {
             tokio::select! {
                 () = sleep(left) => {}
                 // If the line is dead, it is in both families.
                 () = self.interface.doubt.notified(), if is_trusted => return,
             }
-            is_used = self.interface.sent_by_others() > before;
+            self.is_used = self.interface.sent_by_others() > before;
         }
     }
 
@@ -401,7 +407,8 @@ impl Asker {
     async fn collect(&mut self, checks: &Checks, outcomes: &mut Vec<(usize, Outcome)>) {
         while let Some(Ok((at, outcome, took))) = self.open.join_next().await {
             if outcome == Outcome::Answered {
-                self.interface.note_wait(self.fastest.wait(at, took));
+                let wait = self.fastest.wait(at, took, self.is_used);
+                wait.into_iter().for_each(|it| self.interface.note_wait(it));
             }
             outcomes.push((at, outcome));
             if checks.is_enough(outcomes) {
@@ -530,11 +537,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_doubt_in_one_family_is_one_in_the_other() {
-        let (asker, checks, _socket) = asking().await;
-        let begin = Instant::now();
+        let (mut asker, checks, _socket) = asking().await;
+        let (begin, interface) = (Instant::now(), asker.interface.clone());
         let doubt = async {
             sleep(Duration::from_millis(100)).await;
-            asker.interface.doubt.notify_waiters();
+            interface.doubt.notify_waiters();
         };
         tokio::join!(asker.rest(&checks), doubt);
         assert!(begin.elapsed() < Duration::from_secs(1));

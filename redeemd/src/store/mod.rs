@@ -280,8 +280,26 @@ impl Store {
         accounts.collect()
     }
 
+    /// Begins a change. Also if whoever wants it is gone by then, with a client that hung up: given up
+    /// half-way, the connection would be within a change for ever, and it is the only one of SQLite's.
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        Ok(self.writers.begin_with(self.kind.begin()).await?)
+        let (writers, statement) = (self.writers.clone(), self.kind.begin());
+        let begun = tokio::spawn(async move { begin(&writers, statement).await });
+        Ok(begun.await.map_err(|_| sqlx::Error::WorkerCrashed)??)
+    }
+}
+
+async fn begin(
+    writers: &AnyPool,
+    statement: &'static str,
+) -> Result<Transaction<'static, Any>, sqlx::Error> {
+    match writers.begin_with(statement).await {
+        // SQLite ends a change by itself when the disk is full or broken, and sqlx does not notice.
+        Err(sqlx::Error::InvalidSavePointStatement) => {
+            writers.acquire().await?.close().await?;
+            writers.begin_with(statement).await
+        }
+        begun => begun,
     }
 }
 
