@@ -300,9 +300,14 @@ fn encrypted_mesh_comes_back(lab: &mut Lab) -> Result<()> {
     let namespace = lab.node("r1")?.namespace().clone();
     namespace.run("iw", &format!("dev {MESH} mesh leave"))?;
     wait_problem(lab, "r1", &["the mesh is not joined"])?;
-    let warnings = lab.node("r1")?.status()?.warnings;
-    let told = warnings.iter().any(|it| it.contains("is not joined"));
-    ensure!(told, "{warnings:?}");
+    // It may have joined again by now.
+    wait_for("status to warn of it", PATIENCE, || {
+        let _ = namespace.run("iw", &format!("dev {MESH} mesh leave"));
+        let warnings = lab.node("r1")?.status()?.warnings;
+        let told = warnings.iter().any(|it| it.contains("is not joined"));
+        ensure!(told, "{warnings:?}");
+        Ok(())
+    })?;
     wait_encrypted_pair(lab)?;
 
     namespace.ip(&format!("link set {MESH} down"))?;
