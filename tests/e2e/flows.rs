@@ -204,16 +204,10 @@ fn lines(lab: &mut Lab) -> Result<()> {
     let better = lab.node("r2")?.line()?.clone();
     let other = lab.internet_mut()?.connect_with(&gateway, "wan1", 100)?;
     lab.node_mut("r2")?.config.uplink = Some("{interface: [wan0, wan1]}".to_owned());
-    for (family, router) in ["-4", "-6"].into_iter().zip(other.routers()) {
-        let default = format!("default via {router} dev wan1");
-        gateway.ip(&format!("{family} route del {default}"))?;
-        gateway.ip(&format!("{family} route add {default} table 100"))?;
-        let address = match family {
-            "-4" => other.v4.to_string(),
-            _ => other.v6.to_string(),
-        };
-        gateway.ip(&format!("{family} rule add from {address} lookup 100"))?;
-    }
+    defaults(&gateway, "del", &other, "wan1")?;
+    defaults(&gateway, "add", &other, "wan1 table 100")?;
+    gateway.ip(&format!("rule add from {} lookup 100", other.v4))?;
+    gateway.ip(&format!("-6 rule add from {} lookup 100", other.v6))?;
     lab.start_all()?;
     // As a firewall of the router's own has it that was started again.
     gateway.nft(
@@ -246,30 +240,11 @@ fn lines(lab: &mut Lab) -> Result<()> {
     lab.start("r2")?;
     come_from(&better)?;
     wait_all_go_on(&transfers, BYTES)?;
-    // Nor when a lease of the better line ends and begins, and the kernel prefers another at once.
-    let routes = |line: &Line, interface: &str, metric: u32| {
-        ["-4", "-6"]
-            .into_iter()
-            .zip(line.routers())
-            .map(move |(family, router)| {
-                (
-                    family,
-                    format!("default via {router} dev {interface} metric {metric}"),
-                )
-            })
-            .collect::<Vec<_>>()
-    };
-    for (family, route) in routes(&other, "wan1", 100) {
-        gateway.ip(&format!("{family} route add {route}"))?;
-    }
-    let leased = routes(&better, "wan0", 0);
-    for (family, route) in &leased {
-        gateway.ip(&format!("{family} route del {route}"))?;
-    }
+    // A lease of the better line ends and begins: the kernel prefers another at once.
+    defaults(&gateway, "add", &other, "wan1 metric 100")?;
+    defaults(&gateway, "del", &better, "wan0")?;
     come_from(&other)?;
-    for (family, route) in &leased {
-        gateway.ip(&format!("{family} route add {route}"))?;
-    }
+    defaults(&gateway, "add", &better, "wan0")?;
     come_from(&better)?;
     wait_all_go_on(&transfers, BYTES)?;
     // Until their line is gone.
@@ -279,6 +254,16 @@ fn lines(lab: &mut Lab) -> Result<()> {
         ensure!(why.contains("reset"), "{why}");
     }
     come_from(&better)
+}
+
+/// Adds or deletes a gateway's default routes over a line, of both families.
+fn defaults(gateway: &Namespace, action: &str, line: &Line, device: &str) -> Result<()> {
+    for (family, router) in ["-4", "-6"].into_iter().zip(line.routers()) {
+        gateway.ip(&format!(
+            "{family} route {action} default via {router} dev {device}"
+        ))?;
+    }
+    Ok(())
 }
 
 /// The better of two gateways fails and comes back.

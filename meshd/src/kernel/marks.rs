@@ -6,9 +6,9 @@
 //! One that began before nftables knew the gateway gets the mark with its next packet, if it is masqueraded.
 //! When the gateway is gone, so are these routes, and the flow goes where new ones do; with its next packet
 //! it has their mark, and stays there if the gateway comes back. TCP, which would be reset there, waits first:
-//! often it is only the way to the gateway that is lost, for a second or two. (Not if nobody has answered it yet:
-//! then there is nothing to reset.) A rule that there is at all
-//! times stops what finds no route of its mark.
+//! often it is only the way to the gateway that is lost, for a second or two; but not if nobody has answered it
+//! yet, as then there is nothing to reset. A rule that there is at all times stops what finds no route of its
+//! mark.
 //!
 //! What goes over our own uplink has another kind of mark ([`lines`](super::lines)). If it has to go into a
 //! tunnel instead and is masqueraded, it gets the gateway's, and the kernel forgets how it was masqueraded (`nf_nat_oif_changed` in
