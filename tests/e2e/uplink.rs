@@ -57,6 +57,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             second,
         ),
         in_lab(
+            "uplink_of_a_vpn_client_is_used_while_it_works",
+            || Topology::line(2),
+            vpn,
+        ),
+        in_lab(
             "uplink_resolvers_and_names_are_handed_on",
             || Topology::line(3),
             names,
@@ -333,6 +338,36 @@ fn second(lab: &mut Lab) -> Result<()> {
     }
     lab.internet_mut()?.trouble(&first, None)?;
     wait_comes_from(&phone, &first, &first, RECOVERY)
+}
+
+/// A VPN client begins on a gateway and takes everything, as OpenVPN does: with routes wider than any
+/// network, which leave the default routes alone. Then the VPN dies, and comes back.
+fn vpn(lab: &mut Lab) -> Result<()> {
+    lab.add_phone("r1")?;
+    lab.add_uplink("r2")?;
+    lab.node_mut("r2")?.config.uplink = Some("{interface: auto}".to_owned());
+    let gateway = lab.node("r2")?.namespace().clone();
+    let line = lab.node("r2")?.line()?.clone();
+    lab.start_all()?;
+    let phone = lab.node("r1")?.phone()?.clone();
+    wait_comes_from(&phone, &line, &line, PATIENCE)?;
+    let vpn = lab.internet_mut()?.connect_with(&gateway, "tun0", 100)?;
+    let parts = [
+        ["0.0.0.0/1", "128.0.0.0/1"].as_slice(),
+        &["::/3", "2000::/4", "3000::/4"],
+    ];
+    for (router, parts) in vpn.routers().into_iter().zip(parts) {
+        gateway.ip(&format!("route del default via {router}"))?;
+        for part in parts {
+            gateway.ip(&format!("route add {part} via {router}"))?;
+        }
+    }
+    wait_comes_from(&phone, &vpn, &vpn, PATIENCE)?;
+    lab.internet_mut()?.trouble(&vpn, Some(Trouble::Silent))?;
+    wait_comes_from(&phone, &line, &line, PATIENCE)?;
+    has_finding(lab.node("r2")?, "nobody on the Internet answers")?;
+    lab.internet_mut()?.trouble(&vpn, None)?;
+    wait_comes_from(&phone, &vpn, &vpn, RECOVERY)
 }
 
 /// What a router hands on to its dnsmasq: the resolvers that answer at the gateway, and names.

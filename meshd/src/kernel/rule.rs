@@ -8,7 +8,7 @@
 //! | 31001 | `iif UPLINK to PREFIX lookup 5526 suppress_prefixlength 0` | of IPv6: answers from the Internet go back through the tunnel they came by, to nodes and to others with such addresses: that they are nowhere is what the main table says, as its routes of that kind are never skipped |
 //! | 31002 | `to MESH lookup 5525` | of IPv6: almost all that a relay passes on is in tunnels between nodes, and asks no more than this |
 //! | 31003 | `to MESH unreachable` | what is for nodes that are out of reach takes no other way, above all no tunnel's own packets: WireGuard remembers the way that it found, for as long as that is there |
-//! | 31010 | `lookup main suppress_prefixlength 0` | networks the node is attached to, but no default route yet |
+//! | 31010 | `lookup main suppress_prefixlength 3` (IPv6: 4) | networks the node is attached to, but no default route yet, nor parts of one |
 //! | 31050 | `iif UPLINK lookup 5526` | the same of IPv4, and to what nodes announce |
 //! | 31100 | `lookup 5525` | the mesh: its IPv4 addresses, and prefixes that nodes announce |
 //! | 31150 | `fwmark MARK lookup 5530 + MARK` | flows of local hosts go on through the gateway they began with, and all flows over the uplink they began over |
@@ -36,7 +36,7 @@ use rtnetlink::packet_route::{AddressFamily, IpProtocol};
 use rtnetlink::{Handle, IpVersion};
 
 use super::netlink::{KernelError, ask, dump};
-use super::{Base, Numbers, ROUTE_PROTOCOL, Setup, Uplink, marks};
+use super::{Base, Numbers, ROUTE_PROTOCOL, Setup, Uplink, marks, uplink};
 
 /// What rules without a table have.
 const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
@@ -167,7 +167,7 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
     let first = numbers.rules;
     let tunnel = numbers.table(Table::Tunnel);
     let main = Rule {
-        suppress_prefix_len: Some(0),
+        suppress_prefix_len: Some(uplink::longest_part(family).into()),
         ..Rule::new(first + 10, MAIN_TABLE)
     };
     let always = [

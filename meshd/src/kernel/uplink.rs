@@ -6,12 +6,18 @@
 //! is asked first. Where it does, that table is empty: rules of others that lead elsewhere, as into a
 //! VPN, then go on to be asked before the main table.
 //!
+//! VPN clients take everything without touching the default route that is there: they set several wider than
+//! any network, which together lead everywhere (OpenVPN's `def1` has 0.0.0.0/1 and 128.0.0.0/1). Those are a
+//! default route as well, and come before all others.
+//!
 //! Each line, up to as many as there are marks, has a table with its default route as well, for what
 //! stays with it while another is in use ([`lines`](super::lines)).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::{Family, IfIndex, Mark, Table};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
@@ -40,6 +46,7 @@ impl Defaults {
                 routes.extend(dump_table(handle, address_family(family), *table).await?);
             }
             routes.retain(is_default);
+            routes = whole(routes);
             routes.sort_by_key(preference);
             all.insert(family, routes);
         }
@@ -77,8 +84,56 @@ impl Defaults {
 }
 
 /// What the kernel's choice goes by, the lowest first.
-fn preference(route: &RouteMessage) -> (bool, u32, Option<IfIndex>) {
-    (!is_in_main(route), metric_of(route), interface_of(route))
+fn preference(route: &RouteMessage) -> (bool, Reverse<u8>, u32, Option<IfIndex>) {
+    let longest = Reverse(route.header.destination_prefix_length);
+    let metric = metric_of(route);
+    (!is_in_main(route), longest, metric, interface_of(route))
+}
+
+/// The longest prefix of parts of a default route: OpenVPN sets 0.0.0.0/1 and 128.0.0.0/1, and of IPv6
+/// `::/3`, `2000::/4` and `3000::/4`. Of IPv4 there is nothing to be found in /4 but multicast.
+pub(super) const fn longest_part(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => 3,
+        Family::Ipv6 => 4,
+    }
+}
+
+/// One for each table and interface that they lead everywhere over: parts of which others are missing are
+/// no default route.
+fn whole(routes: Vec<RouteMessage>) -> Vec<RouteMessage> {
+    let (mut whole, parts): (Vec<_>, Vec<_>) = routes
+        .into_iter()
+        .partition(|route| route.header.destination_prefix_length == 0);
+    let mut by_way: BTreeMap<_, Vec<RouteMessage>> = BTreeMap::new();
+    let for_all = |route: &RouteMessage| route.header.source_prefix_length == 0;
+    for part in parts.into_iter().filter(for_all) {
+        let way = (table_of(&part), interface_of(&part));
+        by_way.entry(way).or_default().push(part);
+    }
+    let complete = by_way
+        .into_values()
+        .filter(|parts| lead_everywhere(parts))
+        .filter_map(|parts| parts.into_iter().min_by_key(preference));
+    whole.extend(complete);
+    whole
+}
+
+/// What is given out of the Internet of IPv6 (RFC 4291 §2.4).
+const GIVEN_OUT: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+
+/// Whether routes lead to the whole Internet.
+fn lead_everywhere(parts: &[RouteMessage]) -> bool {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for part in parts.iter().filter_map(prefix) {
+        match part {
+            IpNet::V4(part) => v4.push(part),
+            IpNet::V6(part) => v6.push(part),
+        }
+    }
+    let v6 = Ipv6Net::aggregate(&v6);
+    Ipv4Net::aggregate(&v4).contains(&Ipv4Net::default())
+        || v6.iter().any(|it| it.contains(&GIVEN_OUT))
 }
 
 pub(super) fn is_in_main(route: &RouteMessage) -> bool {
@@ -194,11 +249,17 @@ fn is_ours(route: &RouteMessage) -> bool {
     route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL)
 }
 
-/// Whether a route is a default route that others have set, in whatever table.
+/// Whether a route is a default route that others have set, or part of one, in whatever table.
 pub(super) fn is_default(route: &RouteMessage) -> bool {
-    route.header.destination_prefix_length == 0
-        && route.header.kind == RouteType::Unicast
-        && !is_ours(route)
+    is_wide(route) && route.header.kind == RouteType::Unicast && !is_ours(route)
+}
+
+/// Whether a route leads to more than any network has.
+fn is_wide(route: &RouteMessage) -> bool {
+    let mut families = Family::BOTH.into_iter();
+    let family = families.find(|it| address_family(*it) == route.header.address_family);
+    let length = route.header.destination_prefix_length;
+    family.is_some_and(|family| length <= longest_part(family))
 }
 
 const fn address_family(family: Family) -> AddressFamily {
@@ -299,9 +360,7 @@ fn leads_nowhere(route: &RouteMessage) -> bool {
 
 /// Whether a route of the main table leads somewhere, and not everything.
 fn is_way(route: &RouteMessage) -> bool {
-    is_in_main(route)
-        && route.header.kind == RouteType::Unicast
-        && route.header.destination_prefix_length > 0
+    is_in_main(route) && route.header.kind == RouteType::Unicast && !is_wide(route)
 }
 
 /// Whether uplinks may be others, or have other surroundings, with another route of this kind.

@@ -13,6 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("links_are_reported_as_they_come_change_and_go", links),
         ("link_local_addresses_are_reported_once_usable", link_locals),
         ("default_routes_of_others_are_reported", default_routes),
+        ("default_routes_in_parts_count_when_they_are_whole", parts),
         ("lost_notifications_are_made_good_for", overrun),
     ]
 }
@@ -146,6 +147,37 @@ fn default_routes() {
         default_routes_of(&mut port, Family::Ipv6),
         [route("wan1", 500)]
     );
+}
+
+/// As OpenVPN sets them.
+fn parts() {
+    let (node, other) = node();
+    for interface in ["wan0", "tun0"] {
+        node.connect(interface, &other, interface);
+    }
+    node.run("ip addr add 192.0.2.1/24 dev wan0; ip addr add 10.8.0.2/24 dev tun0");
+    let mut port = Port::start(&node, setup(1));
+    let mut next = |family| default_routes_of(&mut port, family);
+    let route = |name: &str, metric: u32| (name.to_owned(), metric);
+    assert_eq!([next(Family::Ipv4), next(Family::Ipv6)], [[], []]);
+    node.run("ip route add default via 192.0.2.2 metric 9");
+    assert_eq!(next(Family::Ipv4), [route("wan0", 9)]);
+    // A half leads somewhere, but not everywhere.
+    node.run(
+        "ip route add 0.0.0.0/1 via 10.8.0.1 metric 10
+         ip route add 128.0.0.0/1 via 192.0.2.3
+         ip route add 128.0.0.0/1 via 10.8.0.1 metric 11",
+    );
+    let both = [route("tun0", 10), route("wan0", 9)];
+    assert_eq!(next(Family::Ipv4), both);
+    node.run("ip route del 0.0.0.0/1");
+    assert_eq!(next(Family::Ipv4), [route("wan0", 9)]);
+    node.run(
+        "ip -6 route add ::/3 dev tun0 metric 5
+         ip -6 route add 2000::/4 dev tun0 metric 5
+         ip -6 route add 3000::/4 dev tun0 metric 5",
+    );
+    assert_eq!(next(Family::Ipv6), [route("tun0", 5)]);
 }
 
 /// The next report of default routes: their interfaces and metrics.

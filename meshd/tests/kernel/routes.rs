@@ -374,4 +374,25 @@ fn copied() {
     copied("mtu lock 1400 advmss 1300");
     node.run("ip route replace default via 198.51.100.5 metric 100 mtu 1300");
     copied("mtu 1300");
+    // The kernel prefers what is longer: as it leads where it should, nothing is copied.
+    node.run("ip route add 0.0.0.0/1 via 198.51.100.5; ip route add 128.0.0.0/1 dev wan1");
+    eventually("an empty table", || {
+        let text = node.run("ip route show table 5527");
+        text.is_empty().then_some(())
+    });
+    // Nor is the Internet attached to it.
+    port.configure(&base);
+    let table = node.run("nft list table inet meshd");
+    assert!(
+        table.contains("198.51.100.4/30") && !table.contains("128.0.0.0/1"),
+        "{table}"
+    );
+    base.uplinks = Uplinks::over("wan0");
+    port.configure(&base);
+    assert_eq!(
+        node.run("ip route show table 5527").trim(),
+        "default via 198.51.100.1 dev wan0 proto 155"
+    );
+    let way = node.run("ip route get 9.9.9.9");
+    assert!(way.contains("dev wan0"), "{way}");
 }
