@@ -176,7 +176,7 @@ impl DefaultRoutes {
     }
 
     /// Where there could be an uplink, in order of preference: the named interfaces, or those of
-    /// the main table's default routes, best first. They have carrier and a default route; interfaces of
+    /// default routes that all packets ask for, best first. They have carrier and a default route; interfaces of
     /// the mesh and of LANs never are among them.
     pub fn lines(&self, config: &Config, links: &BTreeMap<IfIndex, Link>) -> Vec<Line> {
         let inner = inner_interfaces(config);
@@ -186,8 +186,8 @@ impl DefaultRoutes {
         };
         let families = [(Family::Ipv4, &self.ipv4), (Family::Ipv6, &self.ipv6)];
         let all = families.map(|(_, routes)| {
-            let main = routes.iter().filter(|route| route.in_main);
-            main.filter_map(usable)
+            let for_all = routes.iter().filter(|route| route.for_all);
+            for_all.filter_map(usable)
         });
         let mut names: Vec<&str> = match config.uplink().interface() {
             UplinkInterface::Off => Vec::new(),
@@ -255,7 +255,7 @@ mod tests {
                     ifindex: IfIndex(*index),
                     name: format!("if{index}"),
                     metric: 0,
-                    in_main: true,
+                    for_all: true,
                 })
                 .collect()
         };
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_only_other_tables_lead_to_is_an_uplink_if_it_is_named() {
         let mut routes = routes(&[3, 4], &[]);
-        routes.ipv4[1].in_main = false;
+        routes.ipv4[1].for_all = false;
         let links = links(true);
         assert_eq!(found("auto", &routes, &links), ["wan0 IPv4"]);
         let named = ["wan1 IPv4", "wan0 IPv4"];

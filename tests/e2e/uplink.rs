@@ -57,9 +57,14 @@ pub(crate) fn tests() -> Vec<Trial> {
             second,
         ),
         in_lab(
-            "uplink_of_a_vpn_client_is_used_while_it_works",
+            "uplink_of_a_vpn_client_with_routes_is_used_while_it_works",
             || Topology::line(2),
-            vpn,
+            |lab| vpn(lab, routes_of_openvpn),
+        ),
+        in_lab(
+            "uplink_of_a_vpn_client_with_rules_is_used_while_it_works",
+            || Topology::line(2),
+            |lab| vpn(lab, rules_of_wg_quick),
         ),
         in_lab(
             "uplink_resolvers_and_names_are_handed_on",
@@ -340,9 +345,8 @@ fn second(lab: &mut Lab) -> Result<()> {
     wait_comes_from(&phone, &first, &first, RECOVERY)
 }
 
-/// A VPN client begins on a gateway and takes everything, as OpenVPN does: with routes wider than any
-/// network, which leave the default routes alone. Then the VPN dies, and comes back.
-fn vpn(lab: &mut Lab) -> Result<()> {
+/// A VPN client begins on a gateway and takes everything. Then the VPN dies, comes back, and the client ends.
+fn vpn(lab: &mut Lab, changes: impl Fn([IpAddr; 2], &str) -> Vec<String>) -> Result<()> {
     lab.add_phone("r1")?;
     lab.add_uplink("r2")?;
     lab.node_mut("r2")?.config.uplink = Some("{interface: auto}".to_owned());
@@ -352,22 +356,50 @@ fn vpn(lab: &mut Lab) -> Result<()> {
     let phone = lab.node("r1")?.phone()?.clone();
     wait_comes_from(&phone, &line, &line, PATIENCE)?;
     let vpn = lab.internet_mut()?.connect_with(&gateway, "tun0", 100)?;
-    let parts = [
-        ["0.0.0.0/1", "128.0.0.0/1"].as_slice(),
-        &["::/3", "2000::/4", "3000::/4"],
-    ];
-    for (router, parts) in vpn.routers().into_iter().zip(parts) {
+    for router in vpn.routers() {
         gateway.ip(&format!("route del default via {router}"))?;
-        for part in parts {
-            gateway.ip(&format!("route add {part} via {router}"))?;
-        }
     }
+    let change = |action| {
+        let changes = changes(vpn.routers(), action);
+        changes.iter().try_for_each(|it| gateway.ip(it).map(drop))
+    };
+    change("add")?;
     wait_comes_from(&phone, &vpn, &vpn, PATIENCE)?;
     lab.internet_mut()?.trouble(&vpn, Some(Trouble::Silent))?;
     wait_comes_from(&phone, &line, &line, PATIENCE)?;
     has_finding(lab.node("r2")?, "nobody on the Internet answers")?;
     lab.internet_mut()?.trouble(&vpn, None)?;
-    wait_comes_from(&phone, &vpn, &vpn, RECOVERY)
+    wait_comes_from(&phone, &vpn, &vpn, RECOVERY)?;
+    change("del")?;
+    wait_comes_from(&phone, &line, &line, PATIENCE)
+}
+
+/// As OpenVPN does: with routes wider than any network, which leave the default routes alone.
+fn routes_of_openvpn(routers: [IpAddr; 2], action: &str) -> Vec<String> {
+    let parts = [
+        ["0.0.0.0/1", "128.0.0.0/1"].as_slice(),
+        &["::/3", "2000::/4", "3000::/4"],
+    ];
+    let of_router = |(router, parts): (IpAddr, &[&str])| -> Vec<String> {
+        let route = |part: &&str| format!("route {action} {part} via {router}");
+        parts.iter().map(route).collect()
+    };
+    let all = routers.into_iter().zip(parts);
+    all.flat_map(of_router).collect()
+}
+
+/// As wg-quick does: with a table that everything but the client's own packets asks, by rules that come before
+/// all others.
+fn rules_of_wg_quick(routers: [IpAddr; 2], action: &str) -> Vec<String> {
+    let of_family = |(router, family): (IpAddr, &str)| {
+        [
+            format!("{family} route {action} default via {router} table 51820"),
+            format!("{family} rule {action} not fwmark 51820 table 51820"),
+            format!("{family} rule {action} table main suppress_prefixlength 0"),
+        ]
+    };
+    let all = routers.into_iter().zip(["-4", "-6"]);
+    all.flat_map(of_family).collect()
 }
 
 /// What a router hands on to its dnsmasq: the resolvers that answer at the gateway, and names.

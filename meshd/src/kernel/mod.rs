@@ -385,8 +385,8 @@ pub enum KernelEvent {
         /// The address, if there is one.
         address: Option<Ipv6Addr>,
     },
-    /// The default routes (not ours, and not into the mesh), best first: those of the main table before
-    /// those of others.
+    /// The default routes (not ours, and not into the mesh), best first: those that all packets ask for
+    /// before others.
     DefaultRoutesChanged {
         /// Of which family.
         family: Family,

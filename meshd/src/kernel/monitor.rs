@@ -16,7 +16,7 @@ use super::link::{self, Link};
 use super::netlink::KernelError;
 use super::speed::Speeds;
 use super::uplink::Defaults;
-use super::{KernelEvent, neighbor, route, uplink};
+use super::{KernelEvent, neighbor, route, rule, uplink};
 
 /// A default route that others have set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct DefaultRoute {
     pub name: String,
     /// Its metric: the lowest is used.
     pub metric: u32,
-    /// Whether it is in the main table: elsewhere are those of VPNs and VRFs, too.
-    pub in_main: bool,
+    /// Whether all packets ask for it: those of VRFs, say, are for some only.
+    pub for_all: bool,
 }
 
 /// What the driver was told.
@@ -117,6 +117,10 @@ impl Monitor {
         {
             self.note_table(message);
             outcome.uplinks_changed = uplink::concerns(message);
+        } else if let RouteNetlinkMessage::NewRule(message)
+        | RouteNetlinkMessage::DelRule(message) = message
+        {
+            outcome.uplinks_changed = rule::is_for_all(message);
         } else if let RouteNetlinkMessage::NewNeighbour(message) = message {
             outcome.events.extend(neighbor_failed(message));
         }
@@ -169,7 +173,10 @@ impl Monitor {
     ) -> Vec<KernelEvent> {
         let mut events = Vec::new();
         for family in Family::BOTH {
-            let routes = defaults.of(family).filter_map(|it| self.default_route(it));
+            let routes = defaults.of(family).filter_map(|route| {
+                let for_all = defaults.is_for_all(family, route);
+                self.default_route(route, for_all)
+            });
             let routes: Vec<DefaultRoute> = routes.filter(|it| !is_mesh(&it.name)).collect();
             if self.default_routes.get(&family) != Some(&routes) {
                 self.default_routes.insert(family, routes.clone());
@@ -237,14 +244,14 @@ impl Monitor {
             .collect()
     }
 
-    fn default_route(&self, message: &RouteMessage) -> Option<DefaultRoute> {
+    fn default_route(&self, message: &RouteMessage, for_all: bool) -> Option<DefaultRoute> {
         let ifindex = route::interface_of(message).or_else(|| route::first_of_many(message))?;
         let name = self.links.get(&ifindex)?.name.clone();
         Some(DefaultRoute {
             ifindex,
             name,
             metric: route::metric_of(message),
-            in_main: uplink::is_in_main(message),
+            for_all,
         })
     }
 }

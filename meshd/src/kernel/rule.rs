@@ -1,5 +1,8 @@
 //! Routing rules: which table is asked, in which order.
 //!
+//! Rules of others that take everything, into a VPN say, come after ours, wherever they are: wg-quick's get
+//! the priority before the first that there is, and would take what is between nodes as well.
+//!
 //! With the numbers that are ours unless the operator wants others:
 //!
 //! | priority | rule | why |
@@ -17,7 +20,7 @@
 //! | 31250 | `lookup 5526` | the node itself too, while its own uplink is dead and the main table leads into it |
 //! | 31260 | `iif LAN unreachable` | then local hosts are told at once if there is no gateway either |
 //! | 31280 | `oif UPLINK lookup 5530 + MARK` | what is asked over an uplink whose default routes are in no table that is asked otherwise |
-//! | 31300 | `lookup 5527` | the uplink in use where the main table prefers another, else nothing |
+//! | 31300 | `lookup 5527` | the uplink in use where the kernel prefers another, else nothing |
 //! | 32800 | `lookup 5526` | the node itself too, but after the main table (32766) |
 
 #![expect(
@@ -31,7 +34,7 @@ use std::net::IpAddr;
 use ipnet::Ipv6Net;
 use mesh_proto::{Family, Mark, Table};
 use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, IpProtocol};
 use rtnetlink::{Handle, IpVersion};
 
@@ -117,8 +120,10 @@ pub(super) struct Marked {
     pub(super) waiting: BTreeSet<marks::Marked>,
     /// Those of uplinks that work.
     pub(super) lines: BTreeSet<marks::Marked>,
-    /// Uplinks whose default routes are apart from the main table, with their marks.
+    /// Uplinks whose default routes are for some packets only, with their marks.
     pub(super) apart: BTreeSet<(String, marks::Marked)>,
+    /// Tables of others that take everything before the main one.
+    pub(super) taking: BTreeSet<(Family, u32)>,
     /// Prefixes that were delegated to uplinks.
     pub(super) delegated: BTreeSet<(String, Ipv6Net)>,
     /// Networks of ours within these.
@@ -133,16 +138,18 @@ pub(super) async fn reconcile(
     base: Option<&Base>,
     marked: &Marked,
 ) -> Result<(), KernelError> {
-    let numbers = &setup.numbers;
-    for (of, version, family) in [
-        (Family::Ipv4, IpVersion::V4, AddressFamily::Inet),
-        (Family::Ipv6, IpVersion::V6, AddressFamily::Inet6),
-    ] {
+    for of in Family::BOTH {
+        let family = uplink::address_family(of);
+        let all = list(handle, of).await?;
+        let taking = all.iter().filter_map(for_all);
+        let taking = taking.filter(|(_, table)| marked.taking.contains(&(of, *table)));
+        let setup = &ahead_of(setup, taking.map(|(priority, _)| priority));
+        let numbers = &setup.numbers;
         let wanted = base.map(|base| wanted(setup, base, marked, of));
         let wanted = wanted.unwrap_or_default();
         let mut present = BTreeSet::new();
         let mut surplus = Vec::new();
-        for message in dump("list rules", handle.rule().get(version).execute()).await? {
+        for message in all {
             if !is_ours(&message) {
                 continue;
             }
@@ -160,6 +167,63 @@ pub(super) async fn reconcile(
         }
     }
     Ok(())
+}
+
+/// The same with priorities of rules before all of these, if there is room.
+fn ahead_of(setup: &Setup, others: impl Iterator<Item = u32>) -> Setup {
+    let mut setup = setup.clone();
+    let first = others.filter_map(|it| it.checked_sub(Numbers::RULES)).min();
+    if let Some(first) = first.filter(|first| *first > 0) {
+        setup.numbers.rules = setup.numbers.rules.min(first);
+    }
+    setup
+}
+
+async fn list(handle: &Handle, family: Family) -> Result<Vec<RuleMessage>, KernelError> {
+    let version = match family {
+        Family::Ipv4 => IpVersion::V4,
+        Family::Ipv6 => IpVersion::V6,
+    };
+    dump("list rules", handle.rule().get(version).execute()).await
+}
+
+/// The tables that all packets ask, in their order, up to the main one: those that others have rules for.
+pub(super) async fn asked_by_all(handle: &Handle, family: Family) -> Result<Vec<u32>, KernelError> {
+    let rules = list(handle, family).await?;
+    let tables = rules.iter().filter_map(for_all).map(|(_, table)| table);
+    let before = tables.take_while(|table| *table != MAIN_TABLE);
+    Ok(before.chain([MAIN_TABLE]).collect())
+}
+
+/// Whether others lead all packets by a rule.
+pub(super) fn is_for_all(message: &RuleMessage) -> bool {
+    for_all(message).is_some()
+}
+
+/// The priority and the table of a rule of others, if all packets ask it; or all but those that a VPN
+/// client has marked, which are its own.
+fn for_all(message: &RuleMessage) -> Option<(u32, u32)> {
+    let header = &message.header;
+    let (mut priority, mut table, mut has_mark) = (0, u32::from(header.table), false);
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Priority(it) => priority = *it,
+            RuleAttribute::Table(it) => table = *it,
+            RuleAttribute::FwMark(_) => has_mark = true,
+            RuleAttribute::FwMask(_)
+            | RuleAttribute::SuppressPrefixLen(u32::MAX)
+            | RuleAttribute::SuppressIfGroup(u32::MAX)
+            | RuleAttribute::Protocol(_)
+            | RuleAttribute::Other(_) => {}
+            _ => return None,
+        }
+    }
+    let is_for_all = header.src_len == 0
+        && header.dst_len == 0
+        && header.tos == 0
+        && header.flags.contains(RuleFlags::Invert) == has_mark;
+    let asks = header.action == RuleAction::ToTable && !is_ours(message);
+    (is_for_all && asks).then_some((priority, table))
 }
 
 fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeSet<Rule> {

@@ -65,8 +65,10 @@ pub(super) struct Task {
     /// What is around uplinks, as the table was made for.
     surroundings: Surroundings,
     lines: Lines,
-    /// Those whose default routes are apart from the main table.
+    /// Those whose default routes are for some packets only.
     apart: BTreeSet<(String, Marked)>,
+    /// Tables of others that take everything before the main one.
+    taking: BTreeSet<(Family, u32)>,
     /// The table could not be made.
     is_table_due: bool,
     /// What else the table is to hold than it does.
@@ -116,6 +118,7 @@ impl Task {
             surroundings: Surroundings::default(),
             lines: Lines::default(),
             apart: BTreeSet::new(),
+            taking: BTreeSet::new(),
             is_table_due: false,
             changes: Changes::default(),
             content: Content::default(),
@@ -643,6 +646,7 @@ impl Task {
             apart.collect::<Vec<_>>()
         });
         self.apart = apart.into_iter().flatten().collect();
+        self.taking = defaults.taking();
         rule::reconcile(handle, &self.setup, Some(base), &self.marked()).await?;
         let interface = |family| index(base.uplinks.of(family).name()?);
         let uplinks = Family::BOTH.map(|family| (family, interface(family)));
@@ -745,6 +749,7 @@ impl Task {
                 .flat_map(|it| self.lines.working(it))
                 .collect(),
             apart: self.apart.clone(),
+            taking: self.taking.clone(),
             delegated: self.surroundings.delegated.clone(),
             own: self.surroundings.own.clone(),
         }

@@ -1,14 +1,15 @@
 //! Default routes that others have set: those over our uplinks, and what is attached to them.
 //!
-//! The main table leads to the best of its default routes, whether that works or not, and an IPv6
-//! route may be for some sources only (a delegated prefix). What others set there is theirs; so where
+//! The kernel leads to the best of the default routes that all packets ask for, whether that works or not,
+//! and an IPv6 route may be for some sources only (a delegated prefix). What others set is theirs; so where
 //! it does not lead where it should, the right default route is copied into a table of our own, which
-//! is asked first. Where it does, that table is empty: rules of others that lead elsewhere, as into a
-//! VPN, then go on to be asked before the main table.
+//! is asked first. Where it does, that table is empty: rules of others that lead some elsewhere then go on to
+//! be asked before the main table.
 //!
-//! VPN clients take everything without touching the default route that is there: they set several wider than
-//! any network, which together lead everywhere (OpenVPN's `def1` has 0.0.0.0/1 and 128.0.0.0/1). Those are a
-//! default route as well, and come before all others.
+//! VPN clients take everything without touching the default route that is there. Some set several routes wider
+//! than any network, which together lead everywhere (OpenVPN's `def1` has 0.0.0.0/1 and 128.0.0.0/1). Some have
+//! a table of their own, and a rule that all packets ask it before the main table (wg-quick). Both are default
+//! routes like others, and better than those of the main table.
 //!
 //! Each line, up to as many as there are marks, has a table with its default route as well, for what
 //! stays with it while another is in use ([`lines`](super::lines)).
@@ -27,35 +28,65 @@ use rtnetlink::packet_route::route::{
 
 use super::netlink::{KernelError, ask};
 use super::route::{delete, dump_table, interface_of, metric_of, prefix, source_of, table_of};
-use super::{Numbers, ROUTE_PROTOCOL};
+use super::{Numbers, ROUTE_PROTOCOL, rule};
 use crate::uplink::is_public;
 
 const MAIN_TABLE: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
 /// The default routes that others have set, of both families.
 #[derive(Debug, Default)]
-pub(super) struct Defaults(BTreeMap<Family, Vec<RouteMessage>>);
+pub(super) struct Defaults {
+    routes: BTreeMap<Family, Vec<RouteMessage>>,
+    /// The tables that all packets ask, in this order; the main one is the last.
+    asked: BTreeMap<Family, Vec<u32>>,
+}
 
 impl Defaults {
     /// Those of the main table and some others.
     pub(super) async fn read(handle: &Handle, tables: &BTreeSet<u32>) -> Result<Self, KernelError> {
-        let mut all = BTreeMap::new();
+        let mut all = Self::default();
         for family in Family::BOTH {
+            let asked = rule::asked_by_all(handle, family).await?;
+            all.asked.insert(family, asked);
             let mut routes = Vec::new();
             for table in [MAIN_TABLE].iter().chain(tables) {
                 routes.extend(dump_table(handle, address_family(family), *table).await?);
             }
             routes.retain(is_default);
             routes = whole(routes);
-            routes.sort_by_key(preference);
-            all.insert(family, routes);
+            routes.sort_by_key(|route| all.preference(family, route));
+            all.routes.insert(family, routes);
         }
-        Ok(Self(all))
+        Ok(all)
     }
 
-    /// Those of a family, best first: those of the main table, then by metric.
+    /// Those of a family, as the kernel prefers them; those that only some packets ask for come last.
     pub(super) fn of(&self, family: Family) -> impl Iterator<Item = &RouteMessage> {
-        self.0.get(&family).into_iter().flatten()
+        self.routes.get(&family).into_iter().flatten()
+    }
+
+    /// What the kernel's choice goes by, the lowest first.
+    fn preference(&self, family: Family, route: &RouteMessage) -> impl Ord + use<> {
+        let table = table_of(route);
+        let asked = self.asked.get(&family).into_iter().flatten();
+        let turn = asked.clone().position(|asked| *asked == table);
+        let turn = turn.unwrap_or_else(|| asked.count());
+        (turn, rank(route), interface_of(route))
+    }
+
+    /// Whether all packets ask for a route.
+    pub(super) fn is_for_all(&self, family: Family, route: &RouteMessage) -> bool {
+        let asked = self.asked.get(&family);
+        asked.is_some_and(|asked| asked.contains(&table_of(route)))
+    }
+
+    /// The tables that take everything before the main one is asked.
+    pub(super) fn taking(&self) -> BTreeSet<(Family, u32)> {
+        let all = self.routes.iter().flat_map(|(family, routes)| {
+            let taking = routes.iter().filter(|it| self.is_for_all(*family, it));
+            taking.map(|route| (*family, table_of(route)))
+        });
+        all.filter(|(_, table)| *table != MAIN_TABLE).collect()
     }
 
     /// The best over an interface.
@@ -64,17 +95,18 @@ impl Defaults {
         routes.find(|route| interface_of(route) == Some(uplink))
     }
 
-    /// Whether there are some over an interface, but none in the main table.
+    /// Whether there are some over an interface, but none that all packets ask for.
     pub(super) fn are_apart(&self, family: Family, uplink: IfIndex) -> bool {
         self.over(family, uplink)
-            .is_some_and(|route| !is_in_main(route))
+            .is_some_and(|route| !self.is_for_all(family, route))
     }
 
-    /// The best over an interface, if the main table itself does not lead there.
-    fn missing_in_main(&self, family: Family, uplink: IfIndex) -> Option<&RouteMessage> {
+    /// The best over an interface, if the kernel by itself does not lead there.
+    fn missing(&self, family: Family, uplink: IfIndex) -> Option<&RouteMessage> {
         let leads_there = |best: &&RouteMessage| {
             let is_for_all = best.header.source_prefix_length == 0;
-            is_in_main(best) && is_for_all && interface_of(best) == Some(uplink)
+            let is_asked = self.is_for_all(family, best);
+            is_asked && is_for_all && interface_of(best) == Some(uplink)
         };
         match self.of(family).next().filter(leads_there) {
             Some(_) => None,
@@ -83,11 +115,10 @@ impl Defaults {
     }
 }
 
-/// What the kernel's choice goes by, the lowest first.
-fn preference(route: &RouteMessage) -> (bool, Reverse<u8>, u32, Option<IfIndex>) {
+/// What the kernel's choice goes by within a table, the lowest first.
+fn rank(route: &RouteMessage) -> (Reverse<u8>, u32) {
     let longest = Reverse(route.header.destination_prefix_length);
-    let metric = metric_of(route);
-    (!is_in_main(route), longest, metric, interface_of(route))
+    (longest, metric_of(route))
 }
 
 /// The longest prefix of parts of a default route: OpenVPN sets 0.0.0.0/1 and 128.0.0.0/1, and of IPv6
@@ -114,7 +145,7 @@ fn whole(routes: Vec<RouteMessage>) -> Vec<RouteMessage> {
     let complete = by_way
         .into_values()
         .filter(|parts| lead_everywhere(parts))
-        .filter_map(|parts| parts.into_iter().min_by_key(preference));
+        .filter_map(|parts| parts.into_iter().min_by_key(rank));
     whole.extend(complete);
     whole
 }
@@ -136,7 +167,7 @@ fn lead_everywhere(parts: &[RouteMessage]) -> bool {
         || v6.iter().any(|it| it.contains(&GIVEN_OUT))
 }
 
-pub(super) fn is_in_main(route: &RouteMessage) -> bool {
+fn is_in_main(route: &RouteMessage) -> bool {
     table_of(route) == MAIN_TABLE
 }
 
@@ -178,7 +209,7 @@ pub(super) async fn lines(
     Ok(lines)
 }
 
-/// Makes the table of the uplink in use, of each family, what the main table lacks.
+/// Makes the table of the uplink in use, of each family, what the kernel lacks otherwise.
 pub(super) async fn reconcile(
     handle: &Handle,
     numbers: &Numbers,
@@ -186,7 +217,7 @@ pub(super) async fn reconcile(
     uplinks: [(Family, Option<IfIndex>); 2],
 ) -> Result<(), KernelError> {
     for (family, uplink) in uplinks {
-        let wanted = uplink.and_then(|uplink| defaults.missing_in_main(family, uplink));
+        let wanted = uplink.and_then(|uplink| defaults.missing(family, uplink));
         settle(handle, family, numbers.uplink_table(), wanted).await?;
     }
     Ok(())
@@ -262,7 +293,7 @@ fn is_wide(route: &RouteMessage) -> bool {
     family.is_some_and(|family| length <= longest_part(family))
 }
 
-const fn address_family(family: Family) -> AddressFamily {
+pub(super) const fn address_family(family: Family) -> AddressFamily {
     match family {
         Family::Ipv4 => AddressFamily::Inet,
         Family::Ipv6 => AddressFamily::Inet6,

@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         ("configuring_again_changes_nothing", again),
         ("rules_follow_the_configuration_without_a_gap", rules),
+        ("rules_come_before_those_of_a_vpn_client", before_vpn),
         ("the_device_is_replaced_only_if_it_must_be", device),
         ("a_foreign_device_of_our_name_is_left_alone", foreign_device),
         ("interfaces_that_come_later_are_taken_up", later),
@@ -192,6 +193,61 @@ fn rules() {
     for kept in ["31010:", "31100:", "lan1", "32800:"] {
         assert!(!text.contains(kept), "{kept} was touched: {text}");
     }
+}
+
+/// A client like wg-quick, whose rules get the priorities before ours.
+fn before_vpn() {
+    let (node, other) = node();
+    for interface in ["wan0", "tun0"] {
+        node.connect(interface, &other, interface);
+    }
+    node.run(
+        "ip addr add 192.0.2.1/24 dev wan0; ip route add default via 192.0.2.2
+         ip -6 route add default via fe80::1 dev wan0",
+    );
+    let mut port = Port::start(&node, setup(1));
+    let mut base = base(1);
+    base.uplinks = Uplinks::over("tun0");
+    port.configure(&base);
+    let ours = |family| rule_lines(&node, family);
+    let before = ["-4", "-6"].map(ours);
+    for family in ["-4", "-6"] {
+        node.run(&format!(
+            "ip {family} route add default dev tun0 table 51820
+             ip {family} rule add not fwmark 51820 table 51820
+             ip {family} rule add table main suppress_prefixlength 0"
+        ));
+        eventually("rules before those of the client", || {
+            let all = node.run(&format!("ip {family} rule"));
+            let (before, _) = all.split_once("lookup 51820")?;
+            let earlier = before.matches("proto 155").count();
+            // The last comes after the main table's.
+            (earlier + 1 == ours(family).len()).then_some(())
+        });
+    }
+    let way = |to: &str| node.run(&format!("ip route get {to} || true"));
+    assert!(way("9.9.9.9").contains("dev tun0"), "{}", way("9.9.9.9"));
+    let own = way("9.9.9.9 mark 51820");
+    assert!(own.contains("dev wan0"), "the client's own: {own}");
+    let nobody = format!("{}ff", setup(1).mesh_prefix.network());
+    let to_nobody = way(&nobody);
+    assert!(!to_nobody.contains("dev"), "in the mesh: {to_nobody}");
+    base.uplinks = Uplinks::over("wan0");
+    port.configure(&base);
+    for to in ["9.9.9.9", "2620:fe::fe"] {
+        assert!(way(to).contains("dev wan0"), "{}", way(to));
+    }
+    base.uplinks = Uplinks::over("tun0");
+    port.configure(&base);
+    for family in ["-4", "-6"] {
+        node.run(&format!(
+            "ip {family} rule del not fwmark 51820 table 51820
+             ip {family} route del default table 51820"
+        ));
+    }
+    eventually("rules where they were", || {
+        (["-4", "-6"].map(ours) == before).then_some(())
+    });
 }
 
 fn device() {
