@@ -245,7 +245,7 @@ impl Monitor {
     }
 
     fn default_route(&self, message: &RouteMessage, for_all: bool) -> Option<DefaultRoute> {
-        let ifindex = route::interface_of(message).or_else(|| route::first_of_many(message))?;
+        let ifindex = route::interface_of(message)?;
         let name = self.links.get(&ifindex)?.name.clone();
         Some(DefaultRoute {
             ifindex,

@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteIp6Tunnel, RouteLwEnCapType, RouteLwTunnelEncap,
-    RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+    RouteMessage, RouteNextHop, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 
@@ -176,10 +176,10 @@ pub(super) fn interface_of(message: &RouteMessage) -> Option<IfIndex> {
     })
 }
 
-/// The first interface that a route with several next hops leads to.
-pub(super) fn first_of_many(message: &RouteMessage) -> Option<IfIndex> {
+/// The next hops of a route with several.
+pub(super) fn hops_of(message: &RouteMessage) -> Option<Vec<RouteNextHop>> {
     find(message, |attribute| match attribute {
-        RouteAttribute::MultiPath(hops) => hops.first().map(|hop| IfIndex(hop.interface_index)),
+        RouteAttribute::MultiPath(hops) => Some(hops.clone()),
         _ => None,
     })
 }

@@ -23,11 +23,14 @@ use mesh_proto::{Family, IfIndex, Mark, Table};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteType,
 };
 
 use super::netlink::{KernelError, ask};
-use super::route::{delete, dump_table, interface_of, metric_of, prefix, source_of, table_of};
+use super::route::{
+    delete, dump_table, hops_of, interface_of, metric_of, prefix, source_of, table_of,
+};
 use super::{Numbers, ROUTE_PROTOCOL, rule};
 use crate::uplink::is_public;
 
@@ -53,7 +56,7 @@ impl Defaults {
                 routes.extend(dump_table(handle, address_family(family), *table).await?);
             }
             routes.retain(is_default);
-            routes = whole(routes);
+            routes = whole(routes.into_iter().flat_map(each_hop).collect());
             routes.sort_by_key(|route| all.preference(family, route));
             all.routes.insert(family, routes);
         }
@@ -101,16 +104,20 @@ impl Defaults {
             .is_some_and(|route| !self.is_for_all(family, route))
     }
 
-    /// The best over an interface, if the kernel by itself does not lead there.
+    /// The best over an interface, if the kernel by itself does not lead there, or not everything.
     fn missing(&self, family: Family, uplink: IfIndex) -> Option<&RouteMessage> {
-        let leads_there = |best: &&RouteMessage| {
-            let is_for_all = best.header.source_prefix_length == 0;
-            let is_asked = self.is_for_all(family, best);
-            is_asked && is_for_all && interface_of(best) == Some(uplink)
+        let best = self.of(family).next()?;
+        // Between those that are alike it chooses for each flow.
+        let alike =
+            |route: &&RouteMessage| table_of(route) == table_of(best) && rank(route) == rank(best);
+        let leads_there = |route: &RouteMessage| {
+            let is_for_all_sources = route.header.source_prefix_length == 0;
+            let is_asked = self.is_for_all(family, route);
+            is_asked && is_for_all_sources && interface_of(route) == Some(uplink)
         };
-        match self.of(family).next().filter(leads_there) {
-            Some(_) => None,
-            None => self.over(family, uplink),
+        match self.of(family).take_while(alike).all(leads_there) {
+            true => None,
+            false => self.over(family, uplink),
         }
     }
 }
@@ -119,6 +126,26 @@ impl Defaults {
 fn rank(route: &RouteMessage) -> (Reverse<u8>, u32) {
     let longest = Reverse(route.header.destination_prefix_length);
     (longest, metric_of(route))
+}
+
+/// A route for each next hop of one that may have several.
+fn each_hop(mut route: RouteMessage) -> Vec<RouteMessage> {
+    let Some(hops) = hops_of(&route) else {
+        return vec![route];
+    };
+    let is_kept = |it: &RouteAttribute| !matches!(it, RouteAttribute::MultiPath(_));
+    route.attributes.retain(is_kept);
+    let over = |hop: RouteNextHop| {
+        let mut route = route.clone();
+        if hop.flags.contains(RouteNextHopFlags::Onlink) {
+            route.header.flags |= RouteFlags::Onlink;
+        }
+        let interface = RouteAttribute::Oif(hop.interface_index);
+        route.attributes.push(interface);
+        route.attributes.extend(hop.attributes);
+        route
+    };
+    hops.into_iter().map(over).collect()
 }
 
 /// The longest prefix of parts of a default route: OpenVPN sets 0.0.0.0/1 and 128.0.0.0/1, and of IPv6

@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_new_gateway_is_counted_first", after_gateways),
         ("routes_follow_a_new_mesh_address", new_mesh_address),
         ("an_uplink_route_is_copied_with_its_mtu", copied),
+        ("an_uplink_is_one_of_several_next_hops", several_hops),
     ]
 }
 
@@ -395,4 +396,47 @@ fn copied() {
     );
     let way = node.run("ip route get 9.9.9.9");
     assert!(way.contains("dev wan0"), "{way}");
+}
+
+/// Default routes with two next hops, between which the kernel would choose for each flow: an ordinary one, and
+/// by a group of next hop objects.
+fn several_hops() {
+    let (node, other) = node();
+    for wan in ["wan0", "wan1"] {
+        node.connect(wan, &other, wan);
+    }
+    node.run(
+        "ip addr add 198.51.100.2/30 dev wan0; ip addr add 198.51.100.6/30 dev wan1
+         ip -6 addr add 2001:db8:0:1::2/64 dev wan0 nodad
+         ip -6 addr add 2001:db8:0:2::2/64 dev wan1 nodad
+         ip nexthop add id 1 via 198.51.100.1 dev wan0; ip nexthop add id 2 via 198.51.100.5 dev wan1
+         ip nexthop add id 3 group 1/2
+         ip -6 route add default nexthop via 2001:db8:0:1::1 nexthop via 2001:db8:0:2::1",
+    );
+    let mut port = Port::start(&node, setup(1));
+    let mut base = base(1);
+    for way in [
+        "nexthop via 198.51.100.1 dev wan0 nexthop via 198.51.100.5 dev wan1",
+        "nhid 3",
+    ] {
+        node.run(&format!("ip route replace default {way}"));
+        for (uplink, hop) in [("wan0", 1), ("wan1", 2)] {
+            base.uplinks = Uplinks::over(uplink);
+            port.configure(&base);
+            let v4 = format!("via 198.51.100.{} dev {uplink}", 4 * hop - 3);
+            let v6 = format!("via 2001:db8:0:{hop}::1 dev {uplink}");
+            for (family, way) in [("-4", v4), ("-6", v6)] {
+                let text = node.run(&format!("ip {family} route show table 5527"));
+                assert!(text.contains(&way), "{way}: {text}");
+                assert_eq!(text.lines().count(), 1, "{text}");
+            }
+        }
+    }
+    let seen = port.wait("all hops", |event| match event {
+        KernelEvent::DefaultRoutesChanged { routes, .. } if routes.len() == 2 => {
+            Some(routes.iter().map(|it| it.name.clone()).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(seen, ["wan0", "wan1"]);
 }
