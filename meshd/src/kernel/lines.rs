@@ -8,9 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_proto::{Family, Mark};
+use mesh_proto::{Family, IfIndex, Mark};
 
 use super::marks::Marked;
+use super::rule::Others;
+use super::uplink::Defaults;
 use super::{Base, Numbers};
 
 /// Which uplink has which mark. Those in use come first, if there are more than marks.
@@ -67,6 +69,30 @@ impl Lines {
         let all = others.chain(Family::BOTH.into_iter().filter_map(used));
         all.filter_map(|(name, family)| Some((self.mark(name)?, family)))
             .collect()
+    }
+
+    /// What is to be known of the default routes of others, besides those that are used.
+    pub(super) fn others(
+        &self,
+        base: &Base,
+        defaults: &Defaults,
+        index: impl Fn(&str) -> Option<IfIndex>,
+    ) -> Others {
+        let apart = Family::BOTH.into_iter().flat_map(|family| {
+            let is_apart = |name| index(name).is_some_and(|it| defaults.are_apart(family, it));
+            let apart: Vec<(Mark, &str)> = self.all().filter(|(_, name)| is_apart(name)).collect();
+            let named = move |(mark, name): (Mark, &str)| (name.to_owned(), (mark, family));
+            apart.into_iter().map(named)
+        });
+        let is_kept = |family: &Family| {
+            let vpn = defaults.taken_by(*family);
+            vpn.is_some() && !base.outside.iter().any(|name| index(name) == vpn)
+        };
+        Others {
+            apart: apart.collect(),
+            taking: defaults.taking(),
+            keeping: Family::BOTH.into_iter().filter(is_kept).collect(),
+        }
     }
 
     /// Rules of nftables that mark a flow whose first packet leaves by one of the lines.

@@ -20,7 +20,7 @@
 //! | 31250 | `lookup 5526` | the node itself too, while its own uplink is dead and the main table leads into it |
 //! | 31260 | `iif LAN unreachable` | then local hosts are told at once if there is no gateway either |
 //! | 31280 | `oif UPLINK lookup 5530 + MARK` | what is asked over an uplink whose default routes are in no table that is asked otherwise |
-//! | 31300 | `lookup 5527` | the uplink in use where the kernel prefers another, else nothing |
+//! | 31300 | `lookup 5527` | the uplink in use where the kernel prefers another, else nothing; `not iif lo` where that is a VPN which is no uplink: what is the router's own stays there |
 //! | 32800 | `lookup 5526` | the node itself too, but after the main table (32766) |
 
 #![expect(
@@ -46,6 +46,9 @@ const NO_TABLE: u32 = RouteHeader::RT_TABLE_UNSPEC as u32;
 
 const MAIN_TABLE: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
+/// Where what the router sends itself comes from.
+const LOOPBACK: &str = "lo";
+
 /// A rule of ours.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rule {
@@ -53,6 +56,8 @@ struct Rule {
     table: u32,
     /// Only packets that came in here.
     from_interface: Option<String>,
+    /// Only packets that came in somewhere.
+    forwarded: bool,
     /// Only packets of sockets that are bound to this interface.
     bound_to: Option<String>,
     /// Skip what the table says if its prefix is not longer than this.
@@ -94,6 +99,7 @@ impl Rule {
             priority,
             table,
             from_interface: None,
+            forwarded: false,
             bound_to: None,
             suppress_prefix_len: None,
             end: End::Table,
@@ -111,6 +117,17 @@ impl Rule {
     }
 }
 
+/// What rules depend on of the default routes of others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Others {
+    /// Uplinks whose default routes are for some packets only, with their marks.
+    pub(super) apart: BTreeSet<(String, marks::Marked)>,
+    /// Tables of others that take everything before the main one.
+    pub(super) taking: BTreeSet<(Family, u32)>,
+    /// Families whose packets of this router stay in a VPN that is no uplink.
+    pub(super) keeping: BTreeSet<Family>,
+}
+
 /// The marks that packets may have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marked {
@@ -120,10 +137,8 @@ pub(super) struct Marked {
     pub(super) waiting: BTreeSet<marks::Marked>,
     /// Those of uplinks that work.
     pub(super) lines: BTreeSet<marks::Marked>,
-    /// Uplinks whose default routes are for some packets only, with their marks.
-    pub(super) apart: BTreeSet<(String, marks::Marked)>,
-    /// Tables of others that take everything before the main one.
-    pub(super) taking: BTreeSet<(Family, u32)>,
+    /// What is to be known of routes of others.
+    pub(super) others: Others,
     /// Prefixes that were delegated to uplinks.
     pub(super) delegated: BTreeSet<(String, Ipv6Net)>,
     /// Networks of ours within these.
@@ -142,7 +157,7 @@ pub(super) async fn reconcile(
         let family = uplink::address_family(of);
         let all = list(handle, of).await?;
         let taking = all.iter().filter_map(for_all);
-        let taking = taking.filter(|(_, table)| marked.taking.contains(&(of, *table)));
+        let taking = taking.filter(|(_, table)| marked.others.taking.contains(&(of, *table)));
         let setup = &ahead_of(setup, taking.map(|(priority, _)| priority));
         let numbers = &setup.numbers;
         let wanted = base.map(|base| wanted(setup, base, marked, of));
@@ -251,7 +266,10 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
     rules.extend(of_marks(setup, base, marked, family));
     match base.uplinks.of(family) {
         Uplink::Over(_) => {
-            rules.insert(Rule::new(first + 300, numbers.uplink_table()));
+            rules.insert(Rule {
+                forwarded: marked.others.keeping.contains(&family),
+                ..Rule::new(first + 300, numbers.uplink_table())
+            });
         }
         Uplink::Dead => {
             rules.insert(Rule::new(first + 250, tunnel));
@@ -327,7 +345,11 @@ fn of_marks(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> Vec<
     });
     // Only packets of local hosts have marks of gateways, and each that is asked for its protocol takes time.
     let wait = wait.filter(|_| !base.lan.is_empty());
-    let apart = marked.apart.iter().filter(|(_, (_, it))| *it == family);
+    let apart = marked
+        .others
+        .apart
+        .iter()
+        .filter(|(_, (_, it))| *it == family);
     let apart = apart.map(|(name, (mark, _))| Rule {
         bound_to: Some(name.clone()),
         ..Rule::new(first + 280, numbers.table(Table::Marked(*mark)))
@@ -358,6 +380,11 @@ fn emit(numbers: &Numbers, family: AddressFamily, rule: &Rule) -> RuleMessage {
     message
         .attributes
         .extend(rule.from_interface.clone().map(RuleAttribute::Iifname));
+    if rule.forwarded {
+        message.header.flags |= RuleFlags::Invert;
+        let own = RuleAttribute::Iifname(LOOPBACK.to_owned());
+        message.attributes.push(own);
+    }
     message
         .attributes
         .extend(rule.bound_to.clone().map(RuleAttribute::Oifname));
@@ -422,6 +449,10 @@ fn parse(numbers: &Numbers, message: &RuleMessage) -> Option<Rule> {
         RuleAction::Blackhole => End::Blackhole,
         _ => return None,
     };
+    if message.header.flags.contains(RuleFlags::Invert) {
+        rule.from_interface.take().filter(|it| it == LOOPBACK)?;
+        rule.forwarded = true;
+    }
     let is_to_all = message.header.dst_len == 0;
     let is_plain = message.header.src_len == 0 && is_to_all == rule.to.is_none();
     is_plain.then_some(rule)

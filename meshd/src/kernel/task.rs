@@ -17,7 +17,6 @@ use super::fib::Fib;
 use super::gateways::Gateways;
 use super::lines::Lines;
 use super::link::Link;
-use super::marks::Marked;
 use super::monitor::Monitor;
 use super::neighbor::Neighbors;
 use super::netlink::{KernelError, Notification, Notifications};
@@ -65,10 +64,8 @@ pub(super) struct Task {
     /// What is around uplinks, as the table was made for.
     surroundings: Surroundings,
     lines: Lines,
-    /// Those whose default routes are for some packets only.
-    apart: BTreeSet<(String, Marked)>,
-    /// Tables of others that take everything before the main one.
-    taking: BTreeSet<(Family, u32)>,
+    /// What is to be known of routes of others.
+    others: rule::Others,
     /// The table could not be made.
     is_table_due: bool,
     /// What else the table is to hold than it does.
@@ -117,8 +114,7 @@ impl Task {
             base: None,
             surroundings: Surroundings::default(),
             lines: Lines::default(),
-            apart: BTreeSet::new(),
-            taking: BTreeSet::new(),
+            others: rule::Others::default(),
             is_table_due: false,
             changes: Changes::default(),
             content: Content::default(),
@@ -637,16 +633,7 @@ impl Task {
         let lines = lines.filter_map(|(mark, name)| Some((mark, index(name)?)));
         let lines: BTreeMap<Mark, IfIndex> = lines.collect();
         uplink::reconcile_lines(handle, numbers, defaults, &lines).await?;
-        let apart = Family::BOTH.map(|family| {
-            let lines = self.lines.all();
-            let apart = lines.filter(|&(_, name)| {
-                index(name).is_some_and(|index| defaults.are_apart(family, index))
-            });
-            let apart = apart.map(|(mark, name)| (name.to_owned(), (mark, family)));
-            apart.collect::<Vec<_>>()
-        });
-        self.apart = apart.into_iter().flatten().collect();
-        self.taking = defaults.taking();
+        self.others = self.lines.others(base, defaults, index);
         rule::reconcile(handle, &self.setup, Some(base), &self.marked()).await?;
         let interface = |family| index(base.uplinks.of(family).name()?);
         let uplinks = Family::BOTH.map(|family| (family, interface(family)));
@@ -748,8 +735,7 @@ impl Task {
                 .iter()
                 .flat_map(|it| self.lines.working(it))
                 .collect(),
-            apart: self.apart.clone(),
-            taking: self.taking.clone(),
+            others: self.others.clone(),
             delegated: self.surroundings.delegated.clone(),
             own: self.surroundings.own.clone(),
         }

@@ -104,6 +104,14 @@ impl Defaults {
             .is_some_and(|route| !self.is_for_all(family, route))
     }
 
+    /// The interface that a VPN client leads everything into, if one does.
+    pub(super) fn taken_by(&self, family: Family) -> Option<IfIndex> {
+        let best = self.of(family).next()?;
+        let is_part = best.header.destination_prefix_length > 0;
+        let is_taken = self.is_for_all(family, best) && (is_part || !is_in_main(best));
+        interface_of(best).filter(|_| is_taken)
+    }
+
     /// The best over an interface, if the kernel by itself does not lead there, or not everything.
     fn missing(&self, family: Family, uplink: IfIndex) -> Option<&RouteMessage> {
         let best = self.of(family).next()?;

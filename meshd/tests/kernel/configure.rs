@@ -208,6 +208,7 @@ fn before_vpn() {
     let mut port = Port::start(&node, setup(1));
     let mut base = base(1);
     base.uplinks = Uplinks::over("tun0");
+    base.outside = ["tun0", "wan0"].map(str::to_owned).into();
     port.configure(&base);
     let ours = |family| rule_lines(&node, family);
     let before = ["-4", "-6"].map(ours);

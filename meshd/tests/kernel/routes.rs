@@ -375,6 +375,8 @@ fn copied() {
     copied("mtu lock 1400 advmss 1300");
     node.run("ip route replace default via 198.51.100.5 metric 100 mtu 1300");
     copied("mtu 1300");
+    let way = node.run("ip route get 9.9.9.9");
+    assert!(way.contains("dev wan1"), "the router's own: {way}");
     // The kernel prefers what is longer: as it leads where it should, nothing is copied.
     node.run("ip route add 0.0.0.0/1 via 198.51.100.5; ip route add 128.0.0.0/1 dev wan1");
     eventually("an empty table", || {
@@ -394,8 +396,21 @@ fn copied() {
         node.run("ip route show table 5527").trim(),
         "default via 198.51.100.1 dev wan0 proto 155"
     );
-    let way = node.run("ip route get 9.9.9.9");
-    assert!(way.contains("dev wan0"), "{way}");
+    // What is the router's own stays with what is no uplink.
+    let own = "9.9.9.9";
+    let others = "9.9.9.9 from 100.64.0.9 iif mesh0";
+    for (outside, of_own) in [(["wan0"].as_slice(), "wan1"), (&["wan0", "wan1"], "wan0")] {
+        base.outside = outside.iter().map(|&name| name.to_owned()).collect();
+        port.configure(&base);
+        for (what, wan) in [(own, of_own), (others, "wan0")] {
+            let way = node.run(&format!("ip route get {what}"));
+            assert!(way.contains(&format!("dev {wan}")), "{what}: {way}");
+        }
+    }
+    // Nothing is changed that is as it should be.
+    let before = node.run("ip rule");
+    port.configure(&base);
+    assert_eq!(node.run("ip rule"), before);
 }
 
 /// Default routes with two next hops, between which the kernel would choose for each flow: an ordinary one, and
