@@ -6,6 +6,7 @@
 //! | `target` | who is asked to find out whether it works |
 //! | `ask` | asking, over one interface and no other |
 //! | `checks` | what the answers say |
+//! | `circle` | whether it leads back into the mesh |
 //! | `resolvers` | which resolvers are offered with it, and where the provider's are learnt |
 //! | `queue` | how long packets wait in front of one |
 //! | `meter` | how much of one is left |
@@ -14,6 +15,7 @@
 
 mod ask;
 mod checks;
+mod circle;
 #[cfg(test)]
 mod herd;
 mod meter;

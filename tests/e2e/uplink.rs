@@ -67,6 +67,16 @@ pub(crate) fn tests() -> Vec<Trial> {
             |lab| vpn(lab, rules_of_wg_quick),
         ),
         in_lab(
+            "uplink_into_the_mesh_is_none",
+            || Topology::line(3),
+            |lab| into_the_mesh(lab, "masquerade"),
+        ),
+        in_lab(
+            "uplink_into_a_routed_network_of_the_mesh_is_none",
+            || Topology::line(3),
+            |lab| into_the_mesh(lab, "routed, prefixes: [192.168.2.0/24]"),
+        ),
+        in_lab(
             "uplink_resolvers_and_names_are_handed_on",
             || Topology::line(3),
             names,
@@ -400,6 +410,62 @@ fn rules_of_wg_quick(routers: [IpAddr; 2], action: &str) -> Vec<String> {
     };
     let all = routers.into_iter().zip(["-4", "-6"]);
     all.flat_map(of_family).collect()
+}
+
+/// A router whose uplink is plugged into a local network of another: it would be a gateway with what that one
+/// has from a third, and hold it up when the third is lost.
+fn into_the_mesh(lab: &mut Lab, mode: &str) -> Result<()> {
+    const FINDING: &str = "leads back into this mesh";
+    lab.add_phone("r3")?;
+    lab.add_uplink("r1")?;
+    let line = lab.node("r1")?.line()?.clone();
+    let router = lab.node("r2")?.namespace().clone();
+    let plugged = lab.node("r3")?.namespace().clone();
+    router.ip_batch(&format!(
+        "link add lan0 type veth peer name wan0 netns {}\n\
+         addr add 192.168.2.1/24 dev lan0\n\
+         addr add fd00:2::1/64 dev lan0 nodad\n",
+        plugged.name()
+    ))?;
+    router.bring_up("lan0")?;
+    plugged.bring_up("wan0")?;
+    plugged.ip_batch(
+        "addr add 192.168.2.2/24 dev wan0\n\
+         addr add fd00:2::2/64 dev wan0 nodad\n\
+         route add default via 192.168.2.1\n\
+         route add default via fd00:2::1\n",
+    )?;
+    lab.node_mut("r2")?.config.lan = Some(format!("[{{interface: lan0, mode: {mode}}}]"));
+    lab.start_all()?;
+    let phone = lab.node("r3")?.phone()?.clone();
+    let is_found = || has_finding(lab.node("r3")?, FINDING);
+    wait_for("the circle to be found", PATIENCE, is_found)?;
+    wait_comes_from(&phone, &line, &line, PATIENCE)?;
+    wait_online_through(lab, "r3", "r1", PATIENCE)?;
+    wait_online_through(lab, "r2", "r1", PATIENCE)?;
+    let offered: Gateways = lab.node("r2")?.ctl("gateways")?;
+    ensure!(offered.gateways.len() == 1, "{offered:?}");
+    // Nobody holds anybody up.
+    lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
+    for router in ["r1", "r2", "r3"] {
+        wait_for("nobody to be online", PATIENCE, || {
+            let internet = lab.node(router)?.status()?.internet;
+            ensure!(!internet.online, "{router}: {internet:?}");
+            Ok(())
+        })?;
+    }
+    lab.internet_mut()?.trouble(&line, None)?;
+    wait_comes_from(&phone, &line, &line, RECOVERY)?;
+    // Where the mesh does not reach, the same line is one as any other.
+    lab.air().cut("r2", "r3")?;
+    wait_for("r3 to use its uplink", RECOVERY, || {
+        let internet = lab.node("r3")?.status()?.internet;
+        ensure!(internet.online && internet.via.is_none(), "{internet:?}");
+        Ok(())
+    })?;
+    lab.air().heal("r2", "r3")?;
+    let is_found = || has_finding(lab.node("r3")?, FINDING);
+    wait_for("the circle to be found again", PATIENCE, is_found)
 }
 
 /// What a router hands on to its dnsmasq: the resolvers that answer at the gateway, and names.

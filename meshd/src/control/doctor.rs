@@ -279,6 +279,10 @@ const fn advice_for(fault: &Fault) -> &'static str {
             "ask the provider whether the line is paid for, or wants somebody to log in"
         }
         Fault::Captive(_) => "open that page from this node's network and do what it asks",
+        Fault::Circle => {
+            "it is plugged into a local network of another router of the mesh: unplug it, or make it a \
+             `mesh` interface at both ends"
+        }
     }
 }
 

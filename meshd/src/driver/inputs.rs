@@ -139,7 +139,9 @@ impl Driver {
     /// Chooses the uplink anew.
     pub(super) fn update_uplink(&mut self, now: Instant) {
         let lines = self.default_routes.lines(&self.config, &self.links);
-        self.watcher.watch(now, &lines, self.config.uplink());
+        let own = self.router.record(self.router.id());
+        let own = own.map(|signed| signed.record().ipv4);
+        self.watcher.watch(now, &lines, self.config.uplink(), own);
         let working = Uplink::choose(&lines, |line| self.works(now, line));
         let ways = self.ways(now, &lines, working.as_ref());
         let stated = |interface: &str| {

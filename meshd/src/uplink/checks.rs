@@ -85,6 +85,9 @@ pub enum Fault {
     /// A portal wants something first.
     #[error("a captive portal is in the way: {0}")]
     Captive(String),
+    /// What answers is reached through the mesh.
+    #[error("it leads back into this mesh")]
+    Circle,
 }
 
 /// Which targets to ask.

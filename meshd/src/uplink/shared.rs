@@ -38,6 +38,10 @@ impl Interface {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Notes that what is sent until the result is dropped is ours.
     pub(super) fn ask(&self) -> Open<'_> {
         self.asking().begin(self.counters().sent);

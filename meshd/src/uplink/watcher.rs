@@ -1,8 +1,8 @@
 //! The tasks that find out whether uplinks work, one for each interface and family, and how much they
-//! carry, one for each interface.
+//! carry and whether they lead out of the mesh, one for each interface.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::ask::ask;
-use super::checks::{ALL_LIMIT, Checks, FORGIVENESS, Health, Outcome, Past, Plan};
+use super::checks::{ALL_LIMIT, Checks, FORGIVENESS, Fault, Health, Outcome, Past, Plan};
+use super::circle;
 use super::meter::{self, Bps, Meter, Reading};
 use super::queue::{self, Fastest};
 use super::resolvers;
@@ -36,6 +37,9 @@ pub(crate) struct Watcher {
     /// Of lines that went away: one that failed often has to prove itself when it comes again.
     gone: BTreeMap<Line, (Past, Instant)>,
     meters: BTreeMap<String, Metered>,
+    /// This node's address in the mesh, to which each interface is tried to lead.
+    own: Option<Ipv4Addr>,
+    circles: BTreeMap<String, Circle>,
     /// What providers told others of, while there is a line.
     told: Option<Told>,
     sender: mpsc::Sender<News>,
@@ -58,6 +62,12 @@ struct Metered {
 }
 
 #[derive(Debug)]
+struct Circle {
+    leads_back: bool,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
 struct Told {
     resolvers: Vec<IpAddr>,
     task: JoinHandle<()>,
@@ -70,6 +80,12 @@ impl Drop for Told {
 }
 
 impl Drop for Metered {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Circle {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -97,6 +113,8 @@ enum Found {
     },
     /// What an interface carries.
     Interface { name: String, reading: Reading },
+    /// Whether an interface leads back into the mesh.
+    Circle { name: String, leads_back: bool },
     /// Which resolvers providers tell of.
     Told(Vec<IpAddr>),
 }
@@ -110,15 +128,23 @@ impl Watcher {
             lines: BTreeMap::new(),
             gone: BTreeMap::new(),
             meters: BTreeMap::new(),
+            own: None,
+            circles: BTreeMap::new(),
             told: None,
             sender,
             news,
         }
     }
 
-    /// Watches these lines and no others, by asking whom the configuration says. Must be called within
-    /// a tokio runtime.
-    pub(crate) fn watch(&mut self, now: Instant, lines: &[Line], config: &config::Uplink) {
+    /// Watches these lines and no others, by asking whom the configuration says. `own` is this node's
+    /// address in the mesh. Must be called within a tokio runtime.
+    pub(crate) fn watch(
+        &mut self,
+        now: Instant,
+        lines: &[Line],
+        config: &config::Uplink,
+        own: Option<Ipv4Addr>,
+    ) {
         self.listen(!lines.is_empty());
         let targets = config.resolvers().targets(config.check(), self.told());
         let is_asked = |target: &Target| self.targets.contains(target);
@@ -153,6 +179,7 @@ impl Watcher {
         }
         self.gone
             .retain(|_, (_, since)| now.saturating_duration_since(*since) < FORGIVENESS);
+        self.watch_circles(now, own);
     }
 
     /// Looks for what providers tell, or does not.
@@ -166,6 +193,29 @@ impl Watcher {
             }
             (Some(_), false) => self.told = None,
             (None, false) | (Some(_), true) => {}
+        }
+    }
+
+    /// Tries whether the interfaces that are watched lead to this address.
+    fn watch_circles(&mut self, now: Instant, own: Option<Ipv4Addr>) {
+        if self.own != own {
+            self.own = own;
+            self.circles.clear();
+        }
+        let meters = &self.meters;
+        self.circles.retain(|name, _| meters.contains_key(name));
+        for (name, metered) in meters {
+            if let Some(own) = own
+                && !self.circles.contains_key(name)
+            {
+                let sender = circle::Sender::new(now, metered.interface.clone(), own);
+                let sending = keep_sending(name.clone(), sender, self.sender.clone());
+                let circle = Circle {
+                    leads_back: false,
+                    task: tokio::spawn(sending),
+                };
+                self.circles.insert(name.clone(), circle);
+            }
         }
     }
 
@@ -227,6 +277,14 @@ impl Watcher {
                 let metered = self.meters.get_mut(&name);
                 metered.map(|metered| metered.reading = reading).is_some()
             }
+            Found::Circle { name, leads_back } => {
+                let Some(circle) = self.circles.get_mut(&name) else {
+                    return false;
+                };
+                tracing::info!(interface = name, leads_back, "uplink into the mesh");
+                circle.leads_back = leads_back;
+                true
+            }
             Found::Line {
                 line,
                 past,
@@ -256,8 +314,13 @@ impl Watcher {
     }
 
     /// How a line is. Where nobody can be asked in its family, it is as the other family is there;
-    /// without any targets it is taken to work.
+    /// without any targets it is taken to work. One that leads back into the mesh does not, whoever
+    /// answers.
     pub(crate) fn health(&self, line: &Line) -> &Health {
+        let circle = self.circles.get(&line.interface);
+        if circle.is_some_and(|circle| circle.leads_back) {
+            return &Health::Fails(Fault::Circle);
+        }
         let is_asked = |line: &Line| self.lines.get(line).filter(|it| it.task.is_some());
         match (is_asked(line), is_asked(&line.other_family())) {
             (Some(watched), _) | (None, Some(watched)) => &watched.past.health,
@@ -464,6 +527,17 @@ async fn keep_reading(name: String, interface: Arc<Interface>, news: mpsc::Sende
             if news.send(News(found)).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+async fn keep_sending(name: String, mut sender: circle::Sender, news: mpsc::Sender<News>) {
+    loop {
+        let leads_back = sender.changed().await;
+        let name = name.clone();
+        let found = Found::Circle { name, leads_back };
+        if news.send(News(found)).await.is_err() {
+            return;
         }
     }
 }
