@@ -62,7 +62,7 @@ use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup, Wir
 use crate::names::NameFiles;
 use crate::store::{Progress, Store};
 use crate::udp::{Datagram, Received, Sockets};
-use crate::uplink::{DefaultRoutes, Shared, Watcher};
+use crate::uplink::{DefaultRoutes, Line, Shared, Watcher};
 use crate::usage::Usage;
 use accounts::Books;
 use internet::Internet;
@@ -101,6 +101,8 @@ pub(crate) struct Driver {
     /// What the mesh may use of our own uplinks.
     shared: Option<Shared>,
     ways: Ways,
+    /// The uplinks that worked, as a predecessor knew.
+    left_lines: BTreeSet<Line>,
     /// The resolvers that a predecessor knew.
     left_resolvers: Vec<IpAddr>,
     internet: Internet,
@@ -251,7 +253,7 @@ impl Driver {
         setup.vxlan = tunnels.has_vxlan();
         setup.wireguard = secret;
         let (requests, mut events) = kernel::spawn(setup).context("netlink")?;
-        let start = what_was_left(&mut events).await?;
+        let (start, lines) = what_was_left(&mut events).await?;
         let warm = matches!(start, Start::Warm(_));
         let now = Instant::now();
         let seed = getrandom::u64().context("randomness")?;
@@ -281,6 +283,7 @@ impl Driver {
             kernel: KernelPort::new(requests),
         };
         let mut driver = Self::new(parts, now, warm);
+        driver.left_lines = lines;
         driver.set_gateway_policy(now);
         driver.take_over_unsettled(now);
         driver.log_saving();
@@ -333,6 +336,7 @@ impl Driver {
             watcher: Watcher::new(),
             shared: None,
             ways: Ways::default(),
+            left_lines: BTreeSet::new(),
             left_resolvers: names.left_resolvers(),
             internet: Internet::new(now),
             selected: None,
@@ -518,11 +522,20 @@ impl Driver {
     }
 }
 
-/// What a predecessor left, which is the first thing the kernel port says.
-async fn what_was_left(events: &mut mpsc::Receiver<KernelEvent>) -> Result<Start> {
+/// What a predecessor left, and which uplinks worked, which is the first thing the kernel port says.
+async fn what_was_left(
+    events: &mut mpsc::Receiver<KernelEvent>,
+) -> Result<(Start, BTreeSet<Line>)> {
     match events.recv().await {
-        Some(KernelEvent::Adopted(routes)) if routes.is_empty() => Ok(Start::Cold),
-        Some(KernelEvent::Adopted(routes)) => Ok(Start::Warm(routes)),
+        Some(KernelEvent::Adopted { routes, lines }) => {
+            let start = match routes.is_empty() {
+                true => Start::Cold,
+                false => Start::Warm(routes),
+            };
+            let lines = lines.into_iter();
+            let line = |(interface, family)| Line { interface, family };
+            Ok((start, lines.map(line).collect()))
+        }
         _ => bail!("the kernel did not say which routes there are"),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use control_api::{Gateways, Originators};
 use libtest_mimic::Trial;
 use mesh_tests::harness::{in_lab, note};
-use mesh_tests::internet::{HOST_V4, echo_at};
+use mesh_tests::internet::{HOST_V4, Trouble, echo_at};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{Addresses, wait_all_pairs, wait_online_through};
 use mesh_tests::monitor::Monitor;
@@ -31,6 +31,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "handed_over_gateway_loses_no_packet",
             || Topology::line(3),
             gateway,
+        ),
+        in_lab(
+            "handed_over_uplink_that_is_dead_stays_dead",
+            || Topology::line(2),
+            dead_uplink,
         ),
         in_lab(
             "reload_applies_without_dropping_a_route",
@@ -69,6 +74,33 @@ fn gateway(lab: &mut Lab) -> Result<()> {
         lab.node_mut("r3")?.take_daemon()?.hand_over()?;
         lab.start("r3")
     })
+}
+
+/// What a predecessor knew to be dead is not offered until the successor knows it too.
+fn dead_uplink(lab: &mut Lab) -> Result<()> {
+    lab.add_uplink("r2")?;
+    lab.start_all()?;
+    wait_online_through(lab, "r1", "r2", PATIENCE)?;
+    let line = lab.node("r2")?.line()?.clone();
+    lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
+    let offline = || {
+        let internet = lab.node("r1")?.status()?.internet;
+        ensure!(!internet.online, "{internet:?}");
+        Ok(())
+    };
+    wait_for("r1 to know it", PATIENCE, offline)?;
+    lab.node_mut("r2")?.take_daemon()?.hand_over()?;
+    lab.start("r2")?;
+    let mut offered = 0;
+    wait_for("the successor to know", PATIENCE, || {
+        let gateways: Gateways = lab.node("r1")?.ctl("gateways")?;
+        offered += gateways.gateways.len();
+        let uptime = lab.node("r2")?.status()?.uptime_s;
+        ensure!(uptime > 4, "{uptime}");
+        Ok(())
+    })?;
+    ensure!(offered == 0, "r2 offered what is dead");
+    Ok(())
 }
 
 /// Traffic of all kinds through `router`, while `change` replaces its daemon: nothing is lost,

@@ -64,7 +64,9 @@ impl Driver {
             KernelEvent::RequestFailed { request, error } => {
                 self.handle_failed_request(now, &request, &error);
             }
-            KernelEvent::Adopted(_) | KernelEvent::TableChanged | KernelEvent::ShutDown { .. } => {}
+            KernelEvent::Adopted { .. }
+            | KernelEvent::TableChanged
+            | KernelEvent::ShutDown { .. } => {}
         }
     }
 
@@ -194,7 +196,7 @@ impl Driver {
     fn works(&self, now: Instant, line: &Line) -> bool {
         match self.watcher.health(line) {
             Health::Works => true,
-            Health::Unknown => self.trusts_predecessor(now),
+            Health::Unknown => self.trusts_predecessor(now) && self.left_lines.contains(line),
             Health::Fails(_) => false,
         }
     }

@@ -61,6 +61,12 @@ impl Lines {
         self.names.iter().map(|(mark, name)| (*mark, name.as_str()))
     }
 
+    /// Those that have one of these marks.
+    pub(super) fn names_of(&self, marked: &BTreeSet<Marked>) -> BTreeSet<(String, Family)> {
+        let named = |(mark, family): &Marked| Some((self.names.get(mark)?.clone(), *family));
+        marked.iter().filter_map(named).collect()
+    }
+
     /// The marks of those that work.
     pub(super) fn working(&self, base: &Base) -> BTreeSet<Marked> {
         let others = base.uplinks.others.iter();
@@ -165,5 +171,9 @@ mod tests {
             (lte, Family::Ipv4),
         ];
         assert_eq!(lines.working(&base), working.into());
+        let names = lines.names_of(&lines.working(&base));
+        let both = Family::BOTH.map(|family| ("dsl0".to_owned(), family));
+        let one = [("lte0".to_owned(), Family::Ipv4)];
+        assert_eq!(names, both.into_iter().chain(one).collect());
     }
 }

@@ -367,7 +367,12 @@ pub enum TableChange {
 pub enum KernelEvent {
     /// The first event: routes a predecessor left, which now stand as if this daemon had set
     /// them. What it does not want it removes.
-    Adopted(Vec<Route>),
+    Adopted {
+        /// The routes.
+        routes: Vec<Route>,
+        /// The uplinks that it used, or would have used if there were no better one.
+        lines: BTreeSet<(String, Family)>,
+    },
     /// An interface appeared or changed.
     LinkChanged(Link),
     /// An interface is gone.

@@ -241,6 +241,22 @@ fn for_all(message: &RuleMessage) -> Option<(u32, u32)> {
     (is_for_all && asks).then_some((priority, table))
 }
 
+/// The marks whose packets a predecessor has led somewhere.
+pub(super) async fn marked(
+    handle: &Handle,
+    numbers: &Numbers,
+) -> Result<BTreeSet<marks::Marked>, KernelError> {
+    let mut marked = BTreeSet::new();
+    for family in Family::BOTH {
+        let rules = list(handle, family).await?;
+        let rules = rules.iter().filter(|rule| is_ours(rule));
+        let rules = rules.filter_map(|rule| parse(numbers, rule));
+        let leading = rules.filter(|rule| rule.end == End::Table);
+        marked.extend(leading.filter_map(|rule| Some((rule.mark?, family))));
+    }
+    Ok(marked)
+}
+
 fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeSet<Rule> {
     let numbers = &setup.numbers;
     let first = numbers.rules;

@@ -264,10 +264,15 @@ impl Task {
         if let Some(charged) = self.adopt_addresses(shape::CHARGED)? {
             self.shape.adopt(charged);
         }
-        let adopted = KernelEvent::Adopted(self.fib.adopt().await?);
+        let routes = self.fib.adopt().await?;
         let marked = self.fib.marked();
         self.marks.follow(Instant::now(), &marked, &marked);
         self.lines = self.adopt_lines().await?;
+        let working = rule::marked(&self.handle, &self.setup.numbers).await?;
+        let adopted = KernelEvent::Adopted {
+            routes,
+            lines: self.lines.names_of(&working),
+        };
         // If nobody listens any more, the next event will tell.
         let _ = self.report(adopted).await;
         Ok(())

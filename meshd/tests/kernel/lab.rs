@@ -319,7 +319,7 @@ impl Port {
 
     pub(crate) fn adopted(&mut self) -> Vec<Route> {
         self.wait("adopted routes", |event| match event {
-            KernelEvent::Adopted(routes) => Some(routes.clone()),
+            KernelEvent::Adopted { routes, .. } => Some(routes.clone()),
             _ => None,
         })
     }
