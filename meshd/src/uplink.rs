@@ -8,6 +8,7 @@
 //! | `checks` | what the answers say |
 //! | `circle` | whether it leads back into the mesh |
 //! | `resolvers` | which resolvers are offered with it, and where the provider's are learnt |
+//! | `loss` | how much is lost on one that works |
 //! | `queue` | how long packets wait in front of one |
 //! | `meter` | how much of one is left |
 //! | `shared` | what the tasks of one interface know of each other |
@@ -18,6 +19,7 @@ mod checks;
 mod circle;
 #[cfg(test)]
 mod herd;
+mod loss;
 mod meter;
 mod queue;
 mod resolvers;

@@ -52,6 +52,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             full,
         ),
         in_lab(
+            "uplink_that_loses_packets_gives_way_to_a_clean_one",
+            || Topology::line(3),
+            lossy,
+        ),
+        in_lab(
             "uplink_that_does_not_work_gives_way_to_the_next",
             || Topology::line(2),
             second,
@@ -321,6 +326,44 @@ fn full(lab: &mut Lab) -> Result<()> {
         page.map_err(|_| anyhow!("the download panics"))??;
         seen.map(drop)
     })
+}
+
+/// Between two gateways with equal lines, of which that in use begins to lose packets.
+fn lossy(lab: &mut Lab) -> Result<()> {
+    const STATED: u64 = 2_000_000;
+    /// It is asked every 1.5 s, and some twenty questions tell.
+    const IN_TIME: Duration = Duration::from_secs(120);
+    lab.add_phone("r2")?;
+    for gateway in ["r1", "r3"] {
+        lab.add_uplink_of(gateway, "2M/2M")?;
+    }
+    lab.start_all()?;
+    wait_for("two gateways", PATIENCE, || both_known(lab))?;
+    let bad = used(lab, "r2")?;
+    let line = lab.node(&bad)?.line()?.clone();
+    let phone = lab.node("r2")?.phone()?.clone();
+    let pinger = Pinger::start(&phone, echo_at(HOST_V4), Duration::from_millis(500))?;
+    lab.internet_mut()?.trouble(&line, Some(Trouble::Lossy))?;
+    let since = Instant::now();
+    wait_for("another gateway", IN_TIME, || {
+        let answer: Gateways = lab.node("r2")?.ctl("gateways")?;
+        // A bad line is better than none.
+        let rates = answer.gateways.iter().map(|it| it.bandwidth_down_bps);
+        let rates: Vec<u64> = rates.flatten().collect();
+        ensure!(rates.len() == 2, "{answer:?}");
+        let (least, most) = (rates.iter().min(), rates.iter().max());
+        ensure!(most == Some(&STATED), "{rates:?}");
+        ensure!(least.is_some_and(|it| *it < STATED), "{rates:?}");
+        let gateway = used(lab, "r2")?;
+        ensure!(gateway != bad, "still {gateway}: {rates:?}");
+        Ok(())
+    })?;
+    note(&format!(
+        "left after {:.1?}; {}",
+        since.elapsed(),
+        pinger.stop()
+    ));
+    Ok(())
 }
 
 /// Why a connection is refused, if it is.

@@ -42,7 +42,8 @@ impl Ending {
                 | Trouble::OnlyDns
                 | Trouble::Portal
                 | Trouble::NoIpv4
-                | Trouble::NoIpv6,
+                | Trouble::NoIpv6
+                | Trouble::Lossy,
             ) => RECOVERY,
             Self::Line(Trouble::Silent) => Duration::from_secs(5),
             Self::Carrier | Self::Power => Duration::from_secs(2),
@@ -60,7 +61,7 @@ impl Ending {
             Self::Line(Trouble::Portal) => {
                 Some("captive portal is in the way: http://portal.example/login")
             }
-            Self::Carrier | Self::Power => None,
+            Self::Line(Trouble::Lossy) | Self::Carrier | Self::Power => None,
         }
     }
 }

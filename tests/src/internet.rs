@@ -65,6 +65,8 @@ pub enum Trouble {
     NoIpv4,
     /// Nothing of this family comes through.
     NoIpv6,
+    /// Two packets in five are lost on their way to the gateway.
+    Lossy,
 }
 
 impl Trouble {
@@ -75,6 +77,7 @@ impl Trouble {
             Self::Silent => format!("{from} drop\noifname {port} drop\n"),
             Self::NoIpv4 => format!("{from} meta nfproto ipv4 drop\n"),
             Self::NoIpv6 => format!("{from} meta nfproto ipv6 drop\n"),
+            Self::Lossy => format!("oifname {port} numgen random mod 5 < 2 drop\n"),
             Self::NoDns => format!("{from} meta l4proto {{ tcp, udp }} th dport 53 drop\n"),
             Self::OnlyDns => format!(
                 "{from} meta l4proto != {{ icmp, icmpv6 }} th dport != 53 drop\n{from} icmp type echo-request drop\n{from} icmpv6 type echo-request drop\n"
@@ -85,9 +88,12 @@ impl Trouble {
         };
         let redirect = match self {
             Self::Portal => format!("{from} tcp dport 80 redirect to :{PORTAL}\n"),
-            Self::Silent | Self::NoDns | Self::OnlyDns | Self::NoIpv4 | Self::NoIpv6 => {
-                String::new()
-            }
+            Self::Silent
+            | Self::NoDns
+            | Self::OnlyDns
+            | Self::NoIpv4
+            | Self::NoIpv6
+            | Self::Lossy => String::new(),
         };
         (filter, redirect)
     }

@@ -8,6 +8,7 @@ use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::loss::{Loss, Losses};
 use super::target::{DNS_PORT, Target};
 
 /// Between two questions while somebody sends something over the uplink. With the two limits below, a
@@ -120,6 +121,7 @@ pub(super) struct Checks {
     works_since: Option<Instant>,
     /// The bytes received when the last questions were asked.
     received: u64,
+    losses: Losses,
 }
 
 /// What is known of an uplink before it is asked.
@@ -128,6 +130,8 @@ pub(super) struct Past {
     pub(super) health: Health,
     /// How many tries in a row it has to pass, if it is not known to work.
     pub(super) to_pass: u32,
+    /// How much is lost while it works.
+    pub(super) loss: Loss,
 }
 
 impl Past {
@@ -135,6 +139,7 @@ impl Past {
     pub(super) const NONE: Self = Self {
         health: Health::Unknown,
         to_pass: 1,
+        loss: Loss::NONE,
     };
 }
 
@@ -153,6 +158,7 @@ impl Checks {
             retry: RETRY.0,
             works_since: None,
             received: 0,
+            losses: Losses::new(past.loss),
         }
     }
 
@@ -179,6 +185,7 @@ impl Checks {
         Past {
             health: self.health.clone(),
             to_pass: self.to_pass,
+            loss: self.losses.told(),
         }
     }
 
@@ -260,6 +267,8 @@ impl Checks {
     }
 
     fn judge_one(&mut self, outcomes: &[(usize, Outcome)]) {
+        let is_lost = outcomes.iter().any(|(_, it)| *it == Outcome::Silent);
+        self.losses.note(is_lost);
         let is_fine = outcomes.iter().all(|(_, it)| *it == Outcome::Answered);
         if is_fine {
             self.go_on();
@@ -540,6 +549,25 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(line.step(QUIET), None);
         }
+    }
+
+    #[test]
+    fn questions_that_are_lost_now_and_then_are_no_failure_and_are_counted() {
+        const RATE: u64 = 1_000_000;
+        let mut line = Line::new();
+        line.step(QUIET);
+        line.step(QUIET);
+        assert_eq!(line.checks.past().loss.left_of(RATE), RATE);
+        for at in 0..60 {
+            // Whoever is asked alone this time.
+            match *line.checks.plan() {
+                Plan::One(asked) if at % 3 == 0 => line.silent(&[asked]),
+                Plan::One(_) | Plan::All => line.silent(&[]),
+            }
+            assert_eq!(line.step(QUIET), None);
+        }
+        let left = line.checks.past().loss.left_of(RATE);
+        assert!(left < RATE * 3 / 4, "{left}");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::loss::Loss;
+
 /// What is offered of an uplink whose bandwidth the operator did not state and that was not seen to
 /// carry more, nor to be full, bit/s down and up: a slow mobile connection. Too low a guess costs little; too
 /// high a one draws the village's traffic to a line that cannot carry it, until it is full.
@@ -80,7 +82,19 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// What others may count on.
+    /// What others may count on, if so much is lost.
+    pub(super) fn offer_with(self, stated: Option<Bps>, loss: Loss) -> Bps {
+        let whole = self.offer(stated);
+        if loss == Loss::NONE {
+            return whole;
+        }
+        // It is used where it is the only one.
+        whole.with(whole, |rate, _| {
+            round(loss.left_of(rate).max(rate / LEAST_PART))
+        })
+    }
+
+    /// What others may count on of a line that loses nothing.
     pub(super) fn offer(self, stated: Option<Bps>) -> Bps {
         let seen = || {
             self.capacity.with(ASSUMED, |seen, assumed| {

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::ask::ask;
 use super::checks::{ALL_LIMIT, Checks, FORGIVENESS, Fault, Health, Outcome, Past, Plan};
 use super::circle;
+use super::loss::Loss;
 use super::meter::{self, Bps, Meter, Reading};
 use super::queue::{self, Fastest};
 use super::resolvers;
@@ -310,7 +311,10 @@ impl Watcher {
         let main = uplink.interfaces().next();
         let metered = main.and_then(|name| self.meters.get(name));
         let reading = metered.map_or_else(Reading::default, |it| it.reading);
-        reading.offer(main.and_then(stated))
+        let of_main = self.lines.iter();
+        let of_main = of_main.filter(|(line, _)| Some(line.interface.as_str()) == main);
+        let loss = of_main.map(|(_, watched)| watched.past.loss).max();
+        reading.offer_with(main.and_then(stated), loss.unwrap_or(Loss::NONE))
     }
 
     /// How a line is. Where nobody can be asked in its family, it is as the other family is there;
