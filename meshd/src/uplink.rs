@@ -5,6 +5,7 @@
 //! | this file | where there could be one, as far as links and default routes tell; which one is used |
 //! | `target` | who is asked to find out whether it works |
 //! | `ask` | asking, over one interface and no other |
+//! | `asker` | the questions of one line |
 //! | `checks` | what the answers say |
 //! | `circle` | whether it leads back into the mesh |
 //! | `resolvers` | which resolvers are offered with it, and where the provider's are learnt |
@@ -15,6 +16,7 @@
 //! | `watcher` | the tasks that keep asking and reading |
 
 mod ask;
+mod asker;
 mod checks;
 mod circle;
 #[cfg(test)]
