@@ -1,8 +1,8 @@
 //! What the chain says of payers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use alloy_primitives::{Address, U256};
@@ -12,6 +12,7 @@ use receipts::Amount;
 use tokio::sync::OnceCell;
 
 use crate::room::{Standing, View};
+use crate::strangers::Strangers;
 
 /// Calls in one request. Nodes refuse long batches.
 const BATCH: usize = 100;
@@ -34,6 +35,7 @@ pub struct Chain {
     is_stale: Arc<AtomicBool>,
     /// Set as soon as the node has said that it is one of this chain.
     checked: Arc<OnceCell<()>>,
+    strangers: Arc<Mutex<Strangers>>,
 }
 
 /// Why the chain cannot be used.
@@ -86,6 +88,7 @@ impl Chain {
             id,
             is_stale: Arc::default(),
             checked: Arc::default(),
+            strangers: Arc::default(),
         }
     }
 
@@ -114,23 +117,43 @@ impl Chain {
         Ok(())
     }
 
-    /// Which of these accounts let us draw on a deposit, in the newest block and in the one that is final.
+    /// Which of these accounts let us draw on a deposit, in the newest block and in the one that is final. Who was
+    /// found not to in the newest block is not asked for again; `may_ask` is told of how many others are.
     ///
     /// # Errors
-    /// The node does not say.
-    pub async fn payers(
+    /// What `may_ask` says; the node does not say.
+    pub async fn payers<E: From<ChainError>>(
         &self,
         accounts: &BTreeSet<Address>,
-    ) -> Result<BTreeSet<Address>, ChainError> {
-        let mut payers = accounts.clone();
-        for (_, at) in self.blocks().await? {
-            let standings = self.standings(&payers, at).await?;
-            payers = standings
-                .into_iter()
-                .filter_map(|(account, standing)| standing.pays().then_some(account))
-                .collect();
+        may_ask: impl FnOnce(usize) -> Result<(), E>,
+    ) -> Result<BTreeSet<Address>, E> {
+        let (number, newest) = self.newest().await?;
+        let asked = self.strangers().unknown(accounts, newest);
+        may_ask(asked.len())?;
+        let mut payers = self.paying(&asked, newest).await?;
+        if !payers.is_empty() && self.confirmations > 0 {
+            let (_, last) = self.last(number).await?;
+            payers = self.paying(&payers, last).await?;
         }
+        let strangers = asked.difference(&payers).copied();
+        self.strangers().note(strangers, newest);
         Ok(payers)
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, Strangers> {
+        self.strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn paying(
+        &self,
+        accounts: &BTreeSet<Address>,
+        at: BlockTag,
+    ) -> Result<BTreeSet<Address>, ChainError> {
+        let standings = self.standings(accounts, at).await?.into_iter();
+        let payers = standings.filter(|(_, standing)| standing.pays());
+        Ok(payers.map(|(account, _)| account).collect())
     }
 
     /// When a payer may take back something that cheques could draw on, in seconds since 1970, if it has announced
@@ -167,18 +190,23 @@ impl Chain {
 
     /// The newest block and, as the last, the one that is final: by number, and by hash.
     async fn blocks(&self) -> Result<Vec<(u64, BlockTag)>, ChainError> {
-        self.check().await?;
         let newest = self.newest().await?;
         let mut blocks = vec![newest];
         if self.confirmations > 0 {
-            let last = newest.0.saturating_sub(self.confirmations);
-            blocks.push(self.node.pin(BlockTag::Number(last)).await?);
+            blocks.push(self.last(newest.0).await?);
         }
         Ok(blocks)
     }
 
+    /// The block that is final when this is the newest one.
+    async fn last(&self, newest: u64) -> Result<(u64, BlockTag), ChainError> {
+        let last = newest.saturating_sub(self.confirmations);
+        Ok(self.node.pin(BlockTag::Number(last)).await?)
+    }
+
     /// The newest block, if the node still follows the chain.
     async fn newest(&self) -> Result<(u64, BlockTag), ChainError> {
+        self.check().await?;
         let block = self.node.block(BlockTag::Latest).await?;
         let hash = block.hash.ok_or_else(|| Error::Malformed {
             host: self.node.host(),

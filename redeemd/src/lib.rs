@@ -10,6 +10,7 @@
 //!   room      how much may be signed on a payer: pure figures
 //!   store     what must not be lost: SQLite or PostgreSQL
 //!   chain     what the chain says of payers
+//!     strangers   who is none
 //! metrics   figures for Prometheus
 //! ```
 //!
@@ -38,4 +39,5 @@ pub mod metrics;
 pub mod room;
 pub mod service;
 pub mod store;
+mod strangers;
 pub mod tariff;

@@ -54,6 +54,12 @@ pub enum ServiceError {
     /// Amounts out of all bounds.
     #[error("the amounts add up to more than can be counted")]
     Overflow,
+    /// Whoever brings it has had too many accounts looked up that are no payers.
+    #[error("too many accounts without a deposit")]
+    Strangers {
+        /// After which it may try again.
+        wait: Duration,
+    },
     /// There is too much to do.
     #[error("all processors are busy")]
     Busy,
@@ -95,11 +101,16 @@ impl Service {
         }
     }
 
-    /// Takes an export in: verifies it, keeps what is new of it, and settles what that makes due.
+    /// Takes an export in: verifies it, keeps what is new of it, and settles what that makes due. `may_ask` says whether
+    /// the chain may be asked about so many accounts that are not known as payers.
     ///
     /// # Errors
     /// [`ServiceError`]. If it is not [`ServiceError::Claim`], the same can be brought again.
-    pub async fn claim(&self, export: axum::body::Bytes) -> Result<ClaimAnswer, ServiceError> {
+    pub async fn claim(
+        &self,
+        export: axum::body::Bytes,
+        may_ask: impl FnOnce(usize) -> Result<(), ServiceError>,
+    ) -> Result<ClaimAnswer, ServiceError> {
         let claim = self.compute(move || Claim::verify(&export)).await??;
         let accounts = self.accounts(&claim).await?;
         let (mut kept, mut answers) = (Vec::new(), Vec::new());
@@ -110,7 +121,8 @@ impl Service {
                 Err((pair, state)) => answers.push(refusal(&pair, state)),
             }
         }
-        let strangers = self.strangers(&payers(kept.iter(), &accounts)).await?;
+        let payers_of_claim = payers(kept.iter(), &accounts);
+        let strangers = self.strangers(&payers_of_claim, may_ask).await?;
         kept.retain(|claim| {
             let payer = accounts.get(&claim.pair.consumer);
             let state = payer.and_then(|payer| strangers.get(payer));
@@ -209,7 +221,8 @@ impl Service {
     async fn strangers(
         &self,
         accounts: &BTreeSet<Address>,
-    ) -> Result<BTreeMap<Address, PairState>, StoreError> {
+        may_ask: impl FnOnce(usize) -> Result<(), ServiceError>,
+    ) -> Result<BTreeMap<Address, PairState>, ServiceError> {
         let mut unknown = BTreeSet::new();
         for account in accounts {
             if !self.store.is_payer(*account).await? {
@@ -219,13 +232,14 @@ impl Service {
         if unknown.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let payers = match self.chain.payers(&unknown).await {
+        let payers = match self.chain.payers(&unknown, may_ask).await {
             Ok(payers) => payers,
-            Err(error) => {
+            Err(ServiceError::Chain(error)) => {
                 warn!(%error, "the chain does not answer");
                 let all = unknown.into_iter();
                 return Ok(all.map(|it| (it, PairState::ChainUnreachable)).collect());
             }
+            Err(error) => return Err(error),
         };
         for payer in &payers {
             self.store.add_payer(*payer).await?;

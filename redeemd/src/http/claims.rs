@@ -48,7 +48,9 @@ pub(super) async fn post(
     // Before any signature is checked.
     let header = SegmentHeader::parse(&claim.export).map_err(Refusal::invalid)?;
     shared.0.guard.claim_of(&header.log.owner, client)?;
-    let answer = shared.service().claim(claim.export.clone()).await?;
+    let may_ask = |accounts| shared.0.guard.strangers(accounts, client);
+    let answer = shared.service().claim(claim.export.clone(), may_ask);
+    let answer = answer.await?;
     shared.0.metrics.claim(&answer);
     Ok(Json(answer))
 }

@@ -9,12 +9,13 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, InsufficientCapacity, Quota, RateLimiter};
 use receipts::Party;
 
 use super::Shared;
 use super::problem::Refusal;
 use crate::config::Limits;
+use crate::service::ServiceError;
 
 /// Clients, or nodes, that are remembered before those that have waited long enough are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -31,17 +32,16 @@ pub(super) struct ClientNetwork(IpAddr);
 pub(super) struct Guard {
     clients: DefaultKeyedRateLimiter<IpAddr>,
     logs: DefaultKeyedRateLimiter<(IpAddr, [u8; 32])>,
+    strangers: DefaultKeyedRateLimiter<IpAddr>,
 }
 
 impl Guard {
     pub(super) fn new(limits: &Limits) -> Self {
-        let per_minute = |times: u32| {
-            let times = NonZeroU32::new(times).unwrap_or(NonZeroU32::MIN);
-            Quota::per_minute(times)
-        };
+        let per_minute = |times| Quota::per_minute(at_least_one(times));
         Self {
             clients: RateLimiter::keyed(per_minute(limits.requests_per_minute)),
             logs: RateLimiter::keyed(per_minute(limits.claims_per_minute)),
+            strangers: RateLimiter::keyed(per_minute(limits.strangers_per_minute)),
         }
     }
 
@@ -51,22 +51,50 @@ impl Guard {
     /// There were too many.
     pub(super) fn claim_of(&self, owner: &Party, client: ClientNetwork) -> Result<(), Refusal> {
         let key = (client.0, *owner.as_bytes());
-        check(&self.logs, &key, "too many claims of this node")
+        let counted = count(&self.logs, &key, 1);
+        counted.map_err(|wait| Refusal::too_often("too many claims of this node", wait))
+    }
+
+    /// Counts accounts that the chain is asked for, and may know nothing of.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub(super) fn strangers(
+        &self,
+        accounts: usize,
+        client: ClientNetwork,
+    ) -> Result<(), ServiceError> {
+        let counted = count(&self.strangers, &client.0, accounts);
+        counted.map_err(|wait| ServiceError::Strangers { wait })
     }
 }
 
-fn check<K: Clone + std::hash::Hash + Eq>(
+const fn at_least_one(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// Counts so many times at once, or says how long to wait. More than a whole minute's count as that.
+fn count<K: Clone + std::hash::Hash + Eq>(
     limiter: &DefaultKeyedRateLimiter<K>,
     key: &K,
-    what: &str,
-) -> Result<(), Refusal> {
+    times: usize,
+) -> Result<(), Duration> {
     if limiter.len() > REMEMBERED {
         limiter.retain_recent();
     }
-    limiter.check_key(key).map_err(|until| {
-        let wait = until.wait_time_from(DefaultClock::default().now());
-        Refusal::too_often(what, wait.as_secs() + 1)
-    })
+    let Some(times) = NonZeroU32::new(u32::try_from(times).unwrap_or(u32::MAX)) else {
+        return Ok(());
+    };
+    let counted = match limiter.check_key_n(key, times) {
+        Ok(counted) => counted,
+        Err(InsufficientCapacity(most)) => limiter
+            .check_key_n(key, at_least_one(most))
+            .unwrap_or(Ok(())),
+    };
+    counted.map_err(|until| until.wait_time_from(DefaultClock::default().now()))
 }
 
 /// Counts the client's requests, and ends what takes too long.
@@ -83,10 +111,8 @@ pub(super) async fn guard(
     let peer = client.map_or(IpAddr::from([0; 4]), |Extension(Client(from))| from.ip());
     let client = network_of(client_of(peer, request.headers(), &shared.0.limits));
     request.extensions_mut().insert(ClientNetwork(client));
-    let clients = &shared.0.guard.clients;
-    let allowed = check(clients, &client, "too many requests of this client");
-    let response = match allowed {
-        Err(refusal) => refusal.into_response(),
+    let response = match count(&shared.0.guard.clients, &client, 1) {
+        Err(wait) => Refusal::too_often("too many requests of this client", wait).into_response(),
         Ok(()) => tokio::time::timeout(patience, next.run(request))
             .await
             .unwrap_or_else(|_| Refusal::timeout().into_response()),

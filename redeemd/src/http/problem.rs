@@ -1,5 +1,7 @@
 //! What goes wrong, as a problem (RFC 9457): with what to do about it.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -59,11 +61,11 @@ impl Refusal {
     }
 
     /// Too often.
-    pub(super) fn too_often(what: &str, seconds: u64) -> Self {
+    pub(super) fn too_often(what: &str, wait: Duration) -> Self {
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self::new(Kind::TooOften, status, "Too many requests", what)
             .remedy("Wait for as long as Retry-After says, and send it again.")
-            .retry_after(seconds)
+            .retry_after(wait.as_secs() + 1)
     }
 
     /// It took too long.
@@ -166,6 +168,7 @@ impl From<ServiceError> for Refusal {
             ServiceError::Claim(error) => Self::unverified(error)
                 .remedy("Export the receipts again, `meshctl receipts verify` tells more."),
             ServiceError::Overflow => Self::unverified(error),
+            ServiceError::Strangers { wait } => Self::too_often(&error.to_string(), wait),
             ServiceError::Busy => Self::unavailable(error),
             ServiceError::Chain(error) => {
                 error!(%error, "the chain does not answer");

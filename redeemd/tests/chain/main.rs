@@ -9,6 +9,7 @@
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +22,15 @@ use receipts::{
     Amount, ContentHash, Equivocation, MIB, NetworkId, Offer, Party, Price, Receipt,
     Terms as Offered, Totals,
 };
-use redeem_api::{CONSUMERS, PairState};
-use redeemd::chain::Chain;
+use redeem_api::{CLAIM_TYPE, CONSUMERS, ClaimAnswer, PairState};
+use redeemd::chain::{Chain, ChainError};
 use redeemd::claim::ClaimError;
 use redeemd::config::Limits;
 use redeemd::http::{self, Shared};
 use redeemd::service::{Service, ServiceError};
 use redeemd::store::{Book, Registered, Registration, Store, Terms};
 use redeemd::tariff::{Ppm, Tariff};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,6 +66,11 @@ async fn service(directory: &TempDir, chain: Chain) -> Service {
         takes_over: false,
     };
     Service::new(store, chain, CHAIN_ID, key(), terms)
+}
+
+/// Brings an export for somebody who may ask for as many accounts as it likes.
+async fn claim(service: &Service, export: Vec<u8>) -> Result<ClaimAnswer, ServiceError> {
+    service.claim(export.into(), |_| Ok(())).await
 }
 
 /// What a receipt of [`export`] is for.
@@ -123,7 +130,7 @@ async fn a_claim_of_many_strangers_is_one_question() {
     }
     service.chain.check().await.unwrap();
     chain.requests();
-    let answer = service.claim(export(1..=90).into()).await.unwrap();
+    let answer = claim(&service, export(1..=90)).await.unwrap();
     let states: BTreeSet<_> = answer
         .pairs
         .iter()
@@ -134,9 +141,49 @@ async fn a_claim_of_many_strangers_is_one_question() {
         states,
         BTreeSet::from([format!("{:?}", PairState::NoDeposit)])
     );
-    // Two blocks, and the accounts in the first: none is left to be asked for in the other.
+    // The newest block, and the accounts in it: none is left to be asked for in the one that is final.
     let asked = chain.requests();
-    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    // It is known of all but one now.
+    register(&service, 91, Address::left_padding_from(&[91])).await;
+    for (consumers, accounts) in [(1..=90, 0), (1..=91, 1)] {
+        claim(&service, export(consumers)).await.unwrap();
+        let asked = chain.requests();
+        let calls = asked.iter().filter_map(|it| it.as_array());
+        let calls = calls.map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(calls, vec![1; 2 * accounts], "{asked:?}");
+        assert_eq!(asked.len(), 1 + calls.len(), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_has_more_strangers_looked_up_than_a_client_may() {
+    let directory = TempDir::new().unwrap();
+    let node = FakeNode::new(0, key().address());
+    let service = service(&directory, node.start(0).await).await;
+    register(&service, 0, Address::repeat_byte(0xaa)).await;
+    for number in 1..=90_u16 {
+        let account = Address::left_padding_from(&number.to_be_bytes());
+        register(&service, number, account).await;
+    }
+    let limits = Limits {
+        strangers_per_minute: 50,
+        ..Limits::default()
+    };
+    let address = serve(Arc::new(service), limits).await;
+    for (consumers, status) in [(1..=40, "200"), (41..=80, "429"), (1..=40, "200")] {
+        let answer = post_claim(address, &export(consumers.clone())).await;
+        assert_eq!(status_of(&answer), status, "{consumers:?}: {answer}");
+        assert_eq!(
+            answer.contains("retry-after: "),
+            status == "429",
+            "{answer}"
+        );
+    }
+    let accounts = |request: &Value| request.as_array().map_or(0, Vec::len);
+    let asked = node.requests();
+    // The account of each, and what is reliable.
+    assert_eq!(asked.iter().map(accounts).sum::<usize>(), 2 * 40);
 }
 
 #[tokio::test]
@@ -145,9 +192,9 @@ async fn of_too_many_consumers_nobody_is_asked() {
     let chain = FakeNode::new(5, key().address());
     let service = service(&directory, chain.start(12).await).await;
     let most = u16::try_from(CONSUMERS).unwrap();
-    let taken = service.claim(export(1..=most).into()).await.unwrap();
+    let taken = claim(&service, export(1..=most)).await.unwrap();
     assert_eq!(taken.pairs.len(), CONSUMERS);
-    let refused = service.claim(export(1..=most + 1).into()).await;
+    let refused = claim(&service, export(1..=most + 1)).await;
     assert!(matches!(
         refused,
         Err(ServiceError::Claim(ClaimError::Consumers))
@@ -190,7 +237,8 @@ async fn who_has_a_deposit_is_found_among_many() {
     let accounts: BTreeSet<_> = (1..=250)
         .map(|n| Address::left_padding_from(&[n]))
         .collect();
-    assert_eq!(chain.payers(&accounts).await.unwrap(), accounts);
+    let payers = chain.payers(&accounts, |_| Ok::<_, ChainError>(()));
+    assert_eq!(payers.await.unwrap(), accounts);
 }
 
 #[tokio::test]
@@ -201,7 +249,7 @@ async fn a_restored_database_learns_what_was_paid_on_cheques_that_it_knows_to_be
     let before = service(&directory, node.start(12).await).await;
     register(&before, 0, Address::repeat_byte(0xaa)).await;
     register(&before, 1, payer).await;
-    before.claim(export(1..=1).into()).await.unwrap();
+    claim(&before, export(1..=1)).await.unwrap();
     node.paid = MIB_PRICE;
     let cashed = service(&directory, node.start(12).await).await;
     cashed.watch_payers().await;
@@ -225,10 +273,7 @@ async fn nothing_is_signed_by_a_node_that_has_stopped_following_the_chain() {
         register(&service, 0, Address::repeat_byte(0xaa)).await;
         let consumer = 1 + u16::from(age > 890);
         register(&service, consumer, payer).await;
-        service
-            .claim(export(consumer..=consumer).into())
-            .await
-            .unwrap();
+        claim(&service, export(consumer..=consumer)).await.unwrap();
         service.watch_chain().await;
         service.settle_all().await;
         let debits = service.store.audit().await.unwrap().debits;
@@ -239,16 +284,41 @@ async fn nothing_is_signed_by_a_node_that_has_stopped_following_the_chain() {
 
 /// The status of `/healthz`.
 async fn health(service: Arc<Service>) -> String {
+    let address = serve(service, Limits::default()).await;
+    let answer = ask(address, "GET /healthz", "", &[]).await;
+    status_of(&answer).to_owned()
+}
+
+/// Serves until the test ends.
+async fn serve(service: Arc<Service>, limits: Limits) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let shared = Shared::new(service, Limits::default());
+    let shared = Shared::new(service, limits);
     tokio::spawn(http::serve(listener, shared, std::future::pending()));
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"GET /healthz HTTP/1.1\r\nHost: redeemd\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.unwrap();
-    response.split(' ').nth(1).unwrap().to_owned()
+    address
+}
+
+async fn post_claim(service: SocketAddr, export: &[u8]) -> String {
+    let fields = format!(
+        "Content-Type: {CLAIM_TYPE}\r\nContent-Length: {}\r\n",
+        export.len()
+    );
+    ask(service, "POST /v1/claims", &fields, export).await
+}
+
+/// The whole answer.
+async fn ask(service: SocketAddr, path: &str, fields: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(service).await.unwrap();
+    let head = format!("{path} HTTP/1.1\r\nHost: redeemd\r\nConnection: close\r\n{fields}\r\n");
+    let request = [head.as_bytes(), body].concat();
+    stream.write_all(&request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+fn status_of(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap()
 }
 
 /// What node 1 has signed for node 0, and whatever else is in the log.
@@ -293,7 +363,7 @@ async fn what_is_not_taken_of_a_pair_is_told() {
     register(&service, 0, Address::repeat_byte(0xaa)).await;
     register(&service, 1, Address::repeat_byte(1)).await;
     let claim = async |export: Vec<u8>| {
-        let answer = service.claim(export.into()).await.unwrap();
+        let answer = claim(&service, export).await.unwrap();
         let pair = answer.pairs[0].clone();
         (pair.state, pair.refused, pair.is_kept())
     };

@@ -168,7 +168,10 @@ impl Settler {
     }
 
     pub(super) async fn claim(&self, process: usize, export: Vec<u8>) -> ClaimAnswer {
-        self.processes[process].claim(export.into()).await.unwrap()
+        self.processes[process]
+            .claim(export.into(), |_| Ok(()))
+            .await
+            .unwrap()
     }
 
     pub(super) async fn claimed(&self, pair: &Pair) -> Amount {
