@@ -59,6 +59,8 @@ pub struct Limits {
     pub requests_per_minute: u32,
     /// Claims of the log of one node in a minute.
     pub claims_per_minute: u32,
+    /// Bytes of claims of one client in a minute: to verify a million takes up to half a second.
+    pub claim_bytes_per_minute: u32,
     /// Accounts that are not known as payers, and are asked for at the chain for one client, in a minute.
     pub strangers_per_minute: u32,
     /// How long a request may take, from its head to the answer.
@@ -79,6 +81,7 @@ impl Default for Limits {
             claim_bytes: redeem_api::CLAIM_BYTES,
             requests_per_minute: 600,
             claims_per_minute: 120,
+            claim_bytes_per_minute: 64 << 20,
             strangers_per_minute: 1000,
             request_seconds: 60,
             connections: 512,
@@ -354,7 +357,7 @@ mod tests {
         assert_eq!(written.limits, Limits::default());
         let keys: serde_yaml::Value = serde_yaml::from_str(example).unwrap();
         let keys = keys.get("limits").and_then(serde_yaml::Value::as_mapping);
-        assert_eq!(keys.unwrap().len(), 9, "a limit is missing in the example");
+        assert_eq!(keys.unwrap().len(), 10, "a limit is missing in the example");
         let terms = terms(written.tariffs).unwrap();
         assert!(terms.others.is_some() && terms.tariffs.len() == 1);
     }

@@ -5,7 +5,7 @@
 //! config    the file
 //! http      requests in, answers out
 //! service   claims and registrations in, cheques out
-//!   claim     an export, verified and sorted by who owes whom
+//!   claim     an export, sorted by who owes whom, and verified as far as it counts
 //!   tariff    what becomes of a debit: pure figures
 //!   room      how much may be signed on a payer: pure figures
 //!   store     what must not be lost: SQLite or PostgreSQL
@@ -15,15 +15,16 @@
 //! ```
 //!
 //! ```text
-//! export ─► claim: every signature ─► store: of each epoch the receipt that counts, claimed += what it adds
+//! export ─► claim: figures ─► accounts, deposits ─► signatures ─► store: of each epoch the receipt that counts, claimed += what it adds
 //!                                        │ due = claimed - settled
 //! chain: deposit, allowance, paid ─► room ▼
 //!                       tariff ─► settled += debit; cheque(payer, provider) += credit; … += fee ─► signed
 //! ```
 //!
 //! # Invariants
-//! - **Nothing counts that was not verified**: frames, hash chain, every signature (`verify_strict`),
-//!   every amount. The rules are in [`receipts::log::verify`] and nowhere else.
+//! - **Nothing counts that was not verified**: frames, hash chain, every amount, and every signature (`verify_strict`) of
+//!   what is kept. The rules are in [`receipts::log::verify`] and nowhere else. Signatures, which take the time, come last:
+//!   nobody has them verified for whom nobody could pay.
 //! - **Of each epoch, the highest amount signed counts, once**, whoever brings it, how often, and in which order.
 //! - **Debits are credits and fees**, and a cheque is the sum of its credits: [`store::Store::audit`].
 //! - **No cheque bounces.** What is signed and not cashed on a payer is covered by what the payer cannot take back

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, error, info, warn};
 
 use crate::chain::{Chain, ChainError};
-use crate::claim::{Claim, ClaimError, Pair, PairClaim};
+use crate::claim::{Claim, ClaimError, Pair, PairClaim, verify_signatures};
 use crate::room::Limit;
 use crate::store::{Place, Registered, Registration, Settled, Store, StoreError, Terms};
 use crate::tariff::Tariff;
@@ -111,24 +111,11 @@ impl Service {
         export: axum::body::Bytes,
         may_ask: impl FnOnce(usize) -> Result<(), ServiceError>,
     ) -> Result<ClaimAnswer, ServiceError> {
-        let claim = self.compute(move || Claim::verify(&export)).await??;
+        let claim = self.compute(move || Claim::read(&export)).await??;
         let accounts = self.accounts(&claim).await?;
-        let (mut kept, mut answers) = (Vec::new(), Vec::new());
-        for pair in claim.pairs {
-            match self.judge(pair, &accounts) {
-                Ok(pair) if self.has_place(&pair).await? => kept.push(pair),
-                Ok(pair) => answers.push(without_place(&pair)),
-                Err((pair, state)) => answers.push(refusal(&pair, state)),
-            }
-        }
-        let payers_of_claim = payers(kept.iter(), &accounts);
-        let strangers = self.strangers(&payers_of_claim, may_ask).await?;
-        kept.retain(|claim| {
-            let payer = accounts.get(&claim.pair.consumer);
-            let state = payer.and_then(|payer| strangers.get(payer));
-            answers.extend(state.map(|state| refusal(&claim.pair, *state)));
-            state.is_none()
-        });
+        let (kept, mut answers) = self.sift(claim, &accounts, may_ask).await?;
+        let verified = self.compute(move || verify_signatures(&kept).map(|()| kept));
+        let kept = verified.await??;
         let accepted = self.store.accept(&kept).await?.pairs;
         let mut limits = BTreeMap::new();
         let due = kept.iter().zip(&accepted);
@@ -157,6 +144,32 @@ impl Service {
             known: sum(|pair| pair.known),
             pairs: answers,
         })
+    }
+
+    /// What of a claim may be kept, and what is told of the rest. No signature has been verified for it yet.
+    async fn sift(
+        &self,
+        claim: Claim,
+        accounts: &BTreeMap<Party, Address>,
+        may_ask: impl FnOnce(usize) -> Result<(), ServiceError>,
+    ) -> Result<(Vec<PairClaim>, Vec<PairAnswer>), ServiceError> {
+        let (mut kept, mut answers) = (Vec::new(), Vec::new());
+        for pair in claim.pairs {
+            match self.judge(pair, accounts) {
+                Ok(pair) if self.has_place(&pair).await? => kept.push(pair),
+                Ok(pair) => answers.push(without_place(&pair)),
+                Err((pair, state)) => answers.push(refusal(&pair, state)),
+            }
+        }
+        let unsure = payers(kept.iter(), accounts);
+        let strangers = self.strangers(&unsure, may_ask).await?;
+        kept.retain(|claim| {
+            let payer = accounts.get(&claim.pair.consumer);
+            let state = payer.and_then(|payer| strangers.get(payer));
+            answers.extend(state.map(|state| refusal(&claim.pair, *state)));
+            state.is_none()
+        });
+        Ok((kept, answers))
     }
 
     /// Does what takes a processor for long, when one is free, and where nobody else waits for it.

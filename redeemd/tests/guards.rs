@@ -68,7 +68,7 @@ fn claim_in(network: &str, provider: &SigningKey, mib: u64) -> Claim {
     bytes.extend(writer.append(&Record::OfferMade(offer)));
     bytes.extend(writer.append(&Record::ReceiptReceived(receipt)));
     bytes.extend(writer.end(2));
-    Claim::verify(&bytes).unwrap()
+    Claim::read(&bytes).unwrap()
 }
 
 async fn store(directory: &TempDir) -> Store {

@@ -47,7 +47,9 @@ pub use heads::{Heads, Selection};
 pub use record::Record;
 pub use recover::{Cut, CutReason, Recovered, recover};
 pub use segment::{Header, HeaderError, SegmentHeader};
-pub use verify::{Fault, PairTotals, Report, VerifyError, verify};
+pub use verify::{
+    Fault, PairTotals, Report, Signatures, VerifyError, verify, verify_without_signatures,
+};
 
 use crate::heading::Heading;
 use crate::identity::Party;

@@ -45,9 +45,10 @@ pub(super) async fn post(
         return Err(Refusal::media_type(CLAIM_TYPE));
     }
     let claim = shared.0.memory.read(&headers, body).await?;
-    // Before any signature is checked.
+    // Before any of it is looked at.
     let header = SegmentHeader::parse(&claim.export).map_err(Refusal::invalid)?;
-    shared.0.guard.claim_of(&header.log.owner, client)?;
+    let (owner, bytes) = (&header.log.owner, claim.export.len());
+    shared.0.guard.claim_of(owner, bytes, client)?;
     let may_ask = |accounts| shared.0.guard.strangers(accounts, client);
     let answer = shared.service().claim(claim.export.clone(), may_ask);
     let answer = answer.await?;

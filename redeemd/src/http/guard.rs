@@ -32,6 +32,7 @@ pub(super) struct ClientNetwork(IpAddr);
 pub(super) struct Guard {
     clients: DefaultKeyedRateLimiter<IpAddr>,
     logs: DefaultKeyedRateLimiter<(IpAddr, [u8; 32])>,
+    claim_bytes: DefaultKeyedRateLimiter<IpAddr>,
     strangers: DefaultKeyedRateLimiter<IpAddr>,
 }
 
@@ -41,6 +42,7 @@ impl Guard {
         Self {
             clients: RateLimiter::keyed(per_minute(limits.requests_per_minute)),
             logs: RateLimiter::keyed(per_minute(limits.claims_per_minute)),
+            claim_bytes: RateLimiter::keyed(per_minute(limits.claim_bytes_per_minute)),
             strangers: RateLimiter::keyed(per_minute(limits.strangers_per_minute)),
         }
     }
@@ -48,11 +50,18 @@ impl Guard {
     /// Counts a claim of the log of a node, for who brings it: what others send in its name is not held against it.
     ///
     /// # Errors
-    /// There were too many.
-    pub(super) fn claim_of(&self, owner: &Party, client: ClientNetwork) -> Result<(), Refusal> {
+    /// There were too many, or too long ones.
+    pub(super) fn claim_of(
+        &self,
+        owner: &Party,
+        bytes: usize,
+        client: ClientNetwork,
+    ) -> Result<(), Refusal> {
         let key = (client.0, *owner.as_bytes());
-        let counted = count(&self.logs, &key, 1);
-        counted.map_err(|wait| Refusal::too_often("too many claims of this node", wait))
+        count(&self.logs, &key, 1)
+            .map_err(|wait| Refusal::too_often("too many claims of this node", wait))?;
+        count(&self.claim_bytes, &client.0, bytes)
+            .map_err(|wait| Refusal::too_often("too many bytes of claims of this client", wait))
     }
 
     /// Counts accounts that the chain is asked for, and may know nothing of.

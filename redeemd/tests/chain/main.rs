@@ -19,7 +19,7 @@ use ethereum::key::PrivateKey;
 use node::{BOOK, CHAIN_ID, FakeNode};
 use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{
-    Amount, ContentHash, Equivocation, MIB, NetworkId, Offer, Party, Price, Receipt,
+    Amount, BadSignature, ContentHash, Equivocation, MIB, NetworkId, Offer, Party, Price, Receipt,
     Terms as Offered, Totals,
 };
 use redeem_api::{CLAIM_TYPE, CONSUMERS, ClaimAnswer, PairState};
@@ -279,6 +279,74 @@ async fn nothing_is_signed_by_a_node_that_has_stopped_following_the_chain() {
         let debits = service.store.audit().await.unwrap().debits;
         assert_eq!(debits, Amount::new(settled * MIB_PRICE), "{age}");
         assert_eq!(health(service).await, status, "{age}");
+    }
+}
+
+/// The same with a signature that does not fit.
+fn forged<T, E: std::fmt::Debug>(bytes: Vec<u8>, parse: fn(&[u8]) -> Result<T, E>) -> T {
+    let mut bytes = bytes;
+    // Signatures are the last thing.
+    *bytes.last_mut().unwrap() ^= 1;
+    parse(&bytes).unwrap()
+}
+
+/// Exports of one offer, one receipt and one proof, in each of which another signature does not fit.
+fn forgeries() -> [Vec<u8>; 3] {
+    let (offer, receipt) = signed(1, 5, MIB);
+    let other = forged(signed(1, 5, 2 * MIB).1.to_bytes(), Receipt::parse);
+    let proof = Box::new(Equivocation::between(&receipt, &other).unwrap());
+    let forged_offer = forged(offer.to_bytes(), Offer::parse);
+    let forged_receipt = forged(receipt.to_bytes(), Receipt::parse);
+    let (offer, receipt) = (Record::OfferMade(offer), Record::ReceiptReceived(receipt));
+    [
+        vec![Record::OfferMade(forged_offer), receipt.clone()],
+        vec![offer.clone(), Record::ReceiptReceived(forged_receipt)],
+        vec![offer, receipt, Record::Equivocation(proof)],
+    ]
+    .map(log)
+}
+
+#[tokio::test]
+async fn no_signature_is_verified_for_whom_nobody_pays() {
+    let directory = TempDir::new().unwrap();
+    let poor = service(&directory, FakeNode::new(0, key().address()).start(0).await).await;
+    register(&poor, 0, Address::repeat_byte(0xaa)).await;
+    let tell = async |state: PairState| {
+        for export in forgeries() {
+            let told = claim(&poor, export).await.unwrap();
+            assert_eq!(told.pairs[0].state, state);
+            assert_eq!(told.pairs[0].claimed_atto.atto(), 0);
+        }
+    };
+    tell(PairState::ConsumerUnknown).await;
+    register(&poor, 1, Address::repeat_byte(1)).await;
+    tell(PairState::NoDeposit).await;
+    let rich = FakeNode::new(5, key().address()).start(0).await;
+    let rich = service(&directory, rich).await;
+    for export in forgeries() {
+        let refused = claim(&rich, export).await;
+        let is_forged = |it: &ServiceError| {
+            matches!(it, ServiceError::Claim(ClaimError::Signature(BadSignature)))
+        };
+        assert!(refused.as_ref().is_err_and(is_forged), "{refused:?}");
+    }
+    assert_eq!(rich.store.audit().await.unwrap().receipts, 0);
+}
+
+#[tokio::test]
+async fn nobody_has_more_bytes_verified_than_a_client_may() {
+    let directory = TempDir::new().unwrap();
+    let node = FakeNode::new(0, key().address());
+    let service = service(&directory, node.start(0).await).await;
+    let export = export(1..=1);
+    let limits = Limits {
+        claim_bytes_per_minute: u32::try_from(3 * export.len() - 1).unwrap(),
+        ..Limits::default()
+    };
+    let address = serve(Arc::new(service), limits).await;
+    for status in ["200", "200", "429"] {
+        let answer = post_claim(address, &export).await;
+        assert_eq!(status_of(&answer), status, "{answer}");
     }
 }
 

@@ -70,7 +70,7 @@ fn main() -> Result<()> {
         };
         valley.settings.limits = json!({
             "requests_per_minute": 10_000_000, "claims_per_minute": 10_000_000,
-            "client_connections": 512,
+            "claim_bytes_per_minute": u32::MAX, "client_connections": 512,
         });
         report[database.name()] = json!({
             "load": load(&valley, &files, arguments.seconds)?,
