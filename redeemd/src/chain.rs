@@ -235,6 +235,12 @@ impl Chain {
         self.newest().await.map(drop)
     }
 
+    /// That the node did not answer in the time there was for a claim.
+    pub(crate) fn late(&self) -> ChainError {
+        let host = self.node.host();
+        ChainError::Node(Error::Timeout { host })
+    }
+
     /// Whether the node had stopped following the chain when it was last asked.
     #[must_use]
     pub fn is_stale(&self) -> bool {

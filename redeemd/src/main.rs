@@ -12,13 +12,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use ethereum::key::PrivateKey;
 use ethereum::rpc::{Limits, Node};
 use receipts::Amount;
-use redeemd::chain::Chain;
+use redeemd::chain::{Chain, ChainError};
 use redeemd::config::Config;
 use redeemd::http::{self, Shared};
 use redeemd::service::Service;
@@ -27,6 +28,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
+
+/// A node that takes longer is as good as none: others wait.
+const RPC: Limits = Limits {
+    connect: Duration::from_secs(5),
+    whole: Duration::from_secs(10),
+    answer_bytes: 8 << 20,
+};
 
 /// Settles bandwidth receipts.
 #[derive(Parser)]
@@ -100,28 +108,35 @@ async fn serve(config: &Path) -> Result<ExitCode> {
         .with_ansi(io::stderr().is_terminal())
         .init();
     let config = read(config)?;
+    let listener = TcpListener::bind(config.listen);
+    let listener = listener
+        .await
+        .with_context(|| format!("listen on {}", config.listen))?;
     let store = Store::open(&config.database, &book(&config)).await?;
     if store.is_new() {
         info!("made a new database: nothing is known of what was settled before");
     }
     let service = Arc::new(service(&config, store)?);
-    // A wrong chain is a fault of the configuration; one that does not answer may come back.
-    match service.chain.check().await {
-        Ok(()) => {}
-        Err(error @ redeemd::chain::ChainError::OtherChain { .. }) => return Err(error.into()),
-        Err(error) => warn!(%error, "claims are kept and settled when the chain answers"),
-    }
-    let listener = TcpListener::bind(config.listen);
-    let listener = listener
-        .await
-        .with_context(|| format!("listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     info!(%address, settlement_key = %service.chain.us, "redeemd listens");
     let settler = settler::spawn(Arc::clone(&service));
-    let shared = Shared::new(service, config.limits);
-    settler::attend(settler, http::serve(listener, shared, ended()?)).await?;
+    let shared = Shared::new(Arc::clone(&service), config.limits);
+    tokio::select! {
+        served = settler::attend(settler, http::serve(listener, shared, ended()?)) => served?,
+        wrong = other_chain(&service) => return Err(wrong.into()),
+    }
     info!("redeemd ends");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A wrong chain is a fault of the configuration; one that does not answer at the start may come back.
+async fn other_chain(service: &Service) -> ChainError {
+    match service.chain.check().await {
+        Ok(()) => {}
+        Err(error @ ChainError::OtherChain { .. }) => return error,
+        Err(error) => warn!(%error, "claims are kept and settled when the chain answers"),
+    }
+    std::future::pending().await
 }
 
 fn ended() -> Result<impl Future<Output = ()>> {
@@ -154,7 +169,7 @@ async fn open_existing(config: &Config) -> Result<Store> {
 
 fn service(config: &Config, store: Store) -> Result<Service> {
     let chain = Chain::new(
-        Node::new(config.chain.rpc.clone(), Limits::default())?,
+        Node::new(config.chain.rpc.clone(), RPC)?,
         config.chain.chain_id,
         config.chain.book,
         config.key.address(),

@@ -12,6 +12,7 @@ use ethereum::key::PrivateKey;
 use receipts::{Amount, Party};
 use redeem_api::{ClaimAnswer, PairAnswer, PairState, SCHEMA, Statement};
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::chain::{Chain, ChainError};
@@ -22,6 +23,9 @@ use crate::tariff::Tariff;
 
 /// How long a request waits for a processor before it is sent away.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the chain may be asked for one claim, whatever it is about.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Payers that are looked through at once, when what is due is settled without being asked for.
 const PAGE: u32 = 100;
@@ -37,6 +41,8 @@ pub struct Service {
     pub chain_id: u64,
     /// By whose terms.
     pub terms: Terms,
+    /// How long the chain may be asked for one claim.
+    pub chain_patience: Duration,
     key: PrivateKey,
     domain: Eip712Domain,
     /// One for each: verifying and signing is all that takes time.
@@ -95,6 +101,7 @@ impl Service {
             chain,
             chain_id,
             terms,
+            chain_patience: CHAIN_PATIENCE,
             key,
             processors: Arc::new(Semaphore::new(processors)),
             settling: Mutex::default(),
@@ -113,7 +120,9 @@ impl Service {
     ) -> Result<ClaimAnswer, ServiceError> {
         let claim = self.compute(move || Claim::read(&export)).await??;
         let accounts = self.accounts(&claim).await?;
-        let (kept, mut answers) = self.sift(claim, &accounts, may_ask).await?;
+        let deadline = Instant::now() + self.chain_patience;
+        let sifted = self.sift(claim, &accounts, may_ask, deadline);
+        let (kept, mut answers) = sifted.await?;
         let verified = self.compute(move || verify_signatures(&kept).map(|()| kept));
         let kept = verified.await??;
         let accepted = self.store.accept(&kept).await?.pairs;
@@ -121,8 +130,13 @@ impl Service {
         let due = kept.iter().zip(&accepted);
         // What was not taken can be, once what was before is settled.
         let due = due.filter(|(_, it)| it.is_none_or(|it| it.claimed != it.settled));
-        for payer in payers(due.map(|(claim, _)| claim), &accounts) {
-            limits.insert(payer, self.settle(payer).await);
+        let settling = async {
+            for payer in payers(due.map(|(claim, _)| claim), &accounts) {
+                limits.insert(payer, self.settle(payer).await);
+            }
+        };
+        if timeout_at(deadline, settling).await.is_err() {
+            warn!("the chain does not answer in time: what was taken is settled later");
         }
         for (claim, accepted) in kept.iter().zip(&accepted) {
             let limit = accounts.get(&claim.pair.consumer);
@@ -152,6 +166,7 @@ impl Service {
         claim: Claim,
         accounts: &BTreeMap<Party, Address>,
         may_ask: impl FnOnce(usize) -> Result<(), ServiceError>,
+        deadline: Instant,
     ) -> Result<(Vec<PairClaim>, Vec<PairAnswer>), ServiceError> {
         let (mut kept, mut answers) = (Vec::new(), Vec::new());
         for pair in claim.pairs {
@@ -161,8 +176,8 @@ impl Service {
                 Err((pair, state)) => answers.push(refusal(&pair, state)),
             }
         }
-        let unsure = payers(kept.iter(), accounts);
-        let strangers = self.strangers(&unsure, may_ask).await?;
+        let payers = payers(kept.iter(), accounts);
+        let strangers = self.strangers(&payers, may_ask, deadline).await?;
         kept.retain(|claim| {
             let payer = accounts.get(&claim.pair.consumer);
             let state = payer.and_then(|payer| strangers.get(payer));
@@ -235,6 +250,7 @@ impl Service {
         &self,
         accounts: &BTreeSet<Address>,
         may_ask: impl FnOnce(usize) -> Result<(), ServiceError>,
+        deadline: Instant,
     ) -> Result<BTreeMap<Address, PairState>, ServiceError> {
         let mut unknown = BTreeSet::new();
         for account in accounts {
@@ -245,9 +261,11 @@ impl Service {
         if unknown.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let payers = match self.chain.payers(&unknown, may_ask).await {
+        let asked = timeout_at(deadline, self.chain.payers(&unknown, may_ask)).await;
+        let payers = match asked.unwrap_or_else(|_| Err(self.chain.late().into())) {
             Ok(payers) => payers,
-            Err(ServiceError::Chain(error)) => {
+            // What others owe is taken without it.
+            Err(ServiceError::Chain(error)) if unknown.len() < accounts.len() => {
                 warn!(%error, "the chain does not answer");
                 let all = unknown.into_iter();
                 return Ok(all.map(|it| (it, PairState::ChainUnreachable)).collect());
@@ -317,12 +335,14 @@ impl Service {
     }
 
     /// Looks whether the chain's node follows the chain, which is not asked otherwise as long as nothing is due.
-    pub async fn watch_chain(&self) {
-        match self.chain.follow().await {
+    pub async fn watch_chain(&self) -> bool {
+        let followed = self.chain.follow().await;
+        match &followed {
             Ok(()) => {}
             Err(error @ ChainError::Stale { .. }) => error!(%error, "nothing is settled"),
             Err(error) => warn!(%error, "the chain does not answer"),
         }
+        followed.is_ok()
     }
 
     /// Looks up what was paid on all cheques, also on those that are known to be cashed: a database that was restored

@@ -26,8 +26,10 @@ async fn settle(service: Arc<Service>) -> Infallible {
     loop {
         tokio::select! {
             _ = round.tick() => {
-                service.watch_chain().await;
-                service.settle_all().await;
+                // Else each payer would be waited for, one after the other.
+                if service.watch_chain().await {
+                    service.settle_all().await;
+                }
             }
             _ = watch.tick() => {
                 // Whether the database was restored is only asked when it may have been: at the start.

@@ -52,7 +52,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// That it is a problem, and says what to do.
-fn is_problem(answer: &Answer, status: u16) -> Result<Problem> {
+pub(crate) fn is_problem(answer: &Answer, status: u16) -> Result<Problem> {
     ensure!(
         answer.status == status,
         "{}: {}",

@@ -7,10 +7,14 @@ use mesh_tests::contracts::SmtChequeBook::{requestWithdrawalCall, withdrawCall};
 use mesh_tests::redeemd::Redeemd;
 use mesh_tests::wait::wait_for;
 use redeem_api::{ClaimAnswer, PairAnswer, PairState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::exports::{PRICE, Trade};
+use crate::hostile::is_problem;
 use crate::valley::{EPOCH, PLENTY, Person, Valley, node, with_both, with_sqlite};
+
+/// How long a service waits for a connection to its chain's node.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// A round is made every minute, and at the start.
 const ROUND: Duration = Duration::from_secs(120);
@@ -26,6 +30,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         with_sqlite("cheques_are_covered_whatever_is_withdrawn", withdrawal),
         with_sqlite("a_deposit_is_given_out_once_and_more_by_itself", deposit),
         with_sqlite("what_comes_while_the_chain_is_away_is_kept", unreachable),
+        with_sqlite("a_chain_that_hangs_keeps_nobody_waiting", hanging),
         with_sqlite("what_is_not_final_is_not_counted_on", confirmations),
         with_sqlite("dear_receipts_and_other_networks_are_not_taken", tariffs),
         with_sqlite(
@@ -284,15 +289,25 @@ fn deposit(valley: &Valley) -> Result<()> {
     valley.audit().map(drop)
 }
 
-/// Whoever asks for this chain is refused, and connections that there are, are reset.
+/// Nobody is let through to this chain.
 struct Cut;
 
 impl Cut {
+    /// Whoever asks is refused, and connections that there are, are reset.
     fn new(valley: &Valley) -> Result<Self> {
+        Self::by(valley, "reject with tcp reset")
+    }
+
+    /// Whoever asks hears nothing.
+    fn silent(valley: &Valley) -> Result<Self> {
+        Self::by(valley, "drop")
+    }
+
+    fn by(valley: &Valley, verdict: &str) -> Result<Self> {
         let port = valley.chain.rpc().port();
         let table = format!(
             "table inet cut {{\n chain out {{\n type filter hook output priority 0;\n \
-             tcp dport {port} reject with tcp reset\n }}\n }}\n"
+             tcp dport {port} {verdict}\n }}\n }}\n"
         );
         command::run_with("nft", "-f -", Some(&table))?;
         Ok(Self)
@@ -320,8 +335,7 @@ fn unreachable(valley: &Valley) -> Result<()> {
     };
     let cut = Cut::new(valley)?;
     is(&pair.bring(&service, 5)?, 5, 1, PairState::Pending)?;
-    let unknown = bring(&service, &others.export([(1, 1)])?)?;
-    is(&unknown, 0, 0, PairState::ChainUnreachable)?;
+    is_problem(&service.claim(&others.export([(1, 1)])?)?, 503)?;
     service.stop()?;
     // It also begins without.
     let service = valley.start()?;
@@ -347,6 +361,11 @@ fn other_chain_later(valley: &Valley, pair: &Pair) -> Result<()> {
     };
     let cut = Cut::new(valley)?;
     let service = Redeemd::start(&settings)?;
+    wait_for("the chain to be missed", ROUND, || {
+        let said = service.said();
+        ensure!(said.contains("settled when the chain answers"), said);
+        Ok(())
+    })?;
     drop(cut);
     for person in [&pair.relay, &pair.phone] {
         let statement = redeem_api::Statement {
@@ -364,7 +383,34 @@ fn other_chain_later(valley: &Valley, pair: &Pair) -> Result<()> {
         let answer = service.post("/v1/registrations", &request)?;
         ensure!(answer.status == 200, "{}", answer.text());
     }
-    is(&pair.bring(&service, 1)?, 0, 0, PairState::ChainUnreachable)
+    is_problem(&service.claim(&pair.trade().export([(1, 1)])?)?, 503).map(drop)
+}
+
+fn hanging(valley: &Valley) -> Result<()> {
+    let pair = Pair::new()?;
+    let stranger = Person::new("stranger")?;
+    let service = valley.start()?;
+    pair.register(valley, &service)?;
+    valley.register(&service, &stranger)?;
+    valley.enroll(&pair.phone)?;
+    is(&pair.bring(&service, 1)?, 1, 1, PairState::Settled)?;
+    service.stop()?;
+    let cut = Cut::silent(valley)?;
+    let starting = Instant::now();
+    let service = valley.start()?;
+    let took = starting.elapsed();
+    ensure!(took < CONNECT, "it listens after {took:?}");
+    is(&pair.bring(&service, 5)?, 5, 1, PairState::Pending)?;
+    let others = Trade {
+        consumer: &stranger.node,
+        ..pair.trade()
+    };
+    let answer = service.claim(&others.export([(1, 1)])?)?;
+    is_problem(&answer, 503)?;
+    answer.header("retry-after").context("for how long?")?;
+    drop(cut);
+    is(&pair.bring(&service, 6)?, 6, 6, PairState::Settled)?;
+    valley.audit().map(drop)
 }
 
 fn confirmations(valley: &Valley) -> Result<()> {

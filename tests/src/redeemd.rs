@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::Address;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -108,10 +108,12 @@ pub fn audit(settings: &Settings) -> Result<Output> {
 /// # Errors
 /// It does.
 pub fn refusal(settings: &Settings) -> Result<String> {
-    match Redeemd::start(settings) {
-        Ok(service) => bail!("it listens on {}", service.address),
-        Err(error) => Ok(format!("{error:#}")),
-    }
+    let mut service = Redeemd::spawn(settings)?;
+    let status = wait_for("redeemd to end", PATIENCE, || {
+        service.process.try_wait()?.context("it runs")
+    })?;
+    ensure!(!status.success(), "{status}: {}", service.said());
+    Ok(service.said())
 }
 
 impl Redeemd {

@@ -11,12 +11,12 @@ mod node;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use ed25519_dalek::SigningKey;
 use ethereum::key::PrivateKey;
-use node::{BOOK, CHAIN_ID, FakeNode};
+use node::{BOOK, CHAIN_ID, FakeNode, Mood};
 use receipts::log::{Header, Record, SegmentHeader, Writer};
 use receipts::{
     Amount, BadSignature, ContentHash, Equivocation, MIB, NetworkId, Offer, Party, Price, Receipt,
@@ -348,6 +348,42 @@ async fn nobody_has_more_bytes_verified_than_a_client_may() {
         let answer = post_claim(address, &export).await;
         assert_eq!(status_of(&answer), status, "{answer}");
     }
+}
+
+#[tokio::test]
+async fn no_claim_waits_for_each_payer_while_the_chain_hangs() {
+    let directory = TempDir::new().unwrap();
+    let node = FakeNode::new(5, key().address());
+    let mut service = service(&directory, node.start(0).await).await;
+    // So long that nobody could wait for two of them, and so short that nobody has to.
+    service.chain_patience = Duration::from_secs(1);
+    register(&service, 0, Address::repeat_byte(0xaa)).await;
+    for number in 1..=9_u16 {
+        let account = Address::left_padding_from(&number.to_be_bytes());
+        register(&service, number, account).await;
+    }
+    claim(&service, export(1..=1)).await.unwrap();
+    for number in 2..=8_u16 {
+        let account = Address::left_padding_from(&number.to_be_bytes());
+        service.store.add_payer(account).await.unwrap();
+    }
+    node.set(Mood::Hangs);
+    let begin = Instant::now();
+    // Payers, and one of whom nothing is known.
+    let told = claim(&service, export(2..=9)).await.unwrap();
+    let states = |state| told.pairs.iter().filter(|pair| pair.state == state).count();
+    assert_eq!(states(PairState::Pending), 7, "{told:?}");
+    assert_eq!(states(PairState::ChainUnreachable), 1, "{told:?}");
+    let address = serve(Arc::new(service), Limits::default()).await;
+    let answer = post_claim(address, &export(9..=9)).await;
+    assert_eq!(status_of(&answer), "503", "{answer}");
+    assert!(answer.contains("retry-after: "), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
 }
 
 /// The status of `/healthz`.

@@ -29,6 +29,14 @@ pub(crate) struct FakeNode {
     /// Of its blocks.
     pub(crate) age: Duration,
     requests: Arc<Mutex<Vec<Value>>>,
+    mood: Arc<Mutex<Mood>>,
+}
+
+/// Whether a node does its work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Answers,
+    Hangs,
 }
 
 impl FakeNode {
@@ -39,6 +47,7 @@ impl FakeNode {
             paid: 0,
             age: Duration::ZERO,
             requests: Arc::default(),
+            mood: Arc::new(Mutex::new(Mood::Answers)),
         }
     }
 
@@ -58,6 +67,11 @@ impl FakeNode {
     /// What it was asked since the last time: single requests, and batches.
     pub(crate) fn requests(&self) -> Vec<Value> {
         std::mem::take(&mut *self.requests.lock().unwrap())
+    }
+
+    /// From now on.
+    pub(crate) fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
     }
 
     fn block_time(&self) -> u64 {
@@ -114,6 +128,11 @@ impl FakeNode {
 async fn answer(State(node): State<FakeNode>, body: String) -> String {
     let asked: Value = serde_json::from_str(&body).unwrap();
     node.requests.lock().unwrap().push(asked.clone());
+    let mood = *node.mood.lock().unwrap();
+    match mood {
+        Mood::Answers => {}
+        Mood::Hangs => std::future::pending().await,
+    }
     let one = |it: &Value| json!({"jsonrpc": "2.0", "id": it["id"], "result": node.result(it)});
     match asked.as_array() {
         Some(all) => Value::Array(all.iter().map(one).collect()).to_string(),
