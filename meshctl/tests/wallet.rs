@@ -25,6 +25,8 @@ use tempfile::TempDir;
 const CHAIN_ID: u64 = 5;
 const BOOK: &str = "0x00000000000000000000000000000000000000b1";
 const TO: &str = "0x00000000000000000000000000000000000000b2";
+/// What the node says that the cheque book pays.
+const TOKEN: &str = "0x00000000000000000000000000000000000000b3";
 
 /// A node that knows everything, wants a tip of 50 gwei, and takes nothing that it is given.
 struct Node {
@@ -199,5 +201,70 @@ fn a_tip_is_no_more_than_the_file_allows() {
     for settings in ["max_priority_fee_gwei: -1\n", "chain_id: '1'\n"] {
         let output = wallet.run(settings, &["balance"]);
         assert!(stderr_of(&output, 2).contains("wallet.yaml"));
+    }
+}
+
+#[test]
+fn nothing_is_signed_for_another_token_than_the_file_names() {
+    let wallet = Wallet::new();
+    let other = format!("token: '{BOOK}'\n");
+    for arguments in [
+        &["send", TO, "1", "--yes"][..],
+        &["send", TO, "1", "--ether", "--yes"],
+        &["deposit", "1", "--yes"],
+        &["balance"],
+    ] {
+        let said = stderr_of(&wallet.run(&other, arguments), 2);
+        let expected =
+            format!("the cheque book pays the token {TOKEN}, and token in wallet.yaml is {BOOK}");
+        assert!(said.to_lowercase().contains(&expected), "{said}");
+    }
+    // Nobody has looked at what a node says, and --yes does not.
+    for arguments in [
+        ["send", TO, "1", "--yes"].as_slice(),
+        &["deposit", "1", "--yes"],
+    ] {
+        let said = stderr_of(&wallet.run("", arguments), 2).to_lowercase();
+        assert!(
+            said.contains(&format!("put token: '{TOKEN}' into")),
+            "{said}"
+        );
+    }
+    assert!(!wallet.path("wallet.json.pending").exists());
+    assert!(wallet.node.given.try_recv().is_err());
+
+    let pinned = format!("token: '{TOKEN}'\n");
+    let signed = wallet.run(&pinned, &["send", TO, "1", "--yes"]);
+    assert!(stderr_of(&signed, 1).contains("nothing was sent"));
+    assert!(wallet.node.given.try_recv().is_ok());
+    for (settings, is_pinned) in [(pinned.as_str(), true), ("", false)] {
+        let balance = wallet.run(settings, &["balance", "--json"]);
+        let balance: Value = serde_json::from_slice(&balance.stdout).unwrap();
+        assert_eq!(balance["token"].as_str().unwrap().to_lowercase(), TOKEN);
+        assert_eq!(balance["token_is_pinned"], is_pinned);
+        let address = wallet.run(settings, &["address", "--json"]);
+        let address: Value = serde_json::from_slice(&address.stdout).unwrap();
+        assert_eq!(address["token"].is_string(), is_pinned);
+    }
+}
+
+/// The node wants 25 200 units of gas at 5 gwei and 2 wei.
+#[test]
+fn a_fee_is_no_more_than_the_file_allows() {
+    let wallet = Wallet::new();
+    let arguments = ["send", TO, "0.1", "--ether", "--yes"];
+    for most in ["0", "0.000126000000050399"] {
+        let refused = wallet.run(&format!("max_fee_ether: {most}\n"), &arguments);
+        let expected = format!(
+            "meshctl: the fee could be 0.0001260000000504 ether, as the node says, and is to be {most} at most (max_fee_ether)\n"
+        );
+        assert_eq!(stderr_of(&refused, 1), expected);
+    }
+    assert!(!wallet.path("wallet.json.pending").exists());
+    assert!(wallet.node.given.try_recv().is_err());
+    wallet.signs("max_fee_ether: 0.0001260000000504\n");
+    for settings in ["max_fee_ether: -1\n", "max_fee_ether: 1e3\n"] {
+        let output = wallet.run(settings, &["balance"]);
+        assert!(stderr_of(&output, 2).contains("max_fee_ether in wallet.yaml"));
     }
 }

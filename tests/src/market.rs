@@ -184,11 +184,12 @@ impl Market {
 
     fn wallet(&self, purse: &Purse, command: &str) -> Result<String> {
         meshctl(&format!(
-            "wallet --keystore {} --passphrase-file {} --rpc http://{} --book {} --confirmations 1 {command}",
+            "wallet --keystore {} --passphrase-file {} --rpc http://{} --book {} --token {} --confirmations 1 {command}",
             purse.keystore.display(),
             purse.passphrase.display(),
             self.chain.rpc(),
             self.book,
+            self.token,
         ))
     }
 }

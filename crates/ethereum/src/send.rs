@@ -37,6 +37,9 @@ pub use pending::{Broadcast, Pending, PendingError};
 /// 1 gwei, in wei.
 const GWEI: u128 = 1_000_000_000;
 
+/// 0.1 ether, in wei: a hundred cheques in one transaction cost less than half of it at 10 gwei for a unit of gas.
+const MOST_FEE: u64 = 100_000_000_000_000_000;
+
 /// How much more gas a transaction may take than the node thinks, in percent: what others do in
 /// between changes what it takes. What is not needed is not paid.
 const GAS_MARGIN_PERCENT: u64 = 20;
@@ -46,21 +49,45 @@ const GAS_MARGIN_PERCENT: u64 = 20;
 pub struct FeePolicy {
     /// The tip for each unit of gas, at most, in wei, whatever the node says.
     pub most_tip: u128,
+    /// What all gas of a transaction may cost, in wei, whatever the node says. A node that lies about base fee or gas
+    /// gets nothing signed that could pay more.
+    pub most_fee: U256,
 }
 
 impl FeePolicy {
-    /// So many gwei of tip for each unit of gas, at most.
+    /// Another limit of the tip, in gwei.
     #[must_use]
-    pub fn gwei(most_tip: u64) -> Self {
-        Self {
-            most_tip: u128::from(most_tip) * GWEI,
+    pub fn with_tip_gwei(self, most_tip: u64) -> Self {
+        let most_tip = u128::from(most_tip) * GWEI;
+        Self { most_tip, ..self }
+    }
+
+    /// Another limit of what a transaction costs, in wei.
+    #[must_use]
+    pub const fn with_most_fee(self, most_fee: U256) -> Self {
+        Self { most_fee, ..self }
+    }
+
+    /// Whether a transaction may be signed.
+    ///
+    /// # Errors
+    /// [`PrepareError::TooDear`].
+    pub fn allows(&self, transaction: &Transaction) -> Result<(), PrepareError> {
+        let (fee, most) = (transaction.most_fee(), self.most_fee);
+        if fee <= most {
+            return Ok(());
         }
+        Err(PrepareError::TooDear { fee, most })
     }
 }
 
+/// 5 gwei of tip, and 0.1 ether in all.
 impl Default for FeePolicy {
     fn default() -> Self {
-        Self::gwei(5)
+        Self {
+            most_tip: 5 * GWEI,
+            most_fee: U256::from(MOST_FEE),
+        }
     }
 }
 
@@ -87,6 +114,17 @@ pub enum PrepareError {
         /// What the sender has, in wei.
         balance: U256,
     },
+    /// The node wants more for it than is allowed.
+    #[error(
+        "the fee could be {} ether, as the node says, and is to be {} at most (max_fee_ether)",
+        amount(*.fee), amount(*.most)
+    )]
+    TooDear {
+        /// The most that gas costs, in wei.
+        fee: U256,
+        /// What it may cost, in wei.
+        most: U256,
+    },
 }
 
 impl Fees {
@@ -106,7 +144,7 @@ impl Fees {
 /// What has to be signed for something to happen on the chain of this number. Nothing is sent.
 ///
 /// # Errors
-/// The node does not answer; a contract would refuse; the sender cannot pay it.
+/// The node does not answer; a contract would refuse; the sender cannot pay it, or is not to.
 pub async fn prepare(
     node: &Node,
     chain_id: u64,
@@ -132,9 +170,37 @@ pub async fn prepare(
         value: intent.value,
         data: intent.data.clone(),
     };
+    policy.allows(&transaction)?;
     let needed = intent.value.saturating_add(transaction.most_fee());
     if balance < needed {
         return Err(PrepareError::TooLittleEther { needed, balance });
     }
     Ok(transaction)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, Bytes};
+
+    use super::*;
+
+    #[test]
+    fn a_node_cannot_ask_for_more_than_is_allowed() {
+        let transaction = |max_fee| Transaction {
+            chain_id: 1,
+            nonce: 0,
+            max_priority_fee: 0,
+            max_fee,
+            gas_limit: 100_000,
+            to: Address::ZERO,
+            value: U256::ZERO,
+            data: Bytes::new(),
+        };
+        let policy = FeePolicy::default();
+        policy.allows(&transaction(1000 * GWEI)).unwrap();
+        for absurd in [1000 * GWEI + 1, u128::MAX] {
+            let refused = policy.allows(&transaction(absurd)).unwrap_err();
+            assert!(matches!(refused, PrepareError::TooDear { .. }), "{refused}");
+        }
+    }
 }

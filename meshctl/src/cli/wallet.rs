@@ -31,8 +31,8 @@ pub(crate) struct Files {
 /// Whom to ask, and about what. What is given here goes before what is in the file.
 #[derive(Debug, Args)]
 pub(crate) struct Chain {
-    /// A file with `rpc`, `book`, `chain_id`, `confirmations` and `max_priority_fee_gwei` [default:
-    /// meshd/wallet.yaml in $XDG_CONFIG_HOME or ~/.config]
+    /// A file with `rpc`, `book`, `token`, `chain_id`, `confirmations`, `max_priority_fee_gwei` and `max_fee_ether`
+    /// [default: meshd/wallet.yaml in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// An Ethereum node; a URL with a key in it belongs into the file
@@ -42,6 +42,9 @@ pub(crate) struct Chain {
     /// The cheque book's address
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = parse_address)]
     pub(crate) book: Option<Address>,
+    /// The token that the cheque book has to pay in: SMT
+    #[arg(long, global = true, value_name = "ADDRESS", value_parser = parse_address)]
+    pub(crate) token: Option<Address>,
     /// Wait until a transaction is in so many blocks, its own and those on top of it [default: 3]
     #[arg(long, global = true, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) confirmations: Option<u64>,

@@ -178,8 +178,12 @@ fn stuck() -> Result<()> {
         "{waiting:?}"
     );
     ensure!(purse.has_pending(), "it is forgotten");
+    let raise = ["send", &to, "1", "--yes", "--raise-fee"];
+    let config = purse.write("wallet.yaml", b"max_fee_ether: 0.005")?;
+    let said = purse.fails(&[&["--config", &config], &raise[..]].concat(), 1)?;
+    ensure!(said.stderr.contains("to be 0.005 at most"), "{said:?}");
 
-    let sent = purse.json(&["send", &to, "1", "--yes", "--raise-fee"])?;
+    let sent = purse.json(&raise)?;
 
     ensure!(sent["resumed"] == true, "{sent}");
     has_paid(&purse, 1)?;

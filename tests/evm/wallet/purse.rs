@@ -139,6 +139,7 @@ impl Purse {
                 format!("http://{}", self.book.chain.rpc()),
             ],
             ["--book".to_owned(), self.book.address.to_string()],
+            ["--token".to_owned(), self.book.token.to_string()],
         ]
         .concat()
     }

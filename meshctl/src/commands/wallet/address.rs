@@ -7,13 +7,18 @@ use control_api::SCHEMA;
 use serde::Serialize;
 
 use super::store::Store;
+use super::tell;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::Output;
 
-pub(super) fn run(output: Output, store: &Store) -> Result<(), Failure> {
+pub(super) fn run(output: Output, store: &Store, token: Option<Address>) -> Result<(), Failure> {
     let opened = store.open()?;
-    let shown = Shown::new(opened.address, store.path());
+    let mut shown = Shown::new(opened.address, store.path());
+    shown.token = token.map(|token| token.to_checksum(None));
+    if let Some(token) = &shown.token {
+        tell(&format!("SMT is the token {token}"));
+    }
     output.show(&shown, |shown| format!("{}\n", shown.address))
 }
 
@@ -24,6 +29,9 @@ pub(super) struct Shown {
     /// With its checksum (EIP-55).
     address: String,
     keystore: String,
+    /// What SMT is, if the file of settings says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
 }
 
 impl Shown {
@@ -32,6 +40,7 @@ impl Shown {
             schema: SCHEMA,
             address: address.to_checksum(None),
             keystore: keystore.display().to_string(),
+            token: None,
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) fn run(output: Output, wallet: Wallet) -> Result<(), Failure> {
         Command::Import { file, strength } => {
             import::run(output, &store, &passphrases, &file, strength)
         }
-        Command::Address => address::run(output, &store),
+        Command::Address => address::run(output, &store, Settings::pinned(&wallet.chain)?),
         Command::Balance => balance::run(output, &store, &settings()?),
         Command::Send {
             to,

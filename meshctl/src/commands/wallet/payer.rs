@@ -59,7 +59,7 @@ pub(super) fn run(
 /// Lets the cheque book take this much, and no more, out of the wallet.
 async fn allow(sender: &Sender<'_>, settings: &Settings, most: U256) -> Result<(), Failure> {
     let (owner, spender) = (sender.address(), settings.book);
-    let token = settings.token().await?;
+    let token = sender.token().await?;
     let known = allowanceCall { owner, spender };
     let known = settings.node.call(token, &known, BlockTag::Latest).await?;
     if known >= most {

@@ -43,7 +43,12 @@ pub(super) fn run(
 
 /// A payment that an earlier run has signed is not signed again.
 async fn send(sender: &Sender<'_>, settings: &Settings, payment: Payment) -> Result<Done, Failure> {
-    let intent = payment.intent(sender.address(), settings).await?;
+    let token = match payment.ether {
+        // Nothing is signed for it.
+        true => settings.token().await?.address,
+        false => sender.token().await?,
+    };
+    let intent = payment.intent(sender.address(), token, settings.book)?;
     if let Some(done) = sender.resumed(&intent).await? {
         return Ok(done);
     }
@@ -52,10 +57,9 @@ async fn send(sender: &Sender<'_>, settings: &Settings, payment: Payment) -> Res
 }
 
 impl Payment {
-    async fn intent(self, from: Address, settings: &Settings) -> Result<Intent, Failure> {
-        let token = settings.token().await?;
+    fn intent(self, from: Address, token: Address, book: Address) -> Result<Intent, Failure> {
         // Contracts of ours that are sent something cannot give it back.
-        if [Address::ZERO, token, settings.book].contains(&self.to) {
+        if [Address::ZERO, token, book].contains(&self.to) {
             let message = "nobody gets what is sent there: it is address 0, SMT or the cheque book";
             return Err(Failure::new(Exit::Usage, message));
         }

@@ -10,7 +10,7 @@ use control_api::Exit;
 use ethereum::bindings::SmtChequeBook::tokenCall;
 use ethereum::rpc::{BlockTag, Limits, Node, NodeUrl};
 use ethereum::send::{Confirmation, FeePolicy};
-use ethereum::text::parse_address;
+use ethereum::text::{parse_address, parse_amount};
 use serde::Deserialize;
 
 use super::places;
@@ -29,21 +29,46 @@ struct Written {
     chain_id: Option<u64>,
     confirmations: Option<u64>,
     max_priority_fee_gwei: Option<u64>,
+    /// Digits: it is never a floating-point number.
+    max_fee_ether: Option<String>,
+    token: Option<String>,
 }
 
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) node: Node,
     pub(super) book: Address,
+    /// The token that the cheque book has to pay in, if the file names one.
+    pinned: Option<Address>,
     /// Of the only chain that anything is signed for, if the file names one.
     chain_id: Option<u64>,
     pub(super) confirmation: Confirmation,
     pub(super) fees: FeePolicy,
 }
 
+/// What a node says that SMT is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token {
+    pub(super) address: Address,
+    /// It is what the file says as well.
+    pub(super) is_pinned: bool,
+}
+
+impl Token {
+    /// What to do about a node's word.
+    pub(super) fn text(&self) -> String {
+        let address = self.address.to_checksum(None);
+        format!(
+            "that SMT is {address} is the node's word; if the cheque book's operator says the same, put token: '{address}' into wallet.yaml"
+        )
+    }
+}
+
 impl Settings {
     pub(super) fn load(chain: &Chain) -> Result<Self, Failure> {
         let written = Written::load(chain)?;
+        let fees = written.fees()?;
+        let pinned = written.pinned(chain)?;
         let url = match &chain.rpc {
             Some(url) => Some(
                 url.parse()
@@ -57,15 +82,19 @@ impl Settings {
         Ok(Self {
             node: Node::new(url, Limits::default())?,
             book,
+            pinned,
             chain_id: written.chain_id,
             confirmation: Confirmation {
                 blocks: blocks.unwrap_or(CONFIRMATIONS),
                 patience: Duration::from_secs(chain.patience),
             },
-            fees: written
-                .max_priority_fee_gwei
-                .map_or_else(FeePolicy::default, FeePolicy::gwei),
+            fees,
         })
+    }
+
+    /// The token that the command line or the file names, without asking a node.
+    pub(super) fn pinned(chain: &Chain) -> Result<Option<Address>, Failure> {
+        Written::load(chain)?.pinned(chain)
     }
 
     /// The number of the node's chain, which has to be the one that the file names.
@@ -80,10 +109,23 @@ impl Settings {
         }
     }
 
-    /// The token that the cheque book pays: SMT.
-    pub(super) async fn token(&self) -> Result<Address, Failure> {
-        let token = self.node.call(self.book, &tokenCall {}, BlockTag::Latest);
-        Ok(token.await?)
+    /// The token that the cheque book pays: SMT. A node could name any other that the wallet holds, to have that sent,
+    /// so it has to be the one that the file names.
+    pub(super) async fn token(&self) -> Result<Token, Failure> {
+        let call = self.node.call(self.book, &tokenCall {}, BlockTag::Latest);
+        let address = call.await?;
+        match self.pinned {
+            Some(pinned) if pinned != address => Err(usage(format!(
+                "{} says that the cheque book pays the token {}, and token in wallet.yaml is {}",
+                self.node.host(),
+                address.to_checksum(None),
+                pinned.to_checksum(None)
+            ))),
+            pinned => Ok(Token {
+                address,
+                is_pinned: pinned.is_some(),
+            }),
+        }
     }
 
     /// Talks to the node.
@@ -118,6 +160,24 @@ impl Written {
         let written: Result<Option<Self>, _> = serde_yaml::from_str(text);
         let written = written.map_err(|error| usage(format!("{}: {error}", path.display())))?;
         Ok(written.unwrap_or_default())
+    }
+
+    fn pinned(&self, chain: &Chain) -> Result<Option<Address>, Failure> {
+        let written = || self.token.as_deref().map(parse_address).transpose();
+        let written = || written().map_err(|error| usage(format!("token in wallet.yaml: {error}")));
+        chain.token.map_or_else(written, |token| Ok(Some(token)))
+    }
+
+    fn fees(&self) -> Result<FeePolicy, Failure> {
+        let mut fees = FeePolicy::default();
+        if let Some(gwei) = self.max_priority_fee_gwei {
+            fees = fees.with_tip_gwei(gwei);
+        }
+        if let Some(ether) = &self.max_fee_ether {
+            let invalid = |error| usage(format!("max_fee_ether in wallet.yaml: {error}"));
+            fees = fees.with_most_fee(parse_amount(ether).map_err(invalid)?);
+        }
+        Ok(fees)
     }
 }
 

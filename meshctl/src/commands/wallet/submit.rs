@@ -66,6 +66,22 @@ impl<'a> Sender<'a> {
         self.chain_id
     }
 
+    /// SMT, to sign something for it. Nobody but who has pinned it takes a node's word.
+    pub(super) async fn token(&self) -> Result<Address, Failure> {
+        let token = self.settings.token().await?;
+        if token.is_pinned {
+            return Ok(token.address);
+        }
+        let said = token.text();
+        if self.consent.yes {
+            let message = format!("{said}; --yes does not confirm that");
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        tell(&said);
+        let question = format!("Is {} SMT?", token.address.to_checksum(None));
+        consent(&question).map(|()| token.address)
+    }
+
     /// Goes on with what an earlier run has signed, if its end is not known. The file stays until [`Sender::forget`].
     pub(super) async fn resume(&self) -> Result<Option<Done>, Failure> {
         let Some(mut pending) = self.kept()? else {
@@ -203,6 +219,7 @@ impl<'a> Sender<'a> {
     async fn raise(&self, pending: &mut Pending) -> Result<(), Failure> {
         let fees = Fees::now(&self.settings.node, self.settings.fees).await?;
         pending.raise(&self.key()?, fees);
+        self.settings.fees.allows(pending.transaction())?;
         let most = amount(pending.transaction().most_fee());
         if !self.consent.yes {
             consent(&format!("Let it have a fee of {most} ether at most?"))?;
@@ -270,7 +287,9 @@ impl From<PrepareError> for Failure {
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Node(error) => error.into(),
-            PrepareError::TooLittleEther { .. } => Self::new(Exit::Failure, error.to_string()),
+            PrepareError::TooLittleEther { .. } | PrepareError::TooDear { .. } => {
+                Self::new(Exit::Failure, error.to_string())
+            }
         }
     }
 }
