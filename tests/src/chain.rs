@@ -221,6 +221,15 @@ impl Chain {
         Ok(rpc::quantity(pending)?)
     }
 
+    /// Gives it a signed transaction, of whoever has one.
+    ///
+    /// # Errors
+    /// It is refused, or the chain does not answer.
+    pub fn publish(&self, raw: &Value) -> Result<()> {
+        self.request("eth_sendRawTransaction", &json!([raw]))
+            .map(drop)
+    }
+
     /// Forgets the transactions that wait, as nodes do that are started again.
     ///
     /// # Errors

@@ -15,11 +15,12 @@
 //! | already known | it has it: as good as taken |
 //! | nonce too low | the number is used, by this transaction or another: [`Pending::confirm`] tells |
 //! | underpriced | it pays too little, or the node has another of this number. [`Pending::raise`] helps |
-//! | insufficient funds and the like | no node takes it. If it was the first attempt, and no node [knows](Node::knows) it, it can be forgotten |
+//! | insufficient funds and the like | no node takes it. If the node [knows](Pending::is_unknown) nothing of its number, it is kept as refused |
 //! | anything else | in doubt: a provider's "timed out" does not mean that it has not passed it on |
 //!
 //! What is between here and the node may repeat a request, so that a refusal may be the answer to the second one: by
-//! itself it never means that nothing was sent.
+//! itself it never means that nothing was sent. And nodes may lie: what was refused may be in a block later. So its
+//! number is used again ([`Pending::sign_instead`]) until something of it is confirmed, and one is paid at most.
 
 mod confirm;
 mod pending;

@@ -46,6 +46,12 @@ impl Transaction {
         U256::from(self.gas_limit).saturating_mul(U256::from(self.max_fee))
     }
 
+    /// What it does on the chain, whatever it costs.
+    #[must_use]
+    pub const fn effect(&self) -> (u64, Address, U256, &Bytes) {
+        (self.chain_id, self.to, self.value, &self.data)
+    }
+
     /// Signs it.
     #[must_use]
     pub fn sign(&self, key: &PrivateKey) -> SignedTransaction {

@@ -164,7 +164,20 @@ pub(crate) struct Consent {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) stuck: Stuck,
+}
+
+/// What may be done about a transaction of an interrupted run that is in no block.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Stuck {
     /// Let a transaction of an interrupted run, which waits because it pays too little, pay more
     #[arg(long)]
     pub(crate) raise_fee: bool,
+    /// Let transfers of nothing to this account take the numbers (nonces) that are missing before it
+    #[arg(long)]
+    pub(crate) fill_gap: bool,
+    /// Believe the node that another transaction of this account has its number, and forget it
+    #[arg(long)]
+    pub(crate) replaced: bool,
 }

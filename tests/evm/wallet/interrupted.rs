@@ -31,6 +31,19 @@ pub(super) fn tests() -> Vec<Trial> {
         plain("wallet_sends_one_thing_at_a_time", one_at_a_time),
         plain("wallet_forgets_what_the_node_refused", refused),
         plain("wallet_whose_proxy_repeats_itself_pays_once", repeated),
+        plain(
+            "wallet_signs_nothing_beside_what_a_node_refused",
+            refused_by_a_liar,
+        ),
+        plain(
+            "wallet_names_what_was_refused_and_paid_all_the_same",
+            refused_and_paid,
+        ),
+        plain("wallet_fills_the_gap_that_a_node_made", gap),
+        plain(
+            "wallet_believes_nobody_that_another_has_its_number",
+            said_to_be_replaced,
+        ),
     ]
 }
 
@@ -143,15 +156,108 @@ fn another_used_the_number() -> Result<()> {
     // Below a block, as it is believed.
     purse.book.chain.pass(12)?;
 
-    let said = purse.run(&["--json", "send", &to, "1", "--yes"])?;
-
-    ensure!(
-        said.stderr
-            .contains("another transaction has taken its place"),
-        "{said:?}"
-    );
+    let send = ["--json", "send", &to, "1", "--yes"];
+    let said = purse.fails(&send, 1)?;
+    let replaced = "another transaction has taken its place";
+    ensure!(said.stderr.contains(replaced), "{said:?}");
+    ensure!(purse.has_pending(), "it is forgotten");
+    let said = purse.run(&[&send[..], &["--replaced"]].concat())?;
+    ensure!(said.stderr.contains(replaced), "{said:?}");
     ensure!(said.json()?["resumed"] == false, "{said:?}");
     has_paid(&purse, 1)
+}
+
+/// Pays through a node that lies; what it says on standard error.
+fn pays_through(purse: &Purse, manner: Manner, smt: &str, code: i32) -> Result<String> {
+    let proxy = proxy::start(purse.book.chain.rpc(), manner)?;
+    let mut usual = purse.usual();
+    let rpc = usual.iter_mut().find(|it| it.starts_with("http"));
+    *rpc.context("no node")? = format!("http://{proxy}");
+    let rest = usual.get(2..).unwrap_or_default();
+    let mut command = mesh_tests_command(&purse.path("wallet.json"), rest)?;
+    let to = purse.book.provider.to_checksum(None);
+    let send = ["--patience", "1", "send", &to, smt, "--yes"];
+    let output = mesh_tests::command::output(command.args(send), None)?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(code), "{manner:?}: {stderr}");
+    Ok(stderr)
+}
+
+/// The newest transaction that is kept, as it was signed.
+fn signed(purse: &Purse) -> Result<serde_json::Value> {
+    let kept = std::fs::read(purse.path("wallet.json.pending"))?;
+    let kept: serde_json::Value = serde_json::from_slice(&kept)?;
+    let newest = kept["attempts"].as_array().and_then(|it| it.last());
+    newest.cloned().context("nothing was signed")
+}
+
+/// A wallet with SMT, of which a node has one payment, and has refused it.
+fn refused_once() -> Result<(Purse, String, serde_json::Value)> {
+    let purse = Purse::new()?;
+    purse.book.give(purse.address, 5 * SMT)?;
+    let to = purse.book.provider.to_checksum(None);
+    let said = pays_through(&purse, Manner::Refuses, "1", 1)?;
+    ensure!(said.ends_with("nothing was sent\n"), "{said}");
+    let signed = signed(&purse)?;
+    Ok((purse, to, signed))
+}
+
+fn refused_by_a_liar() -> Result<()> {
+    // The same payment, and another, before the liar sends what it has.
+    for (smt, paid) in [("1", 1), ("2", 2)] {
+        let (purse, to, kept) = refused_once()?;
+        let sent = purse.json(&["send", &to, smt, "--yes"])?;
+        ensure!(sent["resumed"] == false, "{sent}");
+        has_paid(&purse, paid)?;
+        let late = purse.book.chain.publish(&kept);
+        ensure!(late.is_err(), "it is taken");
+        has_paid(&purse, paid)?;
+    }
+    // And after that.
+    let (purse, to, kept) = refused_once()?;
+    purse.book.chain.publish(&kept)?;
+    is_paid_once(&purse, &to)
+}
+
+/// Of two that were refused, the first is paid in the place of the second.
+fn refused_and_paid() -> Result<()> {
+    let (purse, to, kept) = refused_once()?;
+    pays_through(&purse, Manner::Refuses, "2", 1)?;
+    purse.book.chain.publish(&kept)?;
+    purse.book.chain.pass(12)?;
+    let second = ["send", &to, "2", "--yes"];
+    let said = purse.fails(&second, 1)?;
+    ensure!(
+        said.stderr.contains(", which was refused before,"),
+        "{said:?}"
+    );
+    purse.run(&[&second[..], &["--replaced"]].concat())?;
+    has_paid(&purse, 3)
+}
+
+/// Of the wallet's first transaction a node said that it is the third.
+fn gap() -> Result<()> {
+    let purse = Purse::new()?;
+    purse.book.give(purse.address, 5 * SMT)?;
+    let to = purse.book.provider.to_checksum(None);
+    pays_through(&purse, Manner::CountsTooHigh, "1", 6)?;
+    let send = ["--patience", "1", "send", &to, "1", "--yes"];
+    let said = purse.fails(&send, 6)?;
+    ensure!(said.stderr.contains("waits for 2 others"), "{said:?}");
+    let fill = ["--patience", "20", "send", &to, "1", "--yes", "--fill-gap"];
+    let sent = purse.json(&fill)?;
+    ensure!(sent["resumed"] == true, "{sent}");
+    has_paid(&purse, 1)
+}
+
+/// A node that hides it until something else is signed finds nothing.
+fn said_to_be_replaced() -> Result<()> {
+    let (purse, to) = killed()?;
+    purse.book.chain.forget_waiting()?;
+    purse.book.chain.hold_transactions(false)?;
+    let said = pays_through(&purse, Manner::SaysReplaced, "1", 1)?;
+    ensure!(said.contains("--replaced forgets it"), "{said}");
+    is_paid_once(&purse, &to)
 }
 
 fn mesh_tests_command(keystore: &str, rest: &[String]) -> Result<std::process::Command> {
@@ -220,17 +326,10 @@ fn repeated() -> Result<()> {
     ] {
         let purse = Purse::new()?;
         purse.book.give(purse.address, 5 * SMT)?;
-        let to = purse.book.provider.to_checksum(None);
-        let proxy = proxy::start(purse.book.chain.rpc(), manner)?;
-        let mut usual = purse.usual();
-        let rpc = usual.iter_mut().find(|it| it.starts_with("http"));
-        *rpc.context("no node")? = format!("http://{proxy}");
-        let rest = usual.get(2..).unwrap_or_default();
-        let mut command = mesh_tests_command(&purse.path("wallet.json"), rest)?;
-        let send = ["--patience", "20", "send", &to, "1", "--yes"];
-        let output = mesh_tests::command::output(command.args(send), None)?;
-        ensure!(output.status.success() == is_paid, "{manner:?}: {output:?}");
-        has_paid(&purse, is_paid.into())?;
+        pays_through(&purse, manner, "1", (!is_paid).into())?;
+        let paid = purse.book.tokens(purse.book.provider)?;
+        ensure!(paid == u128::from(is_paid) * SMT, "{manner:?}: {paid}");
+        ensure!(purse.has_pending() != is_paid, "{manner:?}");
     }
     Ok(())
 }

@@ -20,6 +20,10 @@ pub(super) enum Manner {
     TakesAndRefuses,
     /// Refuses it.
     Refuses,
+    /// Takes it, and says that more were sent before than were.
+    CountsTooHigh,
+    /// Refuses it, and says that another has its number.
+    SaysReplaced,
 }
 
 /// Serves until the tests end.
@@ -47,8 +51,18 @@ fn serve(mut client: TcpStream, node: SocketAddr, manner: Manner) -> Result<()> 
         "error": {"code": -32000, "message": "insufficient funds for gas * price + value"},
     });
     let refusal = refusal.to_string().into_bytes();
+    let said = |answer: Value| answer.to_string().into_bytes();
+    let id = &parsed["id"];
+    let counts = &parsed["method"] == "eth_getTransactionCount";
     let answer = match (&parsed["method"] == "eth_sendRawTransaction", manner) {
+        (false, Manner::CountsTooHigh | Manner::SaysReplaced) if counts => {
+            said(json!({ "jsonrpc": "2.0", "id": id, "result": "0x2" }))
+        }
         (false, _) => pass_on()?,
+        (true, Manner::CountsTooHigh) => pass_on()?,
+        (true, Manner::SaysReplaced) => said(json!({
+            "jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": "nonce too low"},
+        })),
         (true, Manner::Repeats) => pass_on().and_then(|_| pass_on())?,
         (true, Manner::TakesAndRefuses) => pass_on().map(|_| refusal)?,
         (true, Manner::Refuses) => refusal,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use tokio::time::{Instant, sleep};
 
 use super::Pending;
@@ -36,8 +37,9 @@ pub enum Progress {
 pub enum Outcome {
     /// It is in a block, under as many others as was asked for. It may have failed there.
     Confirmed(Box<Receipt>),
-    /// Another transaction of the sender has its number, under as many others: it will never be in a block.
-    Replaced,
+    /// Another transaction of the sender has its number, under as many others: it will never be in a block, if the node
+    /// does not lie. It is this one, if it was signed for that number before, and refused.
+    Replaced(Option<B256>),
     /// Time is up. It may still be in a block some day.
     Unknown(Progress),
 }
@@ -92,11 +94,15 @@ impl Pending {
                 });
             }
         }
-        Ok(if used > self.transaction().nonce {
-            Seen::Ended(Outcome::Replaced)
-        } else {
-            Seen::Goes(Progress::Waiting)
-        })
+        if used <= self.transaction().nonce {
+            return Ok(Seen::Goes(Progress::Waiting));
+        }
+        for hash in self.other_hashes() {
+            if node.receipt(hash).await?.is_some() {
+                return Ok(Seen::Ended(Outcome::Replaced(Some(hash))));
+            }
+        }
+        Ok(Seen::Ended(Outcome::Replaced(None)))
     }
 }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::Fees;
 use crate::key::PrivateKey;
-use crate::rpc::{Error, Intent, Node};
+use crate::rpc::{BlockTag, Error, Intent, Node};
 use crate::text;
 use crate::transaction::Transaction;
 
@@ -16,13 +16,16 @@ const SCHEMA: u32 = 1;
 /// Nodes replace a transaction by one that pays a tenth more; an eighth does for all of them.
 const RAISE_DIVISOR: u128 = 8;
 
-/// A signed transaction, and those of the same number that it replaces. One of them is in a block at most.
+/// A signed transaction, and those of the same number that were signed before. One of them is in a block at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     from: Address,
     transaction: Transaction,
     /// Signed, the newest last, which is the one of `transaction`.
     attempts: Vec<Bytes>,
+    /// Of the same number, and for something else: nodes have refused them, which may have been a lie.
+    others: Vec<Bytes>,
+    is_refused: bool,
 }
 
 /// What is kept of a pending transaction cannot be read.
@@ -103,7 +106,62 @@ impl Pending {
             from: key.address(),
             transaction,
             attempts: vec![raw],
+            others: Vec::new(),
+            is_refused: false,
         }
+    }
+
+    /// Signs another transaction in the place of this one, which was refused: with its number, so that one of the two
+    /// is in a block at most, whoever has kept the first.
+    #[must_use]
+    pub fn sign_instead(self, key: &PrivateKey, transaction: Transaction) -> Self {
+        let nonce = self.transaction.nonce;
+        let transaction = Transaction {
+            nonce,
+            ..transaction
+        };
+        let is_the_same = self.transaction.effect() == transaction.effect();
+        let mut instead = Self::sign(key, transaction);
+        let known = self.attempts.into_iter();
+        let known = known
+            .filter(|raw| !instead.attempts.contains(raw))
+            .collect();
+        instead.others = self.others;
+        match is_the_same {
+            true => drop(instead.attempts.splice(..0, known)),
+            false => instead.others.extend::<Vec<_>>(known),
+        }
+        instead
+    }
+
+    /// A node has refused it, and none seems to have it.
+    pub const fn refuse(&mut self) {
+        self.is_refused = true;
+    }
+
+    /// Somebody has it after all.
+    pub const fn accept(&mut self) {
+        self.is_refused = false;
+    }
+
+    /// Whether its number is for what is signed next: [`Pending::sign_instead`].
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
+    /// Whether the node knows neither this transaction nor another of its number.
+    ///
+    /// # Errors
+    /// The node did not answer as it should.
+    pub async fn is_unknown(&self, node: &Node) -> Result<bool, Error> {
+        for hash in self.hashes() {
+            if node.knows(hash).await? {
+                return Ok(false);
+            }
+        }
+        let next = node.transaction_count(self.from, BlockTag::Pending).await?;
+        Ok(next <= self.transaction.nonce)
     }
 
     /// Signs the same again, which pays more: what it costs now, and an eighth more than before at least.
@@ -140,12 +198,16 @@ impl Pending {
         self.attempts.iter().rev().map(keccak256)
     }
 
+    /// The names of those that do something else.
+    pub(super) fn other_hashes(&self) -> impl Iterator<Item = B256> {
+        self.others.iter().map(keccak256)
+    }
+
     /// Whether it does what somebody wants, on this chain.
     #[must_use]
     pub fn does(&self, intent: &Intent, chain_id: u64) -> bool {
-        let it = &self.transaction;
-        let own = (self.from, it.to, it.value, &it.data, it.chain_id);
-        own == (intent.from, intent.to, intent.value, &intent.data, chain_id)
+        let wanted = (chain_id, intent.to, intent.value, &intent.data);
+        self.from == intent.from && self.transaction.effect() == wanted
     }
 
     /// Gives it to a node.
@@ -187,6 +249,8 @@ impl Pending {
             value: it.value,
             data: it.data.clone(),
             attempts: self.attempts.clone(),
+            others: self.others.clone(),
+            is_refused: self.is_refused,
         })
     }
 
@@ -221,6 +285,8 @@ impl Pending {
                 data: written.data,
             },
             attempts: written.attempts,
+            others: written.others,
+            is_refused: written.is_refused,
         })
     }
 }
@@ -238,6 +304,10 @@ struct Written {
     value: U256,
     data: Bytes,
     attempts: Vec<Bytes>,
+    #[serde(default)]
+    others: Vec<Bytes>,
+    #[serde(default, rename = "refused")]
+    is_refused: bool,
 }
 
 #[cfg(test)]
@@ -301,6 +371,35 @@ mod tests {
             raised.transaction.max_priority_fee,
         );
         assert_eq!(fees, (5000, 500));
+    }
+
+    #[test]
+    fn what_is_signed_instead_has_the_same_number_and_forgets_nothing() {
+        let key = PrivateKey::from_bytes(&[1; 32]).unwrap();
+        let mut first = pending(&key);
+        first.refuse();
+        let again = |max_fee, value| Transaction {
+            nonce: 9,
+            max_fee,
+            value,
+            ..first.transaction.clone()
+        };
+        let same = first.clone().sign_instead(&key, again(800, U256::MAX));
+        assert!(!same.is_refused());
+        assert_eq!(same.attempts, first.attempts);
+        let dearer = same.sign_instead(&key, again(900, U256::MAX));
+        let hashes: Vec<_> = dearer.hashes().collect();
+        assert_eq!(hashes, [dearer.hash(), first.hash()]);
+        assert_eq!(dearer.other_hashes().count(), 0);
+        let other = dearer.clone().sign_instead(&key, again(900, U256::ZERO));
+        assert_eq!(other.transaction.nonce, 7);
+        assert_eq!(other.hashes().collect::<Vec<_>>(), [other.hash()]);
+        let others: Vec<_> = other.other_hashes().collect();
+        assert_eq!(others, [first.hash(), dearer.hash()]);
+        let kept = other.to_json().unwrap();
+        assert_eq!(Pending::parse(&kept), Ok(other));
+        let kept = first.to_json().unwrap();
+        assert!(Pending::parse(&kept).unwrap().is_refused());
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Sending, at most once: what is signed is kept in a file beside the key before it is sent, and removed when its
-//! end is known and has been shown. `ethereum::send` says what the node's answers mean.
+//! end is known and has been shown. `ethereum::send` says what the node's answers mean. No answer but a confirmation
+//! frees its number for another payment beside it: what a node refuses stays in the file, and is replaced.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use control_api::Exit;
 use ethereum::key::PrivateKey;
-use ethereum::rpc::{self, Intent, Receipt};
+use ethereum::rpc::{self, BlockTag, Intent, Receipt};
 use ethereum::send::{self, Broadcast, Fees, Outcome, Pending, PrepareError, Progress};
 use ethereum::text::amount;
 use ethereum::transaction::Transaction;
@@ -20,6 +21,9 @@ use super::tell;
 use crate::cli::wallet::Consent;
 use crate::failure::Failure;
 use crate::private_file;
+
+/// Transfers of nothing: each costs a fee.
+const MOST_FILLED: u64 = 16;
 
 /// Whoever sends, and holds the lock.
 pub(super) struct Sender<'a> {
@@ -87,33 +91,50 @@ impl<'a> Sender<'a> {
         let Some(mut pending) = self.kept()? else {
             return Ok(None);
         };
+        if pending.is_refused() {
+            if pending.is_unknown(&self.settings.node).await? {
+                return Ok(None);
+            }
+            pending.accept();
+            self.keep(&pending)?;
+        }
         tell(&format!(
             "an earlier run signed {} and did not see its end",
             pending.hash()
         ));
-        if self.consent.raise_fee {
+        if self.consent.stuck.raise_fee {
             self.raise(&mut pending).await?;
         }
+        self.fill_gap(pending.transaction().nonce).await?;
+        if !self.give_again(&mut pending).await? {
+            return Ok(None);
+        }
+        let receipt = self.confirm(&pending).await?;
+        if receipt.is_none() {
+            self.forget()?;
+        }
+        Ok(receipt.map(|receipt| Done {
+            pending,
+            receipt,
+            resumed: true,
+        }))
+    }
+
+    /// Whether somebody may have it.
+    async fn give_again(&self, pending: &mut Pending) -> Result<bool, Failure> {
         match pending.broadcast(&self.settings.node).await? {
             Broadcast::Taken | Broadcast::NonceUsed => (),
             Broadcast::Underpriced(error) => {
                 tell(&format!("{error}; --raise-fee lets it pay more"));
             }
             // It may be in a block, or on its way through another node.
-            Broadcast::Invalid(error) | Broadcast::InDoubt(error) => tell(&error.to_string()),
-        }
-        match self.confirm(&pending).await? {
-            Some(receipt) => Ok(Some(Done {
-                pending,
-                receipt,
-                resumed: true,
-            })),
-            None => {
-                tell("another transaction has taken its place: it was not sent, and will not be");
-                self.forget()?;
-                Ok(None)
+            Broadcast::InDoubt(error) => tell(&error.to_string()),
+            Broadcast::Invalid(error) => {
+                tell(&error.to_string());
+                return Ok(!self.refuse(pending).await?);
             }
         }
+        Ok(true)
     }
 
     /// What an earlier run has signed, if it is this: it is not signed again.
@@ -133,15 +154,10 @@ impl<'a> Sender<'a> {
     pub(super) async fn submit(&self, intent: &Intent, what: &str) -> Result<Done, Failure> {
         let node = &self.settings.node;
         let transaction = send::prepare(node, self.chain_id, intent, self.settings.fees).await?;
-        if !self.consent.yes {
-            consent(&format!(
-                "{what} with a fee of {} ether at most?",
-                amount(transaction.most_fee())
-            ))?;
-        }
-        let pending = self.sign(transaction)?;
-        self.keep(&pending)?;
-        self.give(&pending).await?;
+        let most = amount(transaction.most_fee());
+        self.ask(&format!("{what} with a fee of {most} ether at most?"))?;
+        let mut pending = self.sign(transaction).await?;
+        self.give(&mut pending).await?;
         let hash = pending.hash();
         match self.confirm(&pending).await? {
             Some(receipt) => Ok(Done {
@@ -212,8 +228,70 @@ impl<'a> Sender<'a> {
         self.opened.decrypt(self.passphrases)
     }
 
-    fn sign(&self, transaction: Transaction) -> Result<Pending, Failure> {
-        Ok(Pending::sign(&self.key()?, transaction))
+    /// Signs and keeps it, in the place of what was refused before.
+    async fn sign(&self, transaction: Transaction) -> Result<Pending, Failure> {
+        let key = self.key()?;
+        let refused = self.kept()?.filter(Pending::is_refused);
+        let Some(refused) = refused else {
+            let pending = Pending::sign(&key, transaction);
+            self.keep(&pending)?;
+            return Ok(pending);
+        };
+        let pending = refused.sign_instead(&key, transaction);
+        self.keep(&pending)?;
+        self.fill_gap(pending.transaction().nonce).await?;
+        Ok(pending)
+    }
+
+    /// A node that said too high a number, or another that knows less, leaves numbers out: nothing is in a block before
+    /// they are used. What takes them moves nothing, so that it does not matter how often it is signed.
+    async fn fill_gap(&self, nonce: u64) -> Result<(), Failure> {
+        let node = &self.settings.node;
+        let (from, now) = (self.address(), BlockTag::Pending);
+        let next = node.transaction_count(from, now).await?;
+        let missing = nonce.saturating_sub(next);
+        if missing == 0 {
+            return Ok(());
+        }
+        if missing > MOST_FILLED || !self.consent.stuck.fill_gap {
+            tell(&format!(
+                "its number is {nonce}, and the next is {next}: it waits for {missing} others. --fill-gap sends transfers of nothing in their place, {MOST_FILLED} at most"
+            ));
+            return Ok(());
+        }
+        let nothing = Intent {
+            from,
+            to: from,
+            value: U256::ZERO,
+            data: Bytes::new(),
+        };
+        let nothing = send::prepare(node, self.chain_id, &nothing, self.settings.fees).await?;
+        let most = amount(nothing.most_fee());
+        let what = format!(
+            "Send {missing} transfers of nothing, with a fee of {most} ether at most each?"
+        );
+        self.ask(&what)?;
+        let key = self.key()?;
+        for nonce in next..nonce {
+            let nothing = Transaction {
+                nonce,
+                ..nothing.clone()
+            };
+            match Pending::sign(&key, nothing).broadcast(node).await? {
+                Broadcast::Taken | Broadcast::NonceUsed => (),
+                Broadcast::Underpriced(error)
+                | Broadcast::Invalid(error)
+                | Broadcast::InDoubt(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&self, question: &str) -> Result<(), Failure> {
+        match self.consent.yes {
+            true => Ok(()),
+            false => consent(question),
+        }
     }
 
     async fn raise(&self, pending: &mut Pending) -> Result<(), Failure> {
@@ -221,15 +299,13 @@ impl<'a> Sender<'a> {
         pending.raise(&self.key()?, fees);
         self.settings.fees.allows(pending.transaction())?;
         let most = amount(pending.transaction().most_fee());
-        if !self.consent.yes {
-            consent(&format!("Let it have a fee of {most} ether at most?"))?;
-        }
+        self.ask(&format!("Let it have a fee of {most} ether at most?"))?;
         self.keep(pending)
     }
 
-    /// The first time: what the node refuses, and does not know, nobody has. What is between it and here may have
-    /// sent it twice, and heard what the second one was worth.
-    async fn give(&self, pending: &Pending) -> Result<(), Failure> {
+    /// The first time: what the node refuses, and does not know, nobody has, as far as can be told. What is between it
+    /// and here may have sent it twice, and heard what the second one was worth.
+    async fn give(&self, pending: &mut Pending) -> Result<(), Failure> {
         let hash = pending.hash();
         let in_doubt = |error: rpc::Error| in_doubt(&error, hash);
         let node = &self.settings.node;
@@ -245,13 +321,22 @@ impl<'a> Sender<'a> {
             Broadcast::Underpriced(error) | Broadcast::Invalid(error) => error,
             Broadcast::InDoubt(error) => return Err(in_doubt(error)),
         };
-        if node.knows(hash).await.map_err(in_doubt)? {
-            tell(&format!("{refusal}; but {hash} was sent"));
-            return Ok(());
+        if self.refuse(pending).await? {
+            let message = format!("{refusal}; nothing was sent");
+            return Err(Failure::new(Exit::Failure, message));
         }
-        self.forget()?;
-        let message = format!("{refusal}; nothing was sent");
-        Err(Failure::new(Exit::Failure, message))
+        tell(&format!("{refusal}; but {hash} was sent"));
+        Ok(())
+    }
+
+    /// Keeps it as refused, unless the node knows of it. What is signed next has its number.
+    async fn refuse(&self, pending: &mut Pending) -> Result<bool, Failure> {
+        let unknown = pending.is_unknown(&self.settings.node).await;
+        if !unknown.map_err(|error| in_doubt(&error, pending.hash()))? {
+            return Ok(false);
+        }
+        pending.refuse();
+        self.keep(pending).map(|()| true)
     }
 
     async fn confirm(&self, pending: &Pending) -> Result<Option<Receipt>, Failure> {
@@ -266,7 +351,7 @@ impl<'a> Sender<'a> {
         let outcome = pending.confirm(&self.settings.node, until, say).await;
         match outcome.map_err(|error| in_doubt(&error, pending.hash()))? {
             Outcome::Confirmed(receipt) => Ok(Some(*receipt)),
-            Outcome::Replaced => Ok(None),
+            Outcome::Replaced(by) => self.replaced(by).map(|()| None),
             Outcome::Unknown(_) => {
                 let message = format!(
                     "{} is not confirmed yet; the same command goes on waiting",
@@ -275,6 +360,24 @@ impl<'a> Sender<'a> {
                 Err(Failure::new(Exit::Timeout, message))
             }
         }
+    }
+
+    /// A node that lies could have it in a block later. So whoever knows says so, before it is forgotten.
+    fn replaced(&self, by: Option<B256>) -> Result<(), Failure> {
+        let by = by.map_or_else(
+            || "another transaction".to_owned(),
+            |hash| format!("{hash}, which was refused before,"),
+        );
+        let host = self.settings.node.host();
+        let said = format!("{host} says that {by} has taken its place");
+        if self.consent.stuck.replaced {
+            tell(&format!("{said}: it was not sent, and will not be"));
+            return Ok(());
+        }
+        let message = format!(
+            "{said}: nothing else was sent. If this key has sent something from elsewhere, --replaced forgets it; if not, ask another node (--rpc)"
+        );
+        Err(Failure::new(Exit::Failure, message))
     }
 }
 
