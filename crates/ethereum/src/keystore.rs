@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 use crate::key::PrivateKey;
 
-/// 256 MiB: what geth's files take.
-const MOST_MEMORY_BYTES: u64 = 256 << 20;
+/// Geth's files take 256 MiB and 3 KiB, and with a larger p a few KiB more.
+const MOST_MEMORY_BYTES: u64 = 257 << 20;
 
 /// Eight times the work of geth's files: most of a minute on a router.
 const MOST_WORK: u64 = 8 * (1 << 18) * 8;
@@ -76,8 +76,11 @@ pub enum KeystoreError {
     #[error("keystore file: {0}")]
     Unknown(&'static str),
     /// Whoever made the file wants more than any honest one.
-    #[error("keystore file: its {0} would take more time or memory than 256 MiB and a minute")]
+    #[error("keystore file: its {0} would take more than a minute")]
     TooExpensive(&'static str),
+    /// The same, in MiB.
+    #[error("keystore file: its scrypt would take {0} MiB of memory, and 257 are the most")]
+    TooMuchMemory(u64),
     /// The passphrase is wrong, or the file is damaged: nobody can tell.
     #[error("wrong passphrase, or the file is damaged")]
     WrongPassphrase,
@@ -185,29 +188,32 @@ impl ScryptParams {
             return Err(KeystoreError::Unknown("scrypt: n, r or p is none"));
         }
         let log_n = n.trailing_zeros();
-        let work = n
-            .checked_mul(r.into())
-            .and_then(|it| it.checked_mul(p.into()));
         let params = Self {
             log_n: u8::try_from(log_n).unwrap_or(u8::MAX),
             r,
             p,
         };
-        let is_bearable = work.is_some_and(|work| work <= MOST_WORK);
-        if is_bearable && params.memory_bytes() <= MOST_MEMORY_BYTES {
-            return Ok(params);
+        if params.memory_bytes() > MOST_MEMORY_BYTES {
+            let mib = params.memory_bytes().div_ceil(1 << 20);
+            return Err(KeystoreError::TooMuchMemory(mib));
         }
-        Err(KeystoreError::TooExpensive("scrypt"))
+        // Within that memory, none of these products leaves its range.
+        let work = n.saturating_mul(r.into()).saturating_mul(p.into());
+        match work <= MOST_WORK {
+            true => Ok(params),
+            false => Err(KeystoreError::TooExpensive("scrypt")),
+        }
     }
 
     const fn n(self) -> u64 {
         1 << self.log_n
     }
 
-    /// A block of 128 r bytes for each of n.
+    /// A block of 128 r bytes for each of n and of p, and two to work in (RFC 7914, section 6).
     fn memory_bytes(self) -> u64 {
         let block = u64::from(self.r).saturating_mul(128);
-        block.saturating_mul(self.n())
+        let blocks = self.n().saturating_add(u64::from(self.p) + 2);
+        block.saturating_mul(blocks)
     }
 }
 

@@ -92,8 +92,12 @@ fn two_files_of_one_key_have_nothing_in_common() {
 
 #[test]
 fn the_strengths_are_those_of_geth() {
-    assert_eq!(Strength::Standard.memory_bytes(), 256 << 20);
-    assert_eq!(Strength::Light.memory_bytes(), 4 << 20);
+    assert_eq!(Strength::Standard.memory_bytes(), (256 << 20) + (3 << 10));
+    assert_eq!(Strength::Light.memory_bytes(), (4 << 20) + (8 << 10));
+    for strength in [Strength::Standard, Strength::Light] {
+        let ScryptParams { r, p, .. } = strength.params();
+        ScryptParams::new(strength.params().n(), r, p).unwrap();
+    }
     let keystore = Keystore::encrypt(&key(), b"", Strength::Light).unwrap();
     let json: Value = serde_json::from_slice(&keystore.to_json().unwrap()).unwrap();
     let parameters = &json["crypto"]["kdfparams"];
@@ -105,25 +109,29 @@ fn the_strengths_are_those_of_geth() {
 
 #[test]
 fn a_file_cannot_take_all_memory_or_time() {
-    for (parameter, value) in [
-        ("n", 1_u64 << 63),
-        ("n", 1 << 22),
-        ("r", 1 << 20),
-        ("r", u64::from(u32::MAX)),
-        ("p", 1 << 20),
-        ("p", u64::from(u32::MAX)),
+    for (n, r, p, mib) in [
+        // Each within the work that is allowed.
+        (1 << 24, 1, 1, 2049),
+        (2, 1 << 23, 1, 5120),
+        (2, 1, 1 << 23, 1025),
+        (1 << 18, 8, 1 << 11, 259),
+        (1 << 17, 8, 1 << 18, 385),
+        (1_u64 << 63, 1, 1, 1 << 44),
+        (2, u32::MAX, u32::MAX, 1 << 44),
     ] {
-        let error = changed(
-            SCRYPT,
-            &format!("/crypto/kdfparams/{parameter}"),
-            json!(value),
-        );
-        assert_eq!(
-            error,
-            Err(KeystoreError::TooExpensive("scrypt")),
-            "{parameter} {value}"
-        );
+        let refused = ScryptParams::new(n, r, p).unwrap_err();
+        let expected = KeystoreError::TooMuchMemory(mib);
+        assert_eq!(refused, expected, "{n} {r} {p}");
     }
+    ScryptParams::new(1 << 18, 8, 8).unwrap();
+    let error = changed(SCRYPT, "/crypto/kdfparams/p", json!(1 << 23));
+    let said = error.unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "keystore file: its scrypt would take 1057 MiB of memory, and 257 are the most"
+    );
+    let error = changed(SCRYPT, "/crypto/kdfparams/p", json!(1000));
+    assert_eq!(error, Err(KeystoreError::TooExpensive("scrypt")));
     let error = changed(PBKDF2, "/crypto/kdfparams/c", json!(u32::MAX));
     assert_eq!(error, Err(KeystoreError::TooExpensive("pbkdf2")));
 }

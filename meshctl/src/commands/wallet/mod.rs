@@ -122,6 +122,7 @@ impl From<KeystoreError> for Failure {
             | KeystoreError::Version(_)
             | KeystoreError::Unknown(_)
             | KeystoreError::TooExpensive(_)
+            | KeystoreError::TooMuchMemory(_)
             | KeystoreError::OtherAddress
             | KeystoreError::Randomness(_) => Exit::Failure,
         };
