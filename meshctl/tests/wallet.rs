@@ -262,7 +262,11 @@ fn a_fee_is_no_more_than_the_file_allows() {
     }
     assert!(!wallet.path("wallet.json.pending").exists());
     assert!(wallet.node.given.try_recv().is_err());
+    // Somebody was killed while they wrote.
+    let draft = wallet.path(".wallet.json.pending.1.tmp");
+    fs::write(&draft, "{").unwrap();
     wallet.signs("max_fee_ether: 0.0001260000000504\n");
+    assert!(!draft.exists());
     for settings in ["max_fee_ether: -1\n", "max_fee_ether: 1e3\n"] {
         let output = wallet.run(settings, &["balance"]);
         assert!(stderr_of(&output, 2).contains("max_fee_ether in wallet.yaml"));

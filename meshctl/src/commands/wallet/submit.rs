@@ -52,9 +52,12 @@ impl<'a> Sender<'a> {
     ) -> Result<Self, Failure> {
         let opened = store.open()?;
         opened.lock()?;
+        let pending = store.pending();
+        // Of runs that were ended before it was kept, and so before anything was sent.
+        private_file::remove_drafts(&pending).map_err(|error| Failure::file(&pending, &error))?;
         Ok(Self {
             opened,
-            pending: store.pending(),
+            pending,
             passphrases,
             settings,
             consent,
