@@ -152,7 +152,12 @@ fn cashes_one() -> Result<()> {
     book.enroll(book.payer, 10 * SMT, 10 * SMT)?;
     let cheques = purse.cheques(&[cheque(book.payer, purse.address, 3 * SMT)])?;
 
-    let cashed = purse.json(&["cash", &cheques, "--yes"])?;
+    let fee = "Cash 1 cheque for 3 SMT with a fee of 0.";
+    let said = purse.fails(&["cash", &cheques], 2)?;
+    ensure!(said.stderr.contains(fee), "{said:?}");
+    let said = purse.run(&["--json", "cash", &cheques, "--yes"])?;
+    ensure!(said.stderr.contains(fee), "{said:?}");
+    let cashed = said.json()?;
 
     ensure!(text(&cashed, "/paid_smt")? == "3", "{cashed}");
     ensure!(text(&cashed, "/cheques/0/paid_smt")? == "3", "{cashed}");

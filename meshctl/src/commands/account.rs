@@ -53,7 +53,7 @@ pub(super) fn run(output: Output, options: &cli::Account) -> Result<(), Failure>
 fn text(written: &Written) -> String {
     let file = format::harmless(&written.file);
     format!(
-        "{file}: node {} earns for {}\nNext, where the key of that account is: meshctl wallet register {file}\n",
+        "{file}: node {} earns for {}\nNext, where the key of that account is: meshctl wallet register {file} --service URL\n",
         written.statement.node.short(),
         written.statement.account.to_checksum(None),
     )
@@ -84,4 +84,22 @@ async fn ask(url: NodeUrl, node: NodeId) -> Result<(redeem_api::ServiceAnswer, u
     let known = service.node(&node.to_string()).await?;
     let last = known.and_then(|known| known.sequence).unwrap_or(0);
     Ok((service.service().await?, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_command_has_all_that_it_needs() {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+        let [book, account] = [Address::repeat_byte(1), Address::repeat_byte(2)];
+        let written = Written {
+            file: "account.json".to_owned(),
+            statement: NodeStatement::sign(&key, 1, book, account, 1),
+        };
+        let text = text(&written);
+        let next = "meshctl wallet register account.json --service URL\n";
+        assert!(text.ends_with(next), "{text}");
+    }
 }

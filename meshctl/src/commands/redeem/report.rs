@@ -166,7 +166,11 @@ impl RedeemedFile {
             (false, None) => writeln!(text, "\n{} new, {} redeemed before.", self.new, self.known),
         };
         if let Some(cheques) = &self.cheques {
-            let _ = writeln!(text, "Cheques: {}", format::harmless(cheques));
+            let _ = writeln!(
+                text,
+                "Cheques: {}\nCashing them costs a fee in ether, whatever they are worth: meshctl wallet cash says how much before it asks.",
+                format::harmless(cheques)
+            );
         }
         for advice in self.advice() {
             let _ = writeln!(text, "{advice}");
@@ -182,6 +186,9 @@ impl RedeemedFile {
             advice.push(
                 "not all was taken: the service does not settle such prices or amounts, nor keep a proof without a receipt.",
             );
+        }
+        if self.pairs.iter().any(Pair::is_below_minimum) {
+            advice.push("below minimum: the service settles no such small amount of an epoch.");
         }
         advice.sort_unstable();
         advice.dedup();
@@ -232,12 +239,25 @@ impl Pair {
             self.consumer.short(),
             format::smt(self.signed_atto),
             format::smt(self.settled_atto),
-            self.state.map_or_else(|| "not sent".to_owned(), state_text),
+            self.state_text().to_owned(),
         ]
+    }
+
+    const fn state_text(&self) -> &'static str {
+        match self.state {
+            None => "not sent",
+            Some(PairState::Free) if self.is_below_minimum() => "below minimum",
+            Some(state) => state_text(state),
+        }
+    }
+
+    /// Something was signed, and it is too little for the service.
+    const fn is_below_minimum(&self) -> bool {
+        matches!(self.state, Some(PairState::Free)) && self.signed_atto.atto() > 0
     }
 }
 
-fn state_text(state: PairState) -> String {
+const fn state_text(state: PairState) -> &'static str {
     match state {
         PairState::Settled => "settled",
         PairState::Pending => "pending",
@@ -254,7 +274,6 @@ fn state_text(state: PairState) -> String {
         PairState::TooMuchUnsettled => "too much unsettled",
         PairState::Free => "free",
     }
-    .to_owned()
 }
 
 /// Also those of which there is a proof alone. Sums that leave the range are left out: the service would refuse them.
@@ -276,4 +295,29 @@ fn pairs(report: &Report) -> Vec<Pair> {
         refused: 0,
     };
     signed.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_signed_is_not_called_free() {
+        let state = |state, atto| {
+            let node = NodeId::new([1; 32]);
+            let pair = Pair {
+                provider: node,
+                consumer: node,
+                signed_atto: AttoSmt::new(atto),
+                settled_atto: AttoSmt::default(),
+                state,
+                refused: 0,
+            };
+            pair.state_text()
+        };
+        assert_eq!(state(Some(PairState::Free), 0), "free");
+        assert_eq!(state(Some(PairState::Free), 1), "below minimum");
+        assert_eq!(state(Some(PairState::Settled), 1), "settled");
+        assert_eq!(state(None, 1), "not sent");
+    }
 }

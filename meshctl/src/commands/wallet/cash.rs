@@ -84,7 +84,6 @@ async fn cash(
     };
     let total = expected(settings, &paying, tried).await?;
     let what = format!("Cash {would} for {} SMT", amount(total));
-    tell(&what);
     let done = sender.submit(&intent, &what).await?;
     sender.must_have_succeeded(&done)?;
     Ok(Some(done.receipt))

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use control_api::Exit;
 use zeroize::Zeroizing;
 
+use super::tell;
 use crate::failure::Failure;
 use crate::format;
 
@@ -104,6 +105,7 @@ pub(super) fn must_be_private(file: &File, path: &Path) -> Result<(), Failure> {
 /// There is nobody to ask, or who is asked does not want it.
 pub(super) fn consent(text: &str) -> Result<(), Failure> {
     let answer = ask_terminal(text).map_err(|_| {
+        tell(text);
         let message = "no terminal to ask for consent: --yes";
         Failure::new(Exit::Usage, message)
     })?;

@@ -292,7 +292,10 @@ impl<'a> Sender<'a> {
 
     fn ask(&self, question: &str) -> Result<(), Failure> {
         match self.consent.yes {
-            true => Ok(()),
+            true => {
+                tell(question.trim_end_matches('?'));
+                Ok(())
+            }
             false => consent(question),
         }
     }
