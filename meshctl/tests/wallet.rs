@@ -272,3 +272,24 @@ fn a_fee_is_no_more_than_the_file_allows() {
         assert!(stderr_of(&output, 2).contains("max_fee_ether in wallet.yaml"));
     }
 }
+
+#[test]
+fn the_documentation_has_every_command() {
+    let help = meshctl().args(["wallet", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let (commands, _) = commands.split_once("\n\n").unwrap();
+    let documented = include_str!("../../docs/wallet.md");
+    let names = commands
+        .lines()
+        .filter_map(|it| it.split_whitespace().next());
+    let names: Vec<_> = names.filter(|name| *name != "help").collect();
+    assert!(names.len() > 10, "{help}");
+    for name in names {
+        let begins = [format!("| `{name}`"), format!("| `{name} ")];
+        let row = documented
+            .lines()
+            .find(|line| begins.iter().any(|it| line.starts_with(it)));
+        assert!(row.is_some(), "{name} is in no row of the table");
+    }
+}

@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             "wallet_waits_for_as_many_blocks_as_it_is_told",
             confirmations,
         ),
+        plain("wallet_finds_what_was_deployed_as_the_docs_say", deployed),
     ];
     [own, files::tests(), interrupted::tests(), secrets::tests()]
         .into_iter()
@@ -269,5 +270,65 @@ fn confirmations() -> Result<()> {
     let ended = running.end()?;
     ensure!(ended.stdout.starts_with("paid 0.5 ether"), "{ended:?}");
     ensure!(!purse.has_pending(), "it is not forgotten");
+    Ok(())
+}
+
+/// The commands of `docs/contract.md`, one after the other.
+fn deployed() -> Result<()> {
+    let purse = Purse::new()?;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let docs = std::fs::read_to_string(format!("{root}/docs/contract.md"))?;
+    let block = docs.split("```sh\n").nth(1).context("no commands")?;
+    let commands = block.split("```").next().context("no end")?;
+    let wallet = format!(
+        "{} wallet --keystore {}",
+        mesh_tests::binaries::find("meshctl")?.display(),
+        purse.path("wallet.json")
+    );
+    let commands = commands
+        .replace("127.0.0.1:8545", &purse.book.chain.rpc().to_string())
+        .replace("meshctl wallet", &wallet);
+    std::fs::create_dir_all(purse.path("contracts/out"))?;
+    for file in ["deploy.mjs", "out/SmtToken.json", "out/SmtChequeBook.json"] {
+        let file = format!("contracts/{file}");
+        std::fs::copy(format!("{root}/{file}"), purse.path(&file))?;
+    }
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-euc", &commands])
+        .current_dir(&purse.directory);
+    let output = mesh_tests::command::output(&mut shell, None)?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "{said}{:?}", output.stderr);
+
+    let books: Vec<_> = said
+        .lines()
+        .filter(|it| it.starts_with("SmtChequeBook 0x"))
+        .collect();
+    ensure!(books.len() == 2 && books[0] == books[1], "{said}");
+    let balance = said.lines().last().context("nothing was said")?;
+    let token = said.lines().find_map(|line| line.strip_prefix("SmtToken "));
+    let token: alloy_primitives::Address = token.context("no token")?.parse()?;
+    ensure!(balance.contains(&token.to_checksum(None)), "{said}");
+    // Bytecode that is another in one digit is not what was created.
+    let out = purse.path("contracts/out/SmtChequeBook.json");
+    let changed =
+        std::fs::read_to_string(&out)?.replacen("\"bytecode\":\"0x6", "\"bytecode\":\"0x5", 1);
+    std::fs::write(&out, changed)?;
+    let hash = said
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("transaction "));
+    let mut check = std::process::Command::new("node");
+    check.args([
+        "contracts/deploy.mjs",
+        &format!("http://{}", purse.book.chain.rpc()),
+    ]);
+    check
+        .args(["check", hash.context("no transaction")?])
+        .current_dir(&purse.directory);
+    let output = mesh_tests::command::output(&mut check, None)?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(stderr.contains("has created something else"), "{stderr}");
     Ok(())
 }
