@@ -1,9 +1,11 @@
 //! Why a command ends early.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use control_api::{ClientError, Exit};
+
+use crate::format;
 
 /// An exit code and what to say with it.
 #[derive(Debug)]
@@ -25,6 +27,14 @@ impl Failure {
         Self {
             exit,
             message: None,
+        }
+    }
+
+    /// Writes the line.
+    pub(crate) fn say(&self) {
+        if let Some(message) = &self.message {
+            // Standard error gone: there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "meshctl: {}", format::harmless(message));
         }
     }
 

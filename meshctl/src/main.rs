@@ -5,7 +5,8 @@
 //! | [`cli`]          | the command line                                         |
 //! | [`commands`]     | one file per subcommand: ask, then show                  |
 //! | [`bars`]         | bars of a plot                                           |
-//! | [`output`]       | standard output as table or JSON, through one writer     |
+//! | [`output`]       | standard output in every form, through one writer        |
+//! | [`tsv`]          | results as tab-separated values                          |
 //! | [`format`]       | values as people read them; untrusted text made harmless |
 //! | [`failure`]      | why a command ends early, and with which exit code       |
 //! | [`private_file`] | a file for its owner, written whole or not at all        |
@@ -20,6 +21,7 @@ mod failure;
 mod format;
 mod output;
 mod private_file;
+mod tsv;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -53,8 +55,6 @@ fn explain(error: &clap::Error) -> Result<(), Failure> {
 }
 
 fn report(failure: Failure) -> Exit {
-    if let Some(message) = &failure.message {
-        let _ = writeln!(io::stderr(), "meshctl: {}", format::harmless(message));
-    }
+    failure.say();
     failure.exit
 }

@@ -1,39 +1,99 @@
-//! Standard output, as a table for people or as JSON for programs.
+//! Standard output, as a table for people or in one of three forms for programs.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{CellAlignment, Table};
 use control_api::Exit;
 use serde::Serialize;
 
+use crate::cli::Format;
 use crate::failure::Failure;
 use crate::format;
+use crate::tsv::{self, Layout};
 
 /// The width of a terminal.
 pub(crate) const SCREEN_COLUMNS: usize = 80;
 
-/// Where a result goes, and in which form.
+/// In which form a result is printed, and whether others were before it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Output {
-    /// Text for people.
-    Text,
-    /// JSON for programs.
-    Json,
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) frame: Frame,
+}
+
+/// One of several results of the same question, or the only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Only,
+    First,
+    Later,
 }
 
 impl Output {
-    /// Prints `result`: as it is in JSON, for people as `text` says.
+    /// Prints `result`: for people as `text` says.
     pub(crate) fn show<T: Serialize>(
         self,
         result: &T,
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
+        self.print(result, None, text)
+    }
+
+    /// Prints a `result` that is a list of records.
+    pub(crate) fn show_list<T: Serialize>(
+        self,
+        result: &T,
+        layout: Layout,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        self.print(result, Some(layout), text)
+    }
+
+    /// Whether people read it.
+    pub(crate) fn is_text(self) -> bool {
+        self.format == Format::Table
+    }
+
+    fn print<T: Serialize>(
+        self,
+        result: &T,
+        layout: Option<Layout>,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let unwritable = |error: serde_json::Error| Failure::new(Exit::Failure, error.to_string());
+        let shown = match self.format {
+            Format::Table => self.frame.draw(text(result)),
+            Format::Json => harmless(&serde_json::to_string_pretty(result).map_err(unwritable)?),
+            Format::Ndjson => harmless(&serde_json::to_string(result).map_err(unwritable)?),
+            Format::Tsv => {
+                let result = serde_json::to_value(result).map_err(unwritable)?;
+                let (header, rows) = tsv::table(&result, layout);
+                match self.frame {
+                    Frame::Only | Frame::First => header + &rows,
+                    Frame::Later => rows,
+                }
+            }
+        };
+        write_all(&shown)
+    }
+}
+
+impl Frame {
+    /// On a terminal a frame takes the place of the one before; elsewhere a blank line parts them.
+    fn draw(self, text: String) -> String {
         match self {
-            Self::Text => write_all(&text(result)),
-            Self::Json => write_all(&json(result)?),
+            Self::Only => text,
+            Self::First | Self::Later if io::stdout().is_terminal() => redrawn(&text),
+            Self::First => text,
+            Self::Later => format!("\n{text}"),
         }
     }
+}
+
+/// From the upper left corner; the rest of each line is cleared behind it, so nothing flickers.
+fn redrawn(text: &str) -> String {
+    format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
 }
 
 /// Writes to standard output, which `println!` would panic about when nobody reads it.
@@ -81,13 +141,11 @@ pub(crate) fn table<const N: usize>(
     text
 }
 
-/// Characters that could act on a terminal occur within strings only, and there JSON may write
-/// them by number.
-fn json<T: Serialize>(result: &T) -> Result<String, Failure> {
-    let plain = serde_json::to_string_pretty(result)
-        .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
-    let mut text = String::with_capacity(plain.len() + 1);
-    for character in plain.chars() {
+/// A line of JSON, or several. Characters that could act on a terminal occur within strings only, and there
+/// JSON may write them by number.
+fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
         if character == '\n' || !format::acts_on_a_terminal(character) {
             text.push(character);
             continue;
@@ -98,7 +156,7 @@ fn json<T: Serialize>(result: &T) -> Result<String, Failure> {
         }
     }
     text.push('\n');
-    Ok(text)
+    text
 }
 
 #[cfg(test)]
@@ -109,13 +167,18 @@ mod tests {
     fn json_keeps_the_value_and_spares_the_terminal() {
         let value = "a\u{9b}31m\u{1b}[0m\u{202e}\n\"\u{7f}é\u{e0001}";
 
-        let text = json(&value).unwrap();
+        let text = harmless(&serde_json::to_string(&value).unwrap());
 
         assert_eq!(
             text,
             "\"a\\u009b31m\\u001b[0m\\u202e\\n\\\"\\u007fé\\udb40\\udc01\"\n"
         );
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn a_frame_leaves_nothing_of_the_one_before() {
+        assert_eq!(redrawn("a\nb\n"), "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J");
     }
 
     #[test]

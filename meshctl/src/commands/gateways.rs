@@ -6,6 +6,7 @@ use super::Daemon;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{Column, Output, left, right, table};
+use crate::tsv::Layout;
 
 /// The longest reason in a table: what meshd says is not cut, with two prices of 20 digits.
 const REASON_CHARS: usize = 80;
@@ -23,8 +24,29 @@ const COLUMNS: [Column; 10] = [
     left("REASON"),
 ];
 
+const LAYOUT: Layout = Layout {
+    list: "gateways",
+    columns: &[
+        "originator_id",
+        "node_id",
+        "name",
+        "selected",
+        "used_for",
+        "reason",
+        "metric_us",
+        "cost_us",
+        "hops",
+        "bandwidth_down_bps",
+        "bandwidth_up_bps",
+        "price_atto_per_mib",
+        "families",
+        "tunnel",
+        "dns",
+    ],
+};
+
 pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.gateways()?, text)
+    output.show_list(&daemon.connect()?.gateways()?, LAYOUT, text)
 }
 
 pub(super) fn select(
@@ -32,7 +54,8 @@ pub(super) fn select(
     output: Output,
     gateway: GatewayChoice,
 ) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.select_gateway(gateway)?, text)
+    let result = daemon.connect()?.select_gateway(gateway)?;
+    output.show_list(&result, LAYOUT, text)
 }
 
 fn text(result: &Gateways) -> String {

@@ -6,6 +6,7 @@ use super::Daemon;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{Column, Output, left, right, table};
+use crate::tsv::Layout;
 
 /// The longest problem in a table.
 const PROBLEM_CHARS: usize = 40;
@@ -37,8 +38,33 @@ const STATION_COLUMNS: [Column; 10] = [
     left("PLINK"),
 ];
 
+const LAYOUT: Layout = Layout {
+    list: "interfaces",
+    columns: &[
+        "name",
+        "role",
+        "present",
+        "up",
+        "in_use",
+        "mtu",
+        "mac",
+        "speed_mbps",
+        "problem",
+        "radio.phy",
+        "radio.driver",
+        "radio.mode",
+        "radio.id",
+        "radio.frequency_mhz",
+        "radio.channel",
+        "radio.width",
+        "radio.tx_power_mbm",
+        "radio.encryption",
+        "radio.stations",
+    ],
+};
+
 pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.interfaces()?, text)
+    output.show_list(&daemon.connect()?.interfaces()?, LAYOUT, text)
 }
 
 fn text(result: &Interfaces) -> String {

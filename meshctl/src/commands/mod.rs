@@ -16,6 +16,7 @@ mod routes;
 mod status;
 #[cfg(feature = "redeem")]
 mod wallet;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,25 +25,36 @@ use control_api::{Client, ClientError};
 
 use crate::cli::{self, Cli, Command};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Frame, Output};
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
-    let output = if cli.json { Output::Json } else { Output::Text };
+    let output = Output {
+        format: cli.format(),
+        frame: Frame::Only,
+    };
     let daemon = Daemon {
         socket: cli.socket,
         limit: cli.timeout,
     };
     match cli.command {
-        Command::Status => status::run(&daemon, output),
+        Command::Status(watch) => watch.run(output, |output| status::run(&daemon, output)),
         Command::Doctor => doctor::run(&daemon, output),
-        Command::Interfaces => interfaces::run(&daemon, output),
-        Command::Neighbors => neighbors::run(&daemon, output),
-        Command::Originators => originators::run(&daemon, output),
-        Command::Routes { dest } => routes::run(&daemon, output, dest),
-        Command::Gateways { command: None } => gateways::run(&daemon, output),
+        Command::Interfaces(watch) => watch.run(output, |output| interfaces::run(&daemon, output)),
+        Command::Neighbors(watch) => watch.run(output, |output| neighbors::run(&daemon, output)),
+        Command::Originators(watch) => {
+            watch.run(output, |output| originators::run(&daemon, output))
+        }
+        Command::Routes { dest, watch } => {
+            watch.run(output, |output| routes::run(&daemon, output, dest.clone()))
+        }
+        Command::Gateways {
+            watch,
+            command: None,
+        } => watch.run(output, |output| gateways::run(&daemon, output)),
         Command::Gateways {
             command: Some(cli::Gateways::Select { gateway }),
+            ..
         } => gateways::select(&daemon, output, gateway),
         Command::Receipts(command) => receipts::run(&daemon, output, command),
         #[cfg(feature = "redeem")]

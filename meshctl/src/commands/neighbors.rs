@@ -6,6 +6,7 @@ use super::Daemon;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{Column, Output, left, right, table};
+use crate::tsv::Layout;
 
 const COLUMNS: [Column; 11] = [
     left("NAME"),
@@ -21,8 +22,27 @@ const COLUMNS: [Column; 11] = [
     right("DOWN"),
 ];
 
+const LAYOUT: Layout = Layout {
+    list: "neighbors",
+    columns: &[
+        "originator_id",
+        "node_id",
+        "name",
+        "interface",
+        "link_local",
+        "rx_quality",
+        "tx_quality",
+        "tq",
+        "cost_us",
+        "last_heard_ms",
+        "up_since_s",
+        "bytes_up",
+        "bytes_down",
+    ],
+};
+
 pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.neighbors()?, text)
+    output.show_list(&daemon.connect()?.neighbors()?, LAYOUT, text)
 }
 
 fn text(result: &Neighbors) -> String {

@@ -6,6 +6,7 @@ use super::Daemon;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{Column, Output, left, right, table};
+use crate::tsv::Layout;
 
 const COLUMNS: [Column; 10] = [
     left("NAME"),
@@ -20,8 +21,30 @@ const COLUMNS: [Column; 10] = [
     left("PREFIXES"),
 ];
 
+const LAYOUT: Layout = Layout {
+    list: "originators",
+    columns: &[
+        "originator_id",
+        "node_id",
+        "name",
+        "mesh_ipv6",
+        "mesh_ipv4",
+        "metric_us",
+        "tq",
+        "hops",
+        "next_hop.originator_id",
+        "next_hop.name",
+        "interface",
+        "seqno",
+        "feasibility_distance_us",
+        "prefixes",
+        "gateway",
+        "last_heard_ms",
+    ],
+};
+
 pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.originators()?, text)
+    output.show_list(&daemon.connect()?.originators()?, LAYOUT, text)
 }
 
 fn text(result: &Originators) -> String {

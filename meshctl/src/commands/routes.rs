@@ -6,6 +6,7 @@ use super::Daemon;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{Column, Output, left, right, table};
+use crate::tsv::Layout;
 
 const COLUMNS: [Column; 6] = [
     right("TABLE"),
@@ -16,12 +17,30 @@ const COLUMNS: [Column; 6] = [
     right("METRIC"),
 ];
 
+const LAYOUT: Layout = Layout {
+    list: "routes",
+    columns: &[
+        "table",
+        "prefix",
+        "owner.originator_id",
+        "owner.name",
+        "to.kind",
+        "to.via",
+        "to.remote",
+        "to.tunnel",
+        "to.node.originator_id",
+        "to.node.name",
+        "interface",
+        "metric_us",
+    ],
+};
+
 pub(super) fn run(
     daemon: &Daemon,
     output: Output,
     dest: Option<Destination>,
 ) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.routes(dest)?, text)
+    output.show_list(&daemon.connect()?.routes(dest)?, LAYOUT, text)
 }
 
 fn text(result: &Routes) -> String {

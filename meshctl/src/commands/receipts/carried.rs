@@ -16,14 +16,20 @@ use crate::failure::Failure;
 use crate::format;
 use crate::output::{self, Column, Output, left, right, table};
 use crate::private_file;
+use crate::tsv::Layout;
 
 const COLUMNS: [Column; 3] = [left("OWNER"), left("NODE ID"), right("BYTES")];
 
 /// meshd checks a file as this program does, while it has other things to do.
 const SLOWER: u32 = 10;
 
+const LAYOUT: Layout = Layout {
+    list: "files",
+    columns: &["owner.node_id", "owner.name", "bytes"],
+};
+
 pub(in crate::commands) fn list(daemon: &Daemon, output: Output) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.carried_receipts()?, |result| {
+    output.show_list(&daemon.connect()?.carried_receipts()?, LAYOUT, |result| {
         let CarriedFiles { files, .. } = result;
         let rows = files.iter().map(|CarriedFile { owner, bytes }| {
             [
@@ -55,7 +61,7 @@ pub(in crate::commands) fn import(
     let report = log::verify(&bytes).map_err(|error| unverified(file, &error))?;
     let check = begin.elapsed() * SLOWER;
     let verified = Verified::of_one(file, report)?;
-    if matches!(output, Output::Text) {
+    if output.is_text() {
         output::write_all(&verified.text())?;
     }
     let kept = daemon.connect()?.import_receipts(&bytes, check)?;

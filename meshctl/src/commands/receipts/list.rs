@@ -6,6 +6,7 @@ use crate::commands::Daemon;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{Column, Output, SCREEN_COLUMNS, left, right, table};
+use crate::tsv::Layout;
 
 const COLUMNS: [Column; 8] = [
     left("NEIGHBOR"),
@@ -21,8 +22,40 @@ const COLUMNS: [Column; 8] = [
 /// The longest names, where there is room for them; where there is not, as short as ids.
 const NAME_CHARS: std::ops::RangeInclusive<usize> = 8..=20;
 
+const LAYOUT: Layout = Layout {
+    list: "accounts",
+    columns: &[
+        "node_id",
+        "name",
+        "role",
+        "gateway.node_id",
+        "gateway.name",
+        "epoch",
+        "seq",
+        "bytes_up",
+        "bytes_down",
+        "service_s",
+        "earlier_bytes",
+        "unsigned_bytes",
+        "unpaid_atto",
+        "disputed_bytes",
+        "amount_atto",
+        "earlier_amount_atto",
+        "price_atto_per_mib",
+        "last_receipt",
+        "last_receipt_age_s",
+        "last_refusal",
+        "credit_bytes",
+        "standing",
+        "held",
+        "exposure_bytes",
+        "window_bytes",
+        "equivocated",
+    ],
+};
+
 pub(in crate::commands) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
-    output.show(&daemon.connect()?.receipts()?, text)
+    output.show_list(&daemon.connect()?.receipts()?, LAYOUT, text)
 }
 
 fn text(result: &Accounts) -> String {

@@ -19,10 +19,14 @@ use crate::output::Output;
 
 pub(super) fn run(daemon: &Daemon, output: Output, command: Receipts) -> Result<(), Failure> {
     match command {
-        Receipts::List { carried: false } => list::run(daemon, output),
-        Receipts::List { carried: true } => carried::list(daemon, output),
+        Receipts::List { carried, watch } => watch.run(output, |output| match carried {
+            false => list::run(daemon, output),
+            true => carried::list(daemon, output),
+        }),
         Receipts::Show { node } => show::run(daemon, output, node),
-        Receipts::Stats { days } => stats::run(daemon, output, days),
+        Receipts::Stats { days, watch } => {
+            watch.run(output, |output| stats::run(daemon, output, days))
+        }
         Receipts::Verify { files } => verify::run(output, &files),
         Receipts::Export {
             carried: Some(directory),

@@ -7,6 +7,7 @@ use crate::commands::Daemon;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::Output;
+use crate::tsv::Layout;
 
 /// The width of a plot; with a margin it fits 80 columns.
 const PLOT_COLUMNS: usize = 72;
@@ -17,10 +18,21 @@ const BAR_COLUMNS: usize = 3;
 /// Left of the plots.
 const MARGIN: &str = "  ";
 
+const LAYOUT: Layout = Layout {
+    list: "hours",
+    columns: &[
+        "hours_ago",
+        "carried_bytes",
+        "consumed_bytes",
+        "earned_atto",
+        "paid_atto",
+    ],
+};
+
 pub(in crate::commands) fn run(daemon: &Daemon, output: Output, days: u8) -> Result<(), Failure> {
     let mut stats = daemon.connect()?.receipts_stats()?;
     stats.hours.truncate(usize::from(days) * 24);
-    output.show(&stats, text)
+    output.show_list(&stats, LAYOUT, text)
 }
 
 /// Something that is plotted.

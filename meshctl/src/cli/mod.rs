@@ -6,7 +6,7 @@ pub(crate) mod wallet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use control_api::{DEFAULT_SOCKET, Destination, GatewayChoice};
 
 const EXIT_CODES: &str = "\
@@ -29,7 +29,11 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
 
-    /// Print JSON with full ids instead of a table
+    /// The form of the result; all but tables have full ids
+    #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+
+    /// Short for --output json
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -41,25 +45,58 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// The form of the result.
+    pub(crate) const fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
+}
+
+/// What a result looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people
+    Table,
+    /// JSON for programs
+    Json,
+    /// JSON on one line
+    Ndjson,
+    /// Tab-separated values under a header row
+    Tsv,
+}
+
+/// For commands that show what changes.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Show it again every so many seconds, 2 if no number is given, until Ctrl-C
+    #[arg(long = "watch", value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = interval)]
+    pub(crate) interval: Option<Duration>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Is there Internet, and how is this node doing?
-    Status,
+    Status(Watch),
     /// What is wrong with interfaces, radios and system, and what to do about it
     Doctor,
     /// The interfaces, their radios, and the stations these know
-    Interfaces,
+    Interfaces(Watch),
     /// The nodes in direct reach
-    Neighbors,
+    Neighbors(Watch),
     /// Every node of the mesh and the way to it
-    Originators,
+    Originators(Watch),
     /// The routes that meshd has put into the kernel
     Routes {
         /// Only those for an address, a prefix, a node's name or the first digits of its id
         dest: Option<Destination>,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Who offers Internet, and which one is used and why
+    #[command(args_conflicts_with_subcommands = true)]
     Gateways {
+        #[command(flatten)]
+        watch: Watch,
         #[command(subcommand)]
         command: Option<Gateways>,
     },
@@ -109,6 +146,8 @@ pub(crate) enum Receipts {
         /// Those of other nodes that this one carries to the Internet
         #[arg(long)]
         carried: bool,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// All about the accounts with one neighbor: terms, receipts, refusals, proofs
     Show {
@@ -120,6 +159,8 @@ pub(crate) enum Receipts {
         /// So many days back
         #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u8).range(1..=7))]
         days: u8,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Check exported files: every signature and the chain of hashes (needs no meshd)
     ///
@@ -205,6 +246,14 @@ pub(crate) enum Config {
         /// The file
         file: PathBuf,
     },
+}
+
+/// Often enough to aim an antenna, and no burden to a router.
+fn interval(text: &str) -> Result<Duration, String> {
+    seconds(text)
+        .ok()
+        .filter(|every| *every >= Duration::from_millis(100))
+        .ok_or_else(|| "expected seconds, at least 0.1".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
