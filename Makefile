@@ -10,7 +10,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench bench-radio bench-settlement fuzz deps clean build fmt lint unit deny lab-test evm-test settlement-test vm-test
+.PHONY: help demo check test bench bench-radio bench-settlement fuzz deps man clean build fmt lint unit deny lab-test evm-test settlement-test vm-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -65,6 +65,9 @@ fuzz: ## new inputs for every decoder, FUZZ_SECONDS=180 each; needs `cargo insta
 
 deps: ## install what the tests need and this machine lacks
 	@tests/deps.sh test
+
+man: ## manual pages of meshctl and meshd, into target/man
+	$(CARGO) run --quiet $(LOCKED) -p meshctl --example man -- target/man
 
 clean: ## remove what was built
 	$(CARGO) clean

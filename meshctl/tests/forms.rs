@@ -12,7 +12,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Daemon, Reaction, assert_golden, sample, stderr_of, stdout_of};
+use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of};
 use control_api::{
     Accounts, Answer, CarriedFiles, ErrorCode, Gateways, Interfaces, Neighbors, Originators,
     Routes, RpcError, SCHEMA, Stats, Status,
@@ -223,4 +223,67 @@ fn on_a_terminal_each_frame_takes_the_place_of_the_one_before() {
     assert_eq!(output.status.code(), Some(5), "{text:?}");
     assert_eq!(text.matches("\u{1b}[HTABLE").count(), 2, "{text:?}");
     assert_eq!(text.matches("\u{1b}[J").count(), 2, "{text:?}");
+}
+
+#[test]
+fn versions_of_both_are_shown_and_of_one_without_a_daemon() {
+    let (mut status, _) = sample::<Status>("status-gateway.json");
+    status.schema = SCHEMA + 7;
+    status.version = "9.8.7".into();
+    let daemon = Daemon::answering(status);
+
+    let text = stdout_of(&daemon.meshctl(&["version"]));
+    let json = stdout_of(&daemon.meshctl(&["--json", "version"]));
+
+    let own = env!("CARGO_PKG_VERSION");
+    let client = format!("meshctl  {own} (schema {SCHEMA})");
+    assert_eq!(
+        text,
+        format!("{client}\nmeshd    9.8.7 (schema {})\n", SCHEMA + 7)
+    );
+    let expected = serde_json::json!({
+        "schema": SCHEMA,
+        "client": {"schema": SCHEMA, "version": own},
+        "daemon": {"schema": SCHEMA + 7, "version": "9.8.7"},
+    });
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), expected);
+
+    let absent = meshctl()
+        .args(["--socket", "/nonexistent/s", "version"])
+        .output()
+        .unwrap();
+    assert_eq!(absent.status.code(), Some(3));
+    assert_eq!(
+        String::from_utf8(absent.stdout).unwrap(),
+        format!("{client}\nmeshd    -\n")
+    );
+    let stderr = String::from_utf8(absent.stderr).unwrap();
+    assert!(
+        stderr.starts_with("meshctl: meshd is not running"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn completions_name_every_command_and_a_shell_takes_them() {
+    let script = |shell| stdout_of(&meshctl().args(["completions", shell]).output().unwrap());
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = script(shell);
+        for word in ["neighbors", "completions", "output", "watch"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let complete = format!(
+        "{}\nCOMP_WORDS=(meshctl neigh) COMP_CWORD=1\n_meshctl meshctl neigh meshctl\necho \"${{COMPREPLY[*]}}\"",
+        script("bash")
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &complete])
+        .output()
+        .unwrap();
+    assert_eq!(stdout_of(&output), "neighbors\n");
+    stderr_of(
+        &meshctl().args(["completions", "tcsh"]).output().unwrap(),
+        2,
+    );
 }

@@ -9,7 +9,7 @@
 //!
 //! | room | what lives there |
 //! |---|---|
-//! | [`config`], [`identity`] | what the operator wrote, and the node's key |
+//! | [`arguments`], [`config`], [`identity`] | what the operator wrote, and the node's key |
 //! | [`driver`] | the one event loop, owner of all state |
 //! | [`udp`] | sockets only |
 //! | [`kernel`] | the kernel port: requests and events as data |
@@ -28,6 +28,7 @@
 //! What comes from outside (packets, kernel, socket, files) is parsed where it enters.
 
 mod alarm;
+pub mod arguments;
 pub mod carried;
 pub mod config;
 pub mod control;

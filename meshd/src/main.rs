@@ -1,15 +1,15 @@
-//! The program: command line, log, exit code. Everything else is in the library.
+//! The program: log, exit code. Everything else is in the library.
 //!
 //! Exit codes: 0 ended by a signal, or `--check` found nothing wrong; 1 failed while running or
 //! could not start; 2 the command line or the configuration is wrong.
 
 use std::env;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use meshd::config::{Config, DEFAULT_PATH};
+use meshd::arguments::Arguments;
+use meshd::config::Config;
 use meshd::{driver, identity};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
@@ -19,23 +19,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const FAILURE: u8 = 1;
 const BAD_CONFIGURATION: u8 = 2;
-
-/// Mesh router daemon: finds other nodes by radio or cable, routes for them, and brings everybody
-/// online through whichever node has an uplink.
-///
-/// Runs in the foreground and logs to standard error. SIGTERM ends it and removes everything it
-/// put into the kernel; SIGUSR1 ends it and leaves everything to a successor; SIGHUP reads the
-/// configuration again. The log level is taken from RUST_LOG (error, warn, info, debug, trace).
-#[derive(Debug, Parser)]
-#[command(name = "meshd", version)]
-struct Arguments {
-    /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
-    config: PathBuf,
-    /// Only check the configuration against itself and this machine.
-    #[arg(long)]
-    check: bool,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

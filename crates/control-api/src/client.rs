@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -13,7 +14,7 @@ use crate::{
     Accounts, CarriedFiles, Destination, Doctor, FrameError, FrameReader, GatewayChoice, Gateways,
     Id, Imported, Interfaces, Kept, MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, Method, Neighbors,
     NodeAccounts, NodeId, Originators, ReceiptsChunk, Reloaded, Request, Response, Routes,
-    RpcError, SCHEMA, Stats, Status,
+    RpcError, SCHEMA, Stats, Status, Version,
 };
 
 /// Read at once from the socket.
@@ -254,11 +255,24 @@ impl Client {
         self.call(Method::Reload)
     }
 
+    /// What answers, whichever schema it speaks.
+    ///
+    /// # Errors
+    /// As [`Client::call`], without [`ClientError::Schema`].
+    pub fn version(&mut self) -> Result<Version, ClientError> {
+        let result = self.ask(Method::Status)?;
+        Version::deserialize(result).map_err(|error| ClientError::NotUnderstood(error.to_string()))
+    }
+
     /// Sends `method` and waits for its answer, which must be of the right type.
     ///
     /// # Errors
     /// All of [`ClientError`] but those of [`Client::connect`] and [`Client::export_receipts`].
     pub fn call<T: DeserializeOwned>(&mut self, method: Method) -> Result<T, ClientError> {
+        parse_result(self.ask(method)?)
+    }
+
+    fn ask(&mut self, method: Method) -> Result<Value, ClientError> {
         let id = Id::from(self.next_id);
         self.next_id += 1;
         let deadline = Instant::now() + self.limit;
@@ -376,18 +390,19 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-fn parse_answer<T: DeserializeOwned>(line: &str, id: &Id) -> Result<T, ClientError> {
+fn parse_answer(line: &str, id: &Id) -> Result<Value, ClientError> {
     let response: Response<Value> = Response::parse(line).map_err(ClientError::NotUnderstood)?;
-    let result = match response.outcome {
+    match response.outcome {
         // A request that could not be read is answered without its id.
-        Err(error) if response.id == *id || response.id == Id::Null => return Err(error.into()),
-        Ok(result) if response.id == *id => result,
-        Ok(_) | Err(_) => {
-            return Err(ClientError::NotUnderstood(
-                "it answers another request".into(),
-            ));
-        }
-    };
+        Err(error) if response.id == *id || response.id == Id::Null => Err(error.into()),
+        Ok(result) if response.id == *id => Ok(result),
+        Ok(_) | Err(_) => Err(ClientError::NotUnderstood(
+            "it answers another request".into(),
+        )),
+    }
+}
+
+fn parse_result<T: DeserializeOwned>(result: Value) -> Result<T, ClientError> {
     let found = result.get("schema").and_then(Value::as_u64);
     match found {
         Some(schema) if schema == u64::from(SCHEMA) => {}

@@ -38,7 +38,7 @@ pub use results::{
     Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Neighbor, Neighbors,
     NodeAccounts, NodeRef, Originator, Originators, PartyRef, Proof, Radio, ReceiptEntry,
     ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes, Severity,
-    Standing, Station, Stats, StatsHour, Status, TunnelKind,
+    Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

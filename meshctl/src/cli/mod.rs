@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use control_api::{DEFAULT_SOCKET, Destination, GatewayChoice};
 
 const EXIT_CODES: &str = "\
@@ -125,6 +126,15 @@ pub(crate) enum Command {
     Config(Config),
     /// Make meshd read its configuration again
     Reload,
+    /// The versions of this program and of meshd
+    ///
+    /// That of this program is printed without meshd, too; the exit code then says why meshd did not answer.
+    Version,
+    /// Completions for a shell, on standard output (needs no meshd)
+    Completions {
+        /// For example `meshctl completions bash >/etc/bash_completion.d/meshctl`
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]

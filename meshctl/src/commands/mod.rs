@@ -2,6 +2,7 @@
 
 #[cfg(feature = "redeem")]
 mod account;
+mod completions;
 mod config;
 mod doctor;
 mod gateways;
@@ -14,6 +15,7 @@ mod redeem;
 mod reload;
 mod routes;
 mod status;
+mod version;
 #[cfg(feature = "redeem")]
 mod wallet;
 mod watch;
@@ -65,6 +67,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Wallet(wallet) => wallet::run(output, wallet),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
         Command::Reload => reload::run(&daemon, output),
+        Command::Version => version::run(&daemon, output),
+        Command::Completions { shell } => completions::run(shell),
     }
 }
 

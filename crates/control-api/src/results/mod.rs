@@ -30,7 +30,7 @@ pub use receipts::{
 };
 pub use reload::Reloaded;
 pub use route::{Route, RouteTo, Routes, TunnelKind};
-pub use status::{Counters, Internet, Status};
+pub use status::{Counters, Internet, Status, Version};
 
 use crate::OriginatorId;
 

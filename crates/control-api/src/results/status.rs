@@ -43,6 +43,15 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
+/// What every version of [`Status`] has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The version of the layout of what it answers.
+    pub schema: u32,
+    /// The program's version. Of a daemon untrusted text.
+    pub version: String,
+}
+
 /// The way to the Internet, if there is one.
 ///
 /// Made by [`Internet::through_gateway`], [`Internet::through_own_uplink`] or
