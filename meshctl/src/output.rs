@@ -61,13 +61,14 @@ impl Output {
         layout: Option<Layout>,
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
-        let unwritable = |error: serde_json::Error| Failure::new(Exit::Failure, error.to_string());
         let shown = match self.format {
             Format::Table => self.frame.draw(text(result)),
-            Format::Json => harmless(&serde_json::to_string_pretty(result).map_err(unwritable)?),
-            Format::Ndjson => harmless(&serde_json::to_string(result).map_err(unwritable)?),
+            Format::Json => json(result)?,
+            Format::Ndjson => {
+                harmless(&serde_json::to_string(result).map_err(|error| unwritable(&error))?)
+            }
             Format::Tsv => {
-                let result = serde_json::to_value(result).map_err(unwritable)?;
+                let result = serde_json::to_value(result).map_err(|error| unwritable(&error))?;
                 let (header, rows) = tsv::table(&result, layout);
                 match self.frame {
                     Frame::Only | Frame::First => header + &rows,
@@ -139,6 +140,16 @@ pub(crate) fn table<const N: usize>(
     let mut text = table.trim_fmt();
     text.push('\n');
     text
+}
+
+/// As people can read it, too.
+pub(crate) fn json<T: Serialize>(result: &T) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(result).map_err(|error| unwritable(&error))?;
+    Ok(harmless(&text))
+}
+
+fn unwritable(error: &serde_json::Error) -> Failure {
+    Failure::new(Exit::Failure, error.to_string())
 }
 
 /// A line of JSON, or several. Characters that could act on a terminal occur within strings only, and there

@@ -12,13 +12,14 @@ use std::process::Stdio;
 use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of, stdout_with};
 use control_api::{Doctor, ErrorCode, RpcError, SCHEMA, Status};
 
-const ASKING: [&[&str]; 15] = [
+const ASKING: [&[&str]; 16] = [
     &["status"],
     &["doctor"],
     &["interfaces"],
     &["neighbors"],
     &["originators"],
     &["routes"],
+    &["graph"],
     &["gateways"],
     &["gateways", "select", "auto"],
     &["receipts", "list"],

@@ -66,6 +66,19 @@ pub(crate) enum Format {
     Tsv,
 }
 
+/// What a map looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// NetworkGraph of NetJSON
+    Netjson,
+    /// The language of Graphviz
+    Dot,
+    /// A drawing
+    Svg,
+    /// meshviewer.json of Freifunk
+    Meshviewer,
+}
+
 /// For commands that show what changes.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
@@ -92,6 +105,12 @@ pub(crate) enum Command {
         dest: Option<Destination>,
         #[command(flatten)]
         watch: Watch,
+    },
+    /// A map of what this node knows: itself, its links, and the first hop to everybody else
+    Graph {
+        /// For which program the map is; this goes before --output
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = GraphFormat::Netjson)]
+        format: GraphFormat,
     },
     /// Who offers Internet, and which one is used and why
     #[command(args_conflicts_with_subcommands = true)]

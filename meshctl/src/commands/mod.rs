@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod doctor;
 mod gateways;
+mod graph;
 mod interfaces;
 mod neighbors;
 mod originators;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Routes { dest, watch } => {
             watch.run(output, |output| routes::run(&daemon, output, dest.clone()))
         }
+        Command::Graph { format } => graph::run(&daemon, format),
         Command::Gateways {
             watch,
             command: None,
