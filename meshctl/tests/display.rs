@@ -8,11 +8,12 @@
 
 mod common;
 
-use common::{Daemon, assert_golden, sample, stdout_of};
+use common::{Daemon, assert_golden, sample, stderr_of, stdout_of};
 use control_api::{
-    Accounts, Answer, CarriedFiles, Doctor, Finding, GatewayChoice, Gateways, Interface,
-    Interfaces, Internet, Method, Neighbors, NodeAccounts, NodeRef, OriginatorId, Originators,
-    Reloaded, Role, Routes, SCHEMA, Severity, Stats, StatsHour, Status,
+    Accounts, Answer, CarriedFiles, ConfigText, Doctor, Finding, GatewayChoice, Gateways,
+    Interface, Interfaces, Internet, LogLevel, LogLevelSet, Method, Neighbors, NodeAccounts,
+    NodeRef, OriginatorId, Originators, Reloaded, Role, Routes, SCHEMA, Severity, Stats, StatsHour,
+    Status,
 };
 use serde::de::DeserializeOwned;
 
@@ -230,6 +231,46 @@ fn stats_go_back_as_many_days_as_asked_for() {
 #[test]
 fn reload() {
     assert_shown::<Reloaded>(&["reload"], "reload.json", "reload.txt");
+}
+
+#[test]
+fn what_a_reload_would_change_is_asked_of_the_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("meshd.yaml");
+    let config = "network: village\nmesh: [{interface: mesh0}]\n";
+    std::fs::write(&file, config).unwrap();
+    let arguments = ["config", "diff", file.to_str().unwrap()];
+    let (reloaded, json) = sample::<Reloaded>("reload.json");
+    let daemon = Daemon::start(move |method| {
+        let text = ConfigText::new(config.into());
+        assert_eq!(method, &Method::ConfigDiff { text });
+        reloaded.clone().into()
+    });
+
+    assert_golden("config-diff.txt", &stdout_of(&daemon.meshctl(&arguments)));
+    let with_json = [&["--json"], &arguments[..]].concat();
+    assert_eq!(stdout_of(&daemon.meshctl(&with_json)), json);
+
+    std::fs::write(&file, "network: village\nmesh: []\n").unwrap();
+    let stderr = stderr_of(&daemon.meshctl(&arguments), 2);
+    assert!(stderr.contains("meshd.yaml:2: mesh: "), "{stderr}");
+}
+
+#[test]
+fn the_log_level_is_one_of_five() {
+    let daemon = Daemon::start(|method| {
+        let level = LogLevel::Debug;
+        assert_eq!(method, &Method::LogLevel { level });
+        let schema = SCHEMA;
+        LogLevelSet { schema, level }.into()
+    });
+
+    let text = stdout_of(&daemon.meshctl(&["log-level", "debug"]));
+    let json = stdout_of(&daemon.meshctl(&["log-level", "debug", "--json"]));
+
+    assert_eq!(text, "meshd logs from level debug on, until it ends.\n");
+    assert_golden("log-level.json", &json);
+    stderr_of(&daemon.meshctl(&["log-level", "loud"]), 2);
 }
 
 #[test]

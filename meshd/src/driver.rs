@@ -59,6 +59,7 @@ use crate::history::History;
 use crate::identity;
 use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup, WireguardSecret};
+use crate::log::Log;
 use crate::names::NameFiles;
 use crate::store::{Progress, Store};
 use crate::udp::{Datagram, Received, Sockets};
@@ -85,6 +86,7 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// The daemon at work.
 pub(crate) struct Driver {
     config_path: PathBuf,
+    log: Log,
     config: Config,
     started: Instant,
     /// For a ledger that has to begin anew. Wipes itself when dropped.
@@ -152,6 +154,7 @@ pub(crate) struct Driver {
 /// What a driver is made of.
 struct Parts {
     config_path: PathBuf,
+    log: Log,
     config: Config,
     key: SigningKey,
     router: Router,
@@ -174,7 +177,7 @@ struct Ways {
 ///
 /// # Errors
 /// What keeps it from starting, or the loss of the kernel port.
-pub async fn run(config: Config, config_path: PathBuf, key: SigningKey) -> Result<()> {
+pub async fn run(config: Config, config_path: PathBuf, key: SigningKey, log: Log) -> Result<()> {
     let mut signals = Signals::install()?;
     // The locks come first: whoever has them owns what is in the kernel, and the state.
     let _instance = Instance::claim().context("network namespace")?;
@@ -183,7 +186,7 @@ pub async fn run(config: Config, config_path: PathBuf, key: SigningKey) -> Resul
     let path = config.control().to_owned();
     let mut control =
         ControlSocket::open(&path).with_context(|| format!("control socket {}", path.display()))?;
-    let (mut driver, mut events) = Driver::start(config, config_path, key, stored).await?;
+    let (mut driver, mut events) = Driver::start(config, config_path, key, stored, log).await?;
     let outcome = driver
         .run_until_signal(&mut events, &mut control, &mut signals)
         .await;
@@ -241,6 +244,7 @@ impl Driver {
         config_path: PathBuf,
         key: SigningKey,
         (mut store, mut state): (Store, State),
+        log: Log,
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = network(&config)?;
         let secret = match config.tunnel() {
@@ -274,6 +278,7 @@ impl Driver {
         let parts = Parts {
             router: Router::new(router_config, key.clone(), announcement, now),
             config_path,
+            log,
             config,
             key,
             ledger,
@@ -302,6 +307,7 @@ impl Driver {
     fn new(parts: Parts, now: Instant, took_over: bool) -> Self {
         let Parts {
             config_path,
+            log,
             config,
             key,
             router,
@@ -324,6 +330,7 @@ impl Driver {
             key,
             router,
             config_path,
+            log,
             config,
             started: now,
             ledger,

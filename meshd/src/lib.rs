@@ -21,6 +21,7 @@
 //! | [`carried`] | receipts of other nodes, on their way to the Internet |
 //! | [`history`] | how much was carried and earned, hour by hour |
 //! | [`control`] | the control socket and its answers |
+//! | [`log`] | what is logged, from which level on |
 //! | `alarm`, `watch` | waiting for a point in time, and for input |
 //!
 //! **Architecture invariants.** One thread, one loop: only the driver touches state. The routing
@@ -37,6 +38,7 @@ pub mod history;
 pub mod identity;
 pub mod instance;
 pub mod kernel;
+pub mod log;
 mod names;
 pub mod store;
 pub mod udp;

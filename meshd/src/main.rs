@@ -1,28 +1,23 @@
-//! The program: log, exit code. Everything else is in the library.
+//! The program: exit code. Everything else is in the library.
 //!
 //! Exit codes: 0 ended by a signal, or `--check` found nothing wrong; 1 failed while running or
 //! could not start; 2 the command line or the configuration is wrong.
 
-use std::env;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use meshd::arguments::Arguments;
 use meshd::config::Config;
+use meshd::log::Log;
 use meshd::{driver, identity};
-use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 const FAILURE: u8 = 1;
 const BAD_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log();
+    let log = Log::start();
     let (config, warnings) = match load(&arguments) {
         Ok(loaded) => loaded,
         Err(line) => {
@@ -52,7 +47,7 @@ fn main() -> ExitCode {
         .build();
     let outcome = runtime
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(driver::run(config, arguments.config, key)));
+        .and_then(|runtime| runtime.block_on(driver::run(config, arguments.config, key, log)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -66,17 +61,4 @@ fn load(arguments: &Arguments) -> Result<(Config, Vec<String>), String> {
     let config = Config::load(&arguments.config).map_err(|error| error.to_string())?;
     let warnings = config.check_system().map_err(|error| error.to_string())?;
     Ok((config, warnings))
-}
-
-fn start_log() {
-    let wanted = env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
-    let levels = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(levels)
-        .with(lines)
-        .init();
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use control_api::{LogLevelSet, Reloaded};
 use libtest_mimic::Trial;
 use mesh_tests::daemon;
 use mesh_tests::harness::{in_lab, plain};
@@ -23,6 +24,16 @@ pub(crate) fn tests() -> Vec<Trial> {
             "check_accepts_what_start_accepts",
             || Topology::line(1),
             accepted,
+        ),
+        in_lab(
+            "what_a_reload_would_change_is_known_before",
+            || Topology::line(1),
+            asked_before,
+        ),
+        in_lab(
+            "the_log_level_changes_while_meshd_runs",
+            || Topology::line(1),
+            log_level,
         ),
         plain("meshctl_exit_statuses_mean_what_they_say", exit_statuses),
     ]
@@ -173,6 +184,55 @@ fn accepted(lab: &mut Lab) -> Result<()> {
         "a check made a key"
     );
     lab.start("r1")
+}
+
+fn asked_before(lab: &mut Lab) -> Result<()> {
+    lab.start("r1")?;
+    let node = lab.node_mut("r1")?;
+    node.config.sharing = Some("{fee: 5}".to_owned());
+    let directory = node.files().directory().to_owned();
+    let next = directory.join("next.yaml");
+    let text = node.config.to_yaml(&directory);
+    let elsewhere = text.replacen("network: ", "network: other-", 1);
+    let diff = |text: &str| -> Result<(Vec<String>, Vec<String>)> {
+        fs::write(&next, text)?;
+        let Reloaded {
+            changed,
+            needs_restart,
+            ..
+        } = node.ctl(&format!("config diff {}", next.display()))?;
+        Ok((changed, needs_restart))
+    };
+    let sharing = || vec!["sharing".to_owned()];
+
+    // Twice, because asking changes nothing.
+    for _ in 0..2 {
+        let found = diff(&text)?;
+        ensure!(found == (sharing(), vec![]), "{found:?}");
+    }
+    let found = diff(&elsewhere)?;
+    let restart = vec!["network".to_owned()];
+    ensure!(found == (sharing(), restart), "{found:?}");
+
+    node.files().write_config(&node.config)?;
+    let reloaded: Reloaded = node.ctl("reload")?;
+    ensure!(reloaded.changed == sharing(), "{reloaded:?}");
+    let found = diff(&text)?;
+    ensure!(found == (vec![], vec![]), "after the reload: {found:?}");
+    Ok(())
+}
+
+/// The line that says so is of level INFO.
+fn log_level(lab: &mut Lab) -> Result<()> {
+    lab.start("r1")?;
+    let node = lab.node("r1")?;
+    for (level, said) in [("error", 0), ("info", 1), ("warn", 1), ("trace", 2)] {
+        let set: LogLevelSet = node.ctl(&format!("log-level {level}"))?;
+        ensure!(set.level.to_string() == level, "{set:?}");
+        let count = node.files().log_text().matches("log level set").count();
+        ensure!(count == said, "{level}: {count} lines and not {said}");
+    }
+    Ok(())
 }
 
 fn exit_statuses() -> Result<()> {

@@ -11,10 +11,11 @@ use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
-    Accounts, CarriedFiles, Destination, Doctor, FrameError, FrameReader, GatewayChoice, Gateways,
-    Id, Imported, Interfaces, Kept, MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, Method, Neighbors,
-    NodeAccounts, NodeId, Originators, ReceiptsChunk, Reloaded, Request, Response, Routes,
-    RpcError, SCHEMA, Stats, Status, Version,
+    Accounts, CarriedFiles, ConfigText, Destination, Doctor, FrameError, FrameReader,
+    GatewayChoice, Gateways, Id, Imported, Interfaces, Kept, LogLevel, LogLevelSet,
+    MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, Method, Neighbors, NodeAccounts, NodeId,
+    Originators, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError, SCHEMA, Stats,
+    Status, Version,
 };
 
 /// Read at once from the socket.
@@ -253,6 +254,22 @@ impl Client {
     /// As [`Client::call`].
     pub fn reload(&mut self) -> Result<Reloaded, ClientError> {
         self.call(Method::Reload)
+    }
+
+    /// Calls `config.diff`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn config_diff(&mut self, text: ConfigText) -> Result<Reloaded, ClientError> {
+        self.call(Method::ConfigDiff { text })
+    }
+
+    /// Calls `log_level`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn set_log_level(&mut self, level: LogLevel) -> Result<LogLevelSet, ClientError> {
+        self.call(Method::LogLevel { level })
     }
 
     /// What answers, whichever schema it speaks.

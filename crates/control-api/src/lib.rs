@@ -31,14 +31,15 @@ pub use client::{Client, ClientError};
 pub use exit::Exit;
 pub use frame::{FrameError, FrameReader};
 pub use id::{NodeId, OriginatorId, ReceiptHash};
-pub use method::{Destination, Method};
+pub use method::{ConfigText, Destination, Method};
 pub use results::{
     Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Counters, Doctor,
     Encryption, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
-    Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Neighbor, Neighbors,
-    NodeAccounts, NodeRef, Originator, Originators, PartyRef, Proof, Radio, ReceiptEntry,
-    ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes, Severity,
-    Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
+    Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LogLevel,
+    LogLevelError, LogLevelSet, Neighbor, Neighbors, NodeAccounts, NodeRef, Originator,
+    Originators, PartyRef, Proof, Radio, ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason,
+    Reloaded, Role, Route, RouteTo, Routes, Severity, Standing, Station, Stats, StatsHour, Status,
+    TunnelKind, Version,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::id::SHORT_DIGITS;
-use crate::{ErrorCode, GatewayChoice, HexBytes, NodeId, Route, RpcError};
+use crate::{ErrorCode, GatewayChoice, HexBytes, LogLevel, NodeId, Route, RpcError};
 
 /// As much of an unknown method's name as an error repeats.
 const QUOTED_CHARS: usize = 40;
@@ -78,6 +78,16 @@ pub enum Method {
     },
     /// `reload`, answered by [`crate::Reloaded`].
     Reload,
+    /// `config.diff`, answered by [`crate::Reloaded`] as `reload` would, had the file this text.
+    ConfigDiff {
+        /// `text`: a complete configuration.
+        text: ConfigText,
+    },
+    /// `log_level`, answered by [`crate::LogLevelSet`].
+    LogLevel {
+        /// `level`: what is logged from now on.
+        level: LogLevel,
+    },
 }
 
 impl Method {
@@ -101,6 +111,8 @@ impl Method {
             Self::ReceiptsExportCarried { .. } => "receipts.export_carried",
             Self::ReceiptsExport { .. } => "receipts.export",
             Self::Reload => "reload",
+            Self::ConfigDiff { .. } => "config.diff",
+            Self::LogLevel { .. } => "log_level",
         }
     }
 
@@ -120,6 +132,8 @@ impl Method {
                 Some(json!({ "owner": owner, "offset": offset }))
             }
             Self::ReceiptsExport { offset } => Some(json!({ "offset": offset })),
+            Self::ConfigDiff { text } => Some(json!({ "text": text })),
+            Self::LogLevel { level } => Some(json!({ "level": level })),
             Self::Status
             | Self::Doctor
             | Self::Interfaces
@@ -174,12 +188,43 @@ impl Method {
             "receipts.export" => parse_params::<ExportParams>(params)
                 .map(|ExportParams { offset }| Self::ReceiptsExport { offset }),
             "reload" => parse_params::<NoParams>(params).map(|_| Self::Reload),
+            "config.diff" => {
+                parse_params(params).map(|DiffParams { text }| Self::ConfigDiff { text })
+            }
+            "log_level" => {
+                parse_params(params).map(|LevelParams { level }| Self::LogLevel { level })
+            }
             unknown => {
                 let quoted: String = unknown.chars().take(QUOTED_CHARS).collect();
                 let message = format!("no method {quoted:?}");
                 Err(RpcError::new(ErrorCode::MethodNotFound, message))
             }
         }
+    }
+}
+
+/// A configuration, which may have keys in it: it is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConfigText(String);
+
+impl ConfigText {
+    /// Wraps the text.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConfigText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConfigText")
     }
 }
 
@@ -312,6 +357,18 @@ struct ImportParams {
 struct ExportCarriedParams {
     owner: NodeId,
     offset: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiffParams {
+    text: ConfigText,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LevelParams {
+    level: LogLevel,
 }
 
 fn parse_routes(params: Option<Value>) -> Result<Method, RpcError> {

@@ -7,8 +7,9 @@
 )]
 
 use control_api::{
-    Answer, Destination, FrameError, FrameReader, GatewayChoice, Id, Incoming, MAX_REQUEST_BYTES,
-    Method, NodeId, Reloaded, Request, Response, Route, RouteTo, RpcError, SCHEMA, Session,
+    Answer, ConfigText, Destination, FrameError, FrameReader, GatewayChoice, Id, Incoming,
+    LogLevel, MAX_REQUEST_BYTES, Method, NodeId, Reloaded, Request, Response, Route, RouteTo,
+    RpcError, SCHEMA, Session,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -354,6 +355,12 @@ fn every_request_reads_back_as_it_was_written() {
         },
         Method::ReceiptsExport { offset: u64::MAX },
         Method::Reload,
+        Method::ConfigDiff {
+            text: ConfigText::new("network: \"x\"\n".into()),
+        },
+        Method::LogLevel {
+            level: LogLevel::Debug,
+        },
     ];
     for method in methods {
         for id in [None, Some(Id::from(u64::MAX)), Some(Id::Text("x".into()))] {

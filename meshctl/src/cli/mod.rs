@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use control_api::{DEFAULT_SOCKET, Destination, GatewayChoice};
+use control_api::{DEFAULT_SOCKET, Destination, GatewayChoice, LogLevel};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -145,6 +145,11 @@ pub(crate) enum Command {
     Config(Config),
     /// Make meshd read its configuration again
     Reload,
+    /// How much meshd logs, until the next time or until it ends
+    LogLevel {
+        /// error, warn, info, debug or trace
+        level: LogLevel,
+    },
     /// The versions of this program and of meshd
     ///
     /// That of this program is printed without meshd, too; the exit code then says why meshd did not answer.
@@ -272,6 +277,11 @@ pub(crate) struct Redeem {
 pub(crate) enum Config {
     /// Check a configuration file (needs no meshd)
     Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// What a reload would change if meshd read this file; changes nothing
+    Diff {
         /// The file
         file: PathBuf,
     },

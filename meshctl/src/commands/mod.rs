@@ -8,6 +8,7 @@ mod doctor;
 mod gateways;
 mod graph;
 mod interfaces;
+mod log_level;
 mod neighbors;
 mod originators;
 mod receipts;
@@ -68,6 +69,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         #[cfg(feature = "redeem")]
         Command::Wallet(wallet) => wallet::run(output, wallet),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
+        Command::Config(cli::Config::Diff { file }) => config::diff(&daemon, output, &file),
+        Command::LogLevel { level } => log_level::run(&daemon, output, level),
         Command::Reload => reload::run(&daemon, output),
         Command::Version => version::run(&daemon, output),
         Command::Completions { shell } => completions::run(shell),

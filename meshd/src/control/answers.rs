@@ -82,6 +82,8 @@ impl View<'_> {
             Method::ReceiptsImport { .. }
             | Method::ReceiptsExport { .. }
             | Method::GatewaysSelect { .. }
+            | Method::ConfigDiff { .. }
+            | Method::LogLevel { .. }
             | Method::Reload => Err(RpcError::new(
                 ErrorCode::Internal,
                 "not a question about the state",

@@ -394,6 +394,10 @@ impl Driver {
         }
         let outcome = if method == Method::Reload {
             self.reload(now).map(Answer::from)
+        } else if let Method::ConfigDiff { text } = &method {
+            self.config_diff(text).map(Answer::from)
+        } else if let Method::LogLevel { level } = method {
+            self.set_log_level(level).map(Answer::from)
         } else if let Method::GatewaysSelect { gateway } = &method {
             self.select_gateway(now, gateway)
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use control_api::{Reloaded, RpcError, SCHEMA};
+use control_api::{ConfigText, LogLevel, LogLevelSet, Reloaded, RpcError, SCHEMA};
 use tracing::{error, info};
 
 use super::{Driver, credit, max_price};
@@ -43,13 +43,40 @@ impl Driver {
         self.update_uplink(now);
         self.configure_kernel();
         self.announce(now);
-        let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
         Ok(Reloaded {
             schema: SCHEMA,
             changed: owned(changed),
             needs_restart: owned(needs_restart),
         })
     }
+
+    /// What [`Driver::reload`] would say if the file had this text. Changes nothing.
+    pub(super) fn config_diff(&self, text: &ConfigText) -> Result<Reloaded, RpcError> {
+        let new = Config::parse(text.as_str(), "configuration")
+            .and_then(|new| new.check_system().map(|_| new))
+            .map_err(|error| RpcError::failed(error.to_string()))?;
+        Ok(Reloaded {
+            schema: SCHEMA,
+            changed: owned(changed_keys(&self.config, &new)),
+            needs_restart: owned(self.config.restart_keys_changed(&new)),
+        })
+    }
+
+    /// Until the next one, or until the daemon ends.
+    pub(super) fn set_log_level(&self, level: LogLevel) -> Result<LogLevelSet, RpcError> {
+        self.log
+            .set(level)
+            .map_err(|error| RpcError::failed(error.to_string()))?;
+        info!(%level, "log level set");
+        Ok(LogLevelSet {
+            schema: SCHEMA,
+            level,
+        })
+    }
+}
+
+fn owned(keys: Vec<&str>) -> Vec<String> {
+    keys.into_iter().map(str::to_owned).collect()
 }
 
 /// The keys whose new value is in force without a restart.

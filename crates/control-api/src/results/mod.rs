@@ -9,6 +9,7 @@
 mod doctor;
 mod gateway;
 mod interface;
+mod log;
 mod neighbor;
 mod originator;
 mod receipts;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use doctor::{Doctor, Finding, Severity};
 pub use gateway::{Family, Gateway, GatewayChoice, GatewayChoiceError, Gateways};
 pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Station};
+pub use log::{LogLevel, LogLevelError, LogLevelSet};
 pub use neighbor::{Neighbor, Neighbors};
 pub use originator::{Originator, Originators};
 pub use receipts::{
@@ -74,8 +76,10 @@ pub enum Answer {
     Imported(Imported),
     /// To `receipts.export` and `receipts.export_carried`.
     ReceiptsChunk(ReceiptsChunk),
-    /// To `reload`.
+    /// To `reload` and `config.diff`.
     Reloaded(Reloaded),
+    /// To `log_level`.
+    LogLevelSet(LogLevelSet),
 }
 
 impl From<Status> for Answer {
@@ -107,5 +111,6 @@ answer_from!(
     CarriedFiles,
     Imported,
     ReceiptsChunk,
-    Reloaded
+    Reloaded,
+    LogLevelSet
 );
