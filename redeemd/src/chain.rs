@@ -1,7 +1,6 @@
 //! What the chain says of payers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -31,11 +30,42 @@ pub struct Chain {
     /// How old the newest block may be.
     pub max_block_age: Duration,
     id: u64,
-    /// Whether the newest block was too old when it was last asked for.
-    is_stale: Arc<AtomicBool>,
+    condition: Arc<Mutex<Condition>>,
     /// Set as soon as the node has said that it is one of this chain.
     checked: Arc<OnceCell<()>>,
     strangers: Arc<Mutex<Strangers>>,
+}
+
+/// What the chain's node was like when its newest block was last asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether it can be used.
+    pub standing: NodeStanding,
+    /// The last block that it has shown.
+    pub newest: Option<Newest>,
+}
+
+/// Whether the chain's node can be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NodeStanding {
+    /// It has not been asked yet.
+    #[default]
+    Unknown,
+    /// It follows the chain.
+    Follows,
+    /// Its newest block is too old.
+    Stale,
+    /// It does not answer, or not as a node of this chain.
+    Silent,
+}
+
+/// A block that was the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// Its number.
+    pub number: u64,
+    /// When it was made, in seconds since 1970.
+    pub timestamp: u64,
 }
 
 /// Why the chain cannot be used.
@@ -86,7 +116,7 @@ impl Chain {
             confirmations,
             max_block_age,
             id,
-            is_stale: Arc::default(),
+            condition: Arc::default(),
             checked: Arc::default(),
             strangers: Arc::default(),
         }
@@ -206,6 +236,32 @@ impl Chain {
 
     /// The newest block, if the node still follows the chain.
     async fn newest(&self) -> Result<(u64, BlockTag), ChainError> {
+        let asked = self.ask_newest().await;
+        if asked.is_err() {
+            self.lock_condition().standing = NodeStanding::Silent;
+        }
+        let (newest, hash) = asked?;
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let age = now.saturating_sub(Duration::from_secs(newest.timestamp));
+        let is_stale = age > self.max_block_age;
+        *self.lock_condition() = Condition {
+            standing: match is_stale {
+                true => NodeStanding::Stale,
+                false => NodeStanding::Follows,
+            },
+            newest: Some(newest),
+        };
+        match is_stale {
+            true => Err(ChainError::Stale {
+                host: self.node.host(),
+                age_seconds: age.as_secs(),
+                max_seconds: self.max_block_age.as_secs(),
+            }),
+            false => Ok((newest.number, hash)),
+        }
+    }
+
+    async fn ask_newest(&self) -> Result<(Newest, BlockTag), ChainError> {
         self.check().await?;
         let block = self.node.block(BlockTag::Latest).await?;
         let hash = block.hash.ok_or_else(|| Error::Malformed {
@@ -213,18 +269,17 @@ impl Chain {
             method: "a block",
             reason: "it has no hash".to_owned(),
         })?;
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let age = now.saturating_sub(Duration::from_secs(block.timestamp));
-        let is_stale = age > self.max_block_age;
-        self.is_stale.store(is_stale, Ordering::Relaxed);
-        match is_stale {
-            true => Err(ChainError::Stale {
-                host: self.node.host(),
-                age_seconds: age.as_secs(),
-                max_seconds: self.max_block_age.as_secs(),
-            }),
-            false => Ok((block.number, BlockTag::Hash(hash))),
-        }
+        let newest = Newest {
+            number: block.number,
+            timestamp: block.timestamp,
+        };
+        Ok((newest, BlockTag::Hash(hash)))
+    }
+
+    fn lock_condition(&self) -> MutexGuard<'_, Condition> {
+        self.condition
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that the node follows the chain.
@@ -241,10 +296,10 @@ impl Chain {
         ChainError::Node(Error::Timeout { host })
     }
 
-    /// Whether the node had stopped following the chain when it was last asked.
+    /// What the node was like when it was last asked.
     #[must_use]
-    pub fn is_stale(&self) -> bool {
-        self.is_stale.load(Ordering::Relaxed)
+    pub fn condition(&self) -> Condition {
+        *self.lock_condition()
     }
 
     /// All of it in one block, by its hash: what is cashed leaves the deposit and is paid at once.

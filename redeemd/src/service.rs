@@ -12,7 +12,7 @@ use ethereum::key::PrivateKey;
 use receipts::{Amount, Party};
 use redeem_api::{ClaimAnswer, PairAnswer, PairState, SCHEMA, Statement};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::chain::{Chain, ChainError};
@@ -120,9 +120,10 @@ impl Service {
     ) -> Result<ClaimAnswer, ServiceError> {
         let claim = self.compute(move || Claim::read(&export)).await??;
         let accounts = self.accounts(&claim).await?;
-        let deadline = Instant::now() + self.chain_patience;
-        let sifted = self.sift(claim, &accounts, may_ask, deadline);
+        let begin = Instant::now();
+        let sifted = self.sift(claim, &accounts, may_ask, begin + self.chain_patience);
         let (kept, mut answers) = sifted.await?;
+        let left = self.chain_patience.saturating_sub(begin.elapsed());
         let verified = self.compute(move || verify_signatures(&kept).map(|()| kept));
         let kept = verified.await??;
         let accepted = self.store.accept(&kept).await?.pairs;
@@ -135,7 +136,7 @@ impl Service {
                 limits.insert(payer, self.settle(payer).await);
             }
         };
-        if timeout_at(deadline, settling).await.is_err() {
+        if timeout(left, settling).await.is_err() {
             warn!("the chain does not answer in time: what was taken is settled later");
         }
         for (claim, accepted) in kept.iter().zip(&accepted) {

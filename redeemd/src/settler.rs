@@ -33,8 +33,10 @@ async fn settle(service: Arc<Service>) -> Infallible {
             }
             _ = watch.tick() => {
                 // Whether the database was restored is only asked when it may have been: at the start.
-                looked = looked || service.look_at_all().await;
-                service.watch_payers().await;
+                if service.watch_chain().await {
+                    looked = looked || service.look_at_all().await;
+                    service.watch_payers().await;
+                }
             }
         }
     }

@@ -408,9 +408,21 @@ fn hanging(valley: &Valley) -> Result<()> {
     let answer = service.claim(&others.export([(1, 1)])?)?;
     is_problem(&answer, 503)?;
     answer.header("retry-after").context("for how long?")?;
+    chain_is(&service, 503, "redeemd_chain_up 0")?;
     drop(cut);
     is(&pair.bring(&service, 6)?, 6, 6, PairState::Settled)?;
+    chain_is(&service, 200, "redeemd_chain_up 1")?;
     valley.audit().map(drop)
+}
+
+/// What whoever runs the service sees of the chain's node.
+fn chain_is(service: &Redeemd, status: u16, metric: &str) -> Result<()> {
+    let health = service.get("/healthz")?;
+    ensure!(health.status == status, "{health:?}");
+    let metrics = service.get("/metrics")?;
+    let text = String::from_utf8_lossy(&metrics.body);
+    ensure!(text.lines().any(|line| line == metric), "{text}");
+    Ok(())
 }
 
 fn confirmations(valley: &Valley) -> Result<()> {

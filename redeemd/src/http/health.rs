@@ -7,11 +7,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
+use crate::chain::NodeStanding;
 
 /// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the service can do its work: the database answers, and the chain's node, if it does, has a new block.
+/// Whether the service can do its work: the database answers, and the chain's node, which is asked once a minute and
+/// with each claim, does so with a new block.
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -21,17 +23,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
     ),
 )]
 pub(super) async fn healthz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    match tokio::time::timeout(PATIENCE, shared.service().store.is_there()).await {
-        Ok(Ok(())) if shared.service().chain.is_stale() => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the newest block of the chain's node is too old\n",
-        ),
-        Ok(Ok(())) => (StatusCode::OK, "ok\n"),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        ),
+    let service = shared.service();
+    let database = tokio::time::timeout(PATIENCE, service.store.is_there()).await;
+    if !matches!(database, Ok(Ok(()))) {
+        return unable("the database does not answer\n");
     }
+    match service.chain.condition().standing {
+        NodeStanding::Stale => unable("the newest block of the chain's node is too old\n"),
+        NodeStanding::Silent => {
+            unable("the chain's node does not answer: what is claimed is kept and not settled\n")
+        }
+        NodeStanding::Unknown | NodeStanding::Follows => (StatusCode::OK, "ok\n"),
+    }
+}
+
+const fn unable(why: &'static str) -> (StatusCode, &'static str) {
+    (StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 /// Figures for Prometheus.
@@ -42,5 +49,7 @@ pub(super) async fn healthz(State(shared): State<Shared>) -> (StatusCode, &'stat
 )]
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], shared.0.metrics.text()).into_response()
+    let metrics = &shared.0.metrics;
+    metrics.chain(shared.service().chain.condition());
+    ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
 }
