@@ -74,7 +74,15 @@ impl FeePolicy {
     /// # Errors
     /// [`PrepareError::TooDear`].
     pub fn allows(&self, transaction: &Transaction) -> Result<(), PrepareError> {
-        let (fee, most) = (transaction.most_fee(), self.most_fee);
+        self.allows_fee(transaction.most_fee())
+    }
+
+    /// Makes sure that so much, of several transactions together, is not too much.
+    ///
+    /// # Errors
+    /// [`PrepareError::TooDear`].
+    pub fn allows_fee(&self, fee: U256) -> Result<(), PrepareError> {
+        let most = self.most_fee;
         if fee <= most {
             return Ok(());
         }

@@ -228,7 +228,8 @@ fn refused_and_paid() -> Result<()> {
     let second = ["send", &to, "2", "--yes"];
     let said = purse.fails(&second, 1)?;
     ensure!(
-        said.stderr.contains(", which was refused before,"),
+        said.stderr
+            .contains("is in a block after all: that is paid"),
         "{said:?}"
     );
     purse.run(&[&second[..], &["--replaced"]].concat())?;

@@ -24,8 +24,26 @@ pub struct Pending {
     /// Signed, the newest last, which is the one of `transaction`.
     attempts: Vec<Bytes>,
     /// Of the same number, and for something else: nodes have refused them, which may have been a lie.
-    others: Vec<Bytes>,
+    others: Vec<Other>,
     is_refused: bool,
+}
+
+/// A transaction that was signed for something else.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Other {
+    /// Signed.
+    raw: Bytes,
+    to: Address,
+    value: U256,
+    data: Bytes,
+}
+
+impl Other {
+    /// Whether it does the same, on the chain that both are for.
+    fn does_as(&self, transaction: &Transaction) -> bool {
+        let (_, to, value, data) = transaction.effect();
+        (self.to, self.value, &self.data) == (to, value, data)
+    }
 }
 
 /// What is kept of a pending transaction cannot be read.
@@ -120,17 +138,22 @@ impl Pending {
             nonce,
             ..transaction
         };
-        let is_the_same = self.transaction.effect() == transaction.effect();
         let mut instead = Self::sign(key, transaction);
-        let known = self.attempts.into_iter();
-        let known = known
-            .filter(|raw| !instead.attempts.contains(raw))
-            .collect();
-        instead.others = self.others;
-        match is_the_same {
-            true => drop(instead.attempts.splice(..0, known)),
-            false => instead.others.extend::<Vec<_>>(known),
-        }
+        let (_, to, value, data) = self.transaction.effect();
+        let attempts = self.attempts.into_iter().map(|raw| Other {
+            raw,
+            to,
+            value,
+            data: data.clone(),
+        });
+        let known = self.others.into_iter().chain(attempts);
+        // What was wanted before, and is again, is the same payment.
+        let (same, others): (Vec<_>, Vec<_>) =
+            known.partition(|it| it.does_as(&instead.transaction));
+        instead.others = others;
+        let same = same.into_iter().map(|it| it.raw);
+        let same: Vec<_> = same.filter(|raw| !instead.attempts.contains(raw)).collect();
+        instead.attempts.splice(..0, same);
         instead
     }
 
@@ -200,7 +223,7 @@ impl Pending {
 
     /// The names of those that do something else.
     pub(super) fn other_hashes(&self) -> impl Iterator<Item = B256> {
-        self.others.iter().map(keccak256)
+        self.others.iter().map(|it| keccak256(&it.raw))
     }
 
     /// Whether it does what somebody wants, on this chain.
@@ -305,7 +328,7 @@ struct Written {
     data: Bytes,
     attempts: Vec<Bytes>,
     #[serde(default)]
-    others: Vec<Bytes>,
+    others: Vec<Other>,
     #[serde(default, rename = "refused")]
     is_refused: bool,
 }
@@ -396,6 +419,11 @@ mod tests {
         assert_eq!(other.hashes().collect::<Vec<_>>(), [other.hash()]);
         let others: Vec<_> = other.other_hashes().collect();
         assert_eq!(others, [first.hash(), dearer.hash()]);
+        let again = other.clone().sign_instead(&key, again(950, U256::MAX));
+        let hashes: Vec<_> = again.hashes().collect();
+        assert_eq!(hashes, [again.hash(), dearer.hash(), first.hash()]);
+        let others: Vec<_> = again.other_hashes().collect();
+        assert_eq!(others, [other.hash()]);
         let kept = other.to_json().unwrap();
         assert_eq!(Pending::parse(&kept), Ok(other));
         let kept = first.to_json().unwrap();

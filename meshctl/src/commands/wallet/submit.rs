@@ -269,9 +269,11 @@ impl<'a> Sender<'a> {
             data: Bytes::new(),
         };
         let nothing = send::prepare(node, self.chain_id, &nothing, self.settings.fees).await?;
+        let in_all = nothing.most_fee().saturating_mul(U256::from(missing));
+        self.settings.fees.allows_fee(in_all)?;
         let most = amount(nothing.most_fee());
         let what = format!(
-            "Send {missing} transfers of nothing, with a fee of {most} ether at most each?"
+            "Send {missing} transfers of nothing, with a fee of {most} ether at most each? They replace what this key has sent from elsewhere and waits"
         );
         self.ask(&what)?;
         let key = self.key()?;
@@ -370,20 +372,24 @@ impl<'a> Sender<'a> {
 
     /// A node that lies could have it in a block later. So whoever knows says so, before it is forgotten.
     fn replaced(&self, by: Option<B256>) -> Result<(), Failure> {
-        let by = by.map_or_else(
-            || "another transaction".to_owned(),
-            |hash| format!("{hash}, which was refused before,"),
-        );
         let host = self.settings.node.host();
-        let said = format!("{host} says that {by} has taken its place");
+        let (said, advice) = match by {
+            Some(hash) => (
+                format!("{hash}, which was signed before and refused, is in a block after all"),
+                "that is paid, and this is not. --replaced lets this be paid as well".to_owned(),
+            ),
+            None => (
+                format!("{host} says that another transaction has taken its place"),
+                "nothing else was sent. If this key has sent something from elsewhere, --replaced forgets it; if not, ask another node (--rpc)".to_owned(),
+            ),
+        };
         if self.consent.stuck.replaced {
-            tell(&format!("{said}: it was not sent, and will not be"));
+            tell(&format!(
+                "{said}: what has its number was not sent, and will not be"
+            ));
             return Ok(());
         }
-        let message = format!(
-            "{said}: nothing else was sent. If this key has sent something from elsewhere, --replaced forgets it; if not, ask another node (--rpc)"
-        );
-        Err(Failure::new(Exit::Failure, message))
+        Err(Failure::new(Exit::Failure, format!("{said}: {advice}")))
     }
 }
 
