@@ -229,6 +229,7 @@ impl Driver {
         let named = self.config.uplink().interface().names().iter();
         let named = named.map(|name| name.as_str().to_owned());
         let leading = lines.iter().map(|line| line.interface.clone());
+        let all: BTreeSet<String> = leading.chain(named).collect();
         // What has led out may do so again, and nobody is to come in there meanwhile.
         let inner = inner_interfaces(&self.config);
         let outer = self.links.values().map(|link| &link.name);
@@ -241,8 +242,9 @@ impl Driver {
                 ipv4: way(Family::Ipv4),
                 ipv6: way(Family::Ipv6),
                 others: others.collect(),
+                all: all.clone(),
             },
-            outside: leading.chain(named).chain(once).collect(),
+            outside: all.into_iter().chain(once).collect(),
         }
     }
 

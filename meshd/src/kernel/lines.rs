@@ -92,7 +92,7 @@ impl Lines {
         });
         let is_kept = |family: &Family| {
             let vpn = defaults.taken_by(*family);
-            vpn.is_some() && !base.outside.iter().any(|name| index(name) == vpn)
+            vpn.is_some() && !base.uplinks.all.iter().any(|name| index(name) == vpn)
         };
         Others {
             apart: apart.collect(),

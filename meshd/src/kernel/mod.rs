@@ -242,6 +242,8 @@ pub struct Uplinks {
     pub ipv6: Uplink,
     /// Interfaces that others work over: what began there stays there.
     pub others: BTreeSet<(String, Family)>,
+    /// All interfaces that are uplinks, whether they work or not.
+    pub all: BTreeSet<String>,
 }
 
 /// A way to the Internet.
@@ -264,6 +266,7 @@ impl Uplinks {
             ipv4: uplink.clone(),
             ipv6: uplink,
             others: BTreeSet::new(),
+            all: BTreeSet::from([interface.to_owned()]),
         }
     }
 

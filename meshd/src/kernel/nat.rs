@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `arriving` (`coming`), `beginning` | prerouting, output, -300 | no conntrack entry for what only passes on its way between other nodes, or relays would track every flow of the village; nor for tunnel packets, as each flow inside has an outer flow of its own; nor for the routing protocol's |
 //! | `flows` and those it sends to | prerouting, -150 | each flow stays with its gateway or uplink, see [`marks`](super::marks) |
-//! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only |
+//! | `input` | input, 0 | tunnel packets only from the mesh, over the mesh; and from there this node under its mesh addresses only, which are not for who is outside |
 //! | `forward` | forward, 0 | who may reach whom; sends packets on to one of the chains below |
 //! | `from_mesh` | | other nodes, routed local networks, and answers |
 //! | `from_tunnel` | | the Internet, and answers |
@@ -357,6 +357,11 @@ fn input(setup: &Setup, base: &Base, names: &Names) -> String {
         Some(format!("udp dport {ports} {DROP}")),
     ];
     let own4 = base.mesh_ipv4;
+    // Nobody out there can say of a datagram that the mesh has brought it (`uplink::circle`).
+    let from_outside = names.outside.iter().flat_map(|outside| {
+        [format!("ip daddr {own4}"), format!("ip6 daddr {own}")]
+            .map(|it| format!("iifname {outside} {it} {DROP}"))
+    });
     let neighbors = ["fe80::/10", "ff00::/8"].map(|range| format!("ip6 daddr {range}"));
     let own_addresses = [format!("ip6 daddr {own}"), format!("ip daddr {own4}")];
     let routed = base.lan.iter().flat_map(routed_prefixes).map(to_prefix);
@@ -372,6 +377,7 @@ fn input(setup: &Setup, base: &Base, names: &Names) -> String {
         .flatten()
         .chain(from_mesh)
         .chain(others)
+        .chain(from_outside)
         .collect();
     base_chain("input", "filter", "input", 0, &rules)
 }

@@ -33,6 +33,7 @@ use std::net::IpAddr;
 
 use ipnet::Ipv6Net;
 use mesh_proto::{Family, Mark, Table};
+use rtnetlink::packet_core::{DefaultNla, Nla};
 use rtnetlink::packet_route::route::{RouteHeader, RouteProtocol};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, IpProtocol};
@@ -228,8 +229,9 @@ fn for_all(message: &RuleMessage) -> Option<(u32, u32)> {
             RuleAttribute::FwMask(_)
             | RuleAttribute::SuppressPrefixLen(u32::MAX)
             | RuleAttribute::SuppressIfGroup(u32::MAX)
-            | RuleAttribute::Protocol(_)
-            | RuleAttribute::Other(_) => {}
+            | RuleAttribute::Protocol(_) => {}
+            // Of what the rtnetlink crate does not know, all values that are unset are harmless.
+            RuleAttribute::Other(it) if is_unset(it) => {}
             _ => return None,
         }
     }
@@ -239,6 +241,13 @@ fn for_all(message: &RuleMessage) -> Option<(u32, u32)> {
         && header.flags.contains(RuleFlags::Invert) == has_mark;
     let asks = header.action == RuleAction::ToTable && !is_ours(message);
     (is_for_all && asks).then_some((priority, table))
+}
+
+/// Whether an attribute has the value that the kernel gives what nobody has set.
+fn is_unset(attribute: &DefaultNla) -> bool {
+    let mut value = vec![0; attribute.value_len()];
+    attribute.emit_value(&mut value);
+    value.iter().all(|byte| *byte == 0) || value.iter().all(|byte| *byte == u8::MAX)
 }
 
 /// The marks whose packets a predecessor has led somewhere.
@@ -280,15 +289,17 @@ fn wanted(setup: &Setup, base: &Base, marked: &Marked, family: Family) -> BTreeS
     }
     rules.extend(answers(setup, base, marked, family));
     rules.extend(of_marks(setup, base, marked, family));
+    // What the router itself sends stays in the VPN of others that takes it, if there is one.
+    let unless_kept = |rule| Rule {
+        forwarded: marked.others.keeping.contains(&family),
+        ..rule
+    };
     match base.uplinks.of(family) {
         Uplink::Over(_) => {
-            rules.insert(Rule {
-                forwarded: marked.others.keeping.contains(&family),
-                ..Rule::new(first + 300, numbers.uplink_table())
-            });
+            rules.insert(unless_kept(Rule::new(first + 300, numbers.uplink_table())));
         }
         Uplink::Dead => {
-            rules.insert(Rule::new(first + 250, tunnel));
+            rules.insert(unless_kept(Rule::new(first + 250, tunnel)));
             rules.extend(base.lan.iter().map(|lan| Rule {
                 end: End::Unreachable,
                 ..Rule::from_interface(first + 260, NO_TABLE, &lan.interface)

@@ -2,8 +2,8 @@
 //! routers, and then everything answers, through that one's gateway.
 //!
 //! A datagram with a secret is sent over the uplink to this node's own mesh address, which means something
-//! in the mesh alone. If it arrives, the mesh has brought it. Who could bring it from elsewhere has seen it,
-//! so is on the uplink's way, and could as well cut that.
+//! in the mesh alone. If it arrives, the mesh has brought it: from uplinks nothing comes in that is for such
+//! addresses. Who could bring it otherwise has seen it and is in the mesh as well.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -310,10 +310,19 @@ impl Watcher {
         let main = uplink.interfaces().next();
         let metered = main.and_then(|name| self.meters.get(name));
         let reading = metered.map_or_else(Reading::default, |it| it.reading);
-        let of_main = self.lines.iter();
-        let of_main = of_main.filter(|(line, _)| Some(line.interface.as_str()) == main);
-        let loss = of_main.map(|(_, watched)| watched.past.loss).max();
-        reading.offer_with(main.and_then(stated), loss.unwrap_or(Loss::NONE))
+        // One that carries nothing, or is not used, loses nothing either.
+        let of_main = Family::BOTH.into_iter().filter_map(|family| {
+            let interface = uplink
+                .carries(family)
+                .filter(|it| Some(it.as_str()) == main)?;
+            let line = Line {
+                interface: interface.clone(),
+                family,
+            };
+            self.lines.get(&line).map(|watched| watched.past.loss)
+        });
+        let loss = of_main.max().unwrap_or(Loss::NONE);
+        reading.offer_with(main.and_then(stated), loss)
     }
 
     /// How a line is. Where nobody can be asked in its family, it is as the other family is there;

@@ -233,7 +233,10 @@ fn before_vpn() {
     let nobody = format!("{}ff", setup(1).mesh_prefix.network());
     let to_nobody = way(&nobody);
     assert!(!to_nobody.contains("dev"), "in the mesh: {to_nobody}");
-    base.uplinks = Uplinks::over("wan0");
+    base.uplinks = Uplinks {
+        all: base.outside.clone(),
+        ..Uplinks::over("wan0")
+    };
     port.configure(&base);
     for to in ["9.9.9.9", "2620:fe::fe"] {
         assert!(way(to).contains("dev wan0"), "{}", way(to));

@@ -111,9 +111,13 @@ fn one_way() {
         "100.64.0.1",
         "100.64.0.2",
         &setup(1).mesh_ipv6().to_string(),
+        // The gateway's own, which mean something in the mesh alone.
+        &mesh_ipv4(3).to_string(),
+        &setup(3).mesh_ipv6().to_string(),
     ] {
         assert!(!reaches(&chain.internet, inside), "{inside}");
     }
+    assert!(reaches(&chain.internet, "203.0.113.1"));
     assert!(reaches(&chain.phone, SERVER_V4) && reaches(&chain.phone, SERVER_V6));
     // What is attached to the uplink may be the gateway's own network, whatever its addresses.
     for attached in [PROVIDER_V4, PROVIDER_V6] {

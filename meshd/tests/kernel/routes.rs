@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_proto::{IfIndex, Route, RouteChange, Table, Target};
-use meshd::kernel::{KernelEvent, KernelRequest, NewFlows, TableChange, Uplinks};
+use meshd::kernel::{KernelEvent, KernelRequest, NewFlows, TableChange, Uplink, Uplinks};
 use serde_json::Value;
 
 use crate::Test;
@@ -399,13 +399,28 @@ fn copied() {
     // What is the router's own stays with what is no uplink.
     let own = "9.9.9.9";
     let others = "9.9.9.9 from 100.64.0.9 iif mesh0";
-    for (outside, of_own) in [(["wan0"].as_slice(), "wan1"), (&["wan0", "wan1"], "wan0")] {
-        base.outside = outside.iter().map(|&name| name.to_owned()).collect();
+    // Also if it was one before.
+    base.outside = ["wan0", "wan1"].map(str::to_owned).into();
+    for (uplinks, of_own) in [(["wan0"].as_slice(), "wan1"), (&["wan0", "wan1"], "wan0")] {
+        base.uplinks.all = uplinks.iter().map(|&name| name.to_owned()).collect();
         port.configure(&base);
         for (what, wan) in [(own, of_own), (others, "wan0")] {
             let way = node.run(&format!("ip route get {what}"));
             assert!(way.contains(&format!("dev {wan}")), "{what}: {way}");
         }
+    }
+    // Nothing leads it into the tunnel while the uplink is dead, but for what it passes on.
+    let dead = |all: &[&str]| Uplinks {
+        ipv4: Uplink::Dead,
+        ipv6: Uplink::Dead,
+        all: all.iter().map(|&name| name.to_owned()).collect(),
+        ..Uplinks::default()
+    };
+    for (all, is_kept) in [(["wan0"].as_slice(), true), (&["wan0", "wan1"], false)] {
+        base.uplinks = dead(all);
+        port.configure(&base);
+        let rules = node.run("ip rule show pref 31250");
+        assert_eq!(rules.contains("not from all iif lo"), is_kept, "{rules}");
     }
     // Nothing is changed that is as it should be.
     let before = node.run("ip rule");
