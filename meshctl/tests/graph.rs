@@ -101,6 +101,12 @@ fn a_name_stays_a_name() {
 }
 
 #[test]
+fn a_name_that_xml_does_not_know_spoils_no_drawing() {
+    let svg = map(&mesh("a\u{ffff}b\u{fffe}"), "svg");
+    assert!(svg.contains(">a\u{fffd}b\u{fffd}</text>"), "{svg}");
+}
+
+#[test]
 fn no_two_nodes_of_a_drawing_are_at_one_place() {
     let svg = map(&mesh("router-4"), "svg");
     let place = |line: &str| {

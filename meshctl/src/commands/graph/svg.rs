@@ -149,7 +149,9 @@ fn is_neighbor(graph: &Graph, id: OriginatorId) -> bool {
     graph.links.iter().any(|link| link.to == id)
 }
 
+/// As XML 1.0 takes it, which knows no U+FFFE and U+FFFF.
 fn escaped(text: &str) -> String {
-    let text = format::harmless(text).replace('&', "&amp;");
+    let text = format::harmless(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
+    let text = text.replace('&', "&amp;");
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
