@@ -116,6 +116,11 @@ pub(crate) fn milliseconds(ms: u64) -> String {
     }
 }
 
+/// The time there and back: `1.23 ms`.
+pub(crate) fn round_trip(us: u64) -> String {
+    format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
+}
+
 /// A metric or cost.
 pub(crate) fn metric(us: u64) -> String {
     format!("{us}us")

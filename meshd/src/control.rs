@@ -6,6 +6,7 @@
 //! | `answers` | the state of the daemon in the words of `control-api` |
 //! | `interfaces` | the same for interfaces and radios |
 //! | `gateways` | the same for who offers Internet |
+//! | `nodes` | who is meant by a name, an address or the digits of an id |
 //! | `receipts` | the same for who owes whom |
 //! | `doctor` | what is wrong, and what to do about it |
 //!
@@ -16,6 +17,7 @@ mod answers;
 mod doctor;
 mod gateways;
 mod interfaces;
+mod nodes;
 mod receipts;
 
 use std::fs;
@@ -32,7 +34,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-pub(crate) use answers::View;
+pub(crate) use answers::{View, quality};
 pub(crate) use receipts::import;
 
 /// Owner and group may use the socket.

@@ -12,6 +12,7 @@
 //! | `accounts` | what the kernel counted, and what the ledger wants done |
 //! | `radios` | what is known of radios, and what it means for routing |
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
+//! | `probing` | nodes that are asked whether they are there |
 //! | `reload` | the configuration read again |
 //! | `saving` | what follows from how saving receipts goes; exports |
 //! | `naming` | what resolvers on this machine should know |
@@ -26,6 +27,7 @@ pub(crate) mod internet;
 mod kernel_port;
 mod naming;
 mod outputs;
+mod probing;
 pub(crate) mod radios;
 mod reload;
 mod saving;
@@ -68,6 +70,7 @@ use crate::usage::Usage;
 use accounts::Books;
 use internet::Internet;
 use kernel_port::KernelPort;
+use probing::Probing;
 use radios::Radios;
 
 /// How often the byte counters are read while traffic flows; receipts are at most this far behind.
@@ -114,6 +117,7 @@ pub(crate) struct Driver {
     books: Books,
     history: History,
     carried: Carried,
+    probing: Probing,
     counted_gateways: BTreeSet<Ipv6Addr>,
     new_flows: NewFlows,
     /// Prefixes of ours that others announce too, as far as it was logged.
@@ -351,6 +355,7 @@ impl Driver {
             books,
             history: History::new(now),
             carried,
+            probing: Probing::default(),
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
             logged_conflicts: BTreeSet::new(),
@@ -425,6 +430,7 @@ impl Driver {
         let others = self.ledger.poll_timeout().into_iter();
         let others = others.chain(self.next_counters);
         let others = others.chain(self.radios.due).chain(self.names_due);
+        let others = others.chain(self.probing.deadline());
         others.fold(self.router.poll_timeout(), Instant::min)
     }
 
@@ -448,6 +454,7 @@ impl Driver {
             self.offer_refused_routes();
         }
         self.ask_radios(now);
+        self.give_up_probes(now);
         if self.names_due.is_some_and(|at| now >= at) {
             self.write_names(now);
         }

@@ -4,16 +4,17 @@
 //! at the port. That is news as well, because such a neighbor still forwards.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
 
 use mesh_proto::IfIndex;
 use nix::errno::Errno;
-use nix::libc::{sock_extended_err, sockaddr_in6};
+use nix::libc::{in6_addr, in6_pktinfo, sock_extended_err, sockaddr_in6};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt::Ipv6RecvErr,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
+    sockopt::Ipv6RecvErr,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -117,6 +118,36 @@ impl Sockets {
             }
             result => result.map(drop),
         }
+    }
+
+    /// Sends from our mesh address to that of a node that need not be on the link, over the interface that leads
+    /// there. As [`Sockets::send`] otherwise.
+    ///
+    /// # Errors
+    /// No socket on the interface, or what the kernel refuses.
+    pub fn send_afar(
+        &mut self,
+        ifindex: IfIndex,
+        from: Ipv6Addr,
+        to: Ipv6Addr,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let socket = self
+            .sockets
+            .get(&ifindex)
+            .ok_or(io::ErrorKind::NotConnected)?;
+        let to = SockaddrIn6::from(SocketAddrV6::new(to, PORT, 0, 0));
+        let source = in6_pktinfo {
+            ipi6_addr: in6_addr {
+                s6_addr: from.octets(),
+            },
+            ipi6_ifindex: 0,
+        };
+        let control = [ControlMessage::Ipv6PacketInfo(&source)];
+        let iov = [IoSlice::new(bytes)];
+        let fd = socket.get_ref().as_raw_fd();
+        sendmsg(fd, &iov, &control, MsgFlags::MSG_DONTWAIT, Some(&to))?;
+        Ok(())
     }
 
     /// Waits for what comes next on any socket. Other errors of a socket are the interface's: it is

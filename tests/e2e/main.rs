@@ -9,6 +9,7 @@ mod internet;
 mod mesh;
 mod mtu;
 mod names;
+mod probing;
 mod receipts;
 mod restart;
 mod tidy;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             internet::tests(),
             uplink::tests(),
             names::tests(),
+            probing::tests(),
             flows::tests(),
             gateways::tests(),
             receipts::tests(),

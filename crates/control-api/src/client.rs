@@ -14,8 +14,8 @@ use crate::{
     Accounts, CarriedFiles, ConfigText, Destination, Doctor, FrameError, FrameReader,
     GatewayChoice, Gateways, Id, Imported, Interfaces, Kept, LogLevel, LogLevelSet,
     MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, Method, Neighbors, NodeAccounts, NodeId,
-    Originators, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError, SCHEMA, Stats,
-    Status, Version,
+    Originators, Probe, Probed, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError,
+    SCHEMA, Stats, Status, Version,
 };
 
 /// Read at once from the socket.
@@ -162,6 +162,18 @@ impl Client {
     /// As [`Client::call`]; [`crate::ErrorCode::NotFound`] when no such gateway is known.
     pub fn select_gateway(&mut self, gateway: GatewayChoice) -> Result<Gateways, ClientError> {
         self.call(Method::GatewaysSelect { gateway })
+    }
+
+    /// Calls `probe`. The daemon may take the time that `probe` gives the node in addition to the limit.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`crate::ErrorCode::NotFound`] when there is no such node, or no way to it.
+    pub fn probe(&mut self, probe: Probe) -> Result<Probed, ClientError> {
+        let limit = self.limit;
+        self.limit = limit.saturating_add(Duration::from_millis(probe.wait_ms.into()));
+        let answer = self.call(Method::Probe(probe));
+        self.limit = limit;
+        answer
     }
 
     /// Calls `receipts.list`.

@@ -36,10 +36,10 @@ pub use results::{
     Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Counters, Doctor,
     Encryption, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
     Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LogLevel,
-    LogLevelError, LogLevelSet, Neighbor, Neighbors, NodeAccounts, NodeRef, Originator,
-    Originators, PartyRef, Proof, Radio, ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason,
-    Reloaded, Role, Route, RouteTo, Routes, Severity, Standing, Station, Stats, StatsHour, Status,
-    TunnelKind, Version,
+    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, Neighbor, Neighbors, NextHop, NodeAccounts,
+    NodeRef, Originator, Originators, PartyRef, Probe, Probed, Proof, Radio, ReceiptEntry,
+    ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes, Severity,
+    Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::id::SHORT_DIGITS;
-use crate::{ErrorCode, GatewayChoice, HexBytes, LogLevel, NodeId, Route, RpcError};
+use crate::{ErrorCode, GatewayChoice, HexBytes, LogLevel, NodeId, Probe, Route, RpcError};
 
 /// As much of an unknown method's name as an error repeats.
 const QUOTED_CHARS: usize = 40;
@@ -42,6 +42,8 @@ pub enum Method {
         /// `gateway`: which one; [`ErrorCode::NotFound`] when no gateway is known by that name.
         gateway: GatewayChoice,
     },
+    /// `probe`, answered by [`crate::Probed`] when the node has answered, or the time is over.
+    Probe(Probe),
     /// `receipts.list`, answered by [`crate::Accounts`].
     ReceiptsList,
     /// `receipts.show`, answered by [`crate::NodeAccounts`].
@@ -103,6 +105,7 @@ impl Method {
             Self::Routes { .. } => "routes",
             Self::Gateways => "gateways",
             Self::GatewaysSelect { .. } => "gateways.select",
+            Self::Probe(_) => "probe",
             Self::ReceiptsList => "receipts.list",
             Self::ReceiptsShow { .. } => "receipts.show",
             Self::ReceiptsStats => "receipts.stats",
@@ -122,6 +125,7 @@ impl Method {
         match self {
             Self::Routes { dest: Some(dest) } => Some(json!({ "dest": dest.to_string() })),
             Self::GatewaysSelect { gateway } => Some(json!({ "gateway": gateway })),
+            Self::Probe(probe) => Some(json!(probe)),
             Self::ReceiptsShow { node } => Some(json!({ "node": node })),
             Self::ReceiptsImport {
                 offset,
@@ -163,6 +167,9 @@ impl Method {
             "gateways" => parse_params::<NoParams>(params).map(|_| Self::Gateways),
             "gateways.select" => parse_params::<SelectParams>(params)
                 .map(|SelectParams { gateway }| Self::GatewaysSelect { gateway }),
+            "probe" => parse_params(params)
+                .and_then(Probe::checked)
+                .map(Self::Probe),
             "receipts.list" => parse_params::<NoParams>(params).map(|_| Self::ReceiptsList),
             "receipts.show" => {
                 parse_params(params).map(|ShowParams { node }| Self::ReceiptsShow { node })

@@ -8,10 +8,11 @@ use std::path::Path;
 use control_api::{
     Account, AccountDetails, Accounts, AttoSmt, CarriedFile, CarriedFiles, Counters, Doctor,
     Encryption, Family, Finding, Gateway, GatewayChoice, Gateways, HexBytes, Hold, Imported,
-    Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Neighbor, Neighbors,
-    NodeAccounts, NodeId, NodeRef, Originator, OriginatorId, Originators, PartyRef, Proof, Quality,
-    Radio, ReceiptEntry, ReceiptHash, ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route,
-    RouteTo, Routes, SCHEMA, Severity, Standing, Station, Stats, StatsHour, Status, TunnelKind,
+    Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Neighbor, Neighbors, NextHop,
+    NodeAccounts, NodeId, NodeRef, Originator, OriginatorId, Originators, PartyRef, Probed, Proof,
+    Quality, Radio, ReceiptEntry, ReceiptHash, ReceiptsChunk, Refusal, RefusalReason, Reloaded,
+    Role, Route, RouteTo, Routes, SCHEMA, Severity, Standing, Station, Stats, StatsHour, Status,
+    TunnelKind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -839,4 +840,20 @@ fn reloaded() {
     };
 
     assert_golden("reload.json", &result);
+}
+
+#[test]
+fn probed() {
+    let result = Probed {
+        schema: SCHEMA,
+        node: node(2, "router-2"),
+        address: "fd12:3456:789a:202:202:202:202:202".parse().unwrap(),
+        rtt_us: Some(2345),
+        next_hop: Some(NextHop {
+            node: node(3, "router-3"),
+            rx_quality: Quality::new(0.98),
+            tx_quality: Quality::new(0.9),
+        }),
+    };
+    assert_golden("probed.json", &result);
 }

@@ -8,8 +8,8 @@
 
 use control_api::{
     Answer, ConfigText, Destination, FrameError, FrameReader, GatewayChoice, Id, Incoming,
-    LogLevel, MAX_REQUEST_BYTES, Method, NodeId, Reloaded, Request, Response, Route, RouteTo,
-    RpcError, SCHEMA, Session,
+    LogLevel, MAX_PROBE_WAIT_MS, MAX_REQUEST_BYTES, Method, NodeId, Probe, Reloaded, Request,
+    Response, Route, RouteTo, RpcError, SCHEMA, Session,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -338,6 +338,16 @@ fn every_request_reads_back_as_it_was_written() {
         Method::GatewaysSelect {
             gateway: GatewayChoice::Node("router-5".into()),
         },
+        Method::Probe(Probe {
+            node: "router-5".into(),
+            towards: None,
+            wait_ms: 1,
+        }),
+        Method::Probe(Probe {
+            node: "router-5".into(),
+            towards: Some("fd12::1".into()),
+            wait_ms: MAX_PROBE_WAIT_MS,
+        }),
         Method::ReceiptsList,
         Method::ReceiptsShow {
             node: "router-5".into(),

@@ -10,6 +10,7 @@
 //! | `transmit` | packets out: hellos and news, what is said when |
 //! | `sync` | OGMs: keeping neighbors up to date, and being kept |
 //! | `routes` | selection for each originator, and what follows for the RIB |
+//! | `afar` | questions of nodes that need not be neighbors, and answers to them |
 //! | `requests` | newer sequence numbers asked for, links watched, traffic announced |
 //! | `gateways` | which gateways are used |
 //! | `prices` | what it costs to be carried to the Internet, and what we take for it |
@@ -22,6 +23,7 @@
 //! | `budget` | how much news may be sent |
 //! | `view` | the state as operators see it |
 
+mod afar;
 mod book;
 mod budget;
 mod caution;
@@ -57,10 +59,11 @@ use crate::gateway_policy::Policy;
 use crate::record::MIN_MTU;
 use crate::rib::Rib;
 use crate::route_selection::FeasibilityDistance;
-use crate::wire::{OgmIndex, Sender, Tlv};
+use crate::wire::{EchoReply, OgmIndex, Sender, Tlv};
 use crate::{
     GatewayOffer, IfIndex, Network, OriginatorId, Price, Route, RouteChange, SeqNo, Tunnels,
 };
+use afar::Courtesy;
 use book::{Book, Said};
 use budget::Budget;
 use caution::Caution;
@@ -152,7 +155,8 @@ pub struct Announcement {
 pub struct Transmit {
     /// Over which interface.
     pub ifindex: IfIndex,
-    /// To which link-local address; `None` is all nodes on the link.
+    /// To which link-local address, or mesh address of a node that need not be on the link: then from our own
+    /// mesh address. `None` is all nodes on the link.
     pub to: Option<Ipv6Addr>,
     /// The UDP payload.
     pub bytes: Vec<u8>,
@@ -200,6 +204,13 @@ pub enum Event {
         channel: u8,
         /// What it says.
         bytes: Vec<u8>,
+    },
+    /// A node replies to an echo ([`Router::send_echo`]), or another one does in its place.
+    EchoReply {
+        /// The node that replies.
+        from: OriginatorId,
+        /// What it says.
+        reply: EchoReply,
     },
 }
 
@@ -306,6 +317,7 @@ pub struct Router {
     suspected: BTreeMap<OriginatorId, Instant>,
     /// Originators whose traffic has just taken another way.
     moved: BTreeSet<OriginatorId>,
+    courtesy: Courtesy,
     rng: ChaCha8Rng,
     counters: Counters,
     outputs: VecDeque<Output>,
@@ -382,6 +394,7 @@ impl Router {
             lazy_requests: 0,
             suspected: BTreeMap::new(),
             moved: BTreeSet::new(),
+            courtesy: Courtesy::new(now),
             rng,
             counters: Counters::default(),
             outputs: VecDeque::new(),

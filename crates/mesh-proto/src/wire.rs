@@ -4,6 +4,7 @@
 //! ([`packet`]); each kind of part has a file of its own with its layout. Parts of an unknown
 //! type are skipped, so a type is never reused; a known type has exactly the stated layout.
 
+pub mod echo;
 pub mod hello;
 pub mod packet;
 pub mod path_check;
@@ -18,6 +19,7 @@ pub mod suspicion;
 pub mod sync_request;
 pub mod update;
 
+pub use echo::{Echo, EchoReply, NextHop};
 pub use hello::Hello;
 pub use packet::{Header, KeyKind, PacketBuilder, Sealed, Sender};
 pub use path_check::PathCheck;
@@ -83,6 +85,10 @@ pub enum Tlv {
     PathCheck(PathCheck),
     /// "That node may be dead."
     Suspicion(Suspicion),
+    /// "Are you there?", from anywhere in the mesh.
+    Echo(Echo),
+    /// "I am."
+    EchoReply(EchoReply),
 }
 
 impl Tlv {
@@ -103,6 +109,8 @@ impl Tlv {
     const SEQNO_REQUEST: u8 = 12;
     const PATH_CHECK: u8 = 13;
     const SUSPICION: u8 = 14;
+    const ECHO: u8 = 15;
+    const ECHO_REPLY: u8 = 16;
 
     /// Parses the part at the front of `reader`; `None` if its type is unknown.
     ///
@@ -126,6 +134,8 @@ impl Tlv {
             Self::SEQNO_REQUEST => Self::SeqnoRequest(SeqnoRequest::parse(&mut value)?),
             Self::PATH_CHECK => Self::PathCheck(PathCheck::parse(&mut value)?),
             Self::SUSPICION => Self::Suspicion(Suspicion::parse(&mut value)?),
+            Self::ECHO => Self::Echo(Echo::parse(&mut value)?),
+            Self::ECHO_REPLY => Self::EchoReply(EchoReply::parse(&mut value)?),
             _ => return Ok(None),
         };
         value.finish()?;
@@ -151,6 +161,8 @@ impl Tlv {
             Self::SeqnoRequest(it) => it.emit(out),
             Self::PathCheck(it) => it.emit(out),
             Self::Suspicion(it) => it.emit(out),
+            Self::Echo(it) => it.emit(out),
+            Self::EchoReply(it) => it.emit(out),
         }
         // Every value is bounded far below 64 KiB by its own parser and constructor.
         let len = u16::try_from(out.len() - length_at - 2).unwrap_or(u16::MAX);
@@ -174,6 +186,8 @@ impl Tlv {
             Self::SeqnoRequest(_) => Self::SEQNO_REQUEST,
             Self::PathCheck(_) => Self::PATH_CHECK,
             Self::Suspicion(_) => Self::SUSPICION,
+            Self::Echo(_) => Self::ECHO,
+            Self::EchoReply(_) => Self::ECHO_REPLY,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod probe;
 #[cfg(feature = "redeem")]
 pub(crate) mod wallet;
 
@@ -106,6 +107,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         watch: Watch,
     },
+    /// Is a node there, how long does an answer take, and how many get lost?
+    ///
+    /// Asks meshd on the node, over the way that data takes, so it works where nothing answers the ping of other
+    /// programs. An answer counts as lost when the next question is due, but not within a second. Ctrl-C ends it
+    /// and prints the summary. The exit code is 6 if there was no answer at all, 4 if there is no way.
+    Ping(probe::Ping),
+    /// The nodes on the way to a node, with round trips and the quality of each link
+    ///
+    /// Asks meshd on each node where it would send what is for NODE, beginning here. The exit code is 6 if one
+    /// of them does not answer, 4 if one knows no way.
+    Traceroute(probe::Traceroute),
     /// A map of what this node knows: itself, its links, and the first hop to everybody else
     Graph {
         /// For which program the map is; this goes before --output

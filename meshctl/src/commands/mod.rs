@@ -8,15 +8,18 @@ mod doctor;
 mod gateways;
 mod graph;
 mod interfaces;
+mod interrupt;
 mod log_level;
 mod neighbors;
 mod originators;
+mod ping;
 mod receipts;
 #[cfg(feature = "redeem")]
 mod redeem;
 mod reload;
 mod routes;
 mod status;
+mod traceroute;
 mod version;
 #[cfg(feature = "redeem")]
 mod wallet;
@@ -52,6 +55,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Routes { dest, watch } => {
             watch.run(output, |output| routes::run(&daemon, output, dest.clone()))
         }
+        Command::Ping(options) => ping::run(&daemon, output, &options),
+        Command::Traceroute(options) => traceroute::run(&daemon, output, &options),
         Command::Graph { format } => graph::run(&daemon, format),
         Command::Gateways {
             watch,

@@ -2,15 +2,13 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::process;
-use std::thread;
 use std::time::Duration;
 
 use control_api::Exit;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
 
+use super::interrupt::on_interrupt;
 use crate::cli::Watch;
 use crate::failure::Failure;
 use crate::output::{Frame, Output};
@@ -27,7 +25,8 @@ impl Watch {
             return show(output);
         };
         let of = |frame| Output { frame, ..output };
-        end_on_interrupt().map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+        // Ctrl-C is how watching ends, so it is a success.
+        on_interrupt(|| Exit::Ok)?;
         show(of(Frame::First))?;
         while has_reader_after(interval) {
             match show(of(Frame::Later)) {
@@ -41,20 +40,6 @@ impl Watch {
 
 fn may_pass(exit: Exit) -> bool {
     matches!(exit, Exit::NotRunning | Exit::NotFound | Exit::Timeout)
-}
-
-/// Ctrl-C is how watching ends, so it is a success. What is being written is written to its end.
-fn end_on_interrupt() -> io::Result<()> {
-    let mut interrupt = SigSet::empty();
-    interrupt.add(Signal::SIGINT);
-    // Threads inherit it, so the signal waits for the one that asks for it.
-    interrupt.thread_block()?;
-    thread::Builder::new().spawn(move || {
-        let _ = interrupt.wait();
-        let _whole = io::stdout().lock();
-        process::exit(Exit::Ok.code().into());
-    })?;
-    Ok(())
 }
 
 /// Waits, but no longer than somebody reads: a pipe without a reader has an error.

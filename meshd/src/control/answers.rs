@@ -82,6 +82,7 @@ impl View<'_> {
             Method::ReceiptsImport { .. }
             | Method::ReceiptsExport { .. }
             | Method::GatewaysSelect { .. }
+            | Method::Probe(_)
             | Method::ConfigDiff { .. }
             | Method::LogLevel { .. }
             | Method::Reload => Err(RpcError::new(
@@ -352,14 +353,14 @@ impl View<'_> {
         self.router.record(self.router.id())
     }
 
-    pub(super) fn node_ref(&self, id: OriginatorId) -> NodeRef {
+    pub(crate) fn node_ref(&self, id: OriginatorId) -> NodeRef {
         NodeRef {
             originator_id: originator_id(id),
             name: self.router.record(id).map(name),
         }
     }
 
-    pub(super) fn display(&self, id: OriginatorId) -> String {
+    pub(crate) fn display(&self, id: OriginatorId) -> String {
         let known = self.router.record(id);
         known.map_or_else(
             || id.to_string(),
@@ -407,7 +408,7 @@ fn unknown_node() -> NodeRef {
     }
 }
 
-fn quality(of_255: u8) -> Quality {
+pub(crate) fn quality(of_255: u8) -> Quality {
     Quality::new(f64::from(of_255) / 255.0)
 }
 

@@ -394,6 +394,9 @@ impl Driver {
             let data = data.into_bytes();
             return control::import(&mut self.carried, (offset, total_bytes), &data, answer);
         }
+        if let Method::Probe(probe) = &method {
+            return self.probe(now, probe, answer);
+        }
         let outcome = if method == Method::Reload {
             self.reload(now).map(Answer::from)
         } else if let Method::ConfigDiff { text } = &method {

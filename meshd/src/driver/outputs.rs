@@ -52,7 +52,14 @@ impl Driver {
 
     fn transmit(&mut self, transmit: &Transmit) {
         let Transmit { ifindex, to, bytes } = transmit;
-        if let Err(error) = self.sockets.send(*ifindex, *to, bytes) {
+        let own = self.router.network().mesh_ipv6(self.router.id());
+        let sent = match to {
+            Some(to) if !to.is_unicast_link_local() => {
+                self.sockets.send_afar(*ifindex, own, *to, bytes)
+            }
+            to => self.sockets.send(*ifindex, *to, bytes),
+        };
+        if let Err(error) = sent {
             // Lost as in the air; an interface that is gone is reported by the kernel.
             trace!(%error, %ifindex, "not sent");
         }
@@ -116,6 +123,7 @@ impl Driver {
                 channel: RECEIPTS_CHANNEL,
                 bytes,
             } => self.handle_receipt_message(now, from, &bytes),
+            Event::EchoReply { from, reply } => self.handle_echo_reply(now, from, reply),
             Event::Payload { from, channel, .. } => {
                 debug!(node = %from, channel, "payload of an unknown application dropped");
             }

@@ -272,7 +272,9 @@ impl Neighbor {
             | Tlv::ProbeAnswer(_)
             | Tlv::SeqnoRequest(_)
             | Tlv::PathCheck(_)
-            | Tlv::Suspicion(_) => {}
+            | Tlv::Suspicion(_)
+            | Tlv::Echo(_)
+            | Tlv::EchoReply(_) => {}
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod interface;
 mod log;
 mod neighbor;
 mod originator;
+mod probe;
 mod receipts;
 mod reload;
 mod route;
@@ -25,6 +26,7 @@ pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Sta
 pub use log::{LogLevel, LogLevelError, LogLevelSet};
 pub use neighbor::{Neighbor, Neighbors};
 pub use originator::{Originator, Originators};
+pub use probe::{MAX_PROBE_WAIT_MS, NextHop, Probe, Probed};
 pub use receipts::{
     Account, AccountDetails, Accounts, CarriedFile, CarriedFiles, Hold, Imported, Kept, KeptAs,
     NodeAccounts, PartyRef, Proof, ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason, Role,
@@ -64,6 +66,8 @@ pub enum Answer {
     Routes(Routes),
     /// To `gateways` and `gateways.select`.
     Gateways(Gateways),
+    /// To `probe`.
+    Probed(Probed),
     /// To `receipts.list`.
     Accounts(Accounts),
     /// To `receipts.show`.
@@ -105,6 +109,7 @@ answer_from!(
     Originators,
     Routes,
     Gateways,
+    Probed,
     Accounts,
     NodeAccounts,
     Stats,

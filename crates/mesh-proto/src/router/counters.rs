@@ -12,6 +12,8 @@ pub enum DropReason {
     /// It did not come from a link-local address, not over an interface of the mesh, or not from
     /// where its sender is on this link.
     NotFromLink,
+    /// A part that is said between mesh addresses came from a link-local one.
+    NotFromAfar,
     /// It carries our own id: a copy of ours that came back, or a node with our key.
     Own,
     /// Its sender's record is not known yet, or not the one of its present life.
@@ -34,6 +36,8 @@ pub enum DropReason {
     BadSignature,
     /// A table has no room for another node.
     TableFull,
+    /// It asks for more answers than a node is given, or all nodes together are.
+    TooMany,
 }
 
 impl DropReason {
@@ -46,6 +50,7 @@ impl DropReason {
             Self::Parse(ParseError::ForeignNetwork) => "foreign_network",
             Self::Parse(ParseError::BadMac) => "bad_mac",
             Self::NotFromLink => "not_from_link",
+            Self::NotFromAfar => "not_from_afar",
             Self::Own => "own",
             Self::UnknownSender => "unknown_sender",
             Self::Stale => "stale",
@@ -57,6 +62,7 @@ impl DropReason {
             Self::BadProof => "bad_proof",
             Self::BadSignature => "bad_signature",
             Self::TableFull => "table_full",
+            Self::TooMany => "too_many",
         }
     }
 }

@@ -39,8 +39,11 @@ impl Router {
         source: Ipv6Addr,
         bytes: &[u8],
     ) -> Result<(), DropReason> {
-        if !self.interfaces.contains_key(&ifindex) || !source.is_unicast_link_local() {
+        if !self.interfaces.contains_key(&ifindex) {
             return Err(DropReason::NotFromLink);
+        }
+        if !source.is_unicast_link_local() {
+            return self.receive_from_afar(now, source, bytes);
         }
         let sealed = Sealed::parse(&self.config.network, bytes).map_err(DropReason::Parse)?;
         let header = *sealed.header();
@@ -204,6 +207,8 @@ impl Router {
             (Tlv::Payload(payload), KeyKind::Pair) => {
                 self.receive_payload(link.neighbor, payload);
             }
+            // They are said between mesh addresses only.
+            (Tlv::Echo(_) | Tlv::EchoReply(_), _) => return Err(DropReason::NotFromAfar),
             // What is said to us alone has to be said with our key.
             _ => return Err(DropReason::WrongKey),
         }

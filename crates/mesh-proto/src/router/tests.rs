@@ -1,5 +1,6 @@
 //! The router through its public API, in virtual time, with a few routers on a shared medium.
 
+mod afar;
 mod authentication;
 mod crowds;
 mod doubles;

@@ -92,7 +92,8 @@ impl Router {
         self.seal(now, ifindex, to.map(|address| (address, None)), tlvs);
     }
 
-    fn seal(
+    /// Packets to link-local addresses are sent from the interface's own, all others from our mesh address.
+    pub(super) fn seal(
         &mut self,
         now: Instant,
         ifindex: IfIndex,
@@ -109,8 +110,13 @@ impl Router {
             },
             _ => None,
         };
-        let (address, max_packet_len) = (interface.address, interface.max_packet_len());
         let network = &self.config.network;
+        let is_afar = |(to, _): (Ipv6Addr, _)| !to.is_unicast_link_local();
+        let address = match to.is_some_and(is_afar) {
+            true => network.mesh_ipv6(self.id),
+            false => interface.address,
+        };
+        let max_packet_len = interface.max_packet_len();
         let (sender, sent) = (self.sender, self.sent);
         let mut builder = PacketBuilder::new(network, key, sender, address, max_packet_len, sent);
         tlvs.iter().for_each(|tlv| builder.push(tlv));

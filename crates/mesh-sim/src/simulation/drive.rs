@@ -225,7 +225,8 @@ impl Simulation {
             | router::Event::NodeChanged(_)
             | router::Event::GatewaysChanged
             | router::Event::EpochBegun(_)
-            | router::Event::DuplicateIdentity => {}
+            | router::Event::DuplicateIdentity
+            | router::Event::EchoReply { .. } => {}
             router::Event::Payload { from, bytes, .. } => self.hear(index, *from, bytes),
         }
     }

@@ -9,8 +9,8 @@ use super::*;
 use crate::hash_chain::{ChainValue, Link};
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{
-    Binding, Hello, LinkReport, Ogm, OgmIndex, PathCheck, Payload, Probe, ProbeAnswer,
-    RecordRequest, Reminder, ReportEntry, SeqnoRequest, SyncRequest, Update,
+    Binding, Echo, EchoReply, Hello, LinkReport, NextHop, Ogm, OgmIndex, PathCheck, Payload, Probe,
+    ProbeAnswer, RecordRequest, Reminder, ReportEntry, SeqnoRequest, SyncRequest, Update,
 };
 use crate::{Metric, NodeId, NodeRecord, Price, SeqNo};
 
@@ -131,6 +131,18 @@ fn one_of_each() -> Vec<Tlv> {
             originators: vec![id(4)],
         }),
         priced_update(),
+        Tlv::Echo(Echo {
+            nonce: 0x0102_0304_0506_0708,
+            towards: id(4),
+        }),
+        Tlv::EchoReply(EchoReply {
+            nonce: 0x0102_0304_0506_0708,
+            next_hop: Some(NextHop {
+                node: id(5),
+                rx_quality: 250,
+                tx_quality: 200,
+            }),
+        }),
     ]
 }
 
