@@ -12,8 +12,8 @@ use common::{Daemon, assert_golden, sample, stderr_of, stdout_of};
 use control_api::{
     Accounts, Answer, CarriedFiles, ConfigText, Doctor, Finding, GatewayChoice, Gateways,
     Interface, Interfaces, Internet, LogLevel, LogLevelSet, Method, Neighbors, NodeAccounts,
-    NodeRef, OriginatorId, Originators, Reloaded, Role, Routes, SCHEMA, Severity, Stats, StatsHour,
-    Status,
+    NodeRef, OriginatorId, Originators, Reloaded, Role, Routes, SCHEMA, Settings, Severity, Stats,
+    StatsHour, Status,
 };
 use serde::de::DeserializeOwned;
 
@@ -231,6 +231,21 @@ fn stats_go_back_as_many_days_as_asked_for() {
 #[test]
 fn reload() {
     assert_shown::<Reloaded>(&["reload"], "reload.json", "reload.txt");
+}
+
+#[test]
+fn the_configuration_in_force() {
+    let show = ["config", "show"];
+    assert_shown::<Settings>(&show, "config-show.json", "config-show.txt");
+    let (settings, _) = sample::<Settings>("config-show.json");
+    let daemon = Daemon::answering(settings);
+    let only_set = stdout_of(&daemon.meshctl(&["config", "show", "--only-set"]));
+    assert_golden("config-show-only-set.txt", &only_set);
+
+    let (mut settings, _) = sample::<Settings>("config-show.json");
+    settings.settings[0].value = HOSTILE.into();
+    let yaml = stdout_of(&Daemon::answering(settings).meshctl(&show));
+    assert!(yaml.starts_with("network: \"ev[31mil2J x\"\n"), "{yaml}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of, stdout_with};
 use control_api::{Doctor, ErrorCode, RpcError, SCHEMA, Status};
 
-const ASKING: [&[&str]; 17] = [
+const ASKING: [&[&str]; 18] = [
     &["status"],
     &["doctor"],
     &["interfaces"],
@@ -29,6 +29,7 @@ const ASKING: [&[&str]; 17] = [
     &["receipts", "export", "/nonexistent/export"],
     &["receipts", "export", "--carried", "/nonexistent"],
     &["reload"],
+    &["config", "show"],
     &["log-level", "info"],
 ];
 

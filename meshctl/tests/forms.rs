@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of};
 use control_api::{
     Accounts, Answer, CarriedFiles, ErrorCode, Gateways, Interfaces, Neighbors, Originators,
-    Routes, RpcError, SCHEMA, Stats, Status,
+    Routes, RpcError, SCHEMA, Settings, Stats, Status,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -66,6 +66,7 @@ fn every_list_has_every_form() {
     let carried = ["receipts", "list", "--carried"];
     assert_forms::<CarriedFiles>(&carried, "receipts-carried", "files");
     assert_forms::<Stats>(&["receipts", "stats"], "receipts-stats", "hours");
+    assert_forms::<Settings>(&["config", "show"], "config-show", "settings");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! | `path`, `error` | where something is wrong, and how that is said |
 //! | `fields` | typed reading of the tree: known, required, optional keys |
 //! | `values`, `lan`, `radio`, `gateways` | the types, whose values are valid |
+//! | `shown` | the configuration in force, without secrets |
 //! | `system` | checks that ask the machine |
 //!
 //! **Architecture invariants.** Parsing depends on the text alone, but for the host name, which
@@ -24,6 +25,7 @@ mod numbers;
 mod path;
 mod radio;
 mod sharing;
+mod shown;
 mod system;
 #[cfg(test)]
 mod tests;

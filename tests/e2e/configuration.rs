@@ -4,14 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
-use control_api::{LogLevelSet, Reloaded};
+use anyhow::{Context as _, Result, ensure};
+use control_api::{LogLevelSet, Reloaded, Settings};
 use libtest_mimic::Trial;
 use mesh_tests::daemon;
 use mesh_tests::harness::{in_lab, plain};
-use mesh_tests::lab::Lab;
+use mesh_tests::lab::{Lab, Node};
 use mesh_tests::snapshot::Snapshot;
 use mesh_tests::topology::Topology;
+use serde_json::{Value, json};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -29,6 +30,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "what_a_reload_would_change_is_known_before",
             || Topology::line(1),
             asked_before,
+        ),
+        in_lab(
+            "the_configuration_in_force_is_shown",
+            || Topology::line(1),
+            shown,
         ),
         in_lab(
             "the_log_level_changes_while_meshd_runs",
@@ -184,6 +190,46 @@ fn accepted(lab: &mut Lab) -> Result<()> {
         "a check made a key"
     );
     lab.start("r1")
+}
+
+/// What was read last and waits for a restart is not in force.
+fn shown(lab: &mut Lab) -> Result<()> {
+    lab.start("r1")?;
+    let node = lab.node_mut("r1")?;
+    let value = |node: &Node, key: &str| -> Result<(Value, bool)> {
+        let Settings { settings, .. } = node.ctl("config show")?;
+        let setting = settings.into_iter().find(|it| it.key == key);
+        let setting = setting.with_context(|| format!("no {key}"))?;
+        Ok((setting.value, setting.is_set))
+    };
+    ensure!(value(node, "sharing.fee")? == (json!("0"), false));
+    ensure!(value(node, "mesh[0].interface")? == (json!("mesh0"), true));
+
+    node.config.sharing = Some("{fee: 5}".to_owned());
+    let directory = node.files().directory().to_owned();
+    let text = node.config.to_yaml(&directory);
+    fs::write(
+        node.files().config(),
+        text.replacen("network: ", "network: other-", 1),
+    )?;
+    let network = value(node, "network")?;
+    let _: Reloaded = node.ctl("reload")?;
+    ensure!(value(node, "sharing.fee")? == (json!("5"), true));
+    ensure!(value(node, "network")? == network);
+
+    let yaml = node.ctl_text("config show --only-set")?;
+    let copy = directory.join("copy.yaml");
+    fs::write(&copy, &yaml)?;
+    let Reloaded {
+        changed,
+        needs_restart,
+        ..
+    } = node.ctl(&format!("config diff {}", copy.display()))?;
+    ensure!(
+        changed.is_empty() && needs_restart.is_empty(),
+        "{changed:?} {needs_restart:?} in:\n{yaml}"
+    );
+    Ok(())
 }
 
 fn asked_before(lab: &mut Lab) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::{
     GatewayChoice, Gateways, Id, Imported, Interfaces, Kept, LogLevel, LogLevelSet,
     MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, Method, Neighbors, NodeAccounts, NodeId,
     Originators, Probe, Probed, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError,
-    SCHEMA, Stats, Status, Version,
+    SCHEMA, Settings, Stats, Status, Version,
 };
 
 /// Read at once from the socket.
@@ -274,6 +274,14 @@ impl Client {
     /// As [`Client::call`].
     pub fn config_diff(&mut self, text: ConfigText) -> Result<Reloaded, ClientError> {
         self.call(Method::ConfigDiff { text })
+    }
+
+    /// Calls `config.show`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn config(&mut self) -> Result<Settings, ClientError> {
+        self.call(Method::ConfigShow)
     }
 
     /// Calls `log_level`.

@@ -38,8 +38,8 @@ pub use results::{
     Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LogLevel,
     LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, Neighbor, Neighbors, NextHop, NodeAccounts,
     NodeRef, Originator, Originators, PartyRef, Probe, Probed, Proof, Radio, ReceiptEntry,
-    ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes, Severity,
-    Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
+    ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes, Setting,
+    Settings, Severity, Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

@@ -85,6 +85,8 @@ pub enum Method {
         /// `text`: a complete configuration.
         text: ConfigText,
     },
+    /// `config.show`, answered by [`crate::Settings`].
+    ConfigShow,
     /// `log_level`, answered by [`crate::LogLevelSet`].
     LogLevel {
         /// `level`: what is logged from now on.
@@ -115,6 +117,7 @@ impl Method {
             Self::ReceiptsExport { .. } => "receipts.export",
             Self::Reload => "reload",
             Self::ConfigDiff { .. } => "config.diff",
+            Self::ConfigShow => "config.show",
             Self::LogLevel { .. } => "log_level",
         }
     }
@@ -148,7 +151,8 @@ impl Method {
             | Self::ReceiptsList
             | Self::ReceiptsStats
             | Self::ReceiptsCarried
-            | Self::Reload => None,
+            | Self::Reload
+            | Self::ConfigShow => None,
         }
     }
 
@@ -198,6 +202,7 @@ impl Method {
             "config.diff" => {
                 parse_params(params).map(|DiffParams { text }| Self::ConfigDiff { text })
             }
+            "config.show" => parse_params::<NoParams>(params).map(|_| Self::ConfigShow),
             "log_level" => {
                 parse_params(params).map(|LevelParams { level }| Self::LogLevel { level })
             }

@@ -11,12 +11,12 @@ use control_api::{
     Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Neighbor, Neighbors, NextHop,
     NodeAccounts, NodeId, NodeRef, Originator, OriginatorId, Originators, PartyRef, Probed, Proof,
     Quality, Radio, ReceiptEntry, ReceiptHash, ReceiptsChunk, Refusal, RefusalReason, Reloaded,
-    Role, Route, RouteTo, Routes, SCHEMA, Severity, Standing, Station, Stats, StatsHour, Status,
-    TunnelKind,
+    Role, Route, RouteTo, Routes, SCHEMA, Setting, Settings, Severity, Standing, Station, Stats,
+    StatsHour, Status, TunnelKind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The committed file says what is written, and reads back as what was written.
 fn assert_golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, result: &T) {
@@ -856,4 +856,29 @@ fn probed() {
         }),
     };
     assert_golden("probed.json", &result);
+}
+
+#[test]
+fn settings() {
+    let setting = |key: &str, value, is_set| Setting {
+        key: key.into(),
+        value,
+        is_set,
+    };
+    let result = Settings {
+        schema: SCHEMA,
+        settings: vec![
+            setting("network", json!("village"), true),
+            setting("network_key", Value::Null, false),
+            setting("mesh[0].interface", json!("mesh0"), true),
+            setting("mesh[0].radio.frequency_mhz", json!(2412), true),
+            setting("mesh[0].radio.key", json!(Setting::HIDDEN), true),
+            setting("mesh[1].interface", json!("eth2"), true),
+            setting("lan[0].prefixes", json!(["10.1.2.0/24"]), true),
+            setting("uplink.bandwidth", json!({"wan": "20M/5M"}), true),
+            setting("sharing.fee", json!("0"), false),
+        ],
+    };
+
+    assert_golden("config-show.json", &result);
 }

@@ -292,6 +292,12 @@ pub(crate) enum Config {
         /// The file
         file: PathBuf,
     },
+    /// What is in force, defaults included; passwords are left out
+    Show {
+        /// Without what is only the default
+        #[arg(long)]
+        only_set: bool,
+    },
     /// What a reload would change if meshd read this file; changes nothing
     Diff {
         /// The file

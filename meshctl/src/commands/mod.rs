@@ -18,6 +18,7 @@ mod receipts;
 mod redeem;
 mod reload;
 mod routes;
+mod settings;
 mod status;
 mod traceroute;
 mod version;
@@ -74,6 +75,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         #[cfg(feature = "redeem")]
         Command::Wallet(wallet) => wallet::run(output, wallet),
         Command::Config(cli::Config::Check { file }) => config::check(output, &file),
+        Command::Config(cli::Config::Show { only_set }) => settings::run(&daemon, output, only_set),
         Command::Config(cli::Config::Diff { file }) => config::diff(&daemon, output, &file),
         Command::LogLevel { level } => log_level::run(&daemon, output, level),
         Command::Reload => reload::run(&daemon, output),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use control_api::{
     Answer, Counters, ErrorCode, Internet, Method, Neighbor, Neighbors, NodeRef, Originator,
-    Originators, Quality, Route, RouteTo, Routes, RpcError, SCHEMA, Status, TunnelKind,
+    Originators, Quality, Route, RouteTo, Routes, RpcError, SCHEMA, Settings, Status, TunnelKind,
 };
 use ipnet::IpNet;
 use mesh_proto::gateway_policy::Allowed;
@@ -79,6 +79,11 @@ impl View<'_> {
             Method::ReceiptsExportCarried { owner, offset } => {
                 Ok(self.carried_chunk(*owner, *offset)?.into())
             }
+            Method::ConfigShow => Ok(Settings {
+                schema: SCHEMA,
+                settings: self.config.shown(),
+            }
+            .into()),
             Method::ReceiptsImport { .. }
             | Method::ReceiptsExport { .. }
             | Method::GatewaysSelect { .. }

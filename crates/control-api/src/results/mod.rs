@@ -16,6 +16,7 @@ mod probe;
 mod receipts;
 mod reload;
 mod route;
+mod settings;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ pub use receipts::{
 };
 pub use reload::Reloaded;
 pub use route::{Route, RouteTo, Routes, TunnelKind};
+pub use settings::{Setting, Settings};
 pub use status::{Counters, Internet, Status, Version};
 
 use crate::OriginatorId;
@@ -82,6 +84,8 @@ pub enum Answer {
     ReceiptsChunk(ReceiptsChunk),
     /// To `reload` and `config.diff`.
     Reloaded(Reloaded),
+    /// To `config.show`.
+    Settings(Settings),
     /// To `log_level`.
     LogLevelSet(LogLevelSet),
 }
@@ -117,5 +121,6 @@ answer_from!(
     Imported,
     ReceiptsChunk,
     Reloaded,
+    Settings,
     LogLevelSet
 );
