@@ -1,5 +1,6 @@
 //! meshd and meshctl end to end, each test in a village of its own.
 
+mod bugreport;
 mod configuration;
 mod disk;
 mod flows;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             tidy::tests(),
             hostile::tests(),
             configuration::tests(),
+            bugreport::tests(),
             disk::tests(),
         ]
         .into_iter()

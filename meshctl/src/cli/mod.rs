@@ -162,6 +162,13 @@ pub(crate) enum Command {
         /// error, warn, info, debug or trace
         level: LogLevel,
     },
+    /// All that a helper far away needs to know, in one text without keys and passwords
+    ///
+    /// What meshd says, its configuration, and what kernel and system say: interfaces, rules, routes, the
+    /// nftables table, radios, logs. Without meshd the rest is written, and the exit code is 7. The file has mode
+    /// 0600 and at most 1 MiB.
+    #[command(name = "bugreport")]
+    BugReport(BugReport),
     /// The versions of this program and of meshd
     ///
     /// That of this program is printed without meshd, too; the exit code then says why meshd did not answer.
@@ -171,6 +178,16 @@ pub(crate) enum Command {
         /// For example `meshctl completions bash >/etc/bash_completion.d/meshctl`
         shell: Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BugReport {
+    /// The file to write; `-`: standard output
+    #[arg(long, value_name = "FILE", default_value = "meshd-bugreport.txt")]
+    pub(crate) output_file: PathBuf,
+    /// The configuration file, for when meshd does not run, and to know what to leave out
+    #[arg(long, value_name = "FILE", default_value = meshd::config::DEFAULT_PATH)]
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

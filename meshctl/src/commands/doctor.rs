@@ -20,7 +20,7 @@ pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(result: &Doctor) -> String {
+pub(super) fn text(result: &Doctor) -> String {
     if result.findings.is_empty() {
         return "No problems found.\n".to_owned();
     }

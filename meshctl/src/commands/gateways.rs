@@ -58,7 +58,7 @@ pub(super) fn select(
     output.show_list(&result, LAYOUT, text)
 }
 
-fn text(result: &Gateways) -> String {
+pub(super) fn text(result: &Gateways) -> String {
     let rows = result.gateways.iter().map(row);
     let table = table(COLUMNS, rows, "No gateway is known.");
     match result.choice {

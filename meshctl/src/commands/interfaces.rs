@@ -67,7 +67,7 @@ pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     output.show_list(&daemon.connect()?.interfaces()?, LAYOUT, text)
 }
 
-fn text(result: &Interfaces) -> String {
+pub(super) fn text(result: &Interfaces) -> String {
     let interfaces = &result.interfaces;
     let mut text = table(
         COLUMNS,

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "redeem")]
 mod account;
+mod bugreport;
 mod completions;
 mod config;
 mod doctor;
@@ -79,6 +80,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(cli::Config::Diff { file }) => config::diff(&daemon, output, &file),
         Command::LogLevel { level } => log_level::run(&daemon, output, level),
         Command::Reload => reload::run(&daemon, output),
+        Command::BugReport(options) => bugreport::run(&daemon, output, &options),
         Command::Version => version::run(&daemon, output),
         Command::Completions { shell } => completions::run(shell),
     }

@@ -45,7 +45,7 @@ pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     output.show_list(&daemon.connect()?.neighbors()?, LAYOUT, text)
 }
 
-fn text(result: &Neighbors) -> String {
+pub(super) fn text(result: &Neighbors) -> String {
     table(
         COLUMNS,
         result.neighbors.iter().map(row),

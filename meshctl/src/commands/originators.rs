@@ -47,7 +47,7 @@ pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     output.show_list(&daemon.connect()?.originators()?, LAYOUT, text)
 }
 
-fn text(result: &Originators) -> String {
+pub(super) fn text(result: &Originators) -> String {
     table(
         COLUMNS,
         result.originators.iter().map(row),

@@ -43,7 +43,7 @@ pub(super) fn run(
     output.show_list(&daemon.connect()?.routes(dest)?, LAYOUT, text)
 }
 
-fn text(result: &Routes) -> String {
+pub(super) fn text(result: &Routes) -> String {
     table(COLUMNS, result.routes.iter().map(row), "No routes.")
 }
 

@@ -22,7 +22,7 @@ pub(super) fn run(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     output.show(&daemon.connect()?.status()?, text)
 }
 
-fn text(status: &Status) -> String {
+pub(super) fn text(status: &Status) -> String {
     let mut lines = vec![internet(&status.internet), String::new()];
     lines.extend(node(status));
     lines.extend(counters(&status.counters));

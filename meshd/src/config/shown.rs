@@ -5,6 +5,7 @@ use std::path::Path as FilePath;
 use control_api::Setting;
 use mesh_proto::gateway_policy::{Allowed, NodePattern};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::document::{self, Node};
 use super::path::{Path, Step};
@@ -52,6 +53,16 @@ impl Config {
             list.add(&root.key("numbers").key(key), value.into());
         }
         list.settings
+    }
+}
+
+impl Config {
+    /// The passwords in the file: what must not be shown.
+    pub fn passwords(&self) -> Vec<Zeroizing<String>> {
+        let radios = self.mesh().iter().filter_map(MeshInterface::radio);
+        let keys = radios.filter_map(|radio| radio.key.as_ref());
+        keys.map(|key| Zeroizing::new(key.reveal().to_owned()))
+            .collect()
     }
 }
 

@@ -93,7 +93,7 @@ impl SaeKey {
     }
 
     /// The password, for the program that needs it.
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }
