@@ -6,8 +6,9 @@
 //! | `answers` | the state of the daemon in the words of `control-api` |
 //! | `interfaces` | the same for interfaces and radios |
 //! | `gateways` | the same for who offers Internet |
-//! | `nodes` | who is meant by a name, an address or the digits of an id |
 //! | `receipts` | the same for who owes whom |
+//! | `nodes` | who is meant by a name, an address or the digits of an id |
+//! | `monitor` | what happens, told to who listens |
 //! | `doctor` | what is wrong, and what to do about it |
 //!
 //! Each connection is a small task that knows nothing but bytes and a channel: questions go to
@@ -17,11 +18,13 @@ mod answers;
 mod doctor;
 mod gateways;
 mod interfaces;
+mod monitor;
 mod nodes;
 mod receipts;
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +37,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-pub(crate) use answers::{View, quality};
+use crate::events::Events;
+pub(crate) use answers::{View, quality, tq_of_link, tunnel_kind};
 pub(crate) use receipts::import;
 
 /// Owner and group may use the socket.
@@ -69,7 +73,7 @@ impl ControlSocket {
     ///
     /// # Errors
     /// The directory is missing or not writable, or something that is no socket is in the way.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, events: Events) -> io::Result<Self> {
         remove_stale(path)?;
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
@@ -77,7 +81,7 @@ impl ControlSocket {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         let (sender, questions) = mpsc::channel(QUEUE);
-        tokio::spawn(accept(listener, sender));
+        tokio::spawn(accept(listener, sender, events));
         Ok(Self {
             path: path.to_owned(),
             questions,
@@ -117,7 +121,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
+async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>, events: Events) {
     /// Out of file descriptors, most likely: try again when some are free.
     const RETRY: Duration = Duration::from_millis(100);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -127,9 +131,9 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let questions = questions.clone();
+                let (questions, events) = (questions.clone(), events.clone());
                 tokio::spawn(async move {
-                    serve(stream, questions).await;
+                    serve(stream, questions, events).await;
                     drop(place);
                 });
             }
@@ -141,7 +145,7 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>) {
     }
 }
 
-async fn serve(mut stream: UnixStream, questions: mpsc::Sender<Question>) {
+async fn serve(mut stream: UnixStream, questions: mpsc::Sender<Question>, events: Events) {
     let mut session = Session::new();
     let mut buffer = [0; 4096];
     let mut deadline = Instant::now() + PATIENCE;
@@ -150,6 +154,10 @@ async fn serve(mut stream: UnixStream, questions: mpsc::Sender<Question>) {
         let Ok(Ok(len @ 1..)) = read else { return };
         session.handle_bytes(buffer.get(..len).unwrap_or_default());
         while let Some(incoming) = session.poll_incoming() {
+            let incoming = match monitor::serve(&mut stream, incoming, &events).await {
+                ControlFlow::Continue(incoming) => incoming,
+                ControlFlow::Break(()) => return,
+            };
             if let Some(line) = respond(incoming, &questions).await {
                 let written = timeout(PATIENCE, stream.write_all(&line)).await;
                 let Ok(Ok(())) = written else { return };

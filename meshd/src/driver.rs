@@ -17,6 +17,7 @@
 //! | `saving` | what follows from how saving receipts goes; exports |
 //! | `naming` | what resolvers on this machine should know |
 //! | `gateways` | which gateways may be used |
+//! | `telling` | what is told to those who listen |
 //! | `internet` | since when there is Internet, and through whom |
 
 mod accounts;
@@ -31,6 +32,7 @@ mod probing;
 pub(crate) mod radios;
 mod reload;
 mod saving;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,6 +59,7 @@ use crate::alarm::Alarm;
 use crate::carried::Carried;
 use crate::config::{Config, TunnelChoice};
 use crate::control::ControlSocket;
+use crate::events::Events;
 use crate::history::History;
 use crate::identity;
 use crate::instance::Instance;
@@ -72,6 +75,7 @@ use internet::Internet;
 use kernel_port::KernelPort;
 use probing::Probing;
 use radios::Radios;
+use telling::Told;
 
 /// How often the byte counters are read while traffic flows; receipts are at most this far behind.
 const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
@@ -90,6 +94,8 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Driver {
     config_path: PathBuf,
     log: Log,
+    events: Events,
+    told: Told,
     config: Config,
     started: Instant,
     /// For a ledger that has to begin anew. Wipes itself when dropped.
@@ -159,6 +165,7 @@ pub(crate) struct Driver {
 struct Parts {
     config_path: PathBuf,
     log: Log,
+    events: Events,
     config: Config,
     key: SigningKey,
     router: Router,
@@ -188,9 +195,11 @@ pub async fn run(config: Config, config_path: PathBuf, key: SigningKey, log: Log
     let network = NetworkId::from_name(config.network().as_str());
     let stored = Store::open(config.state(), network, Party::of(&key))?;
     let path = config.control().to_owned();
-    let mut control =
-        ControlSocket::open(&path).with_context(|| format!("control socket {}", path.display()))?;
-    let (mut driver, mut events) = Driver::start(config, config_path, key, stored, log).await?;
+    let events = Events::new(Instant::now());
+    let mut control = ControlSocket::open(&path, events.clone())
+        .with_context(|| format!("control socket {}", path.display()))?;
+    let (mut driver, mut events) =
+        Driver::start(config, config_path, key, stored, (log, events)).await?;
     let outcome = driver
         .run_until_signal(&mut events, &mut control, &mut signals)
         .await;
@@ -248,7 +257,7 @@ impl Driver {
         config_path: PathBuf,
         key: SigningKey,
         (mut store, mut state): (Store, State),
-        log: Log,
+        (log, listeners): (Log, Events),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = network(&config)?;
         let secret = match config.tunnel() {
@@ -283,6 +292,7 @@ impl Driver {
             router: Router::new(router_config, key.clone(), announcement, now),
             config_path,
             log,
+            events: listeners,
             config,
             key,
             ledger,
@@ -312,6 +322,7 @@ impl Driver {
         let Parts {
             config_path,
             log,
+            events,
             config,
             key,
             router,
@@ -335,6 +346,8 @@ impl Driver {
             router,
             config_path,
             log,
+            events,
+            told: Told::default(),
             config,
             started: now,
             ledger,

@@ -21,6 +21,7 @@
 //! | [`carried`] | receipts of other nodes, on their way to the Internet |
 //! | [`history`] | how much was carried and earned, hour by hour |
 //! | [`control`] | the control socket and its answers |
+//! | [`events`] | what happens, told to who listens there |
 //! | [`log`] | what is logged, from which level on |
 //! | `alarm`, `watch` | waiting for a point in time, and for input |
 //!
@@ -34,6 +35,7 @@ pub mod carried;
 pub mod config;
 pub mod control;
 pub mod driver;
+pub mod events;
 pub mod history;
 pub mod identity;
 pub mod instance;

@@ -7,6 +7,7 @@ mod flows;
 mod gateways;
 mod hostile;
 mod internet;
+mod live;
 mod mesh;
 mod mtu;
 mod names;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             hostile::tests(),
             configuration::tests(),
             bugreport::tests(),
+            live::tests(),
             disk::tests(),
         ]
         .into_iter()

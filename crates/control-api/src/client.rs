@@ -332,7 +332,7 @@ impl Client {
         sent.map_err(|error| self.io_error(error))
     }
 
-    fn receive(&mut self, deadline: Instant) -> Result<String, ClientError> {
+    pub(crate) fn receive(&mut self, deadline: Instant) -> Result<String, ClientError> {
         let mut bytes = [0; READ_BYTES];
         loop {
             if let Some(line) = self.frames.poll_line() {

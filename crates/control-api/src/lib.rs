@@ -8,6 +8,7 @@
 //! | [`frame`]   | bytes to lines, with a limit                                            |
 //! | [`session`] | the server's half of one connection, without I/O                        |
 //! | [`client`]  | the client's half, blocking, with timeouts                              |
+//! | [`monitor`] | the same for a stream of events                                         |
 //! | [`exit`]    | exit codes of `meshctl`, and which error ends in which                   |
 //! | [`id`], [`value`] | node ids, hashes, amounts, qualities: one spelling each           |
 //!
@@ -22,6 +23,7 @@ pub mod exit;
 pub mod frame;
 pub mod id;
 pub mod method;
+pub mod monitor;
 pub mod results;
 pub mod rpc;
 pub mod session;
@@ -32,14 +34,15 @@ pub use exit::Exit;
 pub use frame::{FrameError, FrameReader};
 pub use id::{NodeId, OriginatorId, ReceiptHash};
 pub use method::{ConfigText, Destination, Method};
+pub use monitor::Monitor;
 pub use results::{
-    Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Counters, Doctor,
-    Encryption, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
-    Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LogLevel,
-    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, Neighbor, Neighbors, NextHop, NodeAccounts,
-    NodeRef, Originator, Originators, PartyRef, Probe, Probed, Proof, Radio, ReceiptEntry,
-    ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes, Setting,
-    Settings, Severity, Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
+    Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Change, Counters, Doctor,
+    Encryption, Event, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
+    Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LinkClass, LogLevel,
+    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, Monitoring, Neighbor, Neighbors, NextHop,
+    NodeAccounts, NodeRef, Originator, Originators, PartyRef, Probe, Probed, Proof, Radio,
+    ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes,
+    Setting, Settings, Severity, Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

@@ -87,6 +87,8 @@ pub enum Method {
     },
     /// `config.show`, answered by [`crate::Settings`].
     ConfigShow,
+    /// `monitor`, answered by [`crate::Monitoring`]; then each [`crate::Event`] is a notification.
+    Monitor,
     /// `log_level`, answered by [`crate::LogLevelSet`].
     LogLevel {
         /// `level`: what is logged from now on.
@@ -118,6 +120,7 @@ impl Method {
             Self::Reload => "reload",
             Self::ConfigDiff { .. } => "config.diff",
             Self::ConfigShow => "config.show",
+            Self::Monitor => "monitor",
             Self::LogLevel { .. } => "log_level",
         }
     }
@@ -152,7 +155,8 @@ impl Method {
             | Self::ReceiptsStats
             | Self::ReceiptsCarried
             | Self::Reload
-            | Self::ConfigShow => None,
+            | Self::ConfigShow
+            | Self::Monitor => None,
         }
     }
 
@@ -203,6 +207,7 @@ impl Method {
                 parse_params(params).map(|DiffParams { text }| Self::ConfigDiff { text })
             }
             "config.show" => parse_params::<NoParams>(params).map(|_| Self::ConfigShow),
+            "monitor" => parse_params::<NoParams>(params).map(|_| Self::Monitor),
             "log_level" => {
                 parse_params(params).map(|LevelParams { level }| Self::LogLevel { level })
             }

@@ -366,6 +366,7 @@ fn every_request_reads_back_as_it_was_written() {
         Method::ReceiptsExport { offset: u64::MAX },
         Method::Reload,
         Method::ConfigShow,
+        Method::Monitor,
         Method::ConfigDiff {
             text: ConfigText::new("network: \"x\"\n".into()),
         },

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod monitor;
 pub(crate) mod probe;
 #[cfg(feature = "redeem")]
 pub(crate) mod wallet;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use control_api::{DEFAULT_SOCKET, Destination, GatewayChoice, LogLevel};
+use monitor::Monitor;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -132,6 +134,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Gateways>,
     },
+    /// What happens, as it happens, until Ctrl-C
+    ///
+    /// Each line begins with the seconds since meshd's start. With --output ndjson each event is a line of JSON.
+    /// A reader that is too slow is told how many events it missed; meshd waits for nobody.
+    Monitor(Monitor),
     /// Who forwarded how much for whom
     #[command(subcommand)]
     Receipts(Receipts),

@@ -90,7 +90,7 @@ fn row(gateway: &Gateway) -> [String; COLUMNS.len()] {
     ]
 }
 
-fn used(gateway: &Gateway) -> String {
+pub(super) fn used(gateway: &Gateway) -> String {
     match gateway.used_for.as_slice() {
         [] if gateway.selected => "yes".to_owned(),
         [] => "no".to_owned(),
@@ -107,7 +107,7 @@ fn rate(bps: Option<u64>) -> String {
     format::or_dash(bps, format::bit_rate)
 }
 
-const fn family(family: &Family) -> &'static str {
+pub(super) const fn family(family: &Family) -> &'static str {
     match family {
         Family::Ipv4 => "IPv4",
         Family::Ipv6 => "IPv6",

@@ -11,6 +11,7 @@ mod graph;
 mod interfaces;
 mod interrupt;
 mod log_level;
+mod monitor;
 mod neighbors;
 mod originators;
 mod ping;
@@ -68,6 +69,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             command: Some(cli::Gateways::Select { gateway }),
             ..
         } => gateways::select(&daemon, output, gateway),
+        Command::Monitor(options) => monitor::run(&daemon, output, &options),
         Command::Receipts(command) => receipts::run(&daemon, output, command),
         #[cfg(feature = "redeem")]
         Command::Account(options) => account::run(output, &options),

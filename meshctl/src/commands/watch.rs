@@ -43,7 +43,7 @@ fn may_pass(exit: Exit) -> bool {
 }
 
 /// Waits, but no longer than somebody reads: a pipe without a reader has an error.
-fn has_reader_after(interval: Duration) -> bool {
+pub(super) fn has_reader_after(interval: Duration) -> bool {
     let stdout = io::stdout();
     let mut waiting = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
     let timeout = PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX);

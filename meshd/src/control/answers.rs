@@ -90,6 +90,7 @@ impl View<'_> {
             | Method::Probe(_)
             | Method::ConfigDiff { .. }
             | Method::LogLevel { .. }
+            | Method::Monitor
             | Method::Reload => Err(RpcError::new(
                 ErrorCode::Internal,
                 "not a question about the state",
@@ -422,7 +423,7 @@ fn finite_us(metric: Metric) -> Option<u64> {
 }
 
 /// Both directions together, as B.A.T.M.A.N. counts: the product of the shares.
-fn tq_of_link(neighbor: &NeighborView) -> u8 {
+pub(crate) fn tq_of_link(neighbor: &NeighborView) -> u8 {
     let product = u16::from(neighbor.rx_quality) * u16::from(neighbor.tx_quality) / 255;
     u8::try_from(product).unwrap_or(u8::MAX)
 }
@@ -440,7 +441,7 @@ fn count(items: impl Iterator) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
 }
 
-pub(super) const fn tunnel_kind(tunnel: Tunnel) -> TunnelKind {
+pub(crate) const fn tunnel_kind(tunnel: Tunnel) -> TunnelKind {
     match tunnel {
         Tunnel::Vxlan => TunnelKind::Vxlan,
         Tunnel::Wireguard(_) => TunnelKind::Wireguard,

@@ -64,7 +64,7 @@ impl View<'_> {
         }
     }
 
-    fn party(&self, party: Party) -> PartyRef {
+    pub(crate) fn party(&self, party: Party) -> PartyRef {
         PartyRef {
             node_id: (*party.as_bytes()).into(),
             name: self.router.record(node(party).originator_id()).map(name),

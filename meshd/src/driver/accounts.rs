@@ -191,6 +191,7 @@ impl Driver {
                 }
                 receipts::Output::Event(event) => {
                     self.note_money(now, &event);
+                    self.tell_receipts(now, &event);
                     log_event(&event);
                 }
             }

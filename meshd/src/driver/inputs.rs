@@ -42,6 +42,7 @@ impl Driver {
                 }
             }
             KernelEvent::TableDamaged => {
+                self.tell_table_damaged();
                 self.warn_once("the nftables table was changed by somebody else: mending it");
                 self.configure_kernel();
             }
@@ -144,6 +145,7 @@ impl Driver {
         let own = self.router.record(self.router.id());
         let own = own.map(|signed| signed.record().ipv4);
         self.watcher.watch(now, &lines, self.config.uplink(), own);
+        self.tell_uplinks(&lines);
         let working = Uplink::choose(&lines, |line| self.works(now, line));
         let ways = self.ways(now, &lines, working.as_ref());
         let stated = |interface: &str| {
@@ -320,12 +322,14 @@ impl Driver {
     fn handle_configured(&mut self, warnings: &[Warning]) {
         self.configured = true;
         self.unconfigured = false;
+        self.tell_table_restored();
         let lines: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         for line in lines
             .iter()
             .filter(|line| !self.kernel_warnings.contains(line))
         {
             warn!("{line}");
+            self.tell_warning(line);
         }
         self.kernel_warnings = lines;
     }
@@ -375,6 +379,7 @@ impl Driver {
     pub(super) fn warn_once(&mut self, line: &str) {
         if !self.kernel_warnings.iter().any(|said| said == line) {
             warn!("{line}");
+            self.tell_warning(line);
             self.kernel_warnings.push(line.to_owned());
         }
     }

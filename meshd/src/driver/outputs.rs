@@ -25,6 +25,7 @@ impl Driver {
                 break;
             }
         }
+        self.tell_changes(now);
         self.update_internet(now);
         self.log_price(now);
         self.mark_flows();
@@ -72,9 +73,11 @@ impl Driver {
         match event {
             Event::NeighborUp(link) => {
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor up");
+                self.tell_neighbor(now, link, true);
             }
             Event::NeighborDown(link) => {
                 info!(neighbor = %link.neighbor, interface = self.name_of(link.ifindex), "neighbor down");
+                self.tell_neighbor(now, link, false);
             }
             Event::NeighborSilent(_) => self.ask_radios_soon(now),
             Event::OriginatorUp(id) => {
@@ -109,10 +112,12 @@ impl Driver {
                 );
                 self.store.save_epoch(epoch);
             }
-            Event::DuplicateIdentity => error!(
-                node = %self.router.id(),
-                "another node uses the key of this one: one of them needs a key of its own"
-            ),
+            Event::DuplicateIdentity => {
+                const TEXT: &str =
+                    "another node uses the key of this one: one of them needs a key of its own";
+                error!(node = %self.router.id(), "{TEXT}");
+                self.tell_warning(TEXT);
+            }
             Event::Ipv4Moved(address) => {
                 warn!(%address, "IPv4 mesh address taken by another node, moved on");
                 self.configure_kernel();
@@ -188,6 +193,7 @@ impl Driver {
             Some(Way::Gateway(id)) => info!(gateway = %id, "Internet through the mesh"),
             None => warn!("no Internet"),
         }
+        self.tell_internet(now);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use control_api::{ConfigText, LogLevel, LogLevelSet, Reloaded, RpcError, SCHEMA};
+use control_api::{Change, ConfigText, LogLevel, LogLevelSet, Reloaded, RpcError, SCHEMA};
 use tracing::{error, info};
 
 use super::{Driver, credit, max_price};
@@ -19,7 +19,10 @@ impl Driver {
             }) => {
                 info!(?changed, ?needs_restart, "configuration read again");
             }
-            Err(error) => error!(%error, "configuration not taken over"),
+            Err(error) => {
+                error!(%error, "configuration not taken over");
+                self.tell_warning(&format!("configuration not taken over: {error}"));
+            }
         }
     }
 
@@ -43,10 +46,15 @@ impl Driver {
         self.update_uplink(now);
         self.configure_kernel();
         self.announce(now);
+        let (changed, needs_restart) = (owned(changed), owned(needs_restart));
+        self.events.tell(Change::Reload {
+            changed: changed.clone(),
+            needs_restart: needs_restart.clone(),
+        });
         Ok(Reloaded {
             schema: SCHEMA,
-            changed: owned(changed),
-            needs_restart: owned(needs_restart),
+            changed,
+            needs_restart,
         })
     }
 

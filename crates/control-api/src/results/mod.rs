@@ -7,6 +7,7 @@
 //! and says which.
 
 mod doctor;
+mod event;
 mod gateway;
 mod interface;
 mod log;
@@ -22,6 +23,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use doctor::{Doctor, Finding, Severity};
+pub use event::{Change, Event, LinkClass, Monitoring};
 pub use gateway::{Family, Gateway, GatewayChoice, GatewayChoiceError, Gateways};
 pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Station};
 pub use log::{LogLevel, LogLevelError, LogLevelSet};
@@ -84,6 +86,8 @@ pub enum Answer {
     ReceiptsChunk(ReceiptsChunk),
     /// To `reload` and `config.diff`.
     Reloaded(Reloaded),
+    /// To `monitor`; events follow.
+    Monitoring(Monitoring),
     /// To `config.show`.
     Settings(Settings),
     /// To `log_level`.
@@ -120,6 +124,7 @@ answer_from!(
     CarriedFiles,
     Imported,
     ReceiptsChunk,
+    Monitoring,
     Reloaded,
     Settings,
     LogLevelSet

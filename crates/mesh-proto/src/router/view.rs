@@ -108,6 +108,11 @@ impl Router {
         main.map(|id| (id, self.gateways_in_use.since))
     }
 
+    /// How packets to a gateway are wrapped, if there is a kind that both know.
+    pub fn tunnel_to(&self, gateway: OriginatorId) -> Option<Tunnel> {
+        self.records.tunnel_to(gateway)
+    }
+
     /// The gateways in use for each family.
     pub const fn gateways_in_use(&self) -> Selection {
         self.gateways_in_use.selection
