@@ -3,7 +3,7 @@
 use control_api::{AttoSmt, NodeId, NodeRef, Quality, TunnelKind};
 
 /// The longest name in a table; the first line of `status` fits 80 columns with it.
-const NAME_CHARS: usize = 20;
+pub(crate) const NAME_CHARS: usize = 20;
 
 /// For a value that is not known.
 pub(crate) const UNKNOWN: &str = "-";

@@ -1,4 +1,4 @@
-//! What happens, told as it happens: `meshctl monitor`.
+//! What happens, told and shown as it happens: `meshctl monitor` and `meshctl top`.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,8 +17,10 @@ use mesh_tests::http::fetch;
 use mesh_tests::internet::{HOST_V4, Trouble, web_at};
 use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_all_pairs, wait_online_through};
+use mesh_tests::terminal::Terminal;
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
+use nix::sys::signal::Signal;
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -33,6 +35,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "monitor_holds_nobody_up_and_says_what_was_missed",
             || Topology::line(1),
             slow,
+        ),
+        in_lab(
+            "top_shows_the_village_and_leaves_the_terminal_in_order",
+            || Topology::line(3),
+            top,
         ),
     ]
 }
@@ -294,4 +301,61 @@ fn rss_kib(process: u32) -> Result<u64> {
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+fn top(lab: &mut Lab) -> Result<()> {
+    const LEFT: &str = "\x1b[?1049l";
+    lab.add_uplink("r3")?;
+    lab.start_all()?;
+    wait_online_through(lab, "r2", "r3", PATIENCE)?;
+    let node = lab.node_mut("r2")?;
+    let mut program = Command::new(binaries::find("meshctl")?);
+    program
+        .arg("--socket")
+        .arg(node.files().socket())
+        .arg("top");
+    let mut terminal = Terminal::start(&program, 80, 24)?;
+    for words in [
+        "Links",
+        "Gateways",
+        "Traffic",
+        "Receipts",
+        "r1",
+        "r3",
+        "through r3",
+    ] {
+        terminal.wait_text(0, words)?;
+    }
+    ensure!(!terminal.is_in_order()?, "keys would be echoed");
+
+    let mark = terminal.text().len();
+    terminal.press("?")?;
+    terminal.wait_text(mark, "this help")?;
+    terminal.press("x\t")?;
+    let mark = terminal.text().len();
+    terminal.resize(40, 12)?;
+    terminal.wait_text(mark, "Gateways")?;
+
+    let mark = terminal.text().len();
+    node.take_daemon()?.terminate()?;
+    terminal.wait_text(mark, "NO ANSWER")?;
+    let mark = terminal.text().len();
+    node.launch()?;
+    node.daemon()?.wait_ready()?;
+    terminal.wait_text(mark, "Internet")?;
+
+    terminal.press("q")?;
+    ensure!(terminal.wait_end()?.success());
+    terminal.wait_text(0, LEFT)?;
+    ensure!(terminal.is_in_order()?, "typing is not shown any more");
+
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut terminal = Terminal::start(&program, 80, 24)?;
+        terminal.wait_text(0, "Links")?;
+        terminal.signal(signal)?;
+        ensure!(terminal.wait_end()?.success());
+        terminal.wait_text(0, LEFT)?;
+        ensure!(terminal.is_in_order()?, "after {signal}");
+    }
+    Ok(())
 }

@@ -35,6 +35,7 @@
 //! | [`rest`] | an HTTP client that shows everything of an answer |
 //! | [`monitor`] | every change a kernel makes while somebody looks |
 //! | [`snapshot`] | everything a kernel was told, for before and after |
+//! | [`terminal`] | a program at a terminal of its own |
 //! | [`wait`] | waiting for a condition, bounded, and saying what was seen last |
 //! | [`harness`] | how a test gets its lab |
 //! | [`kept`] | where logs and kernel state survive when it fails |
@@ -75,6 +76,7 @@ pub mod routing_port;
 pub mod sandbox;
 pub mod smuggle;
 pub mod snapshot;
+pub mod terminal;
 pub mod topology;
 pub mod transfer;
 pub mod vm;

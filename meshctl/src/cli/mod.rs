@@ -134,6 +134,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Gateways>,
     },
+    /// Links, gateways, traffic and receipts, live; ? shows the keys
+    #[cfg(feature = "top")]
+    Top,
     /// What happens, as it happens, until Ctrl-C
     ///
     /// Each line begins with the seconds since meshd's start. With --output ndjson each event is a line of JSON.

@@ -22,6 +22,8 @@ mod reload;
 mod routes;
 mod settings;
 mod status;
+#[cfg(feature = "top")]
+mod top;
 mod traceroute;
 mod version;
 #[cfg(feature = "redeem")]
@@ -69,6 +71,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             command: Some(cli::Gateways::Select { gateway }),
             ..
         } => gateways::select(&daemon, output, gateway),
+        #[cfg(feature = "top")]
+        Command::Top => top::run(daemon, output),
         Command::Monitor(options) => monitor::run(&daemon, output, &options),
         Command::Receipts(command) => receipts::run(&daemon, output, command),
         #[cfg(feature = "redeem")]

@@ -31,7 +31,7 @@ pub(super) fn text(status: &Status) -> String {
     lines.join("\n") + "\n"
 }
 
-fn internet(internet: &Internet) -> String {
+pub(super) fn internet(internet: &Internet) -> String {
     let since = format::seconds(internet.since_s);
     let via = internet.via.as_ref().map(format::node);
     if !internet.online {
