@@ -1,6 +1,7 @@
 //! meshd and meshctl end to end, each test in a village of its own.
 
 mod bugreport;
+mod commands;
 mod configuration;
 mod disk;
 mod flows;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             configuration::tests(),
             bugreport::tests(),
             live::tests(),
+            commands::tests(),
             disk::tests(),
         ]
         .into_iter()
