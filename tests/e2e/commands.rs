@@ -67,6 +67,8 @@ const ENTRIES: &[Entry] = &[
     entry("originators", "", Shows("r2")),
     entry("routes", "", Shows("r2")),
     entry("routes", "r2", Shows("r2")),
+    entry("ping", "r2 --count 1", Shows("1 answered")),
+    entry("traceroute", "r2", Shows("r2")),
     entry("graph", "", Prints("NetworkGraph")),
     entry("graph", "--format svg", Prints("<svg")),
     entry("gateways", "", Shows("chosen")),
