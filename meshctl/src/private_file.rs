@@ -1,4 +1,4 @@
-//! Files that only their owner may read, written whole or not at all.
+//! Files that only their owner may read, unless they are for everybody, written whole or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -9,12 +9,27 @@ use std::path::{Path, PathBuf};
 /// Read and write for the owner.
 const MODE: u32 = 0o600;
 
+/// The same, and read for everybody.
+const PUBLIC_MODE: u32 = 0o644;
+
 /// Puts `bytes` where `path` says. Whatever goes wrong, a file that was there before is still
 /// there, unchanged; a reader never sees half a file.
 ///
 /// # Errors
 /// What the file system said.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, bytes, MODE)
+}
+
+/// As [`replace`], for everybody to read.
+///
+/// # Errors
+/// What the file system said.
+pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, bytes, PUBLIC_MODE)
+}
+
+fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let draft = draft_beside(path)?;
     // Of a process that had our number and was ended before it was done.
     remove_if_there(&draft)?;
@@ -22,7 +37,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(MODE)
+        .mode(mode)
         .open(&draft)?;
     if let Err(error) = write(file, bytes).and_then(|()| fs::rename(&draft, path)) {
         // The first error is the one to report.

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of, stdout_with};
 use control_api::{Doctor, ErrorCode, RpcError, SCHEMA, Status};
 
-const ASKING: [&[&str]; 18] = [
+const ASKING: [&[&str]; 19] = [
     &["status"],
     &["doctor"],
     &["interfaces"],
@@ -20,6 +20,7 @@ const ASKING: [&[&str]; 18] = [
     &["originators"],
     &["routes"],
     &["graph"],
+    &["metrics"],
     &["gateways"],
     &["gateways", "select", "auto"],
     &["receipts", "list"],

@@ -74,6 +74,7 @@ const ENTRIES: &[Entry] = &[
     entry("gateways", "", Shows("chosen")),
     entry("gateways select", "r2", Shows("Selected: r2")),
     entry("gateways select", "auto", Shows("r2")),
+    entry("metrics", "", Prints("meshd_internet_up 1")),
     entry("monitor", "", GoesOn),
     entry("top", "", Fails(2, "terminal")),
     entry("receipts list", "", Shows("")),

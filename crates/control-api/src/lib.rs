@@ -9,6 +9,7 @@
 //! | [`session`] | the server's half of one connection, without I/O                        |
 //! | [`client`]  | the client's half, blocking, with timeouts                              |
 //! | [`monitor`] | the same for a stream of events                                         |
+//! | [`metrics`] | answers as Prometheus reads them                                        |
 //! | [`exit`]    | exit codes of `meshctl`, and which error ends in which                   |
 //! | [`id`], [`value`] | node ids, hashes, amounts, qualities: one spelling each           |
 //!
@@ -23,6 +24,7 @@ pub mod exit;
 pub mod frame;
 pub mod id;
 pub mod method;
+pub mod metrics;
 pub mod monitor;
 pub mod results;
 pub mod rpc;
@@ -34,6 +36,7 @@ pub use exit::Exit;
 pub use frame::{FrameError, FrameReader};
 pub use id::{NodeId, OriginatorId, ReceiptHash};
 pub use method::{ConfigText, Destination, Method};
+pub use metrics::Metrics;
 pub use monitor::Monitor;
 pub use results::{
     Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Change, Counters, Doctor,

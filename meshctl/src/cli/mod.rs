@@ -142,6 +142,15 @@ pub(crate) enum Command {
     /// Each line begins with the seconds since meshd's start. With --output ndjson each event is a line of JSON.
     /// A reader that is too slow is told how many events it missed; meshd waits for nobody.
     Monitor(Monitor),
+    /// What Prometheus reads: links, traffic, drops, receipts, the way to the Internet
+    ///
+    /// Prints the text format, whatever --output says. On a router without a web server, run it by a timer with
+    /// --textfile, for the textfile collector of node_exporter.
+    Metrics {
+        /// Write a file, whole or not at all, for everybody to read; its name has to end with .prom for node_exporter
+        #[arg(long, value_name = "FILE")]
+        textfile: Option<PathBuf>,
+    },
     /// Who forwarded how much for whom
     #[command(subcommand)]
     Receipts(Receipts),

@@ -11,6 +11,7 @@ mod graph;
 mod interfaces;
 mod interrupt;
 mod log_level;
+mod metrics;
 mod monitor;
 mod neighbors;
 mod originators;
@@ -73,6 +74,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         } => gateways::select(&daemon, output, gateway),
         #[cfg(feature = "top")]
         Command::Top => top::run(daemon, output),
+        Command::Metrics { textfile } => metrics::run(&daemon, textfile.as_deref()),
         Command::Monitor(options) => monitor::run(&daemon, output, &options),
         Command::Receipts(command) => receipts::run(&daemon, output, command),
         #[cfg(feature = "redeem")]
