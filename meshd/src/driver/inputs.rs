@@ -43,7 +43,7 @@ impl Driver {
             }
             KernelEvent::TableDamaged => {
                 self.tell_table_damaged();
-                self.warn_once("the nftables table was changed by somebody else: mending it");
+                self.log_once("the nftables table was changed by somebody else: mending it");
                 self.configure_kernel();
             }
             KernelEvent::FlowtablesChanged => self.configure_kernel(),
@@ -377,11 +377,19 @@ impl Driver {
 
     /// Warns unless the same was said already since the kernel was last as it should be.
     pub(super) fn warn_once(&mut self, line: &str) {
-        if !self.kernel_warnings.iter().any(|said| said == line) {
-            warn!("{line}");
+        if self.log_once(line) {
             self.tell_warning(line);
-            self.kernel_warnings.push(line.to_owned());
         }
+    }
+
+    /// Returns whether it was not said already.
+    fn log_once(&mut self, line: &str) -> bool {
+        if self.kernel_warnings.iter().any(|said| said == line) {
+            return false;
+        }
+        warn!("{line}");
+        self.kernel_warnings.push(line.to_owned());
+        true
     }
 
     pub(super) fn handle_question(&mut self, now: Instant, question: Question) {

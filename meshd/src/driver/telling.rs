@@ -128,7 +128,7 @@ impl Driver {
             let (from, to) = (from.map(node), to.map(node));
             Change::Gateway {
                 families,
-                reason: self.gateway_reason(now, to.as_ref().or(from.as_ref())),
+                reason: Some(self.gateway_reason(now, from.as_ref(), to.as_ref())),
                 from,
                 to,
             }
@@ -136,15 +136,21 @@ impl Driver {
         changes.collect()
     }
 
-    /// Why a gateway is used or not.
-    fn gateway_reason(&self, now: Instant, node: Option<&NodeRef>) -> Option<String> {
+    /// Why a gateway is used, or is not any more.
+    fn gateway_reason(&self, now: Instant, from: Option<&NodeRef>, to: Option<&NodeRef>) -> String {
         let Ok(Answer::Gateways(answer)) = self.view(now).answer(&Method::Gateways) else {
-            return None;
+            return String::new();
         };
-        let id = node?.originator_id;
+        let id = to.or(from).map(|node| node.originator_id);
         let mut gateways = answer.gateways.into_iter();
-        let found = gateways.find(|it| it.originator_id == id);
-        Some(found.map_or("it offers no Internet any more".to_owned(), |it| it.reason))
+        match gateways.find(|it| Some(it.originator_id) == id) {
+            None => "it offers no Internet any more".to_owned(),
+            // For the other family.
+            Some(gateway) if to.is_none() && gateway.selected => {
+                "it does not carry that any more".to_owned()
+            }
+            Some(gateway) => gateway.reason,
+        }
     }
 
     fn tell_links(&mut self, now: Instant) {
@@ -230,9 +236,11 @@ impl Driver {
         });
     }
 
+    /// Once: the kernel tells of each piece that is gone.
     pub(super) fn tell_table_damaged(&mut self) {
-        self.told.is_table_damaged = self.events.is_heard();
-        self.events.tell(Change::TableDamaged);
+        if self.events.is_heard() && !std::mem::replace(&mut self.told.is_table_damaged, true) {
+            self.events.tell(Change::TableDamaged);
+        }
     }
 
     pub(super) fn tell_table_restored(&mut self) {
