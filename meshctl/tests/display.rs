@@ -8,12 +8,14 @@
 
 mod common;
 
-use common::{Daemon, assert_golden, sample, stderr_of, stdout_of};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use common::{Daemon, assert_golden, printed, sample, stderr_of, stdout_of, stdout_with};
 use control_api::{
     Accounts, Answer, CarriedFiles, ConfigText, Doctor, Finding, GatewayChoice, Gateways,
-    Interface, Interfaces, Internet, LogLevel, LogLevelSet, Method, Neighbors, NodeAccounts,
-    NodeRef, OriginatorId, Originators, Reloaded, Role, Routes, SCHEMA, Settings, Severity, Stats,
-    StatsHour, Status,
+    Interface, Interfaces, Internet, LogLevel, LogLevelSet, Mended, Method, Neighbors,
+    NodeAccounts, NodeRef, OriginatorId, Originators, Reloaded, Role, Routes, SCHEMA, Settings,
+    Severity, Stats, StatsHour, Status,
 };
 use serde::de::DeserializeOwned;
 
@@ -43,7 +45,60 @@ fn status() {
 
 #[test]
 fn doctor() {
-    assert_shown::<Doctor>(&["doctor"], "doctor-warnings.json", "doctor-warnings.txt");
+    let (doctor, json) = sample::<Doctor>("doctor-warnings.json");
+    let daemon = Daemon::answering(doctor);
+
+    let text = stdout_with(&daemon.meshctl(&["doctor"]), 7);
+    let with_json = stdout_with(&daemon.meshctl(&["--json", "doctor"]), 7);
+
+    assert_golden("doctor-warnings.txt", &text);
+    assert_eq!(with_json, json);
+}
+
+/// What is there until somebody has it mended.
+#[test]
+fn doctor_mends_and_says_what_it_mended() {
+    let (mended, json) = sample::<Mended>("doctor-mended.json");
+    let fixed = AtomicBool::new(false);
+    let daemon = Daemon::start(move |method| {
+        let whole = [mended.mended.clone(), mended.findings.clone()].concat();
+        // As in the daemon, the first answer may come before it is done.
+        let is_mended = match *method == (Method::Doctor { fix: true }) {
+            true => fixed.swap(true, Ordering::Relaxed),
+            false => fixed.load(Ordering::Relaxed),
+        };
+        let findings = match is_mended {
+            true => mended.findings.clone(),
+            false => whole,
+        };
+        let schema = SCHEMA;
+        Doctor { schema, findings }.into()
+    });
+
+    let before = stdout_with(&daemon.meshctl(&["doctor"]), 1);
+    assert!(
+        before.starts_with("error    net.ipv4.ip_forward: "),
+        "{before}"
+    );
+    let with_json = stdout_with(&daemon.meshctl(&["doctor", "--fix", "--json"]), 7);
+    assert_eq!(with_json, json);
+}
+
+#[test]
+fn what_was_mended_comes_first() {
+    let (mended, _) = sample::<Mended>("doctor-mended.json");
+    let looks = AtomicUsize::new(0);
+    let daemon = Daemon::start(move |_| {
+        let findings = match looks.fetch_add(1, Ordering::Relaxed) {
+            0 => [mended.mended.clone(), mended.findings.clone()].concat(),
+            _ => mended.findings.clone(),
+        };
+        let schema = SCHEMA;
+        Doctor { schema, findings }.into()
+    });
+
+    let text = stdout_with(&daemon.meshctl(&["doctor", "--fix"]), 7);
+    assert_golden("doctor-mended.txt", &text);
 }
 
 #[test]
@@ -399,10 +454,12 @@ fn nothing_to_show_is_said_in_words() {
 #[test]
 fn advice_that_is_not_there_takes_no_line() {
     let finding = Finding {
+        check: "channel".into(),
         severity: Severity::Note,
         subject: "mesh0".into(),
         problem: "another program changed its channel".into(),
         advice: String::new(),
+        fixable: false,
     };
     let daemon = Daemon::answering(Doctor {
         schema: SCHEMA,
@@ -608,8 +665,8 @@ where
     let result: T = hostile(sample_name);
     let daemon = Daemon::answering(result.clone());
 
-    let table = stdout_of(&daemon.meshctl(arguments));
-    let json = stdout_of(&daemon.meshctl(&[&["--json"], arguments].concat()));
+    let table = printed(&daemon.meshctl(arguments));
+    let json = printed(&daemon.meshctl(&[&["--json"], arguments].concat()));
 
     for text in [&table, &json] {
         let harmful = text

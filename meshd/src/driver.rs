@@ -14,6 +14,7 @@
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
 //! | `probing` | nodes that are asked whether they are there |
 //! | `reload` | the configuration read again |
+//! | `doctor` | what is wrong, and mending it |
 //! | `saving` | what follows from how saving receipts goes; exports |
 //! | `naming` | what resolvers on this machine should know |
 //! | `gateways` | which gateways may be used |
@@ -22,6 +23,7 @@
 
 mod accounts;
 mod credit;
+mod doctor;
 mod gateways;
 mod inputs;
 pub(crate) mod internet;

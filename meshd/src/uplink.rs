@@ -213,6 +213,18 @@ impl DefaultRoutes {
         }
         lines
     }
+
+    /// The interfaces of LANs that default routes lead over; those of the mesh are not told of.
+    pub(crate) fn within<'a>(
+        &self,
+        config: &Config,
+        links: &'a BTreeMap<IfIndex, Link>,
+    ) -> BTreeSet<&'a str> {
+        let inner = inner_interfaces(config);
+        let all = self.ipv4.iter().chain(&self.ipv6);
+        let names = all.filter_map(|route| Some(links.get(&route.ifindex)?.name.as_str()));
+        names.filter(|name| inner.contains(name)).collect()
+    }
 }
 
 /// The interfaces of the mesh and of local networks.

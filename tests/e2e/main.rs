@@ -4,6 +4,7 @@ mod bugreport;
 mod commands;
 mod configuration;
 mod disk;
+mod doctor;
 mod flows;
 mod gateways;
 mod hostile;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             live::tests(),
             commands::tests(),
             disk::tests(),
+            doctor::tests(),
         ]
         .into_iter()
         .flatten()

@@ -243,18 +243,30 @@ impl Files {
     ///
     /// # Errors
     /// The program in its place cannot be written.
-    pub fn slow_nft(&self) -> Result<Slowed> {
+    pub fn slow_nft(&self) -> Result<Spoilt> {
+        self.spoil_nft("sleep 2")
+    }
+
+    /// Has nft fail until what this returns is dropped.
+    ///
+    /// # Errors
+    /// The program in its place cannot be written.
+    pub fn break_nft(&self) -> Result<Spoilt> {
+        self.spoil_nft("exit 1")
+    }
+
+    fn spoil_nft(&self, first: &str) -> Result<Spoilt> {
         let nft = self.programs().join("nft");
-        let flag = self.directory.join("slow");
+        let flag = self.directory.join("spoilt");
         File::create(&flag)?;
         fs::create_dir_all(self.programs())?;
         let script = format!(
-            "#!/bin/sh\nPATH=${{PATH#*:}}\n[ ! -e {} ] || sleep 2\nexec nft \"$@\"\n",
+            "#!/bin/sh\nPATH=${{PATH#*:}}\n[ ! -e {} ] || {first}\nexec nft \"$@\"\n",
             flag.display()
         );
         fs::write(&nft, script)?;
         fs::set_permissions(&nft, Permissions::from_mode(0o755))?;
-        Ok(Slowed(flag))
+        Ok(Spoilt(flag))
     }
 
     /// Has the router's DHCP client write down these resolvers, for a daemon that is started afterwards.
@@ -276,11 +288,11 @@ impl Files {
     }
 }
 
-/// A program that is slow until this is dropped.
+/// A program that is not as it should be until this is dropped.
 #[derive(Debug)]
-pub struct Slowed(PathBuf);
+pub struct Spoilt(PathBuf);
 
-impl Drop for Slowed {
+impl Drop for Spoilt {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

@@ -113,7 +113,15 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub fn doctor(&mut self) -> Result<Doctor, ClientError> {
-        self.call(Method::Doctor)
+        self.call(Method::Doctor { fix: false })
+    }
+
+    /// Calls `doctor`, and has what can be mended be mended. The answer may name it still.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn mend(&mut self) -> Result<Doctor, ClientError> {
+        self.call(Method::Doctor { fix: true })
     }
 
     /// Calls `interfaces`.

@@ -22,7 +22,7 @@ pub enum Exit {
     Permission = 5,
     /// 6: the daemon did not answer in time.
     Timeout = 6,
-    /// 7: it works, but not all of it: something waits, or is missing.
+    /// 7: it works, but not all of it: something waits, is missing, or could be better.
     Degraded = 7,
     /// 8: the receipts do not hold.
     VerificationFailed = 8,

@@ -42,8 +42,8 @@ pub use results::{
     Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Change, Counters, Doctor,
     Encryption, Event, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
     Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LinkClass, LogLevel,
-    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, Monitoring, Neighbor, Neighbors, NextHop,
-    NodeAccounts, NodeRef, Originator, Originators, PartyRef, Probe, Probed, Proof, Radio,
+    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, Mended, Monitoring, Neighbor, Neighbors,
+    NextHop, NodeAccounts, NodeRef, Originator, Originators, PartyRef, Probe, Probed, Proof, Radio,
     ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes,
     Setting, Settings, Severity, Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
 };

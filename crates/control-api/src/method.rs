@@ -22,7 +22,10 @@ pub enum Method {
     /// `status`, answered by [`crate::Status`].
     Status,
     /// `doctor`, answered by [`crate::Doctor`].
-    Doctor,
+    Doctor {
+        /// `fix`: whether to begin to mend what can be mended, which the answer may still name.
+        fix: bool,
+    },
     /// `interfaces`, answered by [`crate::Interfaces`].
     Interfaces,
     /// `neighbors`, answered by [`crate::Neighbors`].
@@ -102,7 +105,7 @@ impl Method {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Status => "status",
-            Self::Doctor => "doctor",
+            Self::Doctor { .. } => "doctor",
             Self::Interfaces => "interfaces",
             Self::Neighbors => "neighbors",
             Self::Originators => "originators",
@@ -130,6 +133,7 @@ impl Method {
     pub fn params(&self) -> Option<Value> {
         match self {
             Self::Routes { dest: Some(dest) } => Some(json!({ "dest": dest.to_string() })),
+            Self::Doctor { fix: true } => Some(json!({ "fix": true })),
             Self::GatewaysSelect { gateway } => Some(json!({ "gateway": gateway })),
             Self::Probe(probe) => Some(json!(probe)),
             Self::ReceiptsShow { node } => Some(json!({ "node": node })),
@@ -145,7 +149,7 @@ impl Method {
             Self::ConfigDiff { text } => Some(json!({ "text": text })),
             Self::LogLevel { level } => Some(json!({ "level": level })),
             Self::Status
-            | Self::Doctor
+            | Self::Doctor { fix: false }
             | Self::Interfaces
             | Self::Neighbors
             | Self::Originators
@@ -167,7 +171,7 @@ impl Method {
     pub fn parse(name: &str, params: Option<Value>) -> Result<Self, RpcError> {
         match name {
             "status" => parse_params::<NoParams>(params).map(|_| Self::Status),
-            "doctor" => parse_params::<NoParams>(params).map(|_| Self::Doctor),
+            "doctor" => parse_params(params).map(|DoctorParams { fix }| Self::Doctor { fix }),
             "interfaces" => parse_params::<NoParams>(params).map(|_| Self::Interfaces),
             "neighbors" => parse_params::<NoParams>(params).map(|_| Self::Neighbors),
             "originators" => parse_params::<NoParams>(params).map(|_| Self::Originators),
@@ -341,6 +345,13 @@ struct NoParams {}
 #[serde(deny_unknown_fields)]
 struct RoutesParams {
     dest: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DoctorParams {
+    #[serde(default)]
+    fix: bool,
 }
 
 #[derive(Deserialize)]

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use control_api::{
     Account, AccountDetails, Accounts, AttoSmt, CarriedFile, CarriedFiles, Counters, Doctor,
-    Encryption, Family, Finding, Gateway, GatewayChoice, Gateways, HexBytes, Hold, Imported,
-    Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Neighbor, Neighbors, NextHop,
-    NodeAccounts, NodeId, NodeRef, Originator, OriginatorId, Originators, PartyRef, Probed, Proof,
-    Quality, Radio, ReceiptEntry, ReceiptHash, ReceiptsChunk, Refusal, RefusalReason, Reloaded,
-    Role, Route, RouteTo, Routes, SCHEMA, Setting, Settings, Severity, Standing, Station, Stats,
-    StatsHour, Status, TunnelKind,
+    Encryption, Exit, Family, Finding, Gateway, GatewayChoice, Gateways, HexBytes, Hold, Imported,
+    Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, Mended, Neighbor, Neighbors,
+    NextHop, NodeAccounts, NodeId, NodeRef, Originator, OriginatorId, Originators, PartyRef,
+    Probed, Proof, Quality, Radio, ReceiptEntry, ReceiptHash, ReceiptsChunk, Refusal,
+    RefusalReason, Reloaded, Role, Route, RouteTo, Routes, SCHEMA, Setting, Settings, Severity,
+    Standing, Station, Stats, StatsHour, Status, TunnelKind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -131,24 +131,28 @@ fn status_offline() {
     assert_golden("status-offline.json", &status(internet));
 }
 
-fn finding(severity: Severity, subject: &str, problem: &str, advice: &str) -> Finding {
+fn finding(check: &str, severity: Severity, subject: &str, problem: &str, advice: &str) -> Finding {
     Finding {
+        check: check.into(),
         severity,
         subject: subject.into(),
         problem: problem.into(),
         advice: advice.into(),
+        fixable: false,
     }
 }
 
 fn warning_and_note() -> Vec<Finding> {
     vec![
         finding(
+            "radio_power",
             Severity::Warning,
             "phy0",
             "it sends with 3 dBm, the limit on channel 36 is 20 dBm",
             "iw phy phy0 set txpower auto",
         ),
         finding(
+            "country",
             Severity::Note,
             "regulatory domain",
             "no country is set, so only what all countries allow is used",
@@ -165,12 +169,25 @@ fn doctor_finds_nothing_bad() {
     };
 
     assert!(!result.has_errors());
+    assert_eq!(result.exit(), Exit::Degraded);
     assert_golden("doctor-warnings.json", &result);
+}
+
+#[test]
+fn a_node_that_is_well_ends_with_0_whatever_is_worth_knowing() {
+    let [_, note] = warning_and_note().try_into().unwrap();
+    let findings = vec![note];
+    let result = Doctor {
+        schema: SCHEMA,
+        findings,
+    };
+    assert_eq!(result.exit(), Exit::Ok);
 }
 
 #[test]
 fn doctor_finds_errors() {
     let error = finding(
+        "interface",
         Severity::Error,
         "mesh0",
         "the radio switch of phy0 is off",
@@ -182,8 +199,28 @@ fn doctor_finds_errors() {
     };
 
     assert!(result.has_errors());
+    assert_eq!(result.exit(), Exit::Failure);
     assert!(result.findings.is_sorted_by_key(|finding| finding.severity));
     assert_golden("doctor-errors.json", &result);
+}
+
+#[test]
+fn doctor_tells_what_it_mended() {
+    let mut sysctl = finding(
+        "sysctl",
+        Severity::Error,
+        "net.ipv4.ip_forward",
+        "somebody has set it to 0, and routing needs 1",
+        "meshctl doctor --fix",
+    );
+    sysctl.fixable = true;
+    let result = Mended {
+        schema: SCHEMA,
+        mended: vec![sysctl],
+        findings: warning_and_note(),
+    };
+
+    assert_golden("doctor-mended.json", &result);
 }
 
 /// An interface of the mesh that the kernel does not have.

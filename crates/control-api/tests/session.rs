@@ -314,7 +314,8 @@ fn an_answer_repeats_the_id_on_one_line() {
 fn every_request_reads_back_as_it_was_written() {
     let methods = [
         Method::Status,
-        Method::Doctor,
+        Method::Doctor { fix: false },
+        Method::Doctor { fix: true },
         Method::Interfaces,
         Method::Neighbors,
         Method::Originators,

@@ -22,7 +22,7 @@ Exit codes:
   4  not found
   5  no permission
   6  no answer in time
-  7  done in part: something waits, or is missing
+  7  done in part: something waits, is missing, or could be better as doctor says
   8  verification failed";
 
 /// Asks meshd what it knows and does.
@@ -94,8 +94,15 @@ pub(crate) struct Watch {
 pub(crate) enum Command {
     /// Is there Internet, and how is this node doing?
     Status(Watch),
-    /// What is wrong with interfaces, radios and system, and what to do about it
-    Doctor,
+    /// What is wrong with this node, and what to do about it
+    ///
+    /// The exit code is 1 if something does not work, and 7 if something could be better.
+    Doctor {
+        /// Mend what meshd needs and somebody changed, and say what that was; what others look after, firewalls
+        /// above all, stays as it is
+        #[arg(long)]
+        fix: bool,
+    },
     /// The interfaces, their radios, and the stations these know
     Interfaces(Watch),
     /// The nodes in direct reach

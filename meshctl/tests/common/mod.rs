@@ -136,6 +136,11 @@ pub(crate) fn stdout_with(output: &Output, code: i32) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// What a command printed, however it ended.
+pub(crate) fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
 /// The one line on standard error of a command that ended with `code` and printed nothing else.
 #[track_caller]
 pub(crate) fn stderr_of(output: &Output, code: i32) -> String {

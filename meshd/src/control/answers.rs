@@ -22,7 +22,7 @@ use crate::history::History;
 use crate::kernel::Link;
 use crate::kernel::radio::Problem;
 use crate::store::Progress;
-use crate::uplink::{Shared, Watcher};
+use crate::uplink::{DefaultRoutes, Shared, Watcher};
 use crate::usage::Usage;
 
 /// What a good link costs, to tell TQ from metrics: a hop without loss.
@@ -40,6 +40,7 @@ pub(crate) struct View<'a> {
     pub(crate) radios: &'a Radios,
     pub(crate) usage: &'a Usage,
     pub(crate) shared: Option<&'a Shared>,
+    pub(crate) default_routes: &'a DefaultRoutes,
     pub(crate) watcher: &'a Watcher,
     pub(crate) internet: &'a Ways,
     pub(crate) history: &'a History,
@@ -56,7 +57,6 @@ impl View<'_> {
         match method {
             Method::Status => Ok(self.status().into()),
             Method::Interfaces => Ok(self.interfaces().into()),
-            Method::Doctor => Ok(self.doctor().into()),
             Method::Neighbors => Ok(self.neighbors().into()),
             Method::Originators => Ok(self.originators().into()),
             Method::Routes { dest } => {
@@ -84,7 +84,8 @@ impl View<'_> {
                 settings: self.config.shown(),
             }
             .into()),
-            Method::ReceiptsImport { .. }
+            Method::Doctor { .. }
+            | Method::ReceiptsImport { .. }
             | Method::ReceiptsExport { .. }
             | Method::GatewaysSelect { .. }
             | Method::Probe(_)
@@ -191,18 +192,27 @@ impl View<'_> {
         }
     }
 
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let double = self.router.duplicate_identity().map(|at| {
+    fn warnings(&self) -> Vec<String> {
+        let off = (self.is_switched_off())
+            .then(|| "no gateway is used: meshctl gateways select auto".to_owned());
+        let own = self.warnings.iter().cloned();
+        own.chain(self.double()).chain(off).collect()
+    }
+
+    /// What is to be said of another node with our key, if there is one.
+    pub(super) fn double(&self) -> Option<String> {
+        self.router.duplicate_identity().map(|at| {
             format!(
                 "another node uses the key of this one (noticed {} s ago): one of them needs a key \
                  of its own",
                 self.age_s(at)
             )
-        });
-        let off = (self.selected == Some(&Allowed::Nobody))
-            .then(|| "no gateway is used: meshctl gateways select auto".to_owned());
-        let own = self.warnings.iter().cloned();
-        own.chain(double).chain(off).collect()
+        })
+    }
+
+    /// Whether no gateway is to be used, by what was selected at run time.
+    pub(super) fn is_switched_off(&self) -> bool {
+        self.selected == Some(&Allowed::Nobody)
     }
 
     /// The prefixes of ours that other nodes announce too: which, and who has it.

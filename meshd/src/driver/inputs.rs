@@ -273,13 +273,16 @@ impl Driver {
 
     /// Tells the kernel what everything but routes should be.
     pub(super) fn configure_kernel(&mut self) {
-        if !self.settled {
-            return;
+        if let Some(base) = self.base() {
+            self.mesh_mtu = base.mesh_mtu;
+            self.kernel.request(KernelRequest::Configure(base));
         }
+    }
+
+    /// What everything but routes should be, once that is known.
+    pub(super) fn base(&self) -> Option<Base> {
         let own = self.router.record(self.router.id());
-        let Some(mesh_ipv4) = own.map(|signed| signed.record().ipv4) else {
-            return;
-        };
+        let mesh_ipv4 = own.filter(|_| self.settled)?.record().ipv4;
         let lan = self.config.lan().iter().map(|lan| Lan {
             interface: lan.interface().as_str().to_owned(),
             mode: match lan.mode() {
@@ -298,7 +301,7 @@ impl Driver {
             let name = mesh.interface().as_str().to_owned();
             mesh.radio().map(|radio| (name, radio.clone()))
         };
-        let base = Base {
+        Some(Base {
             radios: self.config.mesh().iter().filter_map(radio).collect(),
             mesh: mesh.collect(),
             lan: lan.collect(),
@@ -307,9 +310,7 @@ impl Driver {
             mesh_ipv4,
             mesh_mtu: self.router.mesh_mtu(),
             shaping: self.shaping(),
-        };
-        self.mesh_mtu = base.mesh_mtu;
-        self.kernel.request(KernelRequest::Configure(base));
+        })
     }
 
     /// Sizes tunnels anew if the narrowest link of the mesh is another than before.
@@ -398,6 +399,9 @@ impl Driver {
             self.export(offset, answer);
             return;
         }
+        if let Method::Doctor { fix } = method {
+            return self.examine(now, fix, answer);
+        }
         if let Method::ReceiptsImport {
             offset,
             total_bytes,
@@ -437,6 +441,7 @@ impl Driver {
             radios: &self.radios,
             usage: &self.usage,
             shared: self.shared.as_ref(),
+            default_routes: &self.default_routes,
             watcher: &self.watcher,
             internet: &self.internet,
             history: &self.history,

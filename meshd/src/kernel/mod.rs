@@ -18,6 +18,7 @@
 //! | `radio` | radios and whom they hear, over nl80211 |
 //! | `nat`, `nft` | the nftables table `inet meshd`: what is in it, and the program that applies it |
 //! | `nfnetlink` | reading that table |
+//! | `firewall` | what the tables of others surely drop |
 //! | `counters`, `traffic` | bytes carried for and by neighbors, and which neighbors carry any now |
 //! | `raw`, `genl` | netlink requests that rtnetlink does not know, through neli |
 //! | `program` | where other programs are |
@@ -59,6 +60,7 @@ mod address;
 mod counters;
 mod counting;
 mod fib;
+mod firewall;
 mod gateways;
 mod genl;
 mod lines;
@@ -86,13 +88,14 @@ mod tunnel;
 mod uplink;
 
 pub use counters::{Counted, CounterKey, CounterSample, Counters, Flow, Neighbor};
+pub use firewall::{Firewalls, Hook, Packet};
 pub use link::Link;
 pub use monitor::DefaultRoute;
 pub use netlink::KernelError;
 pub use numbers::Numbers;
 use radio::{RadioReport, RadioSettings, Station};
 pub use shape::{Allowance, Credit, Spent};
-pub use sysctl::SysctlError;
+pub use sysctl::{Amiss, SysctlError, amiss as sysctls_amiss};
 pub use tunnel::WireguardSecret;
 
 /// The protocol number our routes and rules carry (`rtm_protocol`, `FRA_PROTOCOL`): of the range
@@ -270,7 +273,7 @@ impl Uplinks {
         }
     }
 
-    pub(super) const fn of(&self, family: Family) -> &Uplink {
+    pub(crate) const fn of(&self, family: Family) -> &Uplink {
         match family {
             Family::Ipv4 => &self.ipv4,
             Family::Ipv6 => &self.ipv6,
@@ -286,7 +289,7 @@ impl Uplinks {
 }
 
 impl Uplink {
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Over(name) => Some(name),
             Self::None | Self::Dead => None,
@@ -520,6 +523,18 @@ pub enum Warning {
 /// There is no randomness.
 pub fn wireguard_secret() -> io::Result<Option<WireguardSecret>> {
     tunnel::wireguard_secret()
+}
+
+/// Whether our table of nftables is there, in the network namespace of the calling thread.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn has_table() -> io::Result<bool> {
+    match nfnetlink::Nfnetlink::open()?.elements(nat::GATEWAYS) {
+        Ok(_) => Ok(true),
+        Err(KernelError::TableMissing) => Ok(false),
+        Err(error) => Err(io::Error::other(error)),
+    }
 }
 
 /// Starts the netlink task in the network namespace of the calling thread, which must run a tokio

@@ -65,34 +65,87 @@ impl Sysctl {
             }),
         }
     }
+}
 
-    fn write(&self, wanted: &'static str, found: String) -> Result<(), SysctlError> {
-        fs::write(self.path(), wanted).map_err(|source| SysctlError::ReadOnly {
-            key: self.key(),
-            wanted,
-            found,
-            source,
-        })
-    }
+/// A sysctl, and what routing needs of it.
+struct Setting {
+    sysctl: Sysctl,
+    need: Need,
+}
 
+enum Need {
+    /// This value.
+    Exactly(&'static str),
     /// A host is told once a second, by default, that there is no way, so of a phone with many programs
     /// most would wait for answers. The unit is milliseconds, and 0 is no limit.
-    fn tell_often(&self) -> Result<(), SysctlError> {
-        const ENOUGH: u32 = 100;
-        let found = self.read()?;
-        match found.parse() {
-            Ok(limit) if limit > ENOUGH => self.write("100", found),
-            Ok(_) | Err::<u32, _>(_) => Ok(()),
+    ToldOften,
+    /// A router ignores advertisements unless told not to: 0 is an operator's decision, 2 is what is wanted.
+    Advertisements,
+    /// Routes in a mesh are asymmetric, and strict filtering (1) drops what comes in where it would
+    /// not go out. The kernel takes the larger value of `all` and the interface, so 2 (loose) always
+    /// wins.
+    LooseReversePath,
+}
+
+impl Setting {
+    const fn exactly(sysctl: Sysctl, value: &'static str) -> Self {
+        let need = Need::Exactly(value);
+        Self { sysctl, need }
+    }
+
+    fn loose_reverse_path(interface: &str) -> Self {
+        Self {
+            sysctl: Sysctl::of_interface("ipv4", interface, "rp_filter"),
+            need: Need::LooseReversePath,
         }
     }
 
-    fn set(&self, wanted: &'static str) -> Result<(), SysctlError> {
-        let found = self.read()?;
-        if found == wanted {
-            Ok(())
-        } else {
-            self.write(wanted, found)
-        }
+    /// What is wrong with it, if anything is.
+    fn amiss(&self) -> Result<Option<Amiss>, SysctlError> {
+        const OFTEN_MS: u32 = 100;
+        let found = self.sysctl.read()?;
+        let wanted = match self.need {
+            Need::Exactly(value) => (found != value).then_some(value),
+            Need::ToldOften => {
+                let limit: u32 = found.parse().unwrap_or_default();
+                (limit > OFTEN_MS).then_some("100")
+            }
+            Need::Advertisements => (found == "1").then_some("2"),
+            Need::LooseReversePath => {
+                let all = Sysctl::of_interface("ipv4", "all", "rp_filter").read()?;
+                let is_strict = (found == "1" || all == "1") && found != "2" && all != "2";
+                is_strict.then_some("2")
+            }
+        };
+        Ok(wanted.map(|wanted| Amiss {
+            key: self.sysctl.key(),
+            path: self.sysctl.path(),
+            found,
+            wanted,
+        }))
+    }
+}
+
+/// A sysctl that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amiss {
+    /// Its name.
+    pub key: String,
+    path: PathBuf,
+    /// The value it has.
+    pub found: String,
+    /// The value it should have.
+    pub wanted: &'static str,
+}
+
+impl Amiss {
+    fn mend(self) -> Result<(), SysctlError> {
+        fs::write(&self.path, self.wanted).map_err(|source| SysctlError::ReadOnly {
+            key: self.key,
+            wanted: self.wanted,
+            found: self.found,
+            source,
+        })
     }
 }
 
@@ -103,73 +156,69 @@ pub(super) fn has_interface(name: &str) -> bool {
 
 /// Makes the sysctls what routing for `base` needs; interfaces that do not exist yet are left out.
 pub(super) fn configure(base: &Base) -> Vec<Warning> {
-    let mut results = Vec::new();
+    mend(needed(base))
+}
+
+/// The same for a tunnel that is new.
+pub(super) fn open_tunnel(interface: &str) -> Vec<Warning> {
+    mend(open(interface))
+}
+
+/// Those that are not what routing for `base` needs, as far as they can be read.
+pub fn amiss(base: &Base) -> Vec<Amiss> {
+    let found = needed(base).into_iter();
+    found
+        .filter_map(|setting| setting.amiss().ok().flatten())
+        .collect()
+}
+
+/// Looks at each only after those before it were written: one may change another.
+fn mend(settings: impl IntoIterator<Item = Setting>) -> Vec<Warning> {
+    let mend = |setting: Setting| setting.amiss()?.map_or(Ok(()), Amiss::mend);
+    let errors = settings.into_iter().filter_map(|it| mend(it).err());
+    errors.map(Warning::Sysctl).collect()
+}
+
+/// What routing for `base` needs, in the order in which it is to be written.
+fn needed(base: &Base) -> Vec<Setting> {
+    let mut settings = Vec::new();
     // Before forwarding: switching that on removes default routes learnt from advertisements,
     // except on interfaces whose accept_ra is 2 (rt6_purge_dflt_routers). Also where no uplink is
     // in use yet: without its routes, or its answers, it never would be.
     let outside = base.outside.iter().map(String::as_str);
     let uplinks: BTreeSet<&str> = outside.chain(base.uplinks.names()).collect();
     for uplink in uplinks.into_iter().filter(|name| has_interface(name)) {
-        results.push(accept_advertisements(uplink));
-        results.push(loosen_reverse_path_filter(uplink));
+        settings.push(Setting {
+            sysctl: Sysctl::of_interface("ipv6", uplink, "accept_ra"),
+            need: Need::Advertisements,
+        });
+        settings.push(Setting::loose_reverse_path(uplink));
     }
-    results.push(Sysctl::new(["ipv4", "ip_forward"]).set("1"));
-    results.push(Sysctl::of_interface("ipv6", "all", "forwarding").set("1"));
+    let forwarding = [
+        Sysctl::new(["ipv4", "ip_forward"]),
+        Sysctl::of_interface("ipv6", "all", "forwarding"),
+    ];
+    settings.extend(forwarding.map(|it| Setting::exactly(it, "1")));
     if !base.lan.is_empty() {
         let limits = [
-            ["ipv4", "icmp_ratelimit"].as_slice(),
-            &["ipv6", "icmp", "ratelimit"],
+            Sysctl::new(["ipv4", "icmp_ratelimit"]),
+            Sysctl::new(["ipv6", "icmp", "ratelimit"]),
         ];
-        results.extend(limits.map(|limit| Sysctl::new(limit.iter().copied()).tell_often()));
+        settings.extend(limits.map(|sysctl| Setting {
+            sysctl,
+            need: Need::ToldOften,
+        }));
     }
     let ours = base.mesh.iter().map(String::as_str).chain([TUNNEL_DEVICE]);
-    for interface in ours.filter(|name| has_interface(name)) {
-        results.extend(open(interface));
-    }
-    warnings(results)
-}
-
-/// The same for a tunnel that is new.
-pub(super) fn open_tunnel(interface: &str) -> Vec<Warning> {
-    warnings(open(interface))
+    settings.extend(ours.filter(|name| has_interface(name)).flat_map(open));
+    settings
 }
 
 /// Lets an interface of the mesh carry what comes.
-fn open(interface: &str) -> [Result<(), SysctlError>; 2] {
+fn open(interface: &str) -> [Setting; 2] {
+    let disabled = Sysctl::of_interface("ipv6", interface, "disable_ipv6");
     [
-        Sysctl::of_interface("ipv6", interface, "disable_ipv6").set("0"),
-        loosen_reverse_path_filter(interface),
+        Setting::exactly(disabled, "0"),
+        Setting::loose_reverse_path(interface),
     ]
-}
-
-fn warnings(results: impl IntoIterator<Item = Result<(), SysctlError>>) -> Vec<Warning> {
-    let errors = results.into_iter().filter_map(Result::err);
-    errors.map(Warning::Sysctl).collect()
-}
-
-/// A router ignores advertisements unless told not to.
-fn accept_advertisements(uplink: &str) -> Result<(), SysctlError> {
-    let sysctl = Sysctl::of_interface("ipv6", uplink, "accept_ra");
-    let found = sysctl.read()?;
-    // 0 is an operator's decision, 2 is what is wanted.
-    if found == "1" {
-        sysctl.write("2", found)
-    } else {
-        Ok(())
-    }
-}
-
-/// Routes in a mesh are asymmetric, and strict filtering (1) drops what comes in where it would
-/// not go out. The kernel takes the larger value of `all` and the interface, so 2 (loose) always
-/// wins.
-fn loosen_reverse_path_filter(interface: &str) -> Result<(), SysctlError> {
-    let sysctl = Sysctl::of_interface("ipv4", interface, "rp_filter");
-    let all = Sysctl::of_interface("ipv4", "all", "rp_filter").read()?;
-    let found = sysctl.read()?;
-    let is_strict = (found == "1" || all == "1") && found != "2" && all != "2";
-    if is_strict {
-        sysctl.write("2", found)
-    } else {
-        Ok(())
-    }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Exit;
+
 /// Everything found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doctor {
@@ -12,19 +14,48 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// Whether anything found is a [`Severity::Error`]. `meshctl doctor` then ends with
-    /// [`crate::Exit::Failure`].
+    /// Whether anything found is a [`Severity::Error`].
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        let mut severities = self.findings.iter().map(|finding| finding.severity);
-        severities.any(|severity| severity == Severity::Error)
+        self.has(Severity::Error)
     }
+
+    /// How `meshctl doctor` ends: [`Exit::Failure`] if something does not work, [`Exit::Degraded`] if
+    /// something could be better.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.has_errors() {
+            Exit::Failure
+        } else if self.has(Severity::Warning) {
+            Exit::Degraded
+        } else {
+            Exit::Ok
+        }
+    }
+
+    fn has(&self, severity: Severity) -> bool {
+        self.findings.iter().any(|it| it.severity == severity)
+    }
+}
+
+/// What `meshctl doctor --fix` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mended {
+    /// [`crate::SCHEMA`].
+    pub schema: u32,
+    /// What was found and is found no more.
+    pub mended: Vec<Finding>,
+    /// What is still wrong, the most severe first.
+    pub findings: Vec<Finding>,
 }
 
 /// One thing that is not as it should be. Each text is one line, and may repeat what other nodes
 /// chose: untrusted text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
+    /// The name of the check that found it, which stays the same: `uplink`, `sysctl`.
+    #[serde(default)]
+    pub check: String,
     /// How bad it is.
     pub severity: Severity,
     /// What it is about: `mesh0`, `phy1`, `regulatory domain`.
@@ -33,6 +64,9 @@ pub struct Finding {
     pub problem: String,
     /// What to do about it; empty when there is nothing to be done.
     pub advice: String,
+    /// Whether `meshctl doctor --fix` mends it.
+    #[serde(default)]
+    pub fixable: bool,
 }
 
 /// How bad something is, the worst first.

@@ -22,7 +22,7 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
-pub use doctor::{Doctor, Finding, Severity};
+pub use doctor::{Doctor, Finding, Mended, Severity};
 pub use event::{Change, Event, LinkClass, Monitoring};
 pub use gateway::{Family, Gateway, GatewayChoice, GatewayChoiceError, Gateways};
 pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Station};
