@@ -12,7 +12,7 @@ use std::process::Stdio;
 use common::{Daemon, Reaction, assert_golden, meshctl, sample, stderr_of, stdout_of, stdout_with};
 use control_api::{Doctor, ErrorCode, RpcError, SCHEMA, Status};
 
-const ASKING: [&[&str]; 19] = [
+const ASKING: [&[&str]; 20] = [
     &["status"],
     &["doctor"],
     &["interfaces"],
@@ -31,6 +31,7 @@ const ASKING: [&[&str]; 19] = [
     &["receipts", "export", "--carried", "/nonexistent"],
     &["reload"],
     &["config", "show"],
+    &["monitor"],
     &["log-level", "info"],
 ];
 

@@ -59,9 +59,15 @@ impl Secrets {
     pub(super) fn of(config: &Path, settings: &Settings) -> Self {
         let mut secrets = Self::default();
         let mut files: Vec<String> = settings.settings.iter().filter_map(file).collect();
-        if let Ok(config) = Config::load(config) {
-            secrets.0.extend(config.passwords());
-            files.extend(config.shown().iter().filter_map(file));
+        if let Ok(text) = fs::read_to_string(config).map(Zeroizing::new) {
+            // One that everybody can read is refused by meshd, and has its secrets all the same.
+            match Config::parse(&text, "configuration") {
+                Ok(config) => {
+                    secrets.0.extend(config.passwords());
+                    files.extend(config.shown().iter().filter_map(file));
+                }
+                Err(_) => secrets.0.extend(text.lines().filter_map(named)),
+            }
         }
         for file in files {
             if let Ok(text) = fs::read_to_string(file).map(Zeroizing::new) {
@@ -121,6 +127,17 @@ pub(super) fn without_named(text: &str) -> String {
     lines.collect()
 }
 
+/// What stands behind such a word, in a text that is not as it should be.
+fn named(line: &str) -> Option<Zeroizing<String>> {
+    const AROUND: [char; 6] = ['{', '}', ' ', '"', '\'', ','];
+    let rest = line.get(end_of_name(line)?..)?;
+    // A mapping on one line: `key: {sae: …}`.
+    let rest = end_of_name(rest)
+        .and_then(|end| rest.get(end..))
+        .unwrap_or(rest);
+    Some(Zeroizing::new(rest.trim_matches(AROUND).to_owned()))
+}
+
 /// Where the first sign is behind such a word.
 fn end_of_name(line: &str) -> Option<usize> {
     let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -177,6 +194,30 @@ mod tests {
             ("no://", "no://"),
         ] {
             assert_eq!(secrets.remove(text), clean);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_right_has_secrets_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("meshd.yaml");
+        let nothing = Settings {
+            schema: 2,
+            settings: vec![],
+        };
+        let radio = "radio: {id: v, frequency_mhz: 2412, key: {sae: correct horse}}";
+        // Right, but for everybody to read; and wrong.
+        for mesh in [
+            format!("mesh: [{{interface: mesh0, {radio}}}]\n"),
+            "mesh:\n  - interface: mesh0\n    radio:\n      key: {sae: \"correct horse\"}\n"
+                .to_owned(),
+            "mesh:\n  - key:\n      sae: 'correct horse'\n".to_owned(),
+        ] {
+            fs::write(&file, format!("network: village\n{mesh}")).unwrap();
+
+            let secrets = Secrets::of(&file, &nothing);
+
+            assert_eq!(secrets.remove("a correct horse"), "a (removed)", "{mesh}");
         }
     }
 
