@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use control_api::{Change, Event, NodeRef, Role, Status};
 use libtest_mimic::Trial;
+use mesh_tests::air::Loss;
 use mesh_tests::binaries;
 use mesh_tests::daemon::{self, Files};
 use mesh_tests::harness::{in_lab, note};
@@ -126,6 +127,21 @@ fn order(lab: &mut Lab) -> Result<()> {
     // r1 is filtered, so it is not seen to listen; the trouble with its uplink takes seconds to be noticed.
     wait_heard(lab, "r2", &mut r2)?;
 
+    receipt(lab, &mut r2)?;
+    switch(lab, &mut r1, &mut r2)?;
+    loss(lab, &mut r2)?;
+    let all = events(&r2.file)?;
+    let in_order = all.windows(2).all(|pair| match pair {
+        [before, after] => before.seq + 1 == after.seq && before.uptime_ms <= after.uptime_ms,
+        _ => true,
+    });
+    ensure!(in_order, "{all:?}");
+    let damage = all.iter().filter(|it| it.change == Change::TableDamaged);
+    ensure!(damage.count() == 1, "told more than once: {all:?}");
+    Ok(())
+}
+
+fn receipt(lab: &Lab, r2: &mut Watching) -> Result<()> {
     fetch(
         lab.node("r2")?.phone()?,
         web_at(HOST_V4),
@@ -135,8 +151,12 @@ fn order(lab: &mut Lab) -> Result<()> {
     r2.expect("a receipt given", |change| {
         matches!(change, Change::Receipt { role: Role::Consumer, neighbor, .. }
             if neighbor.name.as_deref() == Some("r1"))
-    })?;
+    })
+    .map(drop)
+}
 
+/// The uplink in use dies.
+fn switch(lab: &mut Lab, r1: &mut Watching, r2: &mut Watching) -> Result<()> {
     let line = lab.node("r1")?.line()?.clone();
     lab.internet_mut()?.trouble(&line, Some(Trouble::Silent))?;
     let event = r1.expect("r1 to say why its uplink is dead", |change| {
@@ -155,7 +175,10 @@ fn order(lab: &mut Lab) -> Result<()> {
             if is(from.as_ref(), "r1") && is(to.as_ref(), "r3"))
     })?;
     // One family may go before the other.
-    let is_reason = |change: &Change| matches!(change, Change::Gateway { reason: Some(reason), .. } if reason.starts_with("chosen"));
+    let is_reason = |change: &Change| {
+        matches!(change, Change::Gateway { reason: Some(reason), .. }
+            if reason.starts_with("chosen"))
+    };
     ensure!(is_reason(&event.change), "{event:?}");
     r2.expect("the tunnel to r3", |change| {
         matches!(change, Change::Tunnel { gateway, tunnel: Some(_) } if is(Some(gateway), "r3"))
@@ -166,6 +189,15 @@ fn order(lab: &mut Lab) -> Result<()> {
     })?;
     r2.expect("r2 to be online through r3", |change| {
         matches!(change, Change::Internet { online: true, via, .. } if is(via.as_ref(), "r3"))
+    })?;
+    Ok(())
+}
+
+/// Of packets, a neighbor, and the table.
+fn loss(lab: &mut Lab, r2: &mut Watching) -> Result<()> {
+    lab.air().connect("r1", "r2", Loss::percent(60))?;
+    r2.expect("the link to r1 to be worse", |change| {
+        matches!(change, Change::Link { node, from, to, .. } if is(Some(node), "r1") && to < from)
     })?;
 
     lab.power_off("r3")?;
@@ -183,17 +215,10 @@ fn order(lab: &mut Lab) -> Result<()> {
     lab.node("r2")?
         .namespace()
         .run("nft", "delete table inet meshd")?;
-    let damaged = r2.expect("the damage", |change| *change == Change::TableDamaged)?;
-    let restored = r2.expect("the table to be back", |change| {
+    r2.expect("the damage", |change| *change == Change::TableDamaged)?;
+    r2.expect("the table to be back", |change| {
         *change == Change::TableRestored
     })?;
-    ensure!(restored.seq == damaged.seq + 1, "told more than once");
-    let all = events(&r2.file)?;
-    let in_order = all.windows(2).all(|pair| match pair {
-        [before, after] => before.seq + 1 == after.seq && before.uptime_ms <= after.uptime_ms,
-        _ => true,
-    });
-    ensure!(in_order, "{all:?}");
     Ok(())
 }
 

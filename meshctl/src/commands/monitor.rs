@@ -173,42 +173,28 @@ fn nodes(change: &Change) -> impl Iterator<Item = (String, String)> {
 /// What has happened, for people.
 fn sentence(change: &Change) -> String {
     match change {
-        Change::NeighborUp { node, interface } => {
-            format!("{} is there, on {}", format::node(node), name(interface))
-        }
-        Change::NeighborDown { node, interface } => {
-            format!("{} is gone, on {}", format::node(node), name(interface))
-        }
+        Change::NeighborUp { node, interface } => neighbor(node, "there", interface),
+        Change::NeighborDown { node, interface } => neighbor(node, "gone", interface),
         Change::Link {
             node,
             interface,
             from,
             to,
             tq,
-        } => format!(
-            "to {} on {}: {}, was {} (TQ {tq})",
-            format::node(node),
-            name(interface),
-            class(*to),
-            class(*from)
-        ),
-        Change::Route {
-            gateway,
-            next_hop: None,
-            ..
         } => {
-            format!("no way to {}", format::node(gateway))
+            let (node, on, is, was) = (
+                format::node(node),
+                name(interface),
+                class(*to),
+                class(*from),
+            );
+            format!("to {node} on {on}: {is}, was {was} (TQ {tq})")
         }
         Change::Route {
             gateway,
-            next_hop: Some(next_hop),
+            next_hop,
             hops,
-        } => format!(
-            "to {} through {}, {} hops",
-            format::node(gateway),
-            format::node(next_hop),
-            format::or_dash(*hops, |hops| hops.to_string())
-        ),
+        } => route(gateway, next_hop.as_ref(), *hops),
         Change::Gateway {
             families,
             from,
@@ -216,85 +202,103 @@ fn sentence(change: &Change) -> String {
             reason,
         } => {
             let families: Vec<&str> = families.iter().map(super::gateways::family).collect();
-            let way =
-                |node: &Option<NodeRef>| node.as_ref().map_or("none".to_owned(), format::node);
-            let why = reason
-                .as_ref()
-                .map(|why| format!(" ({})", format::harmless(why)));
+            let [to, from] =
+                [to, from].map(|node| node.as_ref().map_or("none".to_owned(), format::node));
             format!(
-                "{}: {}, was {}{}",
+                "{}: {to}, was {from}{}",
                 families.join(" "),
-                way(to),
-                way(from),
-                why.unwrap_or_default()
+                why(reason.as_ref(), " (", ")")
             )
         }
-        Change::Tunnel { gateway, tunnel } => format!(
-            "to {}: {}",
-            format::node(gateway),
-            format::or_dash(*tunnel, |kind| format::tunnel(kind).to_owned())
-        ),
-        Change::Internet { online: false, .. } => "no Internet".to_owned(),
-        Change::Internet { via: Some(via), .. } => format!("through {}", format::node(via)),
-        Change::Internet { own_uplink, .. } => {
-            format!(
-                "through this node's own uplink {}",
-                format::name(own_uplink.as_deref())
-            )
+        Change::Tunnel { gateway, tunnel } => {
+            let tunnel = format::or_dash(*tunnel, |kind| format::tunnel(kind).to_owned());
+            format!("to {}: {tunnel}", format::node(gateway))
         }
+        Change::Internet {
+            online,
+            via,
+            own_uplink,
+        } => internet(*online, via.as_ref(), own_uplink.as_deref()),
         Change::Uplink {
             interface,
             family,
             works,
             reason,
         } => {
-            let why = reason
-                .as_ref()
-                .map(|why| format!(": {}", format::harmless(why)));
             let state = if *works { "works" } else { "does not work" };
-            let family = super::gateways::family(family);
-            format!(
-                "{} {family} {state}{}",
-                name(interface),
-                why.unwrap_or_default()
-            )
+            let (on, family) = (name(interface), super::gateways::family(family));
+            format!("{on} {family} {state}{}", why(reason.as_ref(), ": ", ""))
         }
         Change::TableDamaged => "somebody else changed the nftables table inet meshd".to_owned(),
         Change::TableRestored => {
             "the nftables table inet meshd is as it should be again".to_owned()
         }
-        Change::Receipt {
-            role,
-            neighbor,
-            epoch,
-            number,
-            amount_atto,
-            added_atto,
-        } => {
-            let (verb, preposition) = match role {
-                Role::Provider => ("received", "from"),
-                Role::Consumer => ("given", "to"),
-            };
-            format!(
-                "{verb} {preposition} {}: number {number} of epoch {epoch}, {} SMT, {} more",
-                format::named(neighbor.name.as_deref(), neighbor.node_id),
-                format::short_smt(*amount_atto),
-                format::short_smt(*added_atto)
-            )
-        }
+        Change::Receipt { .. } => receipt(change),
         Change::Reload {
             changed,
             needs_restart,
         } => {
-            format!(
-                "{}{}",
-                keys("changed", changed),
-                keys(", waits for a restart", needs_restart)
-            )
+            let waits = keys(", waits for a restart", needs_restart);
+            format!("{}{waits}", keys("changed", changed))
         }
         Change::Warning { text } => format::harmless(text),
         Change::Missed { events } => format!("{events} events, as this reader was too slow"),
     }
+}
+
+fn neighbor(node: &NodeRef, state: &str, interface: &str) -> String {
+    format!("{} is {state}, on {}", format::node(node), name(interface))
+}
+
+fn route(gateway: &NodeRef, next_hop: Option<&NodeRef>, hops: Option<u32>) -> String {
+    let gateway = format::node(gateway);
+    let Some(next_hop) = next_hop.map(format::node) else {
+        return format!("no way to {gateway}");
+    };
+    match hops {
+        Some(1) => format!("to {gateway} through {next_hop}, 1 hop"),
+        hops => {
+            let hops = format::or_dash(hops, |hops| hops.to_string());
+            format!("to {gateway} through {next_hop}, {hops} hops")
+        }
+    }
+}
+
+fn internet(online: bool, via: Option<&NodeRef>, own_uplink: Option<&str>) -> String {
+    match via {
+        _ if !online => "no Internet".to_owned(),
+        Some(via) => format!("through {}", format::node(via)),
+        None => format!(
+            "through this node's own uplink {}",
+            format::name(own_uplink)
+        ),
+    }
+}
+
+fn receipt(change: &Change) -> String {
+    let Change::Receipt {
+        role,
+        neighbor,
+        epoch,
+        number,
+        amount_atto,
+        added_atto,
+    } = change
+    else {
+        return String::new();
+    };
+    let way = match role {
+        Role::Provider => "received from",
+        Role::Consumer => "given to",
+    };
+    let neighbor = format::named(neighbor.name.as_deref(), neighbor.node_id);
+    let [amount, added] = [*amount_atto, *added_atto].map(format::short_smt);
+    format!("{way} {neighbor}: number {number} of epoch {epoch}, {amount} SMT, {added} more")
+}
+
+fn why(reason: Option<&String>, before: &str, behind: &str) -> String {
+    let reason = reason.map(|why| format!("{before}{}{behind}", format::harmless(why)));
+    reason.unwrap_or_default()
 }
 
 fn keys(what: &str, keys: &[String]) -> String {
