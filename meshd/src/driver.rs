@@ -15,6 +15,7 @@
 //! | `probing` | nodes that are asked whether they are there |
 //! | `reload` | the configuration read again |
 //! | `doctor` | what is wrong, and mending it |
+//! | `trial` | a configuration that goes unless it is confirmed |
 //! | `saving` | what follows from how saving receipts goes; exports |
 //! | `naming` | what resolvers on this machine should know |
 //! | `gateways` | which gateways may be used |
@@ -35,6 +36,7 @@ pub(crate) mod radios;
 mod reload;
 mod saving;
 mod telling;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -78,6 +80,7 @@ use kernel_port::KernelPort;
 use probing::Probing;
 use radios::Radios;
 use telling::Told;
+use trial::Trial;
 
 /// How often the byte counters are read while traffic flows; receipts are at most this far behind.
 const COUNTER_INTERVAL: Duration = Duration::from_millis(500);
@@ -99,6 +102,7 @@ pub(crate) struct Driver {
     events: Events,
     told: Told,
     config: Config,
+    trial: Trial,
     started: Instant,
     /// For a ledger that has to begin anew. Wipes itself when dropped.
     key: SigningKey,
@@ -351,6 +355,7 @@ impl Driver {
             events,
             told: Told::default(),
             config,
+            trial: Trial::None,
             started: now,
             ledger,
             store,
@@ -446,6 +451,7 @@ impl Driver {
         let others = others.chain(self.next_counters);
         let others = others.chain(self.radios.due).chain(self.names_due);
         let others = others.chain(self.probing.deadline());
+        let others = others.chain(self.trial.deadline());
         others.fold(self.router.poll_timeout(), Instant::min)
     }
 
@@ -470,6 +476,7 @@ impl Driver {
         }
         self.ask_radios(now);
         self.give_up_probes(now);
+        self.end_trial_in_time(now);
         if self.names_due.is_some_and(|at| now >= at) {
             self.write_names(now);
         }

@@ -88,6 +88,7 @@ const ENTRIES: &[Entry] = &[
     entry("config show", "", Shows("mesh0")),
     entry("config diff", "{config}", Shows("nothing")),
     entry("reload", "", Shows("nothing changed")),
+    entry("reload", "--revert", Fails(4, "")),
     entry("log-level", "info", Shows("info")),
     entry("bugreport", "--output-file {report}", Shows("without keys")),
     entry("version", "", Shows("meshd")),

@@ -17,6 +17,7 @@ mod probing;
 mod receipts;
 mod restart;
 mod tidy;
+mod trial;
 mod uplink;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             receipts::tests(),
             restart::tests(),
             tidy::tests(),
+            trial::tests(),
             hostile::tests(),
             configuration::tests(),
             bugreport::tests(),

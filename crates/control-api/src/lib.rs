@@ -35,7 +35,7 @@ pub use client::{Client, ClientError};
 pub use exit::Exit;
 pub use frame::{FrameError, FrameReader};
 pub use id::{NodeId, OriginatorId, ReceiptHash};
-pub use method::{ConfigText, Destination, Method};
+pub use method::{ConfigText, Destination, MAX_TRIAL_S, Method};
 pub use metrics::Metrics;
 pub use monitor::Monitor;
 pub use results::{

@@ -16,6 +16,9 @@ use crate::{ErrorCode, GatewayChoice, HexBytes, LogLevel, NodeId, Probe, Route, 
 /// As much of an unknown method's name as an error repeats.
 const QUOTED_CHARS: usize = 40;
 
+/// The longest that a configuration may be tried, in seconds.
+pub const MAX_TRIAL_S: u32 = 3600;
+
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -83,6 +86,18 @@ pub enum Method {
     },
     /// `reload`, answered by [`crate::Reloaded`].
     Reload,
+    /// `reload.try`, answered by [`crate::Reloaded`]: as `reload`, but what was in force comes back unless
+    /// `reload.confirm` comes in time.
+    ReloadTry {
+        /// `within_s`: how long it is waited for, in seconds; 1 to 3600.
+        within_s: u32,
+    },
+    /// `reload.confirm`, answered by [`crate::Reloaded`]: what is tried stays. [`ErrorCode::NotFound`] when
+    /// nothing is.
+    ReloadConfirm,
+    /// `reload.revert`, answered by [`crate::Reloaded`]: what was in force before comes back now.
+    /// [`ErrorCode::NotFound`] when nothing is tried.
+    ReloadRevert,
     /// `config.diff`, answered by [`crate::Reloaded`] as `reload` would, had the file this text.
     ConfigDiff {
         /// `text`: a complete configuration.
@@ -121,6 +136,9 @@ impl Method {
             Self::ReceiptsExportCarried { .. } => "receipts.export_carried",
             Self::ReceiptsExport { .. } => "receipts.export",
             Self::Reload => "reload",
+            Self::ReloadTry { .. } => "reload.try",
+            Self::ReloadConfirm => "reload.confirm",
+            Self::ReloadRevert => "reload.revert",
             Self::ConfigDiff { .. } => "config.diff",
             Self::ConfigShow => "config.show",
             Self::Monitor => "monitor",
@@ -146,6 +164,7 @@ impl Method {
                 Some(json!({ "owner": owner, "offset": offset }))
             }
             Self::ReceiptsExport { offset } => Some(json!({ "offset": offset })),
+            Self::ReloadTry { within_s } => Some(json!({ "within_s": within_s })),
             Self::ConfigDiff { text } => Some(json!({ "text": text })),
             Self::LogLevel { level } => Some(json!({ "level": level })),
             Self::Status
@@ -160,7 +179,9 @@ impl Method {
             | Self::ReceiptsCarried
             | Self::Reload
             | Self::ConfigShow
-            | Self::Monitor => None,
+            | Self::Monitor
+            | Self::ReloadConfirm
+            | Self::ReloadRevert => None,
         }
     }
 
@@ -207,6 +228,9 @@ impl Method {
             "receipts.export" => parse_params::<ExportParams>(params)
                 .map(|ExportParams { offset }| Self::ReceiptsExport { offset }),
             "reload" => parse_params::<NoParams>(params).map(|_| Self::Reload),
+            "reload.try" => parse_try(params),
+            "reload.confirm" => parse_params::<NoParams>(params).map(|_| Self::ReloadConfirm),
+            "reload.revert" => parse_params::<NoParams>(params).map(|_| Self::ReloadRevert),
             "config.diff" => {
                 parse_params(params).map(|DiffParams { text }| Self::ConfigDiff { text })
             }
@@ -397,6 +421,21 @@ struct DiffParams {
 #[serde(deny_unknown_fields)]
 struct LevelParams {
     level: LogLevel,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TryParams {
+    within_s: u32,
+}
+
+fn parse_try(params: Option<Value>) -> Result<Method, RpcError> {
+    let TryParams { within_s } = parse_params(params)?;
+    if !(1..=MAX_TRIAL_S).contains(&within_s) {
+        let message = format!("within_s: expected 1 to {MAX_TRIAL_S}");
+        return Err(RpcError::invalid_params(message));
+    }
+    Ok(Method::ReloadTry { within_s })
 }
 
 fn parse_routes(params: Option<Value>) -> Result<Method, RpcError> {

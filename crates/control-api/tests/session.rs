@@ -368,6 +368,10 @@ fn every_request_reads_back_as_it_was_written() {
         Method::Reload,
         Method::ConfigShow,
         Method::Monitor,
+        Method::ReloadConfirm,
+        Method::ReloadRevert,
+        Method::ReloadTry { within_s: 1 },
+        Method::ReloadTry { within_s: 3600 },
         Method::ConfigDiff {
             text: ConfigText::new("network: \"x\"\n".into()),
         },

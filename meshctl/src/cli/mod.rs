@@ -2,6 +2,7 @@
 
 pub(crate) mod monitor;
 pub(crate) mod probe;
+pub(crate) mod reload;
 #[cfg(feature = "redeem")]
 pub(crate) mod wallet;
 
@@ -182,7 +183,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(Config),
     /// Make meshd read its configuration again
-    Reload,
+    Reload(reload::Reload),
     /// How much meshd logs, until the next time or until it ends
     LogLevel {
         /// error, warn, info, debug or trace

@@ -87,8 +87,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(cli::Config::Show { only_set }) => settings::run(&daemon, output, only_set),
         Command::Config(cli::Config::Diff { file }) => config::diff(&daemon, output, &file),
         Command::LogLevel { level } => log_level::run(&daemon, output, level),
-        Command::Reload => reload::run(&daemon, output),
         Command::BugReport(options) => bugreport::run(&daemon, output, &options),
+        Command::Reload(options) => reload::run(&daemon, output, &options),
         Command::Version => version::run(&daemon, output),
         Command::Completions { shell } => completions::run(shell),
     }

@@ -92,6 +92,9 @@ impl View<'_> {
             | Method::ConfigDiff { .. }
             | Method::LogLevel { .. }
             | Method::Monitor
+            | Method::ReloadTry { .. }
+            | Method::ReloadConfirm
+            | Method::ReloadRevert
             | Method::Reload => Err(RpcError::new(
                 ErrorCode::Internal,
                 "not a question about the state",

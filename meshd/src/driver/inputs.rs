@@ -416,6 +416,8 @@ impl Driver {
         }
         let outcome = if method == Method::Reload {
             self.reload(now).map(Answer::from)
+        } else if let Some(outcome) = self.try_out(now, &method) {
+            outcome.map(Answer::from)
         } else if let Method::ConfigDiff { text } = &method {
             self.config_diff(text).map(Answer::from)
         } else if let Method::LogLevel { level } = method {
@@ -448,7 +450,9 @@ impl Driver {
             carried: &self.carried,
             selected: self.selected.as_ref(),
             saving: &self.saving,
-            warnings: self.kernel_warnings.clone(),
+            warnings: (self.kernel_warnings.iter().cloned())
+                .chain(self.trial.warning(now))
+                .collect(),
         }
     }
 }

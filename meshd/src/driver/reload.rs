@@ -5,6 +5,7 @@ use std::time::Instant;
 use control_api::{Change, ConfigText, LogLevel, LogLevelSet, Reloaded, RpcError, SCHEMA};
 use tracing::{error, info};
 
+use super::trial::Trial;
 use super::{Driver, credit, max_price};
 use crate::config::Config;
 
@@ -26,16 +27,38 @@ impl Driver {
         }
     }
 
-    /// Reads the configuration again and takes over what may change while running. A bad one
+    /// Reads the configuration again and takes over what may change while running, for good. A bad one
     /// changes nothing.
     pub(super) fn reload(&mut self, now: Instant) -> Result<Reloaded, RpcError> {
+        let (reloaded, _) = self.reload_file(now)?;
+        self.trial = Trial::None;
+        Ok(reloaded)
+    }
+
+    /// What was read and taken over, and what was in force before.
+    pub(super) fn reload_file(&mut self, now: Instant) -> Result<(Reloaded, Config), RpcError> {
         let mut new = Config::load(&self.config_path)
             .and_then(|new| new.check_system().map(|_| new))
             .map_err(|error| RpcError::failed(error.to_string()))?;
         let needs_restart = self.config.restart_keys_changed(&new);
         new.keep_restart_keys(&self.config);
+        let (changed, old) = self.take_over(now, new);
+        let reloaded = reloaded(changed, owned(needs_restart));
+        self.tell_reload(&reloaded);
+        Ok((reloaded, old))
+    }
+
+    pub(super) fn tell_reload(&self, reloaded: &Reloaded) {
+        self.events.tell(Change::Reload {
+            changed: reloaded.changed.clone(),
+            needs_restart: reloaded.needs_restart.clone(),
+        });
+    }
+
+    /// Puts a configuration in force that has the restart keys of the present one. Returns the keys that
+    /// changed, and what was in force before.
+    pub(super) fn take_over(&mut self, now: Instant, new: Config) -> (Vec<&'static str>, Config) {
         let old = std::mem::replace(&mut self.config, new);
-        let changed = changed_keys(&old, &self.config);
         self.ledger
             .set_terms(now, credit(&self.config), max_price(&self.config));
         let interfaces: Vec<_> = self.links.keys().copied().collect();
@@ -46,16 +69,7 @@ impl Driver {
         self.update_uplink(now);
         self.configure_kernel();
         self.announce(now);
-        let (changed, needs_restart) = (owned(changed), owned(needs_restart));
-        self.events.tell(Change::Reload {
-            changed: changed.clone(),
-            needs_restart: needs_restart.clone(),
-        });
-        Ok(Reloaded {
-            schema: SCHEMA,
-            changed,
-            needs_restart,
-        })
+        (changed_keys(&old, &self.config), old)
     }
 
     /// What [`Driver::reload`] would say if the file had this text. Changes nothing.
@@ -83,12 +97,20 @@ impl Driver {
     }
 }
 
+pub(super) fn reloaded(changed: Vec<&str>, needs_restart: Vec<String>) -> Reloaded {
+    Reloaded {
+        schema: SCHEMA,
+        changed: owned(changed),
+        needs_restart,
+    }
+}
+
 fn owned(keys: Vec<&str>) -> Vec<String> {
     keys.into_iter().map(str::to_owned).collect()
 }
 
 /// The keys whose new value is in force without a restart.
-fn changed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+pub(super) fn changed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("name", old.name() != new.name()),
         ("mesh", old.mesh() != new.mesh()),
