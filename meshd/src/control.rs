@@ -9,6 +9,7 @@
 //! | `receipts` | the same for who owes whom |
 //! | `nodes` | who is meant by a name, an address or the digits of an id |
 //! | `monitor` | what happens, told to who listens |
+//! | `versions` | nodes that speak another version of the routing protocol |
 //! | `doctor` | what is wrong, and what to do about it |
 //!
 //! Each connection is a small task that knows nothing but bytes and a channel: questions go to
@@ -21,6 +22,7 @@ mod interfaces;
 mod monitor;
 mod nodes;
 mod receipts;
+mod versions;
 
 use std::fs;
 use std::io;

@@ -19,6 +19,7 @@ mod restart;
 mod tidy;
 mod trial;
 mod uplink;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             mtu::tests(),
             internet::tests(),
             uplink::tests(),
+            versions::tests(),
             names::tests(),
             probing::tests(),
             flows::tests(),

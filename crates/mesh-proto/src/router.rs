@@ -21,6 +21,7 @@
 //! | `link_quality`, `liveness`, `station`, `feed`, `replay` | of a neighbor: how well it is heard, whether it lives, what its radio's driver knows, how much of what it says arrived, what is a recording |
 //! | `book` | everything we said, by version |
 //! | `budget` | how much news may be sent |
+//! | `versions` | nodes near us that speak another version of the protocol |
 //! | `view` | the state as operators see it |
 
 mod afar;
@@ -44,6 +45,7 @@ mod routes;
 mod station;
 mod sync;
 mod transmit;
+mod versions;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -77,6 +79,8 @@ use records::Records;
 use replay::Replays;
 pub use station::StationReport;
 use sync::Waiting;
+pub use versions::OtherVersion;
+use versions::OtherVersions;
 pub use view::{GatewayView, NeighborView, OriginatorView};
 
 /// How long the radio of a neighbor is not heard when one of its beacons is missed: 802.11s sends
@@ -318,6 +322,7 @@ pub struct Router {
     /// Originators whose traffic has just taken another way.
     moved: BTreeSet<OriginatorId>,
     courtesy: Courtesy,
+    other_versions: OtherVersions,
     rng: ChaCha8Rng,
     counters: Counters,
     outputs: VecDeque<Output>,
@@ -395,6 +400,7 @@ impl Router {
             suspected: BTreeMap::new(),
             moved: BTreeSet::new(),
             courtesy: Courtesy::new(now),
+            other_versions: OtherVersions::default(),
             rng,
             counters: Counters::default(),
             outputs: VecDeque::new(),

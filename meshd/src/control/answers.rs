@@ -135,6 +135,10 @@ impl View<'_> {
             warnings: (self.warnings().into_iter())
                 .chain((self.priced_out()).map(|(problem, advice)| format!("{problem}: {advice}")))
                 .chain(self.radio_warnings())
+                .chain(
+                    self.other_versions()
+                        .map(|(interface, problem)| format!("{interface}: {problem}")),
+                )
                 .chain(self.prefix_conflicts().map(|(_, problem)| problem))
                 .chain(self.saving_warnings())
                 .collect(),
@@ -387,7 +391,7 @@ impl View<'_> {
         )
     }
 
-    fn interface(&self, ifindex: IfIndex) -> String {
+    pub(super) fn interface(&self, ifindex: IfIndex) -> String {
         self.links
             .get(&ifindex)
             .map(|link| link.name.clone())

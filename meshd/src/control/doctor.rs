@@ -30,11 +30,12 @@ type Check = fn(&View<'_>, &mut Findings);
 type Look = fn(&Machine, &mut Findings);
 
 /// The checks of what the daemon knows, by the names that findings carry.
-const KNOWN: [(&str, Check); 19] = [
+const KNOWN: [(&str, Check); 20] = [
     ("interface", links::interfaces),
     ("mtu", links::mtu),
     ("neighbors", links::unheard),
     ("asymmetric", links::asymmetric),
+    ("version", links::versions),
     ("country", radios::country),
     ("radio_kind", radios::kind),
     ("radio_peers", radios::peers),

@@ -45,7 +45,10 @@ impl Router {
         if !source.is_unicast_link_local() {
             return self.receive_from_afar(now, source, bytes);
         }
-        let sealed = Sealed::parse(&self.config.network, bytes).map_err(DropReason::Parse)?;
+        let sealed = Sealed::parse(&self.config.network, bytes).map_err(|error| {
+            self.other_versions.note(now, ifindex, source, bytes, error);
+            DropReason::Parse(error)
+        })?;
         let header = *sealed.header();
         let neighbor = header.sender.id;
         let key = match header.key {

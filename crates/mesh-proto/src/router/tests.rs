@@ -16,3 +16,4 @@ mod prices;
 mod records;
 mod restarts;
 mod updates;
+mod versions;

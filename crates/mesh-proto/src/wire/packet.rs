@@ -41,6 +41,14 @@ pub enum KeyKind {
     Pair,
 }
 
+/// The version of a packet of this protocol, whatever it is: magic and version are where they are in all of them.
+pub fn version_of(bytes: &[u8]) -> Option<u8> {
+    match bytes {
+        [MAGIC, version, ..] => Some(*version),
+        _ => None,
+    }
+}
+
 /// What stays the same in all packets of a node's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {

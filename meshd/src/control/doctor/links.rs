@@ -124,3 +124,10 @@ fn hears_anybody(view: &View<'_>, link: &Link) -> bool {
     let mut neighbors = view.router.neighbors(view.now);
     neighbors.any(|neighbor| neighbor.link.ifindex == link.ifindex)
 }
+
+/// Nodes nearby that speak another version of the routing protocol: `tests/e2e/versions.rs`.
+pub(super) fn versions(view: &View<'_>, findings: &mut Findings) {
+    for (subject, problem) in view.other_versions() {
+        findings.warning(subject, problem, "upgrade meshd where it is older");
+    }
+}
