@@ -183,8 +183,8 @@ fn table(lab: &mut Lab) -> Result<()> {
     let words = ["table", "nftables", "inet meshd is gone"];
     ensure!(wait_found(lab, "r1", Severity::Error, words)?.fixable);
     drop(broken);
-    // meshd tries again, too.
-    fix(lab, "r1")?;
+    // meshd tries again, too, and warns until it has.
+    wait_for("nothing to be left", PATIENCE, || fix(lab, "r1"))?;
     router.run("nft", "list table inet meshd").map(drop)
 }
 
