@@ -82,6 +82,8 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A link that loses hellos may be lost and found again while it is measured.
+const LONG: Duration = Duration::from_secs(180);
 /// How long it takes to see that something does not come.
 const SHORT: Duration = Duration::from_secs(2);
 
@@ -106,7 +108,7 @@ fn healthy(lab: &mut Lab) -> Result<()> {
 
 /// Waits until no router of the village has anything to say.
 fn all_well(lab: &Lab) -> Result<()> {
-    wait_for("all to be well", PATIENCE, || {
+    wait_for("all to be well", LONG, || {
         for node in lab.nodes() {
             let doctor = node.doctor()?;
             ensure!(doctor.findings.is_empty(), "{}: {doctor:?}", node.name());
@@ -118,7 +120,7 @@ fn all_well(lab: &Lab) -> Result<()> {
 /// Waits until a router's doctor has such a finding, and advice.
 fn wait_found(lab: &Lab, router: &str, severity: Severity, words: [&str; 3]) -> Result<Finding> {
     let [check, subject, problem] = words;
-    wait_for(&format!("{check} of {subject}"), PATIENCE, || {
+    wait_for(&format!("{check} of {subject}"), LONG, || {
         let doctor = lab.node(router)?.doctor()?;
         let found = doctor
             .findings
@@ -352,7 +354,7 @@ fn double(lab: &mut Lab) -> Result<()> {
 fn asymmetric(lab: &mut Lab) -> Result<()> {
     lab.start_all()?;
     wait_all_pairs(lab, PATIENCE)?;
-    lab.air().hear("r1", "r2", Loss::percent(70))?;
+    lab.air().hear("r1", "r2", Loss::percent(60))?;
     let here = [
         "asymmetric",
         "mesh0",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use control_api::{Doctor, Family, Gateway, GatewayChoice, Gateways, Reloaded, Severity};
+use control_api::{Family, Gateway, GatewayChoice, Gateways, Reloaded, Severity};
 use libtest_mimic::Trial;
 use mesh_tests::daemon;
 use mesh_tests::harness::in_lab;
@@ -272,7 +272,7 @@ fn prefixes(lab: &mut Lab) -> Result<()> {
             ensure!(words.iter().all(|it| warning.contains(it)), "{warning}");
             Ok(())
         })?;
-        let doctor: Doctor = lab.node(router)?.ctl("doctor")?;
+        let doctor = lab.node(router)?.doctor()?;
         let mut findings = doctor.findings.iter();
         let found =
             findings.any(|it| it.subject == "10.1.2.0/24" && it.severity == Severity::Warning);
