@@ -40,11 +40,6 @@ pub(crate) fn tests() -> Vec<Trial> {
             earlier,
         ),
         in_lab(
-            "wireguard_greets_a_gateway_until_it_answers",
-            || Topology::line(2),
-            greeted,
-        ),
-        in_lab(
             "wireguard_keeps_flows_over_switches",
             || Topology::grid(2, 2),
             switched,
@@ -173,7 +168,13 @@ fn encrypted(lab: &Lab) -> Result<()> {
         fetch(phone, web_at(HOST_V4), "/", FETCH)
     })?;
     let listing = relay.run("nft", "list table inet watch")?;
-    let (wrapped, all) = (packets(&listing, "wrapped")?, packets(&listing, "all")?);
+    let count = |comment: &str| -> Result<u64> {
+        let line = listing.lines().find(|line| line.contains(comment));
+        let mut words = line.context("no rule")?.split(' ');
+        words.find(|word| *word == "packets");
+        Ok(words.next().context("no counter")?.parse()?)
+    };
+    let (wrapped, all) = (count("wrapped")?, count("all")?);
     ensure!(wrapped > 0 && wrapped == all, "{listing}");
     relay.nft("delete table inet watch")
 }
@@ -278,45 +279,6 @@ fn put_back(lab: &Lab) -> Result<()> {
         online(lab, "r3")?;
     }
     Ok(())
-}
-
-/// A gateway that does not know a node yet answers nothing, and WireGuard alone would ask every five seconds.
-fn greeted(lab: &mut Lab) -> Result<()> {
-    const GREETINGS: u64 = 4;
-    /// What WireGuard would take for as many.
-    const BOUND: Duration = Duration::from_secs(15);
-    lab.add_phone("r1")?;
-    lab.add_uplink("r2")?;
-    let gateway = lab.node("r2")?.namespace().clone();
-    let deaf = "table inet deaf { chain in { type filter hook input priority -400;\n\
-                udp dport 5527 counter drop\n}\n}";
-    gateway.nft(deaf)?;
-    lab.start_all()?;
-    let wait_greetings = |number| {
-        wait_for("greetings", PATIENCE, || {
-            let count = packets(&gateway.run("nft", "list table inet deaf")?, "dport 5527")?;
-            ensure!(count >= number, "{count} so far");
-            Ok(())
-        })
-    };
-    wait_greetings(1)?;
-    let since = Instant::now();
-    wait_greetings(GREETINGS)?;
-    let took = since.elapsed();
-    note(&format!("{GREETINGS} greetings in {took:.1?}"));
-    ensure!(took < BOUND, "{took:?}");
-    gateway.nft("delete table inet deaf")?;
-    online(lab, "r2")?;
-    ensure!(tunnel_of(lab)? == Some(TunnelKind::Wireguard));
-    Ok(())
-}
-
-/// How many packets came to a rule in a listing.
-fn packets(listing: &str, rule: &str) -> Result<u64> {
-    let line = listing.lines().find(|line| line.contains(rule));
-    let mut words = line.context("no rule")?.split(' ');
-    words.find(|word| *word == "packets");
-    Ok(words.next().context("no counter")?.parse()?)
 }
 
 /// Either end loses power, and comes back a day earlier than it went.

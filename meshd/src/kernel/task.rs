@@ -176,7 +176,6 @@ impl Task {
             self.marks.deadline(),
             self.gateways.deadline(),
             self.radios.deadline(),
-            self.fib.tunnels.deadline(),
         ];
         due.into_iter().flatten().min()
     }
@@ -226,10 +225,6 @@ impl Task {
         }
         if self.gateways.handle_timeouts(now) {
             self.changes.note();
-        }
-        if let Err(error) = self.fib.tunnels.handle_timeouts(now) {
-            // The device is gone, and whoever comes to its place begins anew.
-            tracing::debug!(%error, "can't greet a gateway");
         }
         if let Some(report) = self.radios.look_after(now) {
             self.report(KernelEvent::RadiosChanged(report)).await?;

@@ -129,16 +129,6 @@ impl Tunnels {
         self.wireguard.note_endpoints(now)
     }
 
-    /// When a tunnel has to be looked after.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.wireguard.deadline()
-    }
-
-    /// Looks after tunnels.
-    pub(super) fn handle_timeouts(&mut self, now: Instant) -> Result<(), KernelError> {
-        self.wireguard.handle_timeouts(now)
-    }
-
     /// Everybody who is at the other end of WireGuard.
     pub(super) fn peers(&self) -> Vec<(OriginatorId, Tunnel)> {
         let peers = self.wireguard.peers();

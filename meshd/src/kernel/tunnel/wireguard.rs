@@ -7,7 +7,6 @@
 //! | room | what lives there |
 //! |---|---|
 //! | this file | which devices there are, and who has which prefix at each |
-//! | `greeting` | when a gateway that has not answered is asked again |
 //! | `messages` | what is said to the kernel and what it says |
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,10 +31,8 @@ use crate::kernel::netlink::{KernelError, ask};
 use crate::kernel::{
     Setup, TUNNEL_DEVICES, TUNNEL_PORT, WIREGUARD_GATEWAY_PORT, Warning, address, sysctl,
 };
-use greeting::Greeting;
 use messages::{Change, Peer};
 
-mod greeting;
 mod messages;
 
 /// What WireGuard adds to a packet: outer IPv6 (40), UDP (8), a header (16) and a code that
@@ -115,8 +112,6 @@ pub(in crate::kernel) struct Wireguard {
     /// learns that from their packets.
     endpoints: BTreeMap<WireguardKey, SocketAddrV6>,
     asked: Option<Instant>,
-    /// Gateways that may not have answered yet, by the numbers of our ends.
-    greetings: BTreeMap<usize, (WireguardKey, Greeting)>,
     mtu: u32,
     addresses: BTreeSet<IpAddr>,
 }
@@ -167,7 +162,6 @@ impl Wireguard {
             idle: VecDeque::new(),
             endpoints: BTreeMap::new(),
             asked: None,
-            greetings: BTreeMap::new(),
             mtu: MIN_MTU.into(),
             addresses: BTreeSet::new(),
         })
@@ -282,21 +276,11 @@ impl Wireguard {
             Some(number) => number,
             None => self.create_for(prefix).await?,
         };
+        self.idle.retain(|it| *it != (number, key));
         let endpoint = self.endpoint_of(number, id, key);
-        let Self {
-            ends,
-            idle,
-            greetings,
-            genl,
-            ..
-        } = self;
-        let was_idle = idle.contains(&(number, key));
-        idle.retain(|it| *it != (number, key));
+        let Self { ends, genl, .. } = self;
         let end = ends.get_mut(&number).ok_or(KernelError::NotConfigured)?;
         let known = end.peers.get(&key);
-        if number != GATEWAY_END && (was_idle || known.is_none()) {
-            greetings.insert(number, (key, Greeting::at(Instant::now())));
-        }
         if known.is_some_and(|known| known.allowed.contains(&prefix)) {
             return Ok(end.ifindex);
         }
@@ -305,12 +289,10 @@ impl Wireguard {
             // The kernel knows better where one is that it knows.
             endpoint: endpoint.filter(|_| is_new),
             allowed: BTreeSet::from([prefix]),
-            has_answered: false,
         };
         messages::set_peer(genl, end.ifindex, key, &peer, Change::Add)?;
-        if peer.endpoint.is_some() {
-            // A gateway: nobody has to wait for it later. A node: it goes on with a session that went
-            // with the device, and would for 15 s.
+        if number == GATEWAY_END && peer.endpoint.is_some() {
+            // It goes on with a session that went with the device, and would for 15 s.
             messages::greet(genl, end.ifindex, key)?;
         }
         for known in end.peers.values_mut() {
@@ -357,48 +339,6 @@ impl Wireguard {
         Ok(())
     }
 
-    /// When a gateway may have to be greeted again.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let due = self.greetings.values().map(|(_, greeting)| greeting.due());
-        due.min()
-    }
-
-    /// Greets those again that have not answered.
-    pub(super) fn handle_timeouts(&mut self, now: Instant) -> Result<(), KernelError> {
-        let is_due = |greeting: &Greeting| greeting.due() <= now;
-        let greetings = self.greetings.iter();
-        let due = greetings.filter(|(_, (_, greeting))| is_due(greeting));
-        for number in due.map(|(number, _)| *number).collect::<Vec<_>>() {
-            let Some((key, greeting)) = self.greetings.remove(&number) else {
-                continue;
-            };
-            let is_waiting = self.greet_again(number, key)?;
-            if let Some(next) = greeting.next(now).filter(|_| is_waiting) {
-                self.greetings.insert(number, (key, next));
-            }
-        }
-        Ok(())
-    }
-
-    /// Greets a gateway that has not answered. The kernel would not for five seconds, but to a peer that it
-    /// does not know. Returns whether there is an answer to wait for.
-    fn greet_again(&mut self, number: usize, key: WireguardKey) -> Result<bool, KernelError> {
-        let Some(end) = self.ends.get_mut(&number) else {
-            return Ok(false);
-        };
-        let device = messages::get(&mut self.genl, end.ifindex)?;
-        let Some(peer) = device.peers.get(&key).filter(|peer| !peer.has_answered) else {
-            return Ok(false);
-        };
-        let known = end.peers.remove(&key);
-        for change in [Change::Remove, Change::Add] {
-            messages::set_peer(&mut self.genl, end.ifindex, key, peer, change)?;
-        }
-        end.peers.extend(known.map(|known| (key, known)));
-        messages::greet(&mut self.genl, end.ifindex, key)?;
-        Ok(true)
-    }
-
     /// The end that packets to a prefix leave by on their way to this peer, if it is there.
     fn end_for(&self, id: OriginatorId, prefix: IpNet) -> Option<usize> {
         if !is_default(prefix) {
@@ -428,8 +368,8 @@ impl Wireguard {
                 self.idle.push_back((number, key));
             } else if kept != known.allowed {
                 let peer = Peer {
+                    endpoint: None,
                     allowed: kept.clone(),
-                    ..Peer::default()
                 };
                 let genl = &mut self.genl;
                 messages::set_peer(genl, end.ifindex, key, &peer, Change::Replace)?;

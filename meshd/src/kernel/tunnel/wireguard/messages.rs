@@ -28,7 +28,6 @@ const WGPEER_A_PUBLIC_KEY: u16 = 1;
 const WGPEER_A_FLAGS: u16 = 3;
 const WGPEER_A_ENDPOINT: u16 = 4;
 const WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL: u16 = 5;
-const WGPEER_A_LAST_HANDSHAKE_TIME: u16 = 6;
 const WGPEER_A_ALLOWEDIPS: u16 = 9;
 
 const WGPEER_F_REMOVE_ME: u32 = 1;
@@ -57,8 +56,6 @@ pub(super) struct Peer {
     pub(super) endpoint: Option<SocketAddrV6>,
     /// The prefixes that packets to it go to, and those from it come from.
     pub(super) allowed: BTreeSet<IpNet>,
-    /// Whether it has answered ever. The kernel says it, and need not be told.
-    pub(super) has_answered: bool,
 }
 
 /// What becomes of a peer.
@@ -119,9 +116,6 @@ fn take_in(device: &mut Device, attributes: Attributes<'_>) {
         let peer = device.peers.entry(key).or_default();
         let endpoint = attributes.bytes(WGPEER_A_ENDPOINT).and_then(endpoint);
         peer.endpoint = peer.endpoint.or(endpoint);
-        // `struct __kernel_timespec`, of zeros before the first.
-        let handshake = attributes.bytes(WGPEER_A_LAST_HANDSHAKE_TIME);
-        peer.has_answered |= handshake.is_some_and(|time| time.iter().any(|byte| *byte != 0));
         let allowed = attributes.nested(WGPEER_A_ALLOWEDIPS).into_iter();
         let allowed = allowed.flat_map(Attributes::each).filter_map(prefix);
         peer.allowed.extend(allowed);
@@ -284,7 +278,6 @@ mod tests {
             allowed: ["0.0.0.0/0", "100.64.1.2/32", "fd00::2/128", "::/0"]
                 .map(|it| it.parse().unwrap())
                 .into(),
-            has_answered: false,
         }
     }
 
