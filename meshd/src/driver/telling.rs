@@ -275,15 +275,16 @@ impl Driver {
             let party = view.party(peer);
             party.name.unwrap_or_else(|| party.node_id.to_string())
         };
-        let signed =
-            |role, peer, position: &Position, amount: Amount, added: Amount| Change::Receipt {
+        let signed = |role, peer, position: &Position, amount: Amount, added: Amount| {
+            self.events.tell(Change::Receipt {
                 role,
                 neighbor: view.party(peer),
                 epoch: position.epoch,
                 number: position.seq.into(),
                 amount_atto: AttoSmt::new(amount.atto_smt()),
                 added_atto: AttoSmt::new(added.atto_smt()),
-            };
+            });
+        };
         let text = match event {
             E::ReceiptReceived {
                 peer,
@@ -291,22 +292,14 @@ impl Driver {
                 amount,
                 added,
                 ..
-            } => {
-                return self
-                    .events
-                    .tell(signed(Role::Provider, *peer, position, *amount, *added));
-            }
+            } => return signed(Role::Provider, *peer, position, *amount, *added),
             E::ReceiptGiven {
                 peer,
                 position,
                 amount,
                 added,
                 ..
-            } => {
-                return self
-                    .events
-                    .tell(signed(Role::Consumer, *peer, position, *amount, *added));
-            }
+            } => return signed(Role::Consumer, *peer, position, *amount, *added),
             E::Refused { peer, refusal, .. } => {
                 format!("receipt with {} refused: {refusal:?}", called(*peer))
             }
