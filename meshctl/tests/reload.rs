@@ -60,11 +60,12 @@ fn what_makes_no_sense_is_refused() {
 }
 
 /// What is asked when `typed` is typed on a terminal while `within` seconds last, and how it ends. `script` of
-/// util-linux gives a terminal to a program.
+/// util-linux gives a terminal to a program; the shell it starts makes room for meshctl, or Ctrl-C would end that
+/// shell too, and tell of it instead.
 fn on_a_terminal(within: u32, typed: &[u8]) -> (Vec<Method>, Option<i32>, String) {
     let (daemon, asked) = daemon();
     let command = format!(
-        "{} --socket {} reload --confirm {within}",
+        "exec {} --socket {} reload --confirm {within}",
         env!("CARGO_BIN_EXE_meshctl"),
         daemon.socket().display()
     );
