@@ -15,6 +15,8 @@ use crate::{Family, Mark, NodeId, OriginatorId, Price, Table, Target};
 #[derive(Clone, Debug)]
 pub(super) struct SelectedGateways {
     pub(super) selection: Selection,
+    /// Those that are used next if these end. Their routes are there already, and with them their tunnels.
+    pub(super) reserve: Selection,
     /// Since when the main one is used, or none is.
     pub(super) since: Instant,
     /// The default routes: each family's, and those of flows that began through one, now or earlier.
@@ -24,11 +26,13 @@ pub(super) struct SelectedGateways {
 impl SelectedGateways {
     /// None.
     pub(super) const fn none(now: Instant) -> Self {
+        const NONE: Selection = Selection {
+            ipv4: None,
+            ipv6: None,
+        };
         Self {
-            selection: Selection {
-                ipv4: None,
-                ipv6: None,
-            },
+            selection: NONE,
+            reserve: NONE,
             since: now,
             routes: Vec::new(),
         }
@@ -102,7 +106,11 @@ impl Router {
             ipv4: best.ipv4.filter(|_| !has(Family::Ipv4)),
             ipv6: best.ipv6.filter(|_| !has(Family::Ipv6)),
         };
-        for id in after.ids() {
+        let others = candidates.into_iter();
+        let others: Vec<_> = others.filter(|it| after.ids().all(|id| id != it.id)).collect();
+        let reserve = select(self.id, &others, self.gateways_in_use.reserve);
+        self.gateways_in_use.reserve = reserve;
+        for id in reserve.ids().chain(after.ids()) {
             self.marks.of_used(id);
         }
         let routes = self.default_routes(after);

@@ -45,6 +45,10 @@ const MAX_IDLE: usize = 64;
 /// Between two times that the kernel is asked where nodes are.
 const ENDPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Between two packets that keep the session with a gateway, in seconds. A session ends after 180 s, and the
+/// first packet after 120 s begins the next one: there is time to try again, every 5 s.
+const KEEPALIVE_S: u16 = 45;
+
 /// The number of a gateway's end; those of nodes that use gateways are above.
 const GATEWAY_END: usize = 1;
 
@@ -276,13 +280,33 @@ impl Wireguard {
             Some(number) => number,
             None => self.create_for(prefix).await?,
         };
+        let was_idle = self.is_idle(number, key);
         self.idle.retain(|it| *it != (number, key));
+        let is_new = self.add(number, id, key, prefix)?;
+        if is_new || was_idle {
+            self.keep_session(number, key, true)?;
+        }
+        if is_new {
+            self.forget_former()?;
+        }
+        let end = self.ends.get(&number).ok_or(KernelError::NotConfigured)?;
+        Ok(end.ifindex)
+    }
+
+    /// Gives a peer a prefix that it may have already. Returns whether the end did not know it.
+    fn add(
+        &mut self,
+        number: usize,
+        id: OriginatorId,
+        key: WireguardKey,
+        prefix: IpNet,
+    ) -> Result<bool, KernelError> {
         let endpoint = self.endpoint_of(number, id, key);
         let Self { ends, genl, .. } = self;
         let end = ends.get_mut(&number).ok_or(KernelError::NotConfigured)?;
         let known = end.peers.get(&key);
         if known.is_some_and(|known| known.allowed.contains(&prefix)) {
-            return Ok(end.ifindex);
+            return Ok(false);
         }
         let is_new = known.is_none();
         let peer = Peer {
@@ -301,11 +325,29 @@ impl Wireguard {
         let allowed = BTreeSet::new();
         let known = end.peers.entry(key).or_insert(Known { id, allowed });
         known.allowed.insert(prefix);
-        let ifindex = end.ifindex;
-        if is_new {
-            self.forget_former()?;
+        Ok(is_new)
+    }
+
+    fn is_idle(&self, number: usize, key: WireguardKey) -> bool {
+        self.idle.contains(&(number, key))
+    }
+
+    /// Begins a session with a gateway and keeps it, whether there is something to send or not, or leaves it
+    /// to what is sent. Whoever comes first to a gateway that is used next finds a session.
+    fn keep_session(
+        &mut self,
+        number: usize,
+        key: WireguardKey,
+        is_kept: bool,
+    ) -> Result<(), KernelError> {
+        match self.ends.get(&number) {
+            Some(end) if number != GATEWAY_END => {
+                let every = if is_kept { KEEPALIVE_S } else { 0 };
+                messages::keep_alive(&mut self.genl, end.ifindex, key, every)
+            }
+            // The nodes at the other side of a gateway's end see to it.
+            Some(_) | None => Ok(()),
         }
-        Ok(ifindex)
     }
 
     /// Where a peer is that an end does not know yet. A gateway learns it from a node's first packet, if
@@ -358,14 +400,14 @@ impl Wireguard {
         key: WireguardKey,
         prefixes: &BTreeSet<IpNet>,
     ) -> Result<(), KernelError> {
+        let mut ended = Vec::new();
         for (&number, end) in &mut self.ends {
             let Some(known) = end.peers.get_mut(&key) else {
                 continue;
             };
             let kept: BTreeSet<IpNet> = known.allowed.intersection(prefixes).copied().collect();
             if kept.is_empty() {
-                self.idle.retain(|it| *it != (number, key));
-                self.idle.push_back((number, key));
+                ended.push(number);
             } else if kept != known.allowed {
                 let peer = Peer {
                     endpoint: None,
@@ -375,6 +417,11 @@ impl Wireguard {
                 messages::set_peer(genl, end.ifindex, key, &peer, Change::Replace)?;
                 known.allowed = kept;
             }
+        }
+        for number in ended {
+            self.keep_session(number, key, false)?;
+            self.idle.retain(|it| *it != (number, key));
+            self.idle.push_back((number, key));
         }
         self.forget_former()?;
         while self.idle.len() > MAX_IDLE {

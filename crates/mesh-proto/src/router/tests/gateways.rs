@@ -197,6 +197,29 @@ fn a_much_better_gateway_takes_over_and_a_lost_one_is_replaced() {
     assert_eq!(removals, 0, "replaced without a gap");
 }
 
+/// The routes of the gateway that is used next are there before it is, and it is the same one while it is no
+/// worse than others.
+#[test]
+fn the_next_gateway_is_ready() {
+    let mut net = Net::line(4);
+    let marked = |net: &Net, node: usize| -> Vec<Option<usize>> {
+        let routes = net.fibs[node].iter();
+        let marked = routes.filter(|((table, _), _)| matches!(table, Table::Marked(_)));
+        let of = |target: &Target| (0..4).find(|to| *target == vxlan(net.id(*to)));
+        marked.map(|(_, target)| of(target)).collect()
+    };
+    announce(&mut net, 0, offer(20_000_000));
+    assert_eq!(marked(&net, 1), [Some(0)]);
+    announce(&mut net, 2, offer(2_000_000));
+    assert_eq!(default_route(&net, 1), Some(vxlan(net.id(0))));
+    assert_eq!(marked(&net, 1), [Some(0), Some(2)]);
+    announce(&mut net, 3, offer(2_100_000));
+    assert_eq!(marked(&net, 1), [Some(0), Some(2)], "one is enough");
+    assert_eq!(marked(&net, 0), [Some(2)], "for the day its own line fails");
+    announce(&mut net, 2, Announcement::default());
+    assert_eq!(marked(&net, 1), [Some(0), Some(3)]);
+}
+
 #[test]
 fn a_gateway_that_is_forgotten_is_reported() {
     let mut net = Net::line(2);

@@ -157,20 +157,28 @@ pub(super) fn greet(
     ifindex: IfIndex,
     key: WireguardKey,
 ) -> Result<(), KernelError> {
-    // The kernel sends the first of regular packets when it is told to send some.
-    for seconds in [1_u16, 0] {
-        let mut attributes = Vec::new();
-        push(&mut attributes, WGPEER_A_PUBLIC_KEY, key.as_bytes());
-        push(
-            &mut attributes,
-            WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
-            &seconds.to_ne_bytes(),
-        );
-        let action = format!("greet WireGuard's peer {key:?} of device {ifindex}");
-        let request = device_request(ifindex, &attributes);
-        genl.change(&action, WG_CMD_SET_DEVICE, &request)?;
-    }
-    Ok(())
+    keep_alive(genl, ifindex, key, 1)?;
+    keep_alive(genl, ifindex, key, 0)
+}
+
+/// Sends a peer an empty packet whenever nothing else was sent to it for so many seconds; never for 0. The
+/// kernel sends the first one at once where it sent none before.
+pub(super) fn keep_alive(
+    genl: &mut Genl,
+    ifindex: IfIndex,
+    key: WireguardKey,
+    every_s: u16,
+) -> Result<(), KernelError> {
+    let mut attributes = Vec::new();
+    push(&mut attributes, WGPEER_A_PUBLIC_KEY, key.as_bytes());
+    push(
+        &mut attributes,
+        WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
+        &every_s.to_ne_bytes(),
+    );
+    let action = format!("keep the session with WireGuard's peer {key:?} of device {ifindex}");
+    let request = device_request(ifindex, &attributes);
+    genl.change(&action, WG_CMD_SET_DEVICE, &request)
 }
 
 fn peer_request(ifindex: IfIndex, key: WireguardKey, peer: &Peer, change: Change) -> Vec<u8> {
