@@ -1,9 +1,12 @@
-//! Finding the programs under test: they were built into the directory this program came from.
+//! Finding the programs under test: they were built into the directory this program came from. In the virtual
+//! machine they are those that are shipped: others leave its processor no time.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+use crate::vm;
 
 /// The path of `meshd` or `meshctl` that belongs to this build.
 ///
@@ -11,10 +14,14 @@ use anyhow::{Context, Result, bail};
 /// It has not been built. Nothing is built here: a test must not change what it tests.
 pub fn find(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("where this program is")?;
-    let path = directory(&own).join(name);
+    let directory = directory(&own);
+    let (path, option) = match vm::inside() {
+        true => (directory.with_file_name("release").join(name), " --release"),
+        false => (directory.join(name), ""),
+    };
     if !path.is_file() {
         bail!(
-            "{} is missing: build it first with `cargo build --workspace`",
+            "{} is missing: build it first with `cargo build --workspace --bins{option}`",
             path.display()
         );
     }

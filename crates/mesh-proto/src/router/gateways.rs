@@ -107,7 +107,9 @@ impl Router {
             ipv6: best.ipv6.filter(|_| !has(Family::Ipv6)),
         };
         let others = candidates.into_iter();
-        let others: Vec<_> = others.filter(|it| after.ids().all(|id| id != it.id)).collect();
+        let others: Vec<_> = others
+            .filter(|it| after.ids().all(|id| id != it.id))
+            .collect();
         let reserve = select(self.id, &others, self.gateways_in_use.reserve);
         self.gateways_in_use.reserve = reserve;
         for id in reserve.ids().chain(after.ids()) {
