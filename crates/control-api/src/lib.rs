@@ -10,6 +10,7 @@
 //! | [`client`]  | the client's half, blocking, with timeouts                              |
 //! | [`monitor`] | the same for a stream of events                                         |
 //! | [`metrics`] | answers as Prometheus reads them                                        |
+//! | [`page`]    | answers as the status page shows them                                   |
 //! | [`exit`]    | exit codes of `meshctl`, and which error ends in which                   |
 //! | [`id`], [`value`] | node ids, hashes, amounts, qualities: one spelling each           |
 //!
@@ -26,6 +27,7 @@ pub mod id;
 pub mod method;
 pub mod metrics;
 pub mod monitor;
+pub mod page;
 pub mod results;
 pub mod rpc;
 pub mod session;
@@ -38,6 +40,7 @@ pub use id::{NodeId, OriginatorId, ReceiptHash};
 pub use method::{ConfigText, Destination, MAX_TRIAL_S, Method};
 pub use metrics::Metrics;
 pub use monitor::Monitor;
+pub use page::{PAGE_SCHEMA, PageSources, StatusPage};
 pub use results::{
     Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Change, Counters, Doctor,
     Encryption, Event, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,

@@ -38,6 +38,7 @@ const LAYOUT: Layout = Layout {
         "up_since_s",
         "bytes_up",
         "bytes_down",
+        "signal_dbm",
     ],
 };
 

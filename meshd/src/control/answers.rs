@@ -276,6 +276,7 @@ impl View<'_> {
             link_local: neighbor.address,
             rx_quality: quality(neighbor.rx_quality),
             tx_quality: quality(neighbor.tx_quality),
+            signal_dbm: self.signal_dbm(neighbor),
             tq: tq_of_link(neighbor),
             cost_us: usable.then(|| neighbor.cost.as_us().into()),
             last_heard_ms: self.age_ms(neighbor.last_heard),
@@ -283,6 +284,13 @@ impl View<'_> {
             bytes_up: carried.up_bytes,
             bytes_down: carried.down_bytes,
         }
+    }
+
+    /// What the driver of the radio says, if it is one.
+    fn signal_dbm(&self, neighbor: &NeighborView) -> Option<i32> {
+        let mut stations = self.stations_at(neighbor.link.ifindex).iter();
+        let seen = stations.find(|seen| seen.address == Some(neighbor.address))?;
+        seen.station.signal_dbm
     }
 
     fn originators(&self) -> Originators {

@@ -32,6 +32,9 @@ pub struct Neighbor {
     pub rx_quality: Quality,
     /// The share of our hellos that it says arrive there.
     pub tx_quality: Quality,
+    /// How strong its frames arrive, on average, in dBm; `null` where there is no radio, or its driver does not say.
+    #[serde(default)]
+    pub signal_dbm: Option<i32>,
     /// Both directions together as operators know it, 0 to 255.
     pub tq: u8,
     /// What the link adds to a metric: airtime in µs per 1500 bytes. `null` while it is unusable.

@@ -2,6 +2,7 @@
 //! `UPDATE_GOLDEN=1 cargo test -p control-api`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod page;
 mod receipts;
 
 use std::fmt::Debug;
@@ -399,6 +400,7 @@ fn neighbors() {
         link_local: "fe80::22".parse().unwrap(),
         rx_quality: Quality::new(0.967),
         tx_quality: Quality::new(1.0),
+        signal_dbm: Some(-61),
         tq: 246,
         cost_us: Some(1240),
         last_heard_ms: 120,
@@ -413,6 +415,7 @@ fn neighbors() {
         link_local: "fe80::33".parse().unwrap(),
         rx_quality: Quality::new(0.2),
         tx_quality: Quality::new(0.0),
+        signal_dbm: None,
         tq: 0,
         cost_us: None,
         last_heard_ms: 4100,
