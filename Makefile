@@ -83,7 +83,7 @@ fmt:
 
 lint:
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
-	$(CARGO) clippy $(LOCKED) --no-default-features -p meshctl -- -D warnings
+	$(CARGO) clippy $(LOCKED) --no-default-features -p meshctl -p meshd -- -D warnings
 
 # What needs namespaces and nft is in lab-test.
 unit:

@@ -9,7 +9,7 @@
 //! | `document` | YAML to a tree of what was written, and from a path to its line |
 //! | `path`, `error` | where something is wrong, and how that is said |
 //! | `fields` | typed reading of the tree: known, required, optional keys |
-//! | `values`, `lan`, `radio`, `gateways` | the types, whose values are valid |
+//! | `values`, `lan`, `radio`, `gateways`, `status_page` | the types, whose values are valid |
 //! | `shown` | the configuration in force, without secrets |
 //! | `system` | checks that ask the machine |
 //!
@@ -26,6 +26,7 @@ mod path;
 mod radio;
 mod sharing;
 mod shown;
+mod status_page;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ use crate::uplink::{Check, Resolvers, Target};
 pub use error::ConfigError;
 pub use lan::{Lan, LanMode};
 pub use sharing::Sharing;
+pub use status_page::{HostName, StatusPage};
 pub use values::{Bandwidth, InterfaceName, NetworkName, NodeName, TunnelChoice, UplinkInterface};
 
 /// Where meshd looks for its configuration unless told otherwise.
@@ -82,6 +84,7 @@ const ROOT_KEYS: &[&str] = &[
     "uplink",
     "gateways",
     "sharing",
+    "status_page",
     "tunnel",
     "numbers",
 ];
@@ -119,6 +122,7 @@ struct Settings {
     uplink: Uplink,
     gateways: Policy,
     sharing: Sharing,
+    status_page: Option<StatusPage>,
     tunnel: TunnelChoice,
     numbers: Numbers,
 }
@@ -299,6 +303,11 @@ impl Config {
         &self.settings.sharing
     }
 
+    /// Where the status page is served, if it is.
+    pub const fn status_page(&self) -> Option<&StatusPage> {
+        self.settings.status_page.as_ref()
+    }
+
     /// How traffic to gateways, and as a gateway, is wrapped.
     pub const fn tunnel(&self) -> TunnelChoice {
         self.settings.tunnel
@@ -313,8 +322,11 @@ impl Config {
 impl Settings {
     fn read(root: &Node) -> Result<Self, Fault> {
         let fields = Fields::of(root, Path::default(), ROOT_KEYS)?;
+        let network = fields.required("network")?;
+        let lan = read_lan(&fields)?;
         let settings = Self {
-            network: fields.required("network")?,
+            status_page: StatusPage::read(&fields, &network, &lan)?,
+            network,
             network_key: fields
                 .optional("network_key")?
                 .map(|AbsolutePath(path)| path),
@@ -327,7 +339,7 @@ impl Settings {
                 .optional("control")?
                 .map_or_else(|| DEFAULT_CONTROL.into(), |SocketPath(path)| path),
             mesh: read_mesh(&fields)?,
-            lan: read_lan(&fields)?,
+            lan,
             uplink: Uplink::read(&fields)?,
             gateways: gateways::read(&fields)?,
             sharing: Sharing::read(&fields)?,

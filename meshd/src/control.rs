@@ -68,6 +68,7 @@ pub struct Question {
 pub struct ControlSocket {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
+    asking: mpsc::Sender<Question>,
 }
 
 impl ControlSocket {
@@ -84,11 +85,17 @@ impl ControlSocket {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         let (sender, questions) = mpsc::channel(QUEUE);
-        tokio::spawn(accept(listener, sender, events));
+        tokio::spawn(accept(listener, sender.clone(), events));
         Ok(Self {
             path: path.to_owned(),
             questions,
+            asking: sender,
         })
+    }
+
+    /// For who asks the same questions another way.
+    pub fn asking(&self) -> mpsc::Sender<Question> {
+        self.asking.clone()
     }
 
     /// Waits for the next question.

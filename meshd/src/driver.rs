@@ -70,6 +70,7 @@ use crate::instance::Instance;
 use crate::kernel::{self, KernelEvent, KernelRequest, Link, NewFlows, Setup, WireguardSecret};
 use crate::log::Log;
 use crate::names::NameFiles;
+use crate::status_page::StatusPage;
 use crate::store::{Progress, Store};
 use crate::udp::{Datagram, Received, Sockets};
 use crate::uplink::{DefaultRoutes, Line, Shared, Watcher};
@@ -137,6 +138,7 @@ pub(crate) struct Driver {
     /// What tunnels are sized for.
     mesh_mtu: u16,
     radios: Radios,
+    page: StatusPage,
     names: NameFiles,
     /// When to write them again, if there is reason to.
     names_due: Option<Instant>,
@@ -172,6 +174,7 @@ struct Parts {
     config_path: PathBuf,
     log: Log,
     events: Events,
+    page: StatusPage,
     config: Config,
     key: SigningKey,
     router: Router,
@@ -204,8 +207,9 @@ pub async fn run(config: Config, config_path: PathBuf, key: SigningKey, log: Log
     let events = Events::new(Instant::now());
     let mut control = ControlSocket::open(&path, events.clone())
         .with_context(|| format!("control socket {}", path.display()))?;
+    let page = StatusPage::new(control.asking());
     let (mut driver, mut events) =
-        Driver::start(config, config_path, key, stored, (log, events)).await?;
+        Driver::start(config, config_path, key, stored, (log, events, page)).await?;
     let outcome = driver
         .run_until_signal(&mut events, &mut control, &mut signals)
         .await;
@@ -263,7 +267,7 @@ impl Driver {
         config_path: PathBuf,
         key: SigningKey,
         (mut store, mut state): (Store, State),
-        (log, listeners): (Log, Events),
+        (log, listeners, page): (Log, Events, StatusPage),
     ) -> Result<(Self, mpsc::Receiver<KernelEvent>)> {
         let network = network(&config)?;
         let secret = match config.tunnel() {
@@ -299,6 +303,7 @@ impl Driver {
             config_path,
             log,
             events: listeners,
+            page,
             config,
             key,
             ledger,
@@ -312,6 +317,7 @@ impl Driver {
         driver.set_gateway_policy(now);
         driver.take_over_unsettled(now);
         driver.log_saving();
+        driver.page.follow(&driver.config, &driver.links);
         info!(
             network = driver.router.network().name(),
             name = driver.config.name().as_str(),
@@ -329,6 +335,7 @@ impl Driver {
             config_path,
             log,
             events,
+            page,
             config,
             key,
             router,
@@ -381,6 +388,7 @@ impl Driver {
             logged_conflicts: BTreeSet::new(),
             mesh_mtu: USUAL_MTU,
             radios: Radios::default(),
+            page,
             names,
             names_due: Some(now + until_names),
             next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),

@@ -21,6 +21,7 @@
 //! | [`carried`] | receipts of other nodes, on their way to the Internet |
 //! | [`history`] | how much was carried and earned, hour by hour |
 //! | [`control`] | the control socket and its answers |
+//! | `status_page` | the same state for browsers and Prometheus; feature `status-page` |
 //! | [`events`] | what happens, told to who listens there |
 //! | [`log`] | what is logged, from which level on |
 //! | `alarm`, `watch` | waiting for a point in time, and for input |
@@ -42,6 +43,11 @@ pub mod instance;
 pub mod kernel;
 pub mod log;
 mod names;
+#[cfg(feature = "status-page")]
+mod status_page;
+#[cfg(not(feature = "status-page"))]
+#[path = "status_page/absent.rs"]
+mod status_page;
 pub mod store;
 pub mod udp;
 pub mod uplink;

@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 use super::document::{self, Node};
 use super::path::{Path, Step};
 use super::{
-    Config, Lan, LanMode, MeshInterface, StatedBandwidth, TunnelChoice, Uplink, UplinkInterface,
+    Config, Lan, LanMode, MeshInterface, StatedBandwidth, StatusPage, TunnelChoice, Uplink,
+    UplinkInterface,
 };
 use crate::kernel::radio::{MacAddress, PhyChoice, RadioSettings};
 use crate::uplink::{Check, Resolver, Resolvers};
@@ -42,6 +43,7 @@ impl Config {
         list.add_uplink(self.uplink());
         list.add_gateways(self);
         list.add_sharing(self);
+        list.add_status_page(self.status_page());
         list.add(&root.key("tunnel"), tunnel(self.tunnel()).into());
         let numbers = self.numbers();
         for (key, value) in [
@@ -185,6 +187,16 @@ impl List<'_> {
         self.add(&place.key("free_rate"), free_rate.into());
         self.add(&place.key("settlement"), texts(sharing.settlement()));
     }
+
+    fn add_status_page(&mut self, page: Option<&StatusPage>) {
+        let place = Path::default().key("status_page");
+        let Some(page) = page else {
+            return self.add(&place, Value::Null);
+        };
+        self.add(&place.key("listen"), texts(page.listen()));
+        self.add(&place.key("host_names"), texts(page.host_names()));
+        self.add(&place.key("metrics"), switch(page.metrics()));
+    }
 }
 
 /// Whether there is something at a path. A key without a value is as none.
@@ -286,6 +298,7 @@ mod tests {
              check: [\"dns://192.0.2.1\"], resolvers: [self]}\n\
              gateways: {prefer: [r5], pin: 1cf39c4d, maximum_price: any}\n\
              sharing: {fee: 18446744073709551615, credit: 100000, free_rate: 64k}\n\
+             status_page: {listen: [\"192.168.1.1:80\"], host_names: [Router.lan]}\n\
              tunnel: vxlan\nnumbers: {mark_bit: 20}\n",
         );
         let shown = config.shown();
@@ -316,6 +329,8 @@ mod tests {
             ("sharing.fee", json!("18446744073709551615")),
             ("sharing.credit", json!("100000")),
             ("sharing.free_rate", json!("64k")),
+            ("status_page.listen", json!(["192.168.1.1:80"])),
+            ("status_page.host_names", json!(["router.lan"])),
             ("tunnel", json!("vxlan")),
             ("numbers.mark_bit", json!(20)),
         ];

@@ -1,8 +1,10 @@
 //! The configuration against the machine it is meant for. Nothing here changes anything.
 
+use std::net::IpAddr;
 use std::path::Path as FilePath;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::if_nameindex;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, faccessat};
@@ -35,6 +37,7 @@ impl Config {
         existing: &[String],
     ) -> Result<Vec<String>, ConfigError> {
         self.check_interfaces(existing)
+            .and_then(|()| self.check_page(&assigned_addresses()))
             .and_then(|()| self.check_files())
             .map_err(|fault| self.source.error(&fault))?;
         let warnings = self.missing_uplink(existing).into_iter();
@@ -55,6 +58,24 @@ impl Config {
             .map(with_paths("mesh"))
             .chain(lan.enumerate().map(with_paths("lan")))
             .try_for_each(|(path, name)| check_interface(path, name, existing))
+    }
+
+    /// An address that something else than a LAN has is not for the status page. One that nothing has may come.
+    fn check_page(&self, assigned: &[(String, IpAddr)]) -> Result<(), Fault> {
+        let listen = self.status_page().map_or(&[][..], |page| page.listen());
+        let list = Path::default().key("status_page").key("listen");
+        let lan = |name: &str| (self.lan().iter()).any(|lan| lan.interface().as_str() == name);
+        for (index, at) in listen.iter().enumerate() {
+            let holder = assigned
+                .iter()
+                .find(|(name, address)| *address == at.ip() && !lan(name));
+            if let Some((name, address)) = holder.filter(|_| !at.ip().is_loopback()) {
+                let what = format!("{address} is an address of {name}, which is no lan");
+                let allowed = "an address of loopback or of a LAN";
+                return Err(Fault::new(list.index(index), what, allowed));
+            }
+        }
+        Ok(())
     }
 
     fn missing_uplink(&self, existing: &[String]) -> Option<String> {
@@ -112,6 +133,18 @@ fn existing_interfaces() -> Vec<String> {
         .iter()
         .map(|interface| interface.name().to_string_lossy().into_owned())
         .collect()
+}
+
+/// What addresses interfaces have; nothing if the kernel will not tell.
+fn assigned_addresses() -> Vec<(String, IpAddr)> {
+    let found = getifaddrs().into_iter().flatten();
+    let address = |found: InterfaceAddress| {
+        let storage = found.address?;
+        let ipv4 = storage.as_sockaddr_in().map(|at| IpAddr::from(at.ip()));
+        let ipv6 = storage.as_sockaddr_in6().map(|at| IpAddr::from(at.ip()));
+        Some((found.interface_name, ipv4.or(ipv6)?))
+    };
+    found.filter_map(address).collect()
 }
 
 fn check_interface(path: Path, name: &InterfaceName, existing: &[String]) -> Result<(), Fault> {

@@ -69,6 +69,7 @@ fn the_example_is_right_and_shows_every_key() {
         ("uplink", UPLINK_KEYS),
         ("gateways", gateways::KEYS),
         ("sharing", sharing::KEYS),
+        ("status_page", status_page::KEYS),
     ];
     assert_eq!(keys_shown(&root), ROOT_KEYS);
     for (key, keys) in known {
@@ -355,7 +356,7 @@ fn a_reload_names_what_needs_a_restart() {
         new(
             "network: village\nname: x\nmesh: [{interface: mesh1}]\nlan: [{interface: a}]\n\
              uplink: {interface: off, bandwidth: 1M/1M}\ngateways: {pin: a}\n\
-             sharing: {fee: 3, credit: 1MiB}\n"
+             sharing: {fee: 3, credit: 1MiB}\nstatus_page: {listen: [\"127.0.0.1:80\"]}\n"
         ),
         Vec::<&str>::new()
     );

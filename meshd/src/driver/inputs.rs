@@ -79,6 +79,7 @@ impl Driver {
         if appeared && self.configured && self.is_configured(self.name_of(ifindex)) {
             self.configure_kernel();
         }
+        self.page.follow(&self.config, &self.links);
         self.update_interface(now, ifindex);
         self.update_uplink(now);
     }
@@ -86,6 +87,7 @@ impl Driver {
     fn handle_link_removed(&mut self, now: Instant, ifindex: IfIndex) {
         self.links.remove(&ifindex);
         self.link_locals.remove(&ifindex);
+        self.page.follow(&self.config, &self.links);
         self.update_interface(now, ifindex);
         self.update_uplink(now);
     }
@@ -452,6 +454,7 @@ impl Driver {
             saving: &self.saving,
             warnings: (self.kernel_warnings.iter().cloned())
                 .chain(self.trial.warning(now))
+                .chain(self.page.problems().iter().cloned())
                 .collect(),
         }
     }

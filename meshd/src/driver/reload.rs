@@ -65,6 +65,7 @@ impl Driver {
         for ifindex in interfaces {
             self.update_interface(now, ifindex);
         }
+        self.page.follow_anew(&self.config, &self.links);
         self.set_gateway_policy(now);
         self.update_uplink(now);
         self.configure_kernel();
@@ -118,6 +119,7 @@ pub(super) fn changed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("uplink", old.uplink() != new.uplink()),
         ("gateways", old.gateways() != new.gateways()),
         ("sharing", old.sharing() != new.sharing()),
+        ("status_page", old.status_page() != new.status_page()),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

@@ -6,6 +6,7 @@ use mesh_proto::record::is_announceable;
 use super::*;
 
 mod radio;
+mod status_page;
 
 const NODE: &str =
     "1 to 32 of the letters a-z and A-Z, digits and '-', which is neither first nor last";
@@ -22,7 +23,7 @@ const MOST: &str = "any, or a whole number of atto-SMT per MiB, 0 to 18446744073
 const PREFIX: &str = "a private, unique local or global unicast prefix, from /8 (IPv6: /16) on, \
     without host bits, such as 10.1.2.0/24 or fd12::/64";
 const ROOT: &str = "network, network_key, name, identity, state, control, mesh, lan, uplink, \
-    gateways, sharing, tunnel, numbers";
+    gateways, sharing, status_page, tunnel, numbers";
 const GATEWAY: &str = "a node's name of at most 32 bytes, or 8 to 20 of the first digits of its id";
 const NODE_ONCE: &str = "a node that is named once";
 const YAML: &str = "YAML as in the example configuration";
