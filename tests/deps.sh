@@ -157,6 +157,16 @@ need_database() {
     fi
 }
 
+# What opens the status page, as a telephone does. Some 100 MB to download.
+need_browser() {
+    need chromium chromium
+    # It draws the Chinese in there.
+    if [ -z "$(find /usr/share/fonts -iname '*wqy*' -o -iname '*cjk*' 2>/dev/null | head -n 1)" ]; then
+        missing_programs+=("font:chinese")
+        missing_packages+=(fonts-wqy-microhei)
+    fi
+}
+
 need_contracts() {
     need node nodejs
     need npm npm
@@ -300,6 +310,7 @@ case ${1:-} in
         need_machine
         need_contracts
         need_database
+        need_browser
         install_packages
         install_deny
         install_schemathesis

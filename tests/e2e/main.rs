@@ -16,6 +16,7 @@ mod names;
 mod probing;
 mod receipts;
 mod restart;
+mod status_page;
 mod tidy;
 mod trial;
 mod uplink;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             configuration::tests(),
             bugreport::tests(),
             live::tests(),
+            status_page::tests(),
             commands::tests(),
             disk::tests(),
             doctor::tests(),

@@ -80,7 +80,10 @@ impl Crowd {
 }
 
 /// Allows the process to open so many files, besides those it has.
-fn allow_files(more: usize) -> Result<()> {
+///
+/// # Errors
+/// It may not.
+pub fn allow_files(more: usize) -> Result<()> {
     const OTHERS: u64 = 1000;
     let needed = u64::try_from(more)? + OTHERS;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

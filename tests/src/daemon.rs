@@ -46,6 +46,8 @@ pub struct Config {
     pub gateways: Option<String>,
     /// `sharing`, in YAML.
     pub sharing: Option<String>,
+    /// `status_page`, in YAML.
+    pub status_page: Option<String>,
     /// `tunnel`.
     pub tunnel: Option<String>,
     /// `numbers`, in YAML.
@@ -64,6 +66,7 @@ impl Config {
             uplink: None,
             gateways: None,
             sharing: None,
+            status_page: None,
             tunnel: None,
             numbers: None,
         }
@@ -92,6 +95,7 @@ impl Config {
             ("uplink", &self.uplink),
             ("gateways", &self.gateways),
             ("sharing", &self.sharing),
+            ("status_page", &self.status_page),
             ("tunnel", &self.tunnel),
             ("numbers", &self.numbers),
         ];

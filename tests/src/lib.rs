@@ -32,6 +32,7 @@
 //! | [`contracts`] | our contracts as Rust types, their compiler, and signed cheques |
 //! | [`redeemd`] | the settlement service with its configuration, log and signals |
 //! | [`postgres`] | a database server |
+//! | [`browser`] | Chromium: what a page shows, and does not run |
 //! | [`rest`] | an HTTP client that shows everything of an answer |
 //! | [`monitor`] | every change a kernel makes while somebody looks |
 //! | [`snapshot`] | everything a kernel was told, for before and after |
@@ -49,6 +50,7 @@
 
 pub mod air;
 pub mod binaries;
+pub mod browser;
 pub mod chain;
 pub mod command;
 pub mod contracts;
