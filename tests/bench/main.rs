@@ -14,6 +14,7 @@
 //! | `throughput` | what the whole way of a phone's packets carries, and what it costs |
 //! | `uplinks` | gateways that fail in every way there is |
 //! | `clients` | 10,000 flows, and what they cost daemons |
+//! | `page` | the status page: what it costs, and what a flood of connections does |
 //! | `change` | many links that change, and a lossy village in which none does |
 //! | `watch` | probes, tables and counters while something happens |
 //! | `graph` | who is linked with whom; seeded choices |
@@ -34,6 +35,7 @@ mod crowd;
 mod graph;
 mod idle;
 mod kind;
+mod page;
 mod plan;
 mod plot;
 mod radio;
@@ -143,6 +145,8 @@ enum Measure {
     Uplinks,
     /// 64 hosts with 10,000 flows behind one router.
     Clients,
+    /// The status page, asked ten times a second, and under 10,000 connections that mean no good.
+    StatusPage,
     /// Half of the links change.
     Reshuffle,
     /// Ten minutes at 30 % loss, when `--long` is given or it is asked for.

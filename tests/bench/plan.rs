@@ -18,7 +18,7 @@ use crate::graph::Dice;
 use crate::kind::Kind;
 use crate::report::{Figure, Load, Recorder};
 use crate::throughput::Tunnel;
-use crate::{broken, change, clients, crowd, idle, start, throughput, uplinks};
+use crate::{broken, change, clients, crowd, idle, page, start, throughput, uplinks};
 
 /// A village of more routers than this is big: only some loss at a time, peers started less often.
 const BIG: usize = 25;
@@ -26,6 +26,8 @@ const BIG: usize = 25;
 const SMALL: usize = 9;
 /// A start of babeld takes a quarter of a minute as often as not.
 const PEER_STARTS: usize = 3;
+/// Rounds of asking the status page, of which each takes most of a minute.
+const MOST_OF_THE_PAGE: usize = 3;
 const CALM_LOSS: u32 = 30;
 const CALM: Duration = Duration::from_secs(600);
 
@@ -146,6 +148,12 @@ fn ours_alone(plan: &Plan, recorder: &Recorder) -> Result<()> {
         let mut beds = [clients::village()?];
         side_by_side(recorder, "clients", &mut beds, |bed| {
             clients::measure(bed, recorder)
+        })?;
+    }
+    if plan.wants(Measure::StatusPage) {
+        let mut beds = [page::village()?];
+        side_by_side(recorder, "status page", &mut beds, |bed| {
+            page::measure(bed, recorder, plan.rounds.min(MOST_OF_THE_PAGE))
         })?;
     }
     Ok(())
