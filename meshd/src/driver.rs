@@ -72,6 +72,7 @@ use crate::log::Log;
 use crate::names::NameFiles;
 use crate::status_page::StatusPage;
 use crate::store::{Progress, Store};
+use crate::supervisor::Supervisor;
 use crate::udp::{Datagram, Received, Sockets};
 use crate::uplink::{DefaultRoutes, Line, Shared, Watcher};
 use crate::usage::Usage;
@@ -139,6 +140,7 @@ pub(crate) struct Driver {
     mesh_mtu: u16,
     radios: Radios,
     page: StatusPage,
+    supervisor: Supervisor,
     names: NameFiles,
     /// When to write them again, if there is reason to.
     names_due: Option<Instant>,
@@ -389,6 +391,7 @@ impl Driver {
             mesh_mtu: USUAL_MTU,
             radios: Radios::default(),
             page,
+            supervisor: Supervisor::from_environment(now),
             names,
             names_due: Some(now + until_names),
             next_counters: Some(now + SETTLING_LIMIT + COUNTER_HASTE),
@@ -460,6 +463,7 @@ impl Driver {
         let others = others.chain(self.radios.due).chain(self.names_due);
         let others = others.chain(self.probing.deadline());
         let others = others.chain(self.trial.deadline());
+        let others = others.chain(self.supervisor.deadline());
         others.fold(self.router.poll_timeout(), Instant::min)
     }
 
@@ -485,6 +489,7 @@ impl Driver {
         self.ask_radios(now);
         self.give_up_probes(now);
         self.end_trial_in_time(now);
+        self.supervisor.handle_timeout(now);
         if self.names_due.is_some_and(|at| now >= at) {
             self.write_names(now);
         }
@@ -527,6 +532,7 @@ impl Driver {
     }
 
     async fn shut_down(mut self, events: &mut mpsc::Receiver<KernelEvent>, end: End) -> Result<()> {
+        self.supervisor.handle_stopping();
         if end == End::Clean {
             self.names.remove();
             let now = Instant::now();

@@ -24,6 +24,7 @@
 //! | `status_page` | the same state for browsers and Prometheus; feature `status-page` |
 //! | [`events`] | what happens, told to who listens there |
 //! | [`log`] | what is logged, from which level on |
+//! | `supervisor` | systemd is told that we are ready, and alive |
 //! | `alarm`, `watch` | waiting for a point in time, and for input |
 //!
 //! **Architecture invariants.** One thread, one loop: only the driver touches state. The routing
@@ -49,6 +50,7 @@ mod status_page;
 #[path = "status_page/absent.rs"]
 mod status_page;
 pub mod store;
+mod supervisor;
 pub mod udp;
 pub mod uplink;
 pub mod usage;

@@ -17,6 +17,7 @@ mod probing;
 mod receipts;
 mod restart;
 mod status_page;
+mod supervised;
 mod tidy;
 mod trial;
 mod uplink;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             gateways::tests(),
             receipts::tests(),
             restart::tests(),
+            supervised::tests(),
             tidy::tests(),
             trial::tests(),
             hostile::tests(),

@@ -1,5 +1,6 @@
 //! meshd as a router runs it: a configuration file, a process, its log, signals, meshctl.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
@@ -316,6 +317,18 @@ impl Daemon {
     /// # Errors
     /// It was not built or could not be started. Whether it runs, [`Self::wait_ready`] tells.
     pub fn start(namespace: &Namespace, files: &Files) -> Result<Self> {
+        Self::start_with(namespace, files, &[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_with(
+        namespace: &Namespace,
+        files: &Files,
+        variables: &[(&str, &OsStr)],
+    ) -> Result<Self> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -344,6 +357,7 @@ impl Daemon {
         let path = std::env::var("PATH").context("PATH")?;
         command
             .env("PATH", format!("{}:{path}", files.programs().display()))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

@@ -81,6 +81,12 @@ pub fn main_in_vm(trials: fn() -> Vec<Trial>) -> ExitCode {
     main_within(|| vm::enter(VM_BOUND), trials)
 }
 
+/// The same in a virtual machine whose first process is systemd.
+#[must_use]
+pub fn main_under_systemd(trials: fn() -> Vec<Trial>) -> ExitCode {
+    main_within(|| vm::enter_under_systemd(VM_BOUND), trials)
+}
+
 fn main_within(enter: impl FnOnce() -> Result<()>, trials: fn() -> Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     if let Err(error) = enter() {

@@ -1,6 +1,7 @@
 //! Routers in the air, phones behind them, and the Internet behind some.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -125,11 +126,20 @@ impl Node {
     /// # Errors
     /// One runs already, or it could not be started.
     pub fn launch(&mut self) -> Result<()> {
+        self.launch_with(&[])
+    }
+
+    /// The same with these variables in the environment of meshd.
+    ///
+    /// # Errors
+    /// As for [`Self::launch`].
+    pub fn launch_with(&mut self, variables: &[(&str, &OsStr)]) -> Result<()> {
         if self.daemon.is_some() {
             bail!("meshd runs on {} already", self.name);
         }
         self.files.write_config(&self.config)?;
-        self.daemon = Some(Daemon::start(&self.namespace, &self.files)?);
+        let daemon = Daemon::start_with(&self.namespace, &self.files, variables)?;
+        self.daemon = Some(daemon);
         Ok(())
     }
 

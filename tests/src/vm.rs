@@ -39,6 +39,11 @@ use crate::{kept, sandbox};
 /// for a virtual one may unload its drivers.
 const MARK: &str = "mesh-lab.vm";
 
+/// Makes systemd the first process (see `systemd.sh`), and spares it what would only take time: the file systems and
+/// timers of the system outside, and what is done once after an update.
+const SYSTEMD: &str = "systemd.unit=mesh-lab.service systemd.show_status=0 systemd.firstboot=0 \
+    systemd.condition-needs-update=0 systemd.mask=timers.target systemd.mask=systemd-timesyncd.service fstab=no";
+
 /// Moves the rest of the program into a virtual machine, where it may take as long as `bound`.
 /// Call it first in `main`, before any thread.
 ///
@@ -50,11 +55,24 @@ const MARK: &str = "mesh-lab.vm";
 /// QEMU or the kernel is missing, the machine did not come up, or it took too long: the text says
 /// so, with the end of what the kernel had to say.
 pub fn enter(bound: Duration) -> Result<()> {
+    enter_with("", bound)
+}
+
+/// The same with systemd, as it is installed outside, for the first process. The rest of the program is a service
+/// of its, and the only one but those that every system has.
+///
+/// # Errors
+/// As for [`enter`].
+pub fn enter_under_systemd(bound: Duration) -> Result<()> {
+    enter_with(SYSTEMD, bound)
+}
+
+fn enter_with(words: &str, bound: Duration) -> Result<()> {
     if inside() {
         return Ok(());
     }
     sandbox::enter()?;
-    process::exit(boot(bound)?);
+    process::exit(boot(words, bound)?);
 }
 
 /// Whether this is the virtual machine.
@@ -66,7 +84,7 @@ pub fn inside() -> bool {
 
 /// Runs this program in the virtual machine and returns its exit status. What the kernel said is
 /// kept unless that is 0.
-fn boot(bound: Duration) -> Result<i32> {
+fn boot(words: &str, bound: Duration) -> Result<i32> {
     let kernel = Kernel::find()?;
     let share = kept::root()?;
     let files = Path::new(sandbox::FILES).join("vm");
@@ -76,6 +94,7 @@ fn boot(bound: Duration) -> Result<i32> {
         kernel: &kernel.image(),
         share: &share,
         files: &files,
+        words,
     };
     let end = machine.run(&image, bound)?;
     // If nothing was kept. That of the checkout may be another machine's as well.

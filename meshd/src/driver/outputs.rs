@@ -39,7 +39,7 @@ impl Driver {
         while let Some(output) = self.router.poll_output() {
             any = true;
             match output {
-                Output::Transmit(transmit) => self.transmit(&transmit),
+                Output::Transmit(transmit) => self.transmit(now, &transmit),
                 Output::Route(change) => changes.push(change),
                 Output::Event(event) => self.handle_event(now, event),
             }
@@ -51,7 +51,7 @@ impl Driver {
         any
     }
 
-    fn transmit(&mut self, transmit: &Transmit) {
+    fn transmit(&mut self, now: Instant, transmit: &Transmit) {
         let Transmit { ifindex, to, bytes } = transmit;
         let own = self.router.network().mesh_ipv6(self.router.id());
         let sent = match to {
@@ -60,9 +60,10 @@ impl Driver {
             }
             to => self.sockets.send(*ifindex, *to, bytes),
         };
-        if let Err(error) = sent {
+        match sent {
+            Ok(()) => self.supervisor.handle_sent(now),
             // Lost as in the air; an interface that is gone is reported by the kernel.
-            trace!(%error, %ifindex, "not sent");
+            Err(error) => trace!(%error, %ifindex, "not sent"),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::config::Config;
 impl Driver {
     /// SIGHUP: the same as the control socket's reload, with the outcome in the log.
     pub(super) fn handle_reload_signal(&mut self, now: Instant) {
+        self.supervisor.handle_reloading();
         match self.reload(now) {
             Ok(Reloaded {
                 changed,
@@ -25,6 +26,7 @@ impl Driver {
                 self.tell_warning(&format!("configuration not taken over: {error}"));
             }
         }
+        self.supervisor.handle_reloaded(Instant::now());
     }
 
     /// Reads the configuration again and takes over what may change while running, for good. A bad one

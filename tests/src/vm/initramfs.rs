@@ -80,6 +80,7 @@ pub(super) fn build(kernel: &Kernel, errand: &Errand) -> Result<Vec<u8>> {
     archive.file("bin/busybox", &read(&busybox()?)?);
     archive.file("init", include_bytes!("init.sh"));
     archive.file("main.sh", include_bytes!("main.sh"));
+    archive.file("systemd.sh", include_bytes!("systemd.sh"));
     archive.file("errand.sh", &errand.script());
 
     let mut modules = OsString::new();
