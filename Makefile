@@ -111,7 +111,7 @@ unit:
 
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)
-	shellcheck tests/deps.sh tests/src/vm/*.sh .ci/run packaging/*.sh packaging/debian/*.sh packaging/debian/*/post*
+	shellcheck tests/deps.sh tests/src/vm/*.sh tests/src/container/*.sh .ci/run packaging/*.sh packaging/debian/*.sh packaging/debian/*/post*
 	CARGO=tests/cargo-for-deny "$$(tests/deps.sh deny-path)" --offline check licenses bans sources
 
 # The programs under test are built first: a test never builds what it tests.
@@ -131,9 +131,9 @@ settlement-test: build
 
 # Packages of the programs that the tests build, for the machine that installs them.
 package-for-tests: build
-	CARGO=$(CARGO) packaging/debian/build.sh $(TARGET)/debug $(TARGET)/debug/debian
+	FAST=1 CARGO=$(CARGO) packaging/debian/build.sh $(TARGET)/debug $(TARGET)/debug/debian
 
-# The Debian packages in a virtual machine whose first process is systemd.
+# The Debian packages in a container whose first process is systemd. Only root may have one with other users in it.
 systemd-test: package-for-tests
 	$(CARGO) test $(LOCKED) -p mesh-tests --test systemd
 

@@ -7,6 +7,8 @@
 # OUT: where the packages go. TRIPLE: what the programs were built for, if that is not this machine; programs of musl
 # targets are static, and need no library of Debian's.
 #
+# With FAST=1 packages are larger, and made in seconds: for tests.
+#
 # The same programs make the same packages, byte for byte: files are as old as SOURCE_DATE_EPOCH says, or as the last
 # commit.
 set -euo pipefail
@@ -63,5 +65,5 @@ fi
 mkdir -p "$out"
 for package in "${packages[@]}"; do
     "$cargo_deb" -p "$package" --locked --no-build --no-strip --no-dbgsym --profile "$profile" \
-        ${triple:+--target "$triple"} --output "$out/"
+        ${triple:+--target "$triple"} ${FAST:+--fast} --output "$out/"
 done

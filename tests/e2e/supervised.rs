@@ -1,5 +1,6 @@
 //! What meshd tells systemd: that it is ready, alive, reading its configuration, and about to end.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -103,7 +104,7 @@ fn supervise(lab: &mut Lab) -> Result<Ear> {
     let limit = LIMIT.as_micros().to_string();
     r1.launch_with(&[
         ("NOTIFY_SOCKET", path.as_os_str()),
-        ("WATCHDOG_USEC", limit.as_ref()),
+        ("WATCHDOG_USEC", OsStr::new(&limit)),
     ])?;
     Ok(ear)
 }
@@ -200,10 +201,8 @@ fn reloads_and_end(lab: &mut Lab) -> Result<()> {
         let us = begin.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
         let us: u64 = us.context("no begin")?.trim_end().parse()?;
         ensure!((begun..=monotonic_us()?).contains(&us), "{us}");
-        ensure!(
-            words.get(1..) == Some(&["READY=1\n".to_owned()]),
-            "{words:?}"
-        );
+        let end = words.get(1).map(String::as_str);
+        ensure!(end == Some("READY=1\n"), "{words:?}");
     }
     lab.node_mut("r1")?.take_daemon()?.terminate()?;
     ear.wait_word("r1 to say that it ends", |text| text == "STOPPING=1\n")

@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::lab::Lab;
 use crate::topology::Topology;
-use crate::{kept, sandbox, vm};
+use crate::{container, kept, sandbox, vm};
 
 /// What ends by itself ends in a fraction of this.
 const VM_BOUND: Duration = Duration::from_secs(30 * 60);
@@ -81,10 +81,10 @@ pub fn main_in_vm(trials: fn() -> Vec<Trial>) -> ExitCode {
     main_within(|| vm::enter(VM_BOUND), trials)
 }
 
-/// The same in a virtual machine whose first process is systemd.
+/// The same in a container whose first process is systemd.
 #[must_use]
 pub fn main_under_systemd(trials: fn() -> Vec<Trial>) -> ExitCode {
-    main_within(|| vm::enter_under_systemd(VM_BOUND), trials)
+    main_within(container::enter, trials)
 }
 
 fn main_within(enter: impl FnOnce() -> Result<()>, trials: fn() -> Vec<Trial>) -> ExitCode {

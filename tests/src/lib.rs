@@ -53,6 +53,7 @@ pub mod binaries;
 pub mod browser;
 pub mod chain;
 pub mod command;
+pub mod container;
 pub mod contracts;
 pub mod crowd;
 pub mod daemon;

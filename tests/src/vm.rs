@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use self::initramfs::Errand;
+pub(crate) use self::initramfs::Errand;
 use self::kernel::Kernel;
 use self::qemu::{End, Machine};
 use crate::{kept, sandbox};
@@ -38,11 +38,6 @@ use crate::{kept, sandbox};
 /// On the command line of the kernel inside. The environment would not do: whoever takes a machine
 /// for a virtual one may unload its drivers.
 const MARK: &str = "mesh-lab.vm";
-
-/// Makes systemd the first process (see `systemd.sh`), and spares it what would only take time: the file systems and
-/// timers of the system outside, and what is done once after an update.
-const SYSTEMD: &str = "systemd.unit=mesh-lab.service systemd.show_status=0 systemd.firstboot=0 \
-    systemd.condition-needs-update=0 systemd.mask=timers.target systemd.mask=systemd-timesyncd.service fstab=no";
 
 /// Moves the rest of the program into a virtual machine, where it may take as long as `bound`.
 /// Call it first in `main`, before any thread.
@@ -55,24 +50,11 @@ const SYSTEMD: &str = "systemd.unit=mesh-lab.service systemd.show_status=0 syste
 /// QEMU or the kernel is missing, the machine did not come up, or it took too long: the text says
 /// so, with the end of what the kernel had to say.
 pub fn enter(bound: Duration) -> Result<()> {
-    enter_with("", bound)
-}
-
-/// The same with systemd, as it is installed outside, for the first process. The rest of the program is a service
-/// of its, and the only one but those that every system has.
-///
-/// # Errors
-/// As for [`enter`].
-pub fn enter_under_systemd(bound: Duration) -> Result<()> {
-    enter_with(SYSTEMD, bound)
-}
-
-fn enter_with(words: &str, bound: Duration) -> Result<()> {
     if inside() {
         return Ok(());
     }
     sandbox::enter()?;
-    process::exit(boot(words, bound)?);
+    process::exit(boot(bound)?);
 }
 
 /// Whether this is the virtual machine.
@@ -84,7 +66,7 @@ pub fn inside() -> bool {
 
 /// Runs this program in the virtual machine and returns its exit status. What the kernel said is
 /// kept unless that is 0.
-fn boot(words: &str, bound: Duration) -> Result<i32> {
+fn boot(bound: Duration) -> Result<i32> {
     let kernel = Kernel::find()?;
     let share = kept::root()?;
     let files = Path::new(sandbox::FILES).join("vm");
@@ -94,7 +76,6 @@ fn boot(words: &str, bound: Duration) -> Result<i32> {
         kernel: &kernel.image(),
         share: &share,
         files: &files,
-        words,
     };
     let end = machine.run(&image, bound)?;
     // If nothing was kept. That of the checkout may be another machine's as well.

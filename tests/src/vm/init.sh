@@ -28,7 +28,7 @@ mount -t overlay -o lowerdir=/outside,upperdir=/layer/upper,workdir=/layer/work 
 
 mount -t tmpfs -o mode=755 run /inside/run
 mkdir /inside/run/netns /inside/run/mesh-lab /inside/run/mesh-vm
-cp /main.sh /systemd.sh /errand.sh /inside/run/mesh-vm
+cp /main.sh /errand.sh /inside/run/mesh-vm
 mkdir -p "/inside$share"
 # Nothing is cached: what was written is outside when the machine stops.
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 share "/inside$share"

@@ -26,9 +26,9 @@ const DIRECTORIES: [&str; 8] = [
     "bin", "modules", "proc", "sys", "dev", "outside", "layer", "inside",
 ];
 
-/// What is to be run in the virtual machine.
+/// What is to be run in the virtual machine, or in a container.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(crate) struct Errand {
     program: PathBuf,
     arguments: Vec<OsString>,
     directory: PathBuf,
@@ -38,7 +38,7 @@ pub(super) struct Errand {
 
 impl Errand {
     /// This very program, as it was started. What it writes below `share` is written here.
-    pub(super) fn of_this_program(share: &Path) -> Result<Self> {
+    pub(crate) fn of_this_program(share: &Path) -> Result<Self> {
         Ok(Self {
             program: env::current_exe().context("where this program is")?,
             arguments: env::args_os().skip(1).collect(),
@@ -48,7 +48,8 @@ impl Errand {
         })
     }
 
-    fn script(&self) -> Vec<u8> {
+    /// The same as a script for sh.
+    pub(crate) fn script(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for (name, value) in &self.environment {
             // A shell has no other variables.
@@ -80,7 +81,6 @@ pub(super) fn build(kernel: &Kernel, errand: &Errand) -> Result<Vec<u8>> {
     archive.file("bin/busybox", &read(&busybox()?)?);
     archive.file("init", include_bytes!("init.sh"));
     archive.file("main.sh", include_bytes!("main.sh"));
-    archive.file("systemd.sh", include_bytes!("systemd.sh"));
     archive.file("errand.sh", &errand.script());
 
     let mut modules = OsString::new();

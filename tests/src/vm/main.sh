@@ -1,12 +1,6 @@
 #!/bin/sh
-# shellcheck disable=SC1091
 # The first process of the virtual machine from here on: runs the errand, reports how it ended, and
-# switches the machine off. Whatever the errand leaves behind is its child, and goes with it. Or it is a service of
-# systemd's, see systemd.sh.
-
-if [ "${1:-}" != errand ] && grep -q systemd.unit /proc/cmdline; then
-    . /run/mesh-vm/systemd.sh
-fi
+# switches the machine off. Whatever the errand leaves behind is its child, and goes with it.
 
 # port NUMBER: its file, whose name also has the number of the device among all devices.
 port() {

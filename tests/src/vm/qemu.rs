@@ -26,8 +26,6 @@ pub(super) struct Machine<'a> {
     pub(super) share: &'a Path,
     /// A directory for what nobody needs afterwards.
     pub(super) files: &'a Path,
-    /// What else is on the kernel's command line.
-    pub(super) words: &'a str,
 }
 
 /// How a machine ended.
@@ -96,7 +94,6 @@ impl Machine<'_> {
         // of no use to an emulated processor, which does not guess, and slow.
         let line =
             format!("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off {MARK}");
-        let line = format!("{line} {}", self.words);
         let mut add = |option: &str, value: OsString| arguments.extend([option.into(), value]);
         add("-kernel", self.kernel.into());
         add("-initrd", image.into());
