@@ -9,6 +9,7 @@
 //!
 //! | room | what lives there |
 //! |---|---|
+//! | [`program`] | from the command line to the exit code |
 //! | [`arguments`], [`config`], [`identity`] | what the operator wrote, and the node's key |
 //! | [`driver`] | the one event loop, owner of all state |
 //! | [`udp`] | sockets only |
@@ -44,6 +45,7 @@ pub mod instance;
 pub mod kernel;
 pub mod log;
 mod names;
+pub mod program;
 #[cfg(feature = "status-page")]
 mod status_page;
 #[cfg(not(feature = "status-page"))]

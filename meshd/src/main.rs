@@ -1,64 +1,7 @@
-//! The program: exit code. Everything else is in the library.
-//!
-//! Exit codes: 0 ended by a signal, or `--check` found nothing wrong; 1 failed while running or
-//! could not start; 2 the command line or the configuration is wrong.
+//! The program: everything is in the library, which the program of routers has as well.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use meshd::arguments::Arguments;
-use meshd::config::Config;
-use meshd::log::Log;
-use meshd::{driver, identity};
-use tracing::{error, warn};
-
-const FAILURE: u8 = 1;
-const BAD_CONFIGURATION: u8 = 2;
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let log = Log::start();
-    let (config, warnings) = match load(&arguments) {
-        Ok(loaded) => loaded,
-        Err(line) => {
-            eprintln!("{line}");
-            return BAD_CONFIGURATION.into();
-        }
-    };
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    if arguments.check {
-        return ExitCode::SUCCESS;
-    }
-    if let Err(error) = driver::require_capabilities() {
-        error!("{error:#}");
-        return FAILURE.into();
-    }
-    let key = match identity::load_or_create(config.identity()) {
-        Ok(key) => key,
-        Err(error) => {
-            eprintln!("{error}");
-            return BAD_CONFIGURATION.into();
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(driver::run(config, arguments.config, key, log)));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error:#}");
-            FAILURE.into()
-        }
-    }
-}
-
-fn load(arguments: &Arguments) -> Result<(Config, Vec<String>), String> {
-    let config = Config::load(&arguments.config).map_err(|error| error.to_string())?;
-    let warnings = config.check_system().map_err(|error| error.to_string())?;
-    Ok((config, warnings))
+    meshd::program::run(std::env::args_os())
 }
