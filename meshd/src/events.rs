@@ -3,8 +3,7 @@
 //! **Invariant: who listens cannot hold the daemon up, and takes a bounded amount of memory.** Events go into one
 //! ring of [`RING`] lines that all readers share. A reader that is slower loses the oldest, and is told how many.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use control_api::{Change, Event, SCHEMA};
@@ -23,7 +22,8 @@ pub struct Events {
     sender: broadcast::Sender<Told>,
     places: Arc<Semaphore>,
     started: Instant,
-    seq: Arc<AtomicU64>,
+    /// Of the next event. Behind a lock, as the routers with 32-bit MIPS have no 64-bit atomics.
+    seq: Arc<Mutex<u64>>,
 }
 
 /// An event as it is sent.
@@ -71,7 +71,7 @@ impl Events {
         if !self.is_heard() {
             return;
         }
-        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
+        let seq = self.take_seq();
         let line = self.line(seq, change).into();
         // The last reader may just have gone.
         let _ = self.sender.send(Told { seq, line });
@@ -83,9 +83,22 @@ impl Events {
         Some(Reader {
             told: self.sender.subscribe(),
             events: self.clone(),
-            seq: self.seq.load(Ordering::Relaxed),
+            seq: *self.next_seq(),
             _place: place,
         })
+    }
+
+    /// The number of this event; the next gets the next.
+    fn take_seq(&self) -> u64 {
+        let mut next = self.next_seq();
+        let seq = *next;
+        *next = seq.wrapping_add(1);
+        seq
+    }
+
+    fn next_seq(&self) -> MutexGuard<'_, u64> {
+        // A number is whole, whoever ended while holding it.
+        self.seq.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line(&self, seq: u64, change: Change) -> Vec<u8> {

@@ -1,7 +1,6 @@
 //! Figures for Prometheus.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -23,7 +22,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     requests: Family<Request, Counter>,
     seconds: Family<Route, Histogram>,
-    receipts: Family<Receipts, Counter<u64, AtomicU64>>,
+    receipts: Family<Receipts, Counter>,
     chain_up: Gauge,
     chain_block: Gauge,
     chain_block_timestamp: Gauge,

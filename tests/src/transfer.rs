@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -91,7 +91,7 @@ pub struct Transfer {
 #[derive(Debug, Default)]
 struct Shared {
     stopped: AtomicBool,
-    bytes: AtomicU64,
+    bytes: AtomicUsize,
     report: Mutex<Report>,
 }
 
@@ -128,7 +128,7 @@ impl Transfer {
     /// How many bytes have come.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.shared.bytes.load(Ordering::Relaxed)
+        u64::try_from(self.shared.bytes.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
     }
 
     /// Waits until that many bytes have come.
@@ -207,8 +207,7 @@ fn receive(mut stream: TcpStream, shared: &Shared) {
         match read_or_ask(&mut stream, &mut buffer) {
             Ok(0) => report.ended = Some("closed by the other end".to_owned()),
             Ok(length) => {
-                let bytes = u64::try_from(length).unwrap_or_default();
-                shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+                shared.bytes.fetch_add(length, Ordering::Relaxed);
                 report.longest_stall = report.longest_stall.max(last.elapsed());
                 last = Instant::now();
             }
