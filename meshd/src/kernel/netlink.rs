@@ -103,12 +103,15 @@ impl KernelError {
 
     /// Whether the kernel's answer was one of these `errno` values.
     pub(super) fn is_errno(&self, numbers: &[nix::errno::Errno]) -> bool {
+        numbers.iter().any(|&number| self.is_number(number as i32))
+    }
+
+    /// The same for what nix has no name for on every processor; as `libc` has it, whose values differ on mips.
+    pub(super) fn is_number(&self, number: i32) -> bool {
         let Self::Refused { source, .. } = self else {
             return false;
         };
-        numbers
-            .iter()
-            .any(|&number| source.raw_os_error() == Some(number as i32))
+        source.raw_os_error() == Some(number)
     }
 }
 

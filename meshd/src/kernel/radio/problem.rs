@@ -1,6 +1,5 @@
 //! What is wrong with a radio's interface, and what an operator can do about it.
 
-use nix::errno::Errno;
 use rtnetlink::packet_route::link::LinkMessage;
 
 use super::channel::Channel;
@@ -103,7 +102,7 @@ pub(super) fn not_ours(
 
 /// What it means that an interface cannot be switched on.
 pub(super) fn or_blocked(error: KernelError) -> RadioError {
-    if error.is_errno(&[Errno::ERFKILL]) {
+    if error.is_number(nix::libc::ERFKILL) {
         RadioError::Blocked("its radio".to_owned())
     } else {
         RadioError::Kernel(error)
