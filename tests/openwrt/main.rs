@@ -1,0 +1,11 @@
+//! What runs on OpenWrt beside meshd: the configuration that is rendered from UCI, the service, and what
+//! happens once after installation. The shell is OpenWrt's, BusyBox; what OpenWrt itself brings is in
+//! `stubs`; the rendered configuration goes through the real `meshd --check`, in a network namespace with
+//! the devices it names.
+
+mod cases;
+mod defaults;
+mod package;
+mod router;
+mod schema;
+mod service;
