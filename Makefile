@@ -11,7 +11,7 @@ LOCKED := --locked
 
 # The order below is an order; and two builds at once would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help demo check test bench bench-radio bench-settlement fuzz deps man release reproducible clean build fmt lint unit deny lab-test evm-test settlement-test package-for-tests systemd-test vm-test
+.PHONY: help demo check test bench bench-radio bench-settlement fuzz deps man release reproducible clean build fmt lint unit deny lab-test evm-test settlement-test package-for-tests systemd-test vm-test package cross-test openwrt-test
 
 help: ## what there is to make
 	@echo "make TARGET, with TARGET one of"
@@ -22,10 +22,13 @@ demo: ## the main job, live: five routers, two gateways, a phone (installs what 
 	@$(CARGO) build $(LOCKED) -p meshd -p meshctl -p redeemd -p mesh-tests --bins
 	@$(CARGO) run --quiet $(LOCKED) -p mesh-tests --bin mesh-lab -- demo
 
-check: fmt lint unit ## formatting, lints, unit, property and simulator tests; minutes
+check: fmt lint unit openwrt-test ## formatting, lints, unit, property and simulator tests; minutes
 
 test: deps check deny lab-test evm-test settlement-test systemd-test vm-test ## everything: check, licences, namespaces, end to end, contracts, settlement, packages, radios
 	@echo "make test: everything passed"
+
+# For example CROSS_TARGETS="mips mipsel armv7 aarch64 x86_64".
+CROSS_TARGETS ?= mips
 
 # For example BENCH="--quick", or BENCH="--only cut,cold --topologies grid:3x3"; --help explains.
 BENCH ?=
@@ -63,6 +66,14 @@ fuzz: ## new inputs for every decoder, FUZZ_SECONDS=180 each; needs `cargo insta
 			tests/out/fuzz/$$target tests/fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1; \
 	done
+
+package: ## the program of routers for mips, mipsel, armv7, aarch64, x86_64, and how large it is (an hour)
+	@tests/deps.sh package
+	@cross/package.sh
+
+cross-test: ## it on an emulated mips, which is 32-bit and big-endian; CROSS_TARGETS="mipsel armv7" for others
+	@tests/deps.sh package
+	@tests/cross/run.sh $(CROSS_TARGETS)
 
 deps: ## install what the tests need and this machine lacks
 	@tests/deps.sh test
@@ -109,9 +120,17 @@ unit:
 	$(CARGO) test $(LOCKED) -p meshd -p mesh-tests --lib --bins
 	$(CARGO) test $(LOCKED) -p mesh-tests --test fuzz_corpus
 
+# The scripts of OpenWrt, in its shell.
+openwrt-test:
+	@tests/deps.sh openwrt
+	shellcheck openwrt/meshd/files/*.sh openwrt/meshd/files/meshd.{init,hotplug,defaults} openwrt/meshd/test.sh \
+		tests/openwrt/stubs/*
+	$(CARGO) test $(LOCKED) -p meshd --test openwrt
+
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)
-	shellcheck tests/deps.sh tests/src/vm/*.sh tests/src/container/*.sh .ci/run packaging/*.sh packaging/debian/*.sh packaging/debian/*/post*
+	shellcheck tests/deps.sh tests/src/vm/*.sh tests/src/container/*.sh .ci/run packaging/*.sh packaging/debian/*.sh \
+		packaging/debian/*/post* cross/*.sh tests/cross/run.sh
 	CARGO=tests/cargo-for-deny "$$(tests/deps.sh deny-path)" --offline check licenses bans sources
 
 # The programs under test are built first: a test never builds what it tests.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the laboratory and the tests need and this machine lacks.
 #
-# usage: tests/deps.sh demo|test|bench|package
+# usage: tests/deps.sh demo|test|bench|package|openwrt
 #
 # Nothing is done, and nothing asked for, when all of it is there.
 set -euo pipefail
@@ -32,6 +32,11 @@ contracts_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/contracts-$contracts_lock"
 # Another implementation of keystore files, to read ours and to write some for us.
 keyfile_version=0.10.0
 keyfile_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/eth-keyfile-$keyfile_version"
+
+# zig is C compiler, linker and C library of every router; cargo-zigbuild calls it as cargo likes it.
+zigbuild_version=0.24.1
+zig_version=0.17.1
+zig_home="${XDG_CACHE_HOME:-$HOME/.cache}/meshd/zigbuild-$zigbuild_version-$zig_version"
 
 say() {
     printf 'deps: %s\n' "$*" >&2
@@ -145,6 +150,37 @@ install_keyfile() {
     python3 -m venv "$keyfile_home"
     "$keyfile_home/bin/pip" --quiet --disable-pip-version-check install "eth-keyfile==$keyfile_version"
     "$keyfile_home/bin/python3" -c 'import eth_keyfile' || die "eth-keyfile does not run"
+}
+
+install_zig() {
+    if "$zig_home/bin/python-zig" version >/dev/null 2>&1; then
+        return
+    fi
+    say "installing cargo-zigbuild $zigbuild_version and zig $zig_version into $zig_home"
+    rm -rf "$zig_home"
+    python3 -m venv "$zig_home"
+    "$zig_home/bin/pip" --quiet --disable-pip-version-check install \
+        "cargo-zigbuild==$zigbuild_version" "ziglang==$zig_version"
+    "$zig_home/bin/python-zig" version >/dev/null || die "zig does not run"
+}
+
+# Debian's Rust, which has the source of the standard library: rustup offers none built for mips. Others
+# keep theirs: it is called by its path.
+need_cross() {
+    local package
+    for package in rustc-web cargo-web rust-web-src; do
+        if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$'; then
+            missing_programs+=("package:$package")
+            missing_packages+=("$package")
+        fi
+    done
+    need qemu-mips-static qemu-user-static
+    need xz xz-utils
+    need python3 python3
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+        missing_programs+=("python:venv")
+        missing_packages+=(python3-venv)
+    fi
 }
 
 # What both the demonstration and the tests run.
@@ -339,6 +375,20 @@ case ${1:-} in
         need_laboratory
         need_peers
         install_packages
+        ;;
+    package)
+        need_cross
+        install_packages
+        install_zig
+        ;;
+    openwrt)
+        need shellcheck shellcheck
+        need busybox busybox
+        need ip iproute2
+        install_packages
+        ;;
+    zig-path)
+        printf '%s\n' "$zig_home"
         ;;
     contracts-path)
         printf '%s\n' "$contracts_home"
