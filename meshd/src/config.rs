@@ -9,7 +9,7 @@
 //! | `document` | YAML to a tree of what was written, and from a path to its line |
 //! | `path`, `error` | where something is wrong, and how that is said |
 //! | `fields` | typed reading of the tree: known, required, optional keys |
-//! | `values`, `lan`, `radio`, `gateways`, `status_page` | the types, whose values are valid |
+//! | `values`, `lan`, `radio`, `gateways`, `position`, `status_page` | the types, whose values are valid |
 //! | `shown` | the configuration in force, without secrets |
 //! | `system` | checks that ask the machine |
 //!
@@ -23,6 +23,7 @@ mod gateways;
 mod lan;
 mod numbers;
 mod path;
+mod position;
 mod radio;
 mod sharing;
 mod shown;
@@ -39,6 +40,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path as FilePath, PathBuf};
 
+use mesh_proto::Position;
 use mesh_proto::gateway_policy::Policy;
 use mesh_proto::record::MAX_DNS;
 use nix::fcntl::OFlag;
@@ -76,6 +78,7 @@ const ROOT_KEYS: &[&str] = &[
     "network",
     "network_key",
     "name",
+    "position",
     "identity",
     "state",
     "control",
@@ -114,6 +117,7 @@ struct Settings {
     network: NetworkName,
     network_key: Option<PathBuf>,
     name: NodeName,
+    position: Option<Position>,
     identity: PathBuf,
     state: PathBuf,
     control: PathBuf,
@@ -263,6 +267,11 @@ impl Config {
         &self.settings.name
     }
 
+    /// Where the node stands, if the mesh is to know.
+    pub const fn position(&self) -> Option<Position> {
+        self.settings.position
+    }
+
     /// The file with the node's key.
     pub fn identity(&self) -> &FilePath {
         &self.settings.identity
@@ -333,6 +342,7 @@ impl Settings {
             name: fields
                 .optional("name")?
                 .unwrap_or_else(NodeName::of_this_host),
+            position: fields.optional("position")?,
             identity: path_or(fields.optional("identity")?, DEFAULT_IDENTITY),
             state: path_or(fields.optional("state")?, DEFAULT_STATE),
             control: fields

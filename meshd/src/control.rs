@@ -19,6 +19,7 @@ mod answers;
 mod doctor;
 mod gateways;
 mod interfaces;
+mod map;
 mod monitor;
 mod nodes;
 mod receipts;

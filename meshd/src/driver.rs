@@ -317,6 +317,7 @@ impl Driver {
         let mut driver = Self::new(parts, now, warm);
         driver.left_lines = lines;
         driver.set_gateway_policy(now);
+        driver.router.set_position(driver.config.position());
         driver.take_over_unsettled(now);
         driver.log_saving();
         driver.page.follow(&driver.config, &driver.links);

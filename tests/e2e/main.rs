@@ -10,6 +10,7 @@ mod gateways;
 mod hostile;
 mod internet;
 mod live;
+mod map;
 mod mesh;
 mod mtu;
 mod names;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     harness::main(|| {
         [
             mesh::tests(),
+            map::tests(),
             mtu::tests(),
             internet::tests(),
             uplink::tests(),

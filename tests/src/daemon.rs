@@ -39,6 +39,8 @@ pub struct Config {
     pub name: String,
     /// `mesh`, in YAML.
     pub mesh: String,
+    /// `position`.
+    pub position: Option<String>,
     /// `lan`, in YAML.
     pub lan: Option<String>,
     /// `uplink`, in YAML.
@@ -63,6 +65,7 @@ impl Config {
             network: NETWORK.to_owned(),
             name: name.to_owned(),
             mesh: "[{interface: mesh0}]".to_owned(),
+            position: None,
             lan: None,
             uplink: None,
             gateways: None,
@@ -92,6 +95,7 @@ impl Config {
             self.network, self.name, self.mesh
         );
         let optional = [
+            ("position", &self.position),
             ("lan", &self.lan),
             ("uplink", &self.uplink),
             ("gateways", &self.gateways),

@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::{
     Accounts, CarriedFiles, ConfigText, Destination, Doctor, FrameError, FrameReader,
     GatewayChoice, Gateways, Id, Imported, Interfaces, Kept, LogLevel, LogLevelSet,
-    MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, Method, Neighbors, NodeAccounts, NodeId,
+    MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, MeshMap, Method, Neighbors, NodeAccounts, NodeId,
     Originators, Probe, Probed, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError,
     SCHEMA, Settings, Stats, Status, Version,
 };
@@ -146,6 +146,14 @@ impl Client {
     /// As [`Client::call`].
     pub fn originators(&mut self) -> Result<Originators, ClientError> {
         self.call(Method::Originators)
+    }
+
+    /// Calls `map`.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`crate::ErrorCode::MethodNotFound`] from a daemon that knows no map yet.
+    pub fn map(&mut self) -> Result<MeshMap, ClientError> {
+        self.call(Method::Map)
     }
 
     /// Calls `routes`.

@@ -45,10 +45,11 @@ pub use results::{
     Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Change, Counters, Doctor,
     Encryption, Event, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
     Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LinkClass, LogLevel,
-    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, Mended, Monitoring, Neighbor, Neighbors,
-    NextHop, NodeAccounts, NodeRef, Originator, Originators, PartyRef, Probe, Probed, Proof, Radio,
-    ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason, Reloaded, Role, Route, RouteTo, Routes,
-    Setting, Settings, Severity, Standing, Station, Stats, StatsHour, Status, TunnelKind, Version,
+    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, MapLink, MapNode, Mended, MeshMap, Monitoring,
+    Neighbor, Neighbors, NextHop, NodeAccounts, NodeRef, Originator, Originators, PartyRef,
+    Position, Probe, Probed, Proof, Radio, ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason,
+    Reloaded, Role, Route, RouteTo, Routes, Setting, Settings, Severity, Standing, Station, Stats,
+    StatsHour, Status, TunnelKind, Version,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

@@ -35,6 +35,8 @@ pub enum Method {
     Neighbors,
     /// `originators`, answered by [`crate::Originators`].
     Originators,
+    /// `map`, answered by [`crate::MeshMap`].
+    Map,
     /// `routes`, answered by [`crate::Routes`].
     Routes {
         /// `dest`: only the routes for this destination; [`ErrorCode::NotFound`] when there is
@@ -124,6 +126,7 @@ impl Method {
             Self::Interfaces => "interfaces",
             Self::Neighbors => "neighbors",
             Self::Originators => "originators",
+            Self::Map => "map",
             Self::Routes { .. } => "routes",
             Self::Gateways => "gateways",
             Self::GatewaysSelect { .. } => "gateways.select",
@@ -172,6 +175,7 @@ impl Method {
             | Self::Interfaces
             | Self::Neighbors
             | Self::Originators
+            | Self::Map
             | Self::Routes { dest: None }
             | Self::Gateways
             | Self::ReceiptsList
@@ -196,6 +200,7 @@ impl Method {
             "interfaces" => parse_params::<NoParams>(params).map(|_| Self::Interfaces),
             "neighbors" => parse_params::<NoParams>(params).map(|_| Self::Neighbors),
             "originators" => parse_params::<NoParams>(params).map(|_| Self::Originators),
+            "map" => parse_params::<NoParams>(params).map(|_| Self::Map),
             "routes" => parse_routes(params),
             "gateways" => parse_params::<NoParams>(params).map(|_| Self::Gateways),
             "gateways.select" => parse_params::<SelectParams>(params)

@@ -319,6 +319,7 @@ fn every_request_reads_back_as_it_was_written() {
         Method::Interfaces,
         Method::Neighbors,
         Method::Originators,
+        Method::Map,
         Method::Routes { dest: None },
         Method::Routes {
             dest: Some("10.1.2.3".parse().unwrap()),

@@ -12,6 +12,7 @@
 //! | [`hash_chain`] | proof that a sequence number is its originator's |
 //! | [`wire`] | packets and their parts: parse, emit, authenticate |
 //! | [`record`] | the signed record in which a node says who it is and what it offers |
+//! | [`map`] | the signed entry in which a node says where it stands and whom it hears |
 //! | [`route_selection`], [`gateway_selection`] | pure functions: which route, which gateway |
 //! | [`gateway_policy`] | what an operator thinks of gateways, and what each costs |
 //! | [`tunnel`] | kinds of tunnel, and which one is between two nodes |
@@ -28,6 +29,7 @@ pub mod gateway_policy;
 pub mod gateway_selection;
 pub mod hash_chain;
 pub mod identity;
+pub mod map;
 pub mod metric;
 pub mod price;
 pub mod record;
@@ -40,6 +42,7 @@ pub mod wire;
 
 pub use family::Family;
 pub use identity::{IfIndex, Network, NodeId, OriginatorId};
+pub use map::{MapEntry, MapLink, Position};
 pub use metric::Metric;
 pub use price::Price;
 pub use record::{GatewayOffer, NodeRecord, SignedRecord};

@@ -16,6 +16,7 @@
 //! | `prices` | what it costs to be carried to the Internet, and what we take for it |
 //! | `marks` | which flows belong to which gateway |
 //! | `records` | our own record and those of others |
+//! | `map` | our own entry in the map of the mesh, and those of others |
 //! | `caution` | what a start must respect of the life before it |
 //! | `neighbor`, `originator` | the tables' entries |
 //! | `link_quality`, `liveness`, `station`, `feed`, `replay` | of a neighbor: how well it is heard, whether it lives, what its radio's driver knows, how much of what it says arrived, what is a recording |
@@ -33,6 +34,7 @@ mod feed;
 mod gateways;
 mod link_quality;
 mod liveness;
+mod map;
 mod marks;
 mod neighbor;
 mod originator;
@@ -71,6 +73,7 @@ use budget::Budget;
 use caution::Caution;
 pub use counters::{Counters, DropReason};
 use gateways::SelectedGateways;
+use map::Map;
 use marks::Marks;
 pub use neighbor::LinkId;
 use neighbor::Neighbor;
@@ -279,6 +282,7 @@ pub struct Router {
     introductions: BTreeMap<LinkId, Instant>,
     originators: BTreeMap<OriginatorId, Originator>,
     records: Records,
+    map: Map,
     /// OGMs whose record is still missing.
     waiting: BTreeMap<(OriginatorId, LinkId), Waiting>,
     rib: Rib,
@@ -371,6 +375,7 @@ impl Router {
             introductions: BTreeMap::new(),
             originators: BTreeMap::new(),
             records,
+            map: Map::default(),
             waiting: BTreeMap::new(),
             rib,
             gateway_policy: Policy::default(),
@@ -664,6 +669,7 @@ impl Router {
         self.settle_backups(now);
         self.want_awaited_records();
         self.request_missing_records(now);
+        self.settle_map(now);
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRY_INTERVAL;
             self.pasts

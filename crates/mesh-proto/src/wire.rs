@@ -6,6 +6,7 @@
 
 pub mod echo;
 pub mod hello;
+pub mod map;
 pub mod packet;
 pub mod path_check;
 pub mod payload;
@@ -21,6 +22,7 @@ pub mod update;
 
 pub use echo::{Echo, EchoReply, NextHop};
 pub use hello::Hello;
+pub use map::{MapDigest, MapRequest};
 pub use packet::{Header, KeyKind, PacketBuilder, Sealed, Sender};
 pub use path_check::PathCheck;
 pub use payload::Payload;
@@ -34,6 +36,7 @@ pub use sync_request::SyncRequest;
 pub use update::{Binding, Ogm, OgmIndex, Update};
 
 use crate::SignedRecord;
+use crate::map::SignedMapEntry;
 use reader::Reader;
 
 /// Why a packet was dropped. Each reason is counted on its own.
@@ -89,6 +92,12 @@ pub enum Tlv {
     Echo(Echo),
     /// "I am."
     EchoReply(EchoReply),
+    /// "That is where that node stands, and whom it hears."
+    MapEntry(Box<SignedMapEntry>),
+    /// "This is what all that I know of the map comes to."
+    MapDigest(MapDigest),
+    /// "What of the map do I miss?"
+    MapRequest(MapRequest),
 }
 
 impl Tlv {
@@ -111,6 +120,9 @@ impl Tlv {
     const SUSPICION: u8 = 14;
     const ECHO: u8 = 15;
     const ECHO_REPLY: u8 = 16;
+    const MAP_ENTRY: u8 = 17;
+    const MAP_DIGEST: u8 = 18;
+    const MAP_REQUEST: u8 = 19;
 
     /// Parses the part at the front of `reader`; `None` if its type is unknown.
     ///
@@ -136,6 +148,9 @@ impl Tlv {
             Self::SUSPICION => Self::Suspicion(Suspicion::parse(&mut value)?),
             Self::ECHO => Self::Echo(Echo::parse(&mut value)?),
             Self::ECHO_REPLY => Self::EchoReply(EchoReply::parse(&mut value)?),
+            Self::MAP_ENTRY => Self::MapEntry(Box::new(SignedMapEntry::parse(&mut value)?)),
+            Self::MAP_DIGEST => Self::MapDigest(MapDigest::parse(&mut value)?),
+            Self::MAP_REQUEST => Self::MapRequest(MapRequest::parse(&mut value)?),
             _ => return Ok(None),
         };
         value.finish()?;
@@ -163,6 +178,9 @@ impl Tlv {
             Self::Suspicion(it) => it.emit(out),
             Self::Echo(it) => it.emit(out),
             Self::EchoReply(it) => it.emit(out),
+            Self::MapEntry(it) => it.emit(out),
+            Self::MapDigest(it) => it.emit(out),
+            Self::MapRequest(it) => it.emit(out),
         }
         // Every value is bounded far below 64 KiB by its own parser and constructor.
         let len = u16::try_from(out.len() - length_at - 2).unwrap_or(u16::MAX);
@@ -188,6 +206,9 @@ impl Tlv {
             Self::Suspicion(_) => Self::SUSPICION,
             Self::Echo(_) => Self::ECHO,
             Self::EchoReply(_) => Self::ECHO_REPLY,
+            Self::MapEntry(_) => Self::MAP_ENTRY,
+            Self::MapDigest(_) => Self::MAP_DIGEST,
+            Self::MapRequest(_) => Self::MAP_REQUEST,
         }
     }
 }

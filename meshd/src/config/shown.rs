@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::document::{self, Node};
 use super::path::{Path, Step};
+use super::position;
 use super::{
     Config, Lan, LanMode, MeshInterface, StatedBandwidth, StatusPage, TunnelChoice, Uplink,
     UplinkInterface,
@@ -35,6 +36,7 @@ impl Config {
         add("network", self.network().as_str().into());
         add("network_key", self.network_key().map(path).into());
         add("name", self.name().as_str().into());
+        add("position", self.position().map(position::written).into());
         add("identity", path(self.identity()).into());
         add("state", path(self.state()).into());
         add("control", path(self.control()).into());

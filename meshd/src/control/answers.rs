@@ -59,6 +59,7 @@ impl View<'_> {
             Method::Interfaces => Ok(self.interfaces().into()),
             Method::Neighbors => Ok(self.neighbors().into()),
             Method::Originators => Ok(self.originators().into()),
+            Method::Map => Ok(self.map().into()),
             Method::Routes { dest } => {
                 let routes = self.routes();
                 let routes = match dest {

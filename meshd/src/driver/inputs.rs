@@ -254,6 +254,7 @@ impl Driver {
 
     pub(super) fn announce(&mut self, now: Instant) {
         self.names_due = Some(now);
+        self.router.set_position(self.config.position());
         self.router
             .announce(now, announcement(&self.config, self.shared.as_ref()));
         self.count_gateways();

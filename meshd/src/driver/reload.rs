@@ -116,6 +116,7 @@ fn owned(keys: Vec<&str>) -> Vec<String> {
 pub(super) fn changed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("name", old.name() != new.name()),
+        ("position", old.position() != new.position()),
         ("mesh", old.mesh() != new.mesh()),
         ("lan", old.lan() != new.lan()),
         ("uplink", old.uplink() != new.uplink()),

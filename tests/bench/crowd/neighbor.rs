@@ -274,7 +274,10 @@ impl Neighbor {
             | Tlv::PathCheck(_)
             | Tlv::Suspicion(_)
             | Tlv::Echo(_)
-            | Tlv::EchoReply(_) => {}
+            | Tlv::EchoReply(_)
+            | Tlv::MapEntry(_)
+            | Tlv::MapDigest(_)
+            | Tlv::MapRequest(_) => {}
         }
         Ok(())
     }

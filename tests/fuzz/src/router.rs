@@ -16,8 +16,8 @@ use mesh_proto::wire::{
     Binding, Hello, KeyKind, Ogm, OgmIndex, PacketBuilder, ProbeAnswer, Sealed, Sender, Tlv, Update,
 };
 use mesh_proto::{
-    IfIndex, Metric, Network, NodeId, NodeRecord, OriginatorId, Output, Price, RouteChange, Router,
-    SeqNo, Target,
+    IfIndex, MapEntry, MapLink, Metric, Network, NodeId, NodeRecord, OriginatorId, Output,
+    Position, Price, RouteChange, Router, SeqNo, Target,
 };
 
 const INTERFACE: IfIndex = IfIndex(1);
@@ -120,6 +120,20 @@ impl Peer {
             ..NodeRecord::new(&name.replace(char::is_control, " "))
         };
         Tlv::Record(Box::new(record.sign(network, &self.secrets.key)))
+    }
+
+    fn map_entry(&self, network: &Network, seq: u32, links: u8) -> Tlv {
+        let links = (0..links).map(|byte| MapLink {
+            to: OriginatorId::from_bytes([byte; 10]),
+            quality: byte,
+        });
+        let entry = MapEntry {
+            epoch: self.sender.epoch,
+            seq,
+            position: Position::new(i32::from(seq as u16) * 1000, 0),
+            links: links.collect(),
+        };
+        Tlv::MapEntry(Box::new(entry.sign(network, &self.secrets.key)))
     }
 
     fn hello(&mut self, interval_ms: u16) -> Tlv {
@@ -237,6 +251,11 @@ impl World {
                     .handle_station(self.now, INTERFACE, address, report);
             }
             12 => self.restart_peer(peer, input.u8().ok()?),
+            13 => {
+                let (seq, links) = (input.u8().ok()?, input.u8().ok()?);
+                let entry = self.peers[peer].map_entry(&self.network, seq.into(), links);
+                self.say(peer, KeyKind::Network, &[entry]);
+            }
             _ => {}
         }
         self.drain();

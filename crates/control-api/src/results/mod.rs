@@ -11,6 +11,7 @@ mod event;
 mod gateway;
 mod interface;
 mod log;
+mod map;
 mod neighbor;
 mod originator;
 mod probe;
@@ -27,6 +28,7 @@ pub use event::{Change, Event, LinkClass, Monitoring};
 pub use gateway::{Family, Gateway, GatewayChoice, GatewayChoiceError, Gateways};
 pub use interface::{Encryption, Interface, InterfaceRole, Interfaces, Radio, Station};
 pub use log::{LogLevel, LogLevelError, LogLevelSet};
+pub use map::{MapLink, MapNode, MeshMap, Position};
 pub use neighbor::{Neighbor, Neighbors};
 pub use originator::{Originator, Originators};
 pub use probe::{MAX_PROBE_WAIT_MS, NextHop, Probe, Probed};
@@ -66,6 +68,8 @@ pub enum Answer {
     Neighbors(Neighbors),
     /// To `originators`.
     Originators(Originators),
+    /// To `map`.
+    MeshMap(MeshMap),
     /// To `routes`.
     Routes(Routes),
     /// To `gateways` and `gateways.select`.
@@ -115,6 +119,7 @@ answer_from!(
     Interfaces,
     Neighbors,
     Originators,
+    MeshMap,
     Routes,
     Gateways,
     Probed,

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use control_api::{
     AttoSmt, Counters, Doctor, Encryption, Exit, Family, Finding, Gateway, GatewayChoice, Gateways,
-    Interface, InterfaceRole, Interfaces, Internet, Mended, Neighbor, Neighbors, NextHop, NodeId,
-    NodeRef, Originator, OriginatorId, Originators, Probed, Quality, Radio, Reloaded, Route,
-    RouteTo, Routes, SCHEMA, Setting, Settings, Severity, Station, Status, TunnelKind,
+    Interface, InterfaceRole, Interfaces, Internet, MapLink, MapNode, Mended, MeshMap, Neighbor,
+    Neighbors, NextHop, NodeId, NodeRef, Originator, OriginatorId, Originators, Position, Probed,
+    Quality, Radio, Reloaded, Route, RouteTo, Routes, SCHEMA, Setting, Settings, Severity, Station,
+    Status, TunnelKind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -476,6 +477,35 @@ fn originators() {
     };
 
     assert_golden("originators.json", &result);
+}
+
+#[test]
+fn map() {
+    let link = |digit, name: &str, quality| MapLink {
+        to: node(digit, name),
+        rx_quality: Quality::new(quality),
+    };
+    let with_a_place = MapNode {
+        node: node(0x11, "router-1"),
+        position: Some(Position {
+            latitude_udeg: -1_286_389,
+            longitude_udeg: 36_817_223,
+        }),
+        said_s: 0,
+        links: vec![link(0x22, "router-2", 1.0)],
+    };
+    let without = MapNode {
+        node: node(0x22, "router-2"),
+        position: None,
+        said_s: 3600,
+        links: vec![link(0x11, "router-1", 0.967), link(0x55, "router-5", 0.5)],
+    };
+    let result = MeshMap {
+        schema: SCHEMA,
+        nodes: vec![with_a_place, without],
+    };
+
+    assert_golden("map.json", &result);
 }
 
 #[test]

@@ -126,7 +126,10 @@ impl Router {
             | Tlv::ProbeAnswer(_)
             | Tlv::SeqnoRequest(_)
             | Tlv::PathCheck(_)
-            | Tlv::Suspicion(_) => Err(DropReason::NotFromLink),
+            | Tlv::Suspicion(_)
+            | Tlv::MapEntry(_)
+            | Tlv::MapDigest(_)
+            | Tlv::MapRequest(_) => Err(DropReason::NotFromLink),
         }
     }
 

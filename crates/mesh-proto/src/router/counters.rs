@@ -34,6 +34,8 @@ pub enum DropReason {
     BadProof,
     /// A record whose signature is wrong.
     BadSignature,
+    /// An entry of the map is about a node that is not known.
+    UnknownNode,
     /// A table has no room for another node.
     TableFull,
     /// It asks for more answers than a node is given, or all nodes together are.
@@ -61,6 +63,7 @@ impl DropReason {
             Self::UnknownIndex => "unknown_index",
             Self::BadProof => "bad_proof",
             Self::BadSignature => "bad_signature",
+            Self::UnknownNode => "unknown_node",
             Self::TableFull => "table_full",
             Self::TooMany => "too_many",
         }

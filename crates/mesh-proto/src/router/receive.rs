@@ -210,6 +210,11 @@ impl Router {
             (Tlv::Payload(payload), KeyKind::Pair) => {
                 self.receive_payload(link.neighbor, payload);
             }
+            (Tlv::MapEntry(entry), _) => return self.receive_map_entry(now, &entry),
+            (Tlv::MapDigest(digest), _) => self.receive_map_digest(now, link, digest),
+            (Tlv::MapRequest(request), KeyKind::Pair) => {
+                self.answer_map_request(now, link, &request);
+            }
             // They are said between mesh addresses only.
             (Tlv::Echo(_) | Tlv::EchoReply(_), _) => return Err(DropReason::NotFromAfar),
             // What is said to us alone has to be said with our key.

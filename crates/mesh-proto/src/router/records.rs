@@ -11,6 +11,7 @@ use super::neighbor::LinkId;
 use super::{Announcement, Event, MAX_ORIGINATORS, Router};
 use crate::hash_chain::{Chain, Disproof, Link, Proven};
 use crate::identity::MacKey;
+use crate::map::{MapEntry, SignedMapEntry};
 use crate::record::{MIN_MTU, USUAL_MTU};
 use crate::wire::{KeyKind, RecordRequest, Tlv};
 use crate::{IfIndex, Network, NodeRecord, OriginatorId, SeqNo, SignedRecord, Tunnel, Tunnels};
@@ -273,6 +274,11 @@ impl Records {
             gateway,
         };
         self.own = record.sign(&self.network, &self.key);
+    }
+
+    /// Signs our entry in the map.
+    pub(super) fn sign_map_entry(&self, entry: MapEntry) -> SignedMapEntry {
+        entry.sign(&self.network, &self.key)
     }
 
     /// A neighbor says that it has record `seq` of `id`; 0, which no record has, that it has
@@ -558,6 +564,7 @@ impl Router {
                 self.event(Event::GatewaysChanged);
             }
             self.records.forget(id);
+            self.map.forget(id);
             self.replays.retain(|link, _| link.neighbor != id);
         }
     }

@@ -9,6 +9,7 @@ mod gateways;
 mod interleavings;
 mod links;
 mod liveness;
+mod map;
 mod net;
 mod packets;
 mod prefixes;

@@ -239,6 +239,7 @@ impl Router {
         let records = std::mem::take(&mut self.pending_records);
         let records = records.into_iter().filter_map(|id| self.records.get(id));
         let mut news: Vec<_> = records.cloned().map(Box::new).map(Tlv::Record).collect();
+        news.extend(self.map_news());
         self.counters.sent_ogms += u64::from(self.book.version() - before);
         if self.book.version() != before {
             let room = self.interfaces.values().map(Interface::max_packet_len);
@@ -321,6 +322,8 @@ impl Router {
             || interface.hello_seqno.is_multiple_of(REPORT_EVERY);
         interface.reports_due = interface.reports_due.saturating_sub(1);
         let mut tlvs = vec![Tlv::Hello(self.last_hello(ifindex))];
+        let hello_seqno = self.last_hello(ifindex).seqno;
+        tlvs.extend(self.map_digest(hello_seqno));
         if reports {
             tlvs.extend(self.reports(now, ifindex));
         }

@@ -1,23 +1,34 @@
 //! The language of Graphviz, <https://graphviz.org/doc/info/lang.html>.
 
-use super::{Graph, Node};
+use super::{Graph, Node, degrees};
 use crate::format;
 
-/// Gateways are boxes, paths are dashed.
+/// Gateways are boxes, paths are dashed, links that only one end names are dotted. Beside a link is how well each end
+/// hears the other: the one it points to first.
 pub(super) fn document(graph: &Graph) -> String {
     let mut text = format!("graph {} {{\n", quoted(&graph.network));
     for (id, node) in &graph.nodes {
         let label = quoted(&node.label(*id));
-        text.push_str(&format!("  \"{id}\" [label={label}{}];\n", look(node)));
-    }
-    for link in &graph.links {
-        let cost = format::metric(link.cost_us);
+        let place = node.position.map_or(String::new(), |it| {
+            let (latitude, longitude) = (degrees(it.latitude_udeg), degrees(it.longitude_udeg));
+            format!(", comment=\"{latitude}, {longitude}\"")
+        });
         text.push_str(&format!(
-            "  \"{}\" -- \"{}\" [label=\"{cost}\"];\n",
-            graph.own, link.to
+            "  \"{id}\" [label={label}{}{place}];\n",
+            look(node)
         ));
     }
-    for path in &graph.paths {
+    for link in &graph.links {
+        let style = match link.is_one_sided() {
+            true => ", style=dotted",
+            false => "",
+        };
+        let (from, to, label) = (link.from, link.to, link.label());
+        text.push_str(&format!(
+            "  \"{from}\" -- \"{to}\" [label=\"{label}\"{style}];\n"
+        ));
+    }
+    for path in graph.shown_paths() {
         let cost = format::metric(path.cost_us);
         let ends = format!("\"{}\" -- \"{}\"", path.first_hop, path.to);
         text.push_str(&format!("  {ends} [label=\"{cost}\", style=dashed];\n"));

@@ -3,10 +3,10 @@
 use std::env;
 use std::time::SystemTime;
 
-use control_api::{OriginatorId, SCHEMA};
+use control_api::{OriginatorId, Quality, SCHEMA};
 use serde_json::{Value, json};
 
-use super::{Graph, Link, Node};
+use super::{Graph, Link, Node, degrees};
 
 /// Meshviewer wants dates, and draws every link as one of two neighbors: paths are left out.
 pub(super) fn document(graph: &Graph, now_s: u64) -> Value {
@@ -14,10 +14,10 @@ pub(super) fn document(graph: &Graph, now_s: u64) -> Value {
     let link = |link: &Link| {
         json!({
             "type": "other",
-            "source": graph.own,
+            "source": link.from,
             "target": link.to,
-            "source_tq": link.tx,
-            "target_tq": link.rx,
+            "source_tq": share(link.tx),
+            "target_tq": share(link.rx),
             "source_addr": "",
             "target_addr": "",
         })
@@ -28,6 +28,11 @@ pub(super) fn document(graph: &Graph, now_s: u64) -> Value {
         "nodes": graph.nodes.iter().map(node).collect::<Vec<_>>(),
         "links": graph.links.iter().map(link).collect::<Vec<_>>(),
     })
+}
+
+/// Meshviewer has no word for "not said": 0 there is a direction in which nothing arrives.
+fn share(quality: Option<Quality>) -> f64 {
+    quality.map_or(0.0, Quality::share)
 }
 
 /// When a node was first seen nobody knows; a date long ago keeps it from being shown as new.
@@ -49,6 +54,15 @@ fn node(graph: &Graph, id: OriginatorId, node: &Node, now_s: u64) -> Value {
         "autoupdater": {"enabled": false},
         "nproc": 0,
     });
+    if let (Some(fields), Some(place)) = (value.as_object_mut(), node.position) {
+        fields.insert(
+            "location".into(),
+            json!({
+                "latitude": degrees(place.latitude_udeg),
+                "longitude": degrees(place.longitude_udeg),
+            }),
+        );
+    }
     if let Some(fields) = value.as_object_mut().filter(|_| id == graph.own) {
         fields.insert(
             "uptime".into(),

@@ -7,7 +7,7 @@ use std::f64::consts::TAU;
 
 use control_api::OriginatorId;
 
-use super::{Graph, Node};
+use super::{Graph, Node, degrees};
 use crate::format;
 
 /// Between rings, at least.
@@ -30,13 +30,17 @@ pub(super) fn document(graph: &Graph) -> String {
          <rect width=\"{side}\" height=\"{side}\" fill=\"#fff\"/>\n",
         escaped(&graph.network)
     );
-    for path in &graph.paths {
+    for path in graph.shown_paths() {
         let look = "stroke=\"#999\" stroke-dasharray=\"4 4\"";
-        text.push_str(&line(&places, path.first_hop, path.to, look, path.cost_us));
+        let label = format::metric(path.cost_us);
+        text.push_str(&line(&places, path.first_hop, path.to, look, &label));
     }
     for link in &graph.links {
-        let look = "stroke=\"#333\" stroke-width=\"2\"";
-        text.push_str(&line(&places, graph.own, link.to, look, link.cost_us));
+        let look = match link.is_one_sided() {
+            true => "stroke=\"#c60\" stroke-width=\"2\" stroke-dasharray=\"1 4\"",
+            false => "stroke=\"#333\" stroke-width=\"2\"",
+        };
+        text.push_str(&line(&places, link.from, link.to, look, &link.label()));
     }
     for (id, node) in &graph.nodes {
         if let Some(place) = places.get(id) {
@@ -45,14 +49,14 @@ pub(super) fn document(graph: &Graph) -> String {
     }
     text.push_str(&format!(
         "<text x=\"{}\" y=\"{}\">square: gateway; hollow: out of reach; dashed: hops between are not \
-         known</text>\n</svg>\n",
+         known; dotted: only one end speaks of it</text>\n</svg>\n",
         side / 2,
         side - 12
     ));
     text
 }
 
-fn line(places: &Places, from: OriginatorId, to: OriginatorId, look: &str, cost_us: u64) -> String {
+fn line(places: &Places, from: OriginatorId, to: OriginatorId, look: &str, label: &str) -> String {
     let (Some((x1, y1)), Some((x2, y2))) = (places.get(&from), places.get(&to)) else {
         return String::new();
     };
@@ -61,7 +65,7 @@ fn line(places: &Places, from: OriginatorId, to: OriginatorId, look: &str, cost_
          <text x=\"{}\" y=\"{}\" fill=\"#555\" font-size=\"10\">{}</text>\n",
         (x1 + x2) / 2,
         (y1 + y2) / 2,
-        format::metric(cost_us)
+        label
     )
 }
 
@@ -82,8 +86,14 @@ fn node((x, y): (i64, i64), id: OriginatorId, node: &Node) -> String {
         false => format!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{SIZE}\" {look}/>"),
     };
     let label = escaped(&node.label(id));
+    let place = node.position.map_or(String::new(), |it| {
+        let (latitude, longitude) = (degrees(it.latitude_udeg), degrees(it.longitude_udeg));
+        format!(" at {latitude}, {longitude}")
+    });
     let below = y + SIZE + 14;
-    format!("<g><title>{id}</title>{shape}<text x=\"{x}\" y=\"{below}\">{label}</text></g>\n")
+    format!(
+        "<g><title>{id}{place}</title>{shape}<text x=\"{x}\" y=\"{below}\">{label}</text></g>\n"
+    )
 }
 
 /// Where each node is, and how wide the square is that holds them.
@@ -109,7 +119,7 @@ fn places(graph: &Graph) -> (Places, i64) {
 /// those to whom no way is known on the outermost ring.
 fn slots(graph: &Graph) -> Vec<(OriginatorId, u32)> {
     let mut behind: BTreeMap<OriginatorId, Vec<(OriginatorId, u32)>> = BTreeMap::new();
-    for link in &graph.links {
+    for (link, _) in graph.own_links() {
         behind.entry(link.to).or_default();
     }
     for path in graph
@@ -146,7 +156,7 @@ fn slots(graph: &Graph) -> Vec<(OriginatorId, u32)> {
 const MOST_RINGS: u32 = 16;
 
 fn is_neighbor(graph: &Graph, id: OriginatorId) -> bool {
-    graph.links.iter().any(|link| link.to == id)
+    graph.own_links().any(|(link, _)| link.to == id)
 }
 
 /// As XML 1.0 takes it, which knows no U+FFFE and U+FFFF.

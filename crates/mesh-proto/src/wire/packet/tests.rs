@@ -9,10 +9,11 @@ use super::*;
 use crate::hash_chain::{ChainValue, Link};
 use crate::route_selection::FeasibilityDistance;
 use crate::wire::{
-    Binding, Echo, EchoReply, Hello, LinkReport, NextHop, Ogm, OgmIndex, PathCheck, Payload, Probe,
-    ProbeAnswer, RecordRequest, Reminder, ReportEntry, SeqnoRequest, SyncRequest, Update,
+    Binding, Echo, EchoReply, Hello, LinkReport, MapDigest, MapRequest, NextHop, Ogm, OgmIndex,
+    PathCheck, Payload, Probe, ProbeAnswer, RecordRequest, Reminder, ReportEntry, SeqnoRequest,
+    SyncRequest, Update,
 };
-use crate::{Metric, NodeId, NodeRecord, Price, SeqNo};
+use crate::{MapEntry, MapLink, Metric, NodeId, NodeRecord, Position, Price, SeqNo};
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
@@ -82,6 +83,20 @@ fn update() -> Update {
     }
 }
 
+fn map_entry() -> Tlv {
+    let entry = MapEntry {
+        epoch: 2,
+        seq: 3,
+        position: Position::new(-1_286_389, 36_817_223),
+        links: vec![MapLink {
+            to: id(9),
+            quality: 200,
+        }],
+    };
+    let key = SigningKey::from_bytes(&[3; 32]);
+    Tlv::MapEntry(Box::new(entry.sign(&network(), &key)))
+}
+
 fn one_of_each() -> Vec<Tlv> {
     let key = SigningKey::from_bytes(&[3; 32]);
     let record = NodeRecord::new("router-1").sign(&network(), &key);
@@ -142,6 +157,15 @@ fn one_of_each() -> Vec<Tlv> {
                 rx_quality: 250,
                 tx_quality: 200,
             }),
+        }),
+        map_entry(),
+        Tlv::MapDigest(MapDigest {
+            digest: 0x0102_0304_0506_0708,
+        }),
+        Tlv::MapRequest(MapRequest {
+            first: id(0),
+            last: id(0xff),
+            known: vec![(id(4), (2, 3)), (id(5), (1, 0))],
         }),
     ]
 }
@@ -371,6 +395,11 @@ fn values_that_cannot_be_are_refused() {
         ("a sync request and something", part(8, &[0; 5])),
         ("padding that is something", part(11, &[0, 0, 0, 0, 0, 1])),
         ("a seqno request and something", part(12, &[0; 16])),
+        ("a digest and something", part(18, &[0; 9])),
+        (
+            "more of the map than one names",
+            part(19, &[0; 20 + 49 * 18]),
+        ),
     ] {
         assert_eq!(parse_part(&bytes), Err(ParseError::Malformed), "{what}");
     }
@@ -389,7 +418,7 @@ proptest! {
 
     /// Behind the code, where fuzzing from outside does not reach.
     #[test]
-    fn arbitrary_parts_never_panic(kind in 0_u8..18, bytes: Vec<u8>) {
+    fn arbitrary_parts_never_panic(kind in 0_u8..21, bytes: Vec<u8>) {
         let part = part(kind, &bytes);
         if let Ok(Some(tlv)) = parse_part(&part) {
             let mut again = Vec::new();
