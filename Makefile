@@ -68,11 +68,11 @@ fuzz: ## new inputs for every decoder, FUZZ_SECONDS=180 each; needs `cargo insta
 	done
 
 package: ## the program of routers for mips, mipsel, armv7, aarch64, x86_64, and how large it is (an hour)
-	@tests/deps.sh package
-	@cross/package.sh
+	@tests/deps.sh cross
+	@openwrt/cross/package.sh
 
 cross-test: ## it on an emulated mips, which is 32-bit and big-endian; CROSS_TARGETS="mipsel armv7" for others
-	@tests/deps.sh package
+	@tests/deps.sh cross
 	@tests/cross/run.sh $(CROSS_TARGETS)
 
 deps: ## install what the tests need and this machine lacks
@@ -85,18 +85,18 @@ RELEASE := $(TARGET)/release/out
 
 release: ## programs, Debian packages, bills of materials and checksums, into target/release/out
 	@tests/deps.sh package
-	CARGO=$(CARGO) packaging/build-release.sh
+	CARGO=$(CARGO) systemd/packages/build-release.sh
 	rm -rf $(RELEASE)
-	CARGO=$(CARGO) packaging/debian/build.sh $(TARGET)/release $(RELEASE)
+	CARGO=$(CARGO) systemd/packages/debian/build.sh $(TARGET)/release $(RELEASE)
 	for program in meshd meshctl redeemd; do \
 		cp $(TARGET)/release/$$program $(RELEASE)/; \
-		CARGO=$(CARGO) packaging/sbom.sh $$program >$(RELEASE)/$$program.cdx.json; \
+		CARGO=$(CARGO) systemd/packages/sbom.sh $$program >$(RELEASE)/$$program.cdx.json; \
 	done
 	cd $(RELEASE) && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
 reproducible: ## prove that the last commit makes the same bytes in two directories (two builds from nothing)
 	@tests/deps.sh package
-	CARGO=$(CARGO) packaging/reproducible.sh
+	CARGO=$(CARGO) systemd/packages/reproducible.sh
 
 clean: ## remove what was built
 	$(CARGO) clean
@@ -129,8 +129,8 @@ openwrt-test:
 
 deny:
 	$(CARGO) fetch --quiet $(LOCKED)
-	shellcheck tests/deps.sh tests/src/vm/*.sh tests/src/container/*.sh .ci/run packaging/*.sh packaging/debian/*.sh \
-		packaging/debian/*/post* cross/*.sh tests/cross/run.sh
+	shellcheck tests/deps.sh tests/src/vm/*.sh tests/src/container/*.sh .ci/run systemd/packages/*.sh systemd/packages/debian/*.sh \
+		systemd/packages/debian/*/post* openwrt/cross/*.sh tests/cross/run.sh
 	CARGO=tests/cargo-for-deny "$$(tests/deps.sh deny-path)" --offline check licenses bans sources
 
 # The programs under test are built first: a test never builds what it tests.
@@ -150,7 +150,7 @@ settlement-test: build
 
 # Packages of the programs that the tests build, for the machine that installs them.
 package-for-tests: build
-	FAST=1 CARGO=$(CARGO) packaging/debian/build.sh $(TARGET)/debug $(TARGET)/debug/debian
+	FAST=1 CARGO=$(CARGO) systemd/packages/debian/build.sh $(TARGET)/debug $(TARGET)/debug/debian
 
 # The Debian packages in a container whose first process is systemd. Only root may have one with other users in it.
 systemd-test: package-for-tests

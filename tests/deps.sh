@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the laboratory and the tests need and this machine lacks.
 #
-# usage: tests/deps.sh demo|test|bench|package|openwrt
+# usage: tests/deps.sh demo|test|bench|package|cross|openwrt
 #
 # Nothing is done, and nothing asked for, when all of it is there.
 set -euo pipefail
@@ -376,7 +376,7 @@ case ${1:-} in
         need_peers
         install_packages
         ;;
-    package)
+    cross)
         need_cross
         install_packages
         install_zig

@@ -78,8 +78,8 @@ configuration() {
 
 # The tests say themselves what is golden.
 vectors() {
-    cross/cargo.sh "$target" test --quiet -p mesh-proto --lib -- golden
-    WRITE_LOG="$work/$target.log" cross/cargo.sh "$target" test --quiet -p receipts --test vectors --test one_log
+    openwrt/cross/cargo.sh "$target" test --quiet -p mesh-proto --lib -- golden
+    WRITE_LOG="$work/$target.log" openwrt/cross/cargo.sh "$target" test --quiet -p receipts --test vectors --test one_log
     WRITE_LOG="$work/here.log" cargo test --quiet --locked -p receipts --test one_log
 }
 
@@ -97,7 +97,7 @@ cargo build --quiet --locked -p meshctl
 for target; do
     choose_emulator
     step building
-    programs=$(cross/build.sh "$target" tiny)
+    programs=$(openwrt/cross/build.sh "$target" tiny)
     step versions
     versions
     step configuration

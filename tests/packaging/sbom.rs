@@ -54,7 +54,7 @@ fn named() -> Result<()> {
 }
 
 fn bill(package: &str) -> Result<Value> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/sbom.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/packages/sbom.sh");
     let output = command::output(Command::new(script).arg(package), None)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{said}");

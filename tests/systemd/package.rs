@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use mesh_tests::{binaries, command};
 
-/// The package file of this build, as `packaging/debian/build.sh` left it beside the programs.
+/// The package file of this build, as `systemd/packages/debian/build.sh` left it beside the programs.
 fn file(package: &str) -> Result<PathBuf> {
     let programs = binaries::find("meshd")?;
     let place = programs.with_file_name("debian");

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the programs as they are released: the same source makes the same bytes, wherever it is.
 #
-# usage: packaging/build-release.sh [PACKAGE...]
+# usage: systemd/packages/build-release.sh [PACKAGE...]
 #
 # PACKAGE: meshd, meshctl, redeemd; all of them by default.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [ $# -eq 0 ]; then
     set -- meshd meshctl redeemd

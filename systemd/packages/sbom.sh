@@ -3,9 +3,9 @@
 # that is linked, with version, licence and the checksum of the lock file. What only tests, or other features, need is
 # not in it.
 #
-# usage: packaging/sbom.sh PACKAGE [TRIPLE]
+# usage: systemd/packages/sbom.sh PACKAGE [TRIPLE]
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
     sed -n 's/^# usage: /usage: /p' "$0" >&2

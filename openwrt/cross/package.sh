@@ -2,16 +2,16 @@
 # Builds the program of routers for every processor and prints how large it is: the file, and what of it a
 # compressed file system holds.
 #
-# usage: cross/package.sh [TARGET...]
+# usage: openwrt/cross/package.sh [TARGET...]
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 [ $# -gt 0 ] || set -- mips mipsel armv7 aarch64 x86_64
 
 table=()
 for target; do
     for variant in tiny no-redeem full; do
-        mesh=$(cross/build.sh "$target" "$variant")/mesh
+        mesh=$(openwrt/cross/build.sh "$target" "$variant")/mesh
         # squashfs of OpenWrt: xz in blocks of 256 KiB, with the filter of the processor; this is xz alone.
         xz=$(xz --stdout --keep --threads=1 -9e "$mesh" | wc -c)
         table+=("$target $variant $(stat --format %s "$mesh") $xz")

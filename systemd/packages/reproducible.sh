@@ -2,11 +2,11 @@
 # Builds the last commit twice, in two directories of different names and with all caches of one build out of reach of
 # the other, and compares what comes out: every program, and the Debian packages.
 #
-# usage: packaging/reproducible.sh [PACKAGE...]
+# usage: systemd/packages/reproducible.sh [PACKAGE...]
 #
 # PACKAGE: what to build, as for build-release.sh. It takes as long as two builds from nothing.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
@@ -21,8 +21,8 @@ build() {
     (
         export CARGO_TARGET_DIR=$work/$place/target
         cd "$work/$place/source"
-        packaging/build-release.sh "$@"
-        packaging/debian/build.sh "$CARGO_TARGET_DIR/release" "$work/$place/out"
+        systemd/packages/build-release.sh "$@"
+        systemd/packages/debian/build.sh "$CARGO_TARGET_DIR/release" "$work/$place/out"
         for program in meshd meshctl redeemd; do
             [ ! -f "$CARGO_TARGET_DIR/release/$program" ] || cp "$CARGO_TARGET_DIR/release/$program" "$work/$place/out/"
         done

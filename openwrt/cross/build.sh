@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Builds the program of routers, meshd and meshctl in one, static and as small as it gets.
 #
-# usage: cross/build.sh TARGET VARIANT
+# usage: openwrt/cross/build.sh TARGET VARIANT
 #
-# TARGET is one of cross/cargo.sh, VARIANT is full, no-redeem or tiny. Prints the directory of `mesh`, and of the
+# TARGET is one of openwrt/cross/cargo.sh, VARIANT is full, no-redeem or tiny. Prints the directory of `mesh`, and of the
 # links `meshd` and `meshctl` to it.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 target=${1:?target} variant=${2:?variant}
 case $variant in
@@ -19,10 +19,10 @@ case $variant in
         ;;
 esac
 
-cross/cargo.sh "$target" zigbuild --release -p multicall --no-default-features \
+openwrt/cross/cargo.sh "$target" zigbuild --release -p multicall --no-default-features \
     ${features:+--features "$features"} >&2
 
-from=$(cross/cargo.sh "$target" directory)
+from=$(openwrt/cross/cargo.sh "$target" directory)
 to=$from/$variant
 install -D -m 755 "$from/release/mesh" "$to/mesh"
 ln -sf mesh "$to/meshd"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts programs that are built already into Debian packages, with all that belongs to them.
 #
-# usage: packaging/debian/build.sh PROGRAMS OUT [TRIPLE]
+# usage: systemd/packages/debian/build.sh PROGRAMS OUT [TRIPLE]
 #
 # PROGRAMS: the directory with meshd, meshctl and redeemd; a package whose programs are not there is left out.
 # OUT: where the packages go. TRIPLE: what the programs were built for, if that is not this machine; programs of musl
@@ -12,7 +12,7 @@
 # The same programs make the same packages, byte for byte: files are as old as SOURCE_DATE_EPOCH says, or as the last
 # commit.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then
     sed -n 's/^# usage: /usage: /p' "$0" >&2

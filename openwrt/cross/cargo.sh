@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # cargo for the processors of routers, static against musl.
 #
-# usage: cross/cargo.sh TARGET zigbuild|test ARGUMENT...
-#        cross/cargo.sh TARGET directory
+# usage: openwrt/cross/cargo.sh TARGET zigbuild|test ARGUMENT...
+#        openwrt/cross/cargo.sh TARGET directory
 #
 # TARGET is mips, mipsel, armv7, aarch64 or x86_64; `directory` prints where what is built goes. Tests run under
 # qemu-user. Needs what `tests/deps.sh package` installs: Debian's Rust, which brings the source of the standard
 # library, and zig, which is C compiler, linker and musl for every target.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 die() {
     printf 'cross: %s\n' "$*" >&2
     exit 1
 }
 
-[ $# -ge 2 ] || die "usage: cross/cargo.sh TARGET COMMAND ARGUMENT..."
+[ $# -ge 2 ] || die "usage: openwrt/cross/cargo.sh TARGET COMMAND ARGUMENT..."
 
 # The processor that is emulated for mips is that of the cheapest routers.
 case $1 in
