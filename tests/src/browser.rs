@@ -1,6 +1,8 @@
 //! Chromium without a window, told what to do over a pipe by its own protocol
 //! (<https://chromedevtools.github.io/devtools-protocol/>).
 
+#![allow(clippy::indexing_slicing, reason = "what JSON lacks is null")]
+
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

@@ -125,10 +125,8 @@ impl Router {
     /// What nodes that can be reached say of their place in the mesh, and since when we know: our own entry, as it
     /// was said last, included.
     pub fn map(&self) -> impl Iterator<Item = (OriginatorId, &MapEntry, Instant)> {
-        let entries = self
-            .held()
-            .map(|(id, held)| (id, held.signed.entry(), held.since));
-        entries
+        self.held()
+            .map(|(id, held)| (id, held.signed.entry(), held.since))
     }
 
     /// The entries of the nodes that we reach, in the order of their ids but for our own, which is the first.
