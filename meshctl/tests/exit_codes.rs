@@ -53,6 +53,13 @@ fn without_a_daemon_every_question_ends_with_3() {
                 .args(arguments)
                 .output()
                 .unwrap();
+            if arguments.first() == Some(&"doctor") {
+                // It has more to say than one line.
+                let stdout = stdout_with(&output, 3);
+                let begin = "error    meshd: it is not running: nobody answers at ";
+                assert!(stdout.starts_with(begin), "{stdout}");
+                continue;
+            }
             let stderr = stderr_of(&output, 3);
             assert!(
                 stderr.starts_with("meshctl: meshd is not running: "),

@@ -43,6 +43,7 @@ use tracing::debug;
 use crate::events::Events;
 pub(crate) use answers::{View, quality, tq_of_link, tunnel_kind};
 pub(crate) use doctor::Machine;
+pub use doctor::without_daemon;
 pub(crate) use receipts::import;
 
 /// Owner and group may use the socket.

@@ -10,9 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Error, Result, ensure};
-use control_api::{Finding, Mended, Severity};
+use control_api::{Doctor, Finding, Mended, Severity};
 use libtest_mimic::Trial;
 use mesh_tests::air::Loss;
+use mesh_tests::daemon;
 use mesh_tests::harness::in_lab;
 use mesh_tests::http::fetch;
 use mesh_tests::internet::{HOST_V4, web_at};
@@ -20,6 +21,7 @@ use mesh_tests::lab::Lab;
 use mesh_tests::mesh::{wait_all_pairs, wait_online_through};
 use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -52,6 +54,31 @@ pub(crate) fn tests() -> Vec<Trial> {
             "doctor_sees_an_uplink_on_a_lan",
             || Topology::line(2),
             one_armed,
+        ),
+        in_lab(
+            "doctor_sees_the_default_route_on_the_mesh",
+            || Topology::line(2),
+            default_route_on_the_mesh,
+        ),
+        in_lab(
+            "doctor_sees_more_lines_than_there_are_marks",
+            || Topology::line(2),
+            marks,
+        ),
+        in_lab(
+            "doctor_sees_a_rule_that_takes_everything_first",
+            || Topology::line(2),
+            rules,
+        ),
+        in_lab(
+            "doctor_sees_that_the_flash_is_nearly_full",
+            || Topology::line(2),
+            flash,
+        ),
+        in_lab(
+            "doctor_says_why_meshd_does_not_run",
+            || Topology::line(1),
+            stopped,
         ),
         in_lab(
             "doctor_sees_that_the_only_gateway_allowed_is_not_there",
@@ -275,6 +302,166 @@ fn one_armed(lab: &mut Lab) -> Result<()> {
     wait_found(lab, "r1", Severity::Warning, words)?;
     router.ip("route del default via 192.168.1.254 dev lan0")?;
     all_well(lab)
+}
+
+/// A router advertisement on the mesh was believed.
+fn default_route_on_the_mesh(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    all_well(lab)?;
+    let router = lab.node("r1")?.namespace().clone();
+    router.ip("-6 route add default via fe80::1 dev mesh0")?;
+    let words = ["one_armed", "mesh0", "it is a `mesh` interface"];
+    wait_found(lab, "r1", Severity::Warning, words)?;
+    router.ip("-6 route del default via fe80::1 dev mesh0")?;
+    all_well(lab)
+}
+
+/// Three modems and a provider: flows stay with three of them.
+fn marks(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    let router = lab.node("r1")?.namespace().clone();
+    for line in 1..=4 {
+        router.ip(&format!(
+            "link add line{line} type veth peer name modem{line}"
+        ))?;
+        router.ip(&format!("link set modem{line} up"))?;
+        router.ip(&format!("link set line{line} up"))?;
+        router.ip(&format!("addr add 198.18.{line}.2/24 dev line{line}"))?;
+        let metric = line * 10;
+        router.ip(&format!(
+            "route add default via 198.18.{line}.1 dev line{line} metric {metric}"
+        ))?;
+        if line == 3 {
+            wait_found(lab, "r1", Severity::Error, ["uplink", "line3", "ipv4"])?;
+            is_silent(lab, "r1", "marks")?;
+        }
+    }
+    let words = ["marks", "uplink", "line1, line2, line3, line4"];
+    let found = wait_found(lab, "r1", Severity::Warning, words)?;
+    ensure!(found.advice.contains("uplink.interface"), "{found:?}");
+    router.ip("link del line4")?;
+    wait_for("three to be enough", PATIENCE, || {
+        is_silent(lab, "r1", "marks")
+    })
+}
+
+/// Whether a router's doctor has nothing to say of one thing.
+fn is_silent(lab: &Lab, router: &str, check: &str) -> Result<()> {
+    let doctor = lab.node(router)?.doctor()?;
+    let mut findings = doctor.findings.iter();
+    ensure!(findings.all(|it| it.check != check), "{doctor:?}");
+    Ok(())
+}
+
+/// A VPN client whose rule comes before all others.
+fn rules(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    all_well(lab)?;
+    let router = lab.node("r1")?.namespace().clone();
+    router.ip("link add vpn0 type bridge")?;
+    router.ip("link set vpn0 up")?;
+    router.ip("rule add priority 301 lookup 99")?;
+    is_silent(lab, "r1", "rules").context("a table without routes")?;
+    router.ip("route add default dev vpn0 table 99")?;
+    let words = ["rules", "rules", "rule 301 leads everything into table 99"];
+    let found = wait_found(lab, "r1", Severity::Error, words)?;
+    ensure!(
+        found.advice.contains("a priority of 302 or more"),
+        "{found:?}"
+    );
+    // What it advises is enough.
+    router.ip("rule del priority 301")?;
+    router.ip("rule add priority 302 lookup 99")?;
+    is_silent(lab, "r1", "rules")?;
+    wait_for("rules of ours before it", PATIENCE, || {
+        let rules = router.run("ip", "-4 rule show")?;
+        let mut before = rules.lines().take_while(|line| !line.starts_with("302:"));
+        ensure!(before.any(|line| line.contains("lookup 5525")), "{rules}");
+        Ok(())
+    })
+}
+
+/// A flash that somebody else fills.
+fn flash(lab: &mut Lab) -> Result<()> {
+    let state = lab.node("r1")?.files().state();
+    fs::create_dir_all(&state)?;
+    let options = Some("size=512k,mode=700");
+    let kind = Some("tmpfs");
+    mount(kind, &state, kind, MsFlags::empty(), options)?;
+    lab.start_all()?;
+    wait_all_pairs(lab, PATIENCE)?;
+    all_well(lab)?;
+    let file = state.join("somebody-else-s");
+    fs::write(&file, vec![1; 400 << 10])?;
+    let subject = state.display().to_string();
+    let words = [
+        "flash",
+        &subject,
+        "KiB are free: receipts will soon not be saved",
+    ];
+    wait_found(lab, "r1", Severity::Warning, words)?;
+    fs::remove_file(&file)?;
+    all_well(lab)?;
+    lab.node_mut("r1")?.take_daemon()?.terminate()?;
+    umount2(&state, MntFlags::MNT_DETACH)?;
+    Ok(())
+}
+
+/// Nobody answers: the doctor looks at what is in the way of a start.
+fn stopped(lab: &mut Lab) -> Result<()> {
+    lab.start_all()?;
+    let running = stopped_doctor(lab)?;
+    ensure!(
+        running.findings.iter().all(|it| it.check != "daemon"),
+        "{running:?}"
+    );
+    lab.node_mut("r1")?.take_daemon()?.terminate()?;
+
+    let doctor = stopped_doctor(lab)?;
+    let checks: Vec<&str> = doctor.findings.iter().map(|it| it.check.as_str()).collect();
+    ensure!(checks == ["daemon"], "{doctor:?}");
+    ensure!(
+        doctor.findings.iter().all(|it| !it.advice.is_empty()),
+        "{doctor:?}"
+    );
+
+    let files = lab.node("r1")?.files();
+    let key = files.directory().join("identity.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644))?;
+    let doctor = stopped_doctor(lab)?;
+    let found = doctor.findings.iter().find(|it| it.check == "key_mode");
+    found.with_context(|| format!("{doctor:?}"))?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+
+    let config = files.config();
+    let good = fs::read_to_string(&config)?;
+    fs::write(&config, format!("{good}colour: red\n"))?;
+    let doctor = stopped_doctor(lab)?;
+    let found = doctor.findings.iter().find(|it| it.check == "config");
+    let found = found.with_context(|| format!("{doctor:?}"))?;
+    ensure!(found.problem.contains("colour"), "{found:?}");
+    fs::write(&config, good)?;
+    Ok(())
+}
+
+/// What `meshctl doctor` says of r1, and that its exit status tells whether meshd runs.
+fn stopped_doctor(lab: &Lab) -> Result<Doctor> {
+    let files = lab.node("r1")?.files();
+    let (socket, config) = (files.socket(), files.config());
+    let arguments = format!(
+        "--json --socket {} doctor --config {}",
+        socket.display(),
+        config.display()
+    );
+    let namespace = lab.node("r1")?.namespace();
+    let finished = namespace.within(|| daemon::run("meshctl", &arguments))?;
+    let doctor: Doctor = serde_json::from_str(&finished.out)?;
+    let is_down = doctor.findings.iter().any(|it| it.check == "daemon");
+    ensure!((finished.code == 3) == is_down, "{finished:?}");
+    Ok(doctor)
 }
 
 /// The name of the only gateway that may be used is wrong, or it went away.

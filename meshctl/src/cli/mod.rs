@@ -97,12 +97,16 @@ pub(crate) enum Command {
     Status(Watch),
     /// What is wrong with this node, and what to do about it
     ///
-    /// The exit code is 1 if something does not work, and 7 if something could be better.
+    /// The exit code is 1 if something does not work, and 7 if something could be better. While meshd is not running
+    /// it is 3, and what can be found out without it is said: what is wrong with its configuration, above all.
     Doctor {
         /// Mend what meshd needs and somebody changed, and say what that was; what others look after, firewalls
         /// above all, stays as it is
         #[arg(long)]
         fix: bool,
+        /// The configuration to look at while meshd is not running
+        #[arg(long, value_name = "FILE", default_value = meshd::config::DEFAULT_PATH)]
+        config: PathBuf,
     },
     /// The interfaces, their radios, and the stations these know
     Interfaces(Watch),

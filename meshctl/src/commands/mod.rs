@@ -52,7 +52,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     };
     match cli.command {
         Command::Status(watch) => watch.run(output, |output| status::run(&daemon, output)),
-        Command::Doctor { fix } => doctor::run(&daemon, output, fix),
+        Command::Doctor { fix, config } => doctor::run(&daemon, output, fix, &config),
         Command::Interfaces(watch) => watch.run(output, |output| interfaces::run(&daemon, output)),
         Command::Neighbors(watch) => watch.run(output, |output| neighbors::run(&daemon, output)),
         Command::Originators(watch) => {

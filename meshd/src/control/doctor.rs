@@ -10,10 +10,12 @@ mod files;
 mod firewall;
 mod gateways;
 mod links;
+mod modules;
 mod networks;
 mod node;
 mod radios;
 mod receipts;
+mod rules;
 mod system;
 mod uplinks;
 
@@ -30,7 +32,7 @@ type Check = fn(&View<'_>, &mut Findings);
 type Look = fn(&Machine, &mut Findings);
 
 /// The checks of what the daemon knows, by the names that findings carry.
-const KNOWN: [(&str, Check); 20] = [
+const KNOWN: [(&str, Check); 22] = [
     ("interface", links::interfaces),
     ("mtu", links::mtu),
     ("neighbors", links::unheard),
@@ -40,9 +42,11 @@ const KNOWN: [(&str, Check); 20] = [
     ("radio_kind", radios::kind),
     ("radio_peers", radios::peers),
     ("radio_key", radios::key),
+    ("encryption", radios::open),
     ("uplink", uplinks::failing),
     ("uplink_missing", uplinks::missing),
     ("one_armed", uplinks::one_armed),
+    ("marks", uplinks::without_a_mark),
     ("resolvers", uplinks::resolvers),
     ("saving", receipts::saving),
     ("kernel", node::kernel),
@@ -54,9 +58,12 @@ const KNOWN: [(&str, Check); 20] = [
 ];
 
 /// The checks of the machine, by the names that findings carry.
-const LOOKED_AT: [(&str, Look); 7] = [
+const LOOKED_AT: [(&str, Look); 10] = [
     ("sysctl", system::sysctls),
     ("table", system::table),
+    ("modules", modules::missing),
+    ("rules", rules::before_ours),
+    ("one_armed", networks::default_on_the_mesh),
     ("firewall", firewall::in_the_way),
     ("network", networks::same_at_uplink),
     ("key_mode", files::modes),
@@ -101,6 +108,28 @@ impl Machine {
         let found = tokio::task::spawn_blocking(look).await;
         found.unwrap_or_default().into_answer()
     }
+}
+
+/// What is wrong with a machine on which no daemon runs, by what can be looked at without one.
+#[must_use]
+pub fn without_daemon(config: &Config) -> Vec<Finding> {
+    let machine = Machine {
+        base: None,
+        tunnels: Vec::new(),
+        config: config.clone(),
+        mend: false,
+    };
+    let mut findings = Findings::default();
+    for (name, look) in [
+        ("modules", modules::missing as Look),
+        ("key_mode", files::modes),
+        ("flash", files::room),
+        ("clock", files::clock),
+    ] {
+        findings.check = name;
+        look(&machine, &mut findings);
+    }
+    findings.into_answer().findings
 }
 
 /// What was found so far.

@@ -88,6 +88,50 @@ fn ipv6_route(line: &str) -> Option<(String, IpNet)> {
     })
 }
 
+/// Default routes over interfaces of the mesh, as of a router advertisement that somebody believed: that is no uplink.
+pub(super) fn default_on_the_mesh(machine: &Machine, findings: &mut Findings) {
+    let [ipv4, ipv6] = ["route", "ipv6_route"].map(|file| {
+        std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default()
+    });
+    for mesh in machine.config.mesh() {
+        let name = mesh.interface().as_str();
+        let ipv4 = ipv4.lines().any(|line| ipv4_default(line) == Some(name));
+        let ipv6 = ipv6.lines().any(|line| ipv6_default(line) == Some(name));
+        if !ipv4 && !ipv6 {
+            continue;
+        }
+        let problem = "a default route leads over it, and it is a `mesh` interface: what this router sends itself is \
+                       lost there, and no uplink is used";
+        let advice = if ipv4 {
+            format!("ip route del default dev {name}; no DHCP client belongs on a mesh interface")
+        } else {
+            format!(
+                "sysctl -w net.ipv6.conf.{name}.accept_ra=0 and ip -6 route del default dev {name}; if the provider's \
+                 line is there, give it an interface of its own"
+            )
+        };
+        findings.warning(name, problem, advice);
+    }
+}
+
+/// The interface of a default route in `/proc/net/route`.
+fn ipv4_default(line: &str) -> Option<&str> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let is_zero = |index: usize| fields.get(index) == Some(&"00000000");
+    (is_zero(1) && is_zero(7)).then(|| fields.first().copied())?
+}
+
+/// The interface of a default route through a router in `/proc/net/ipv6_route`.
+fn ipv6_default(line: &str) -> Option<&str> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let is_zero = |index: usize| {
+        fields
+            .get(index)
+            .is_some_and(|it| it.bytes().all(|it| it == b'0'))
+    };
+    (is_zero(0) && is_zero(1) && !is_zero(4)).then(|| fields.last().copied())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +166,21 @@ mod tests {
             ipv6_route(&line("fe800000000000000000000000000000", &zero)),
             None
         );
+    }
+
+    #[test]
+    fn default_routes_are_told_from_networks() {
+        let line = "mesh0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0";
+        assert_eq!(ipv4_default(line), Some("mesh0"));
+        let half = "mesh0\t00000000\t010011AC\t0003\t0\t0\t0\t00000080\t0\t0\t0";
+        assert_eq!(ipv4_default(half), None);
+        let (zero, router) = ("0".repeat(32), format!("fe80{}1", "0".repeat(27)));
+        let line = |length: &str, hop: &str| {
+            format!("{zero} {length} {zero} 00 {hop} 00000400 00000001 00000000 00000003    mesh0")
+        };
+        assert_eq!(ipv6_default(&line("00", &router)), Some("mesh0"));
+        assert_eq!(ipv6_default(&line("08", &router)), None);
+        assert_eq!(ipv6_default(&line("00", &zero)), None);
     }
 
     #[test]

@@ -36,6 +36,33 @@ fn examine_kind(state: &RadioState, findings: &mut Findings) {
     }
 }
 
+/// What everybody in reach can read.
+pub(super) fn open(view: &View<'_>, findings: &mut Findings) {
+    for state in &view.radios.report.interfaces {
+        examine_encryption(state, findings);
+    }
+}
+
+fn examine_encryption(state: &RadioState, findings: &mut Findings) {
+    if state.encrypted != Some(false) {
+        return;
+    }
+    let name = &state.interface.name;
+    let problem =
+        "it is not encrypted: everybody in reach can read what stays in the mesh, and send into it";
+    let advice = match state.interface.kind == InterfaceKind::MESH {
+        true => {
+            "the same `radio: key: {sae: PASSWORD}` on all nodes (OpenWrt: option encryption sae, option key); those \
+             without it are heard no longer"
+        }
+        false => {
+            "802.11s can be encrypted: `radio: mode: 802.11s` with `key: {sae: PASSWORD}`, if all radios can do it; \
+             `tunnel: wireguard` hides at least what goes to gateways"
+        }
+    };
+    findings.warning(name, problem, advice);
+}
+
 /// Stations that somebody has blocked.
 pub(super) fn peers(view: &View<'_>, findings: &mut Findings) {
     for state in &view.radios.report.interfaces {

@@ -1,5 +1,9 @@
 //! This node's own ways to the Internet.
 
+use std::collections::BTreeSet;
+
+use mesh_proto::Mark;
+
 use super::{Findings, View};
 use crate::config::UplinkInterface;
 use crate::uplink::{Fault, Health, resolvers_of};
@@ -38,6 +42,24 @@ pub(super) fn one_armed(view: &View<'_>, findings: &mut Findings) {
         let advice = "have the provider's line at an interface of its own, of a VLAN for example, or take this \
                       one out of `lan`; if there is no provider, remove the route or set `uplink: off`";
         findings.warning(name, problem, advice);
+    }
+}
+
+/// More lines than there are marks for flows that stay with theirs
+/// ([decision 12](../../../../docs/decisions/0012-flows-stay-with-their-gateway.md)).
+pub(super) fn without_a_mark(view: &View<'_>, findings: &mut Findings) {
+    let lines = view.watcher.lines();
+    let names: BTreeSet<&str> = lines.map(|(line, _)| line.interface.as_str()).collect();
+    let marks = Mark::spare().count();
+    if names.len() > marks {
+        let problem = format!(
+            "{} interfaces lead to the Internet ({}), and only {marks} can have flows that stay with them: others \
+             are cut off when the uplink in use changes",
+            names.len(),
+            names.iter().copied().collect::<Vec<_>>().join(", ")
+        );
+        let advice = format!("name the best {marks} in `uplink.interface`");
+        findings.warning("uplink", problem, advice);
     }
 }
 

@@ -1,9 +1,13 @@
 //! `meshctl doctor`
 
+mod stopped;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
-use control_api::{Client, Doctor, Exit, Finding, Mended, SCHEMA, Severity};
+use std::path::Path;
+
+use control_api::{Client, ClientError, Doctor, Exit, Finding, Mended, SCHEMA, Severity};
 
 use super::Daemon;
 use crate::failure::Failure;
@@ -17,8 +21,23 @@ const SEVERITY_COLUMNS: usize = 9;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What was found decides how the command ends, so that a script need not read it.
-pub(super) fn run(daemon: &Daemon, output: Output, fix: bool) -> Result<(), Failure> {
-    let mut client = daemon.connect()?;
+pub(super) fn run(
+    daemon: &Daemon,
+    output: Output,
+    fix: bool,
+    config: &Path,
+) -> Result<(), Failure> {
+    let mut client = match daemon.connect() {
+        Err(ClientError::NotRunning { socket, .. }) => {
+            let found = Doctor {
+                schema: SCHEMA,
+                findings: stopped::findings(&socket, config),
+            };
+            output.show(&found, text)?;
+            return Err(Failure::silent(Exit::NotRunning));
+        }
+        client => client?,
+    };
     let found = client.doctor()?;
     if !fix {
         output.show(&found, text)?;
