@@ -6,11 +6,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use control_api::{Doctor, Status};
 use libtest_mimic::Trial;
 use mesh_tests::command;
-use mesh_tests::harness::{in_lab, note};
+use mesh_tests::harness::{in_lab, note, plain};
 use mesh_tests::lab::{Lab, MESH};
 use mesh_tests::probe::{PORT, Pinger};
 use mesh_tests::topology::Topology;
@@ -23,11 +23,14 @@ use crate::package::{install, purge, remove};
 use crate::unit::{log, pid, property, systemctl};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    vec![in_lab(
-        "package_is_installed_and_works_hardened",
-        || Topology::line(3),
-        life_of_a_package,
-    )]
+    vec![
+        in_lab(
+            "package_is_installed_and_works_hardened",
+            || Topology::line(3),
+            life_of_a_package,
+        ),
+        plain("package_of_redeemd_waits_for_its_configuration", redeemd),
+    ]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,16 +73,7 @@ fn fresh() -> Result<()> {
     // Where packages are only built, as outside perhaps, it forbids them to start services.
     let _ = fs::remove_file("/usr/sbin/policy-rc.d");
     install("meshd")?;
-    install("redeemd")?;
-    for service in ["meshd", "redeemd"] {
-        let state = command::run("systemctl", &format!("is-enabled {service}"))?;
-        ensure!(state.trim() == "enabled", "{service}: {state}");
-        let state = command::run(
-            "systemctl",
-            &format!("show --value -p ActiveState {service}"),
-        )?;
-        ensure!(state.trim() == "inactive", "{service}: {state}");
-    }
+    waits("meshd")?;
     let user = User::from_name("meshd")?.context("no user meshd")?;
     let place = fs::metadata("/etc/meshd")?;
     let (owner, group) = (place.uid(), place.gid());
@@ -305,10 +299,28 @@ fn gone() -> Result<()> {
             "{path} should stay: {stays}"
         );
     }
+    Ok(())
+}
+
+/// Enabled, and not started: nobody has said yet what to do.
+fn waits(service: &str) -> Result<()> {
+    let state = command::run("systemctl", &format!("is-enabled {service}"))?;
+    ensure!(state.trim() == "enabled", "{service}: {state}");
+    let state = command::run(
+        "systemctl",
+        &format!("show --value -p ActiveState {service}"),
+    )?;
+    ensure!(state.trim() == "inactive", "{service}: {state}");
+    Ok(())
+}
+
+fn redeemd() -> Result<()> {
+    install("redeemd")?;
+    waits("redeemd")?;
+    let place = fs::metadata("/etc/redeemd")?;
+    ensure!(place.mode() & 0o7777 == 0o700, "{:o}", place.mode());
     let said = purge("redeemd")?;
     ensure!(!said.contains("stay in"), "{said}");
-    if Path::new("/etc/redeemd").exists() {
-        bail!("/etc/redeemd is empty, and is there");
-    }
+    ensure!(!Path::new("/etc/redeemd").exists());
     Ok(())
 }
