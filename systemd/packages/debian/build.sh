@@ -49,6 +49,8 @@ if [ -f "$programs/meshd" ] && [ -f "$programs/meshctl" ]; then
     strip_into "$programs/meshctl"
     # Both are made by programs of this machine, and say the same on every other.
     "$cargo" run --quiet --locked -p meshctl --example man -- "$stage/man"
+    # Without a name and a time of its own in it.
+    gzip -9n "$stage"/man/*
     for shell in bash zsh fish; do
         "$cargo" run --quiet --locked -p meshctl -- completions "$shell" >"$stage/completions/$shell"
     done
