@@ -123,7 +123,7 @@ unit:
 # The scripts of OpenWrt, in its shell.
 openwrt-test:
 	@tests/deps.sh openwrt
-	shellcheck openwrt/meshd/files/*.sh openwrt/meshd/files/meshd.{init,hotplug,defaults} openwrt/meshd/test.sh \
+	shellcheck openwrt/ipk.sh openwrt/meshd/files/*.sh openwrt/meshd/files/meshd.{init,hotplug,defaults} openwrt/meshd/test.sh \
 		tests/openwrt/stubs/*
 	$(CARGO) test $(LOCKED) -p meshd --test openwrt
 
