@@ -162,15 +162,14 @@ fn a_daemon_without_a_map_is_drawn_as_before() {
     ];
     let [status, neighbors, originators]: [control_api::Answer; 3] = answers;
     let daemon = Daemon::start(move |method| {
-        Reaction::Answer(match method {
-            Method::Status => Ok(status.clone()),
-            Method::Neighbors => Ok(neighbors.clone()),
-            Method::Originators => Ok(originators.clone()),
-            _ => Err(RpcError::new(
-                ErrorCode::MethodNotFound,
-                "no method \"map\"",
-            )),
-        })
+        let unknown = || RpcError::new(ErrorCode::MethodNotFound, "no method \"map\"");
+        let known = [
+            (Method::Status, &status),
+            (Method::Neighbors, &neighbors),
+            (Method::Originators, &originators),
+        ];
+        let found = known.into_iter().find(|(known, _)| known == method);
+        Reaction::Answer(found.map(|(_, answer)| answer.clone()).ok_or_else(unknown))
     });
     let netjson: Value = serde_json::from_str(&map(&daemon, "netjson")).unwrap();
     let kinds = netjson["links"].as_array().unwrap().iter();

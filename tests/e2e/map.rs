@@ -1,5 +1,7 @@
 //! The map of the mesh: every router comes to have all of it, and who is gone leaves it.
 
+#![allow(clippy::indexing_slicing, reason = "what JSON lacks is null")]
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};

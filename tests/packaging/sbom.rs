@@ -1,5 +1,7 @@
 //! Bills of materials, against what Cargo itself says.
 
+#![allow(clippy::indexing_slicing, reason = "what JSON lacks is null")]
+
 use std::path::Path;
 use std::process::Command;
 
