@@ -13,6 +13,7 @@
 //! | `radios` | what is known of radios, and what it means for routing |
 //! | `kernel_port` | requests that wait for room in the kernel task's queue |
 //! | `probing` | nodes that are asked whether they are there |
+//! | `throughput` | measurements of what a way carries, ours and those of others |
 //! | `reload` | the configuration read again |
 //! | `doctor` | what is wrong, and mending it |
 //! | `trial` | a configuration that goes unless it is confirmed |
@@ -36,6 +37,7 @@ pub(crate) mod radios;
 mod reload;
 mod saving;
 mod telling;
+mod throughput;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +75,7 @@ use crate::names::NameFiles;
 use crate::status_page::StatusPage;
 use crate::store::{Progress, Store};
 use crate::supervisor::Supervisor;
+use crate::throughput::Tests;
 use crate::udp::{Datagram, Received, Sockets};
 use crate::uplink::{DefaultRoutes, Line, Shared, Watcher};
 use crate::usage::Usage;
@@ -82,6 +85,7 @@ use kernel_port::KernelPort;
 use probing::Probing;
 use radios::Radios;
 use telling::Told;
+use throughput::Arranging;
 use trial::Trial;
 
 /// How often the byte counters are read while traffic flows; receipts are at most this far behind.
@@ -132,6 +136,9 @@ pub(crate) struct Driver {
     history: History,
     carried: Carried,
     probing: Probing,
+    arranging: Arranging,
+    /// Those that others ask for.
+    throughput: Tests,
     counted_gateways: BTreeSet<Ipv6Addr>,
     new_flows: NewFlows,
     /// Prefixes of ours that others announce too, as far as it was logged.
@@ -386,6 +393,8 @@ impl Driver {
             history: History::new(now),
             carried,
             probing: Probing::default(),
+            arranging: Arranging::default(),
+            throughput: Tests::default(),
             counted_gateways: BTreeSet::new(),
             new_flows: NewFlows::default(),
             logged_conflicts: BTreeSet::new(),
@@ -463,6 +472,7 @@ impl Driver {
         let others = others.chain(self.next_counters);
         let others = others.chain(self.radios.due).chain(self.names_due);
         let others = others.chain(self.probing.deadline());
+        let others = others.chain(self.arranging.deadline());
         let others = others.chain(self.trial.deadline());
         let others = others.chain(self.supervisor.deadline());
         others.fold(self.router.poll_timeout(), Instant::min)
@@ -489,6 +499,7 @@ impl Driver {
         }
         self.ask_radios(now);
         self.give_up_probes(now);
+        self.continue_arranging(now);
         self.end_trial_in_time(now);
         self.supervisor.handle_timeout(now);
         if self.names_due.is_some_and(|at| now >= at) {

@@ -24,6 +24,7 @@
 //! | [`control`] | the control socket and its answers |
 //! | `status_page` | the same state for browsers and Prometheus; feature `status-page` |
 //! | [`events`] | what happens, told to who listens there |
+//! | `throughput` | measurements of what a way carries that other nodes ask for |
 //! | [`log`] | what is logged, from which level on |
 //! | `supervisor` | systemd is told that we are ready, and alive |
 //! | `alarm`, `watch` | waiting for a point in time, and for input |
@@ -53,6 +54,7 @@ mod status_page;
 mod status_page;
 pub mod store;
 mod supervisor;
+mod throughput;
 pub mod udp;
 pub mod uplink;
 pub mod usage;

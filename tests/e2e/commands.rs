@@ -69,6 +69,11 @@ const ENTRIES: &[Entry] = &[
     entry("routes", "r2", Shows("r2")),
     entry("ping", "r2 --count 1", Shows("1 answered")),
     entry("traceroute", "r2", Shows("r2")),
+    entry(
+        "throughput",
+        "r2 --seconds 1 --direction down",
+        Shows("Mbit/s"),
+    ),
     entry("graph", "", Prints("NetworkGraph")),
     entry("graph", "--format svg", Prints("<svg")),
     entry("gateways", "", Shows("chosen")),

@@ -19,6 +19,7 @@ mod receipts;
 mod restart;
 mod status_page;
 mod supervised;
+mod throughput;
 mod tidy;
 mod trial;
 mod uplink;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             versions::tests(),
             names::tests(),
             probing::tests(),
+            throughput::tests(),
             flows::tests(),
             gateways::tests(),
             receipts::tests(),

@@ -11,11 +11,11 @@ use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
-    Accounts, CarriedFiles, ConfigText, Destination, Doctor, FrameError, FrameReader,
+    Accounts, Arranged, CarriedFiles, ConfigText, Destination, Doctor, FrameError, FrameReader,
     GatewayChoice, Gateways, Id, Imported, Interfaces, Kept, LogLevel, LogLevelSet,
     MAX_IMPORT_CHUNK_BYTES, MAX_RESPONSE_BYTES, MeshMap, Method, Neighbors, NodeAccounts, NodeId,
     Originators, Probe, Probed, ReceiptsChunk, Reloaded, Request, Response, Routes, RpcError,
-    SCHEMA, Settings, Stats, Status, Version,
+    SCHEMA, Settings, Stats, Status, Throughput, Version,
 };
 
 /// Read at once from the socket.
@@ -188,6 +188,19 @@ impl Client {
         let limit = self.limit;
         self.limit = limit.saturating_add(Duration::from_millis(probe.wait_ms.into()));
         let answer = self.call(Method::Probe(probe));
+        self.limit = limit;
+        answer
+    }
+
+    /// Calls `throughput`. The daemon may take the time that `request` gives the node in addition to the limit.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`crate::ErrorCode::NotFound`] when there is no such node, or no way to it,
+    /// [`crate::ErrorCode::Permission`] when it takes part in no measurement.
+    pub fn throughput(&mut self, request: Throughput) -> Result<Arranged, ClientError> {
+        let limit = self.limit;
+        self.limit = limit.saturating_add(Duration::from_millis(request.wait_ms.into()));
+        let answer = self.call(Method::Throughput(request));
         self.limit = limit;
         answer
     }

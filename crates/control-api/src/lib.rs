@@ -42,14 +42,15 @@ pub use metrics::Metrics;
 pub use monitor::Monitor;
 pub use page::{PAGE_SCHEMA, PageSources, StatusPage};
 pub use results::{
-    Account, AccountDetails, Accounts, Answer, CarriedFile, CarriedFiles, Change, Counters, Doctor,
-    Encryption, Event, Family, Finding, Gateway, GatewayChoice, GatewayChoiceError, Gateways, Hold,
-    Imported, Interface, InterfaceRole, Interfaces, Internet, Kept, KeptAs, LinkClass, LogLevel,
-    LogLevelError, LogLevelSet, MAX_PROBE_WAIT_MS, MapLink, MapNode, Mended, MeshMap, Monitoring,
-    Neighbor, Neighbors, NextHop, NodeAccounts, NodeRef, Originator, Originators, PartyRef,
-    Position, Probe, Probed, Proof, Radio, ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason,
-    Reloaded, Role, Route, RouteTo, Routes, Setting, Settings, Severity, Standing, Station, Stats,
-    StatsHour, Status, TunnelKind, Version,
+    Account, AccountDetails, Accounts, Answer, Arranged, CONNECT_WITHIN_S, CarriedFile,
+    CarriedFiles, Change, Counters, Direction, Doctor, Encryption, Event, Family, Finding, Gateway,
+    GatewayChoice, GatewayChoiceError, Gateways, Hold, Imported, Interface, InterfaceRole,
+    Interfaces, Internet, Kept, KeptAs, LinkClass, LogLevel, LogLevelError, LogLevelSet,
+    MAX_PROBE_WAIT_MS, MAX_THROUGHPUT_S, MapLink, MapNode, Mended, MeshMap, Monitoring, Neighbor,
+    Neighbors, NextHop, NodeAccounts, NodeRef, Originator, Originators, PartyRef, Position, Probe,
+    Probed, Proof, Radio, ReceiptEntry, ReceiptsChunk, Refusal, RefusalReason, Reloaded, Report,
+    Role, Route, RouteTo, Routes, Setting, Settings, Severity, Standing, Station, Stats, StatsHour,
+    Status, Throughput, TunnelKind, Version,
 };
 pub use rpc::{ErrorCode, Id, Rejected, Request, Response, RpcError};
 pub use session::{Incoming, Session};

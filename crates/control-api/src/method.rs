@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::id::SHORT_DIGITS;
-use crate::{ErrorCode, GatewayChoice, HexBytes, LogLevel, NodeId, Probe, Route, RpcError};
+use crate::{
+    ErrorCode, GatewayChoice, HexBytes, LogLevel, NodeId, Probe, Route, RpcError, Throughput,
+};
 
 /// As much of an unknown method's name as an error repeats.
 const QUOTED_CHARS: usize = 40;
@@ -52,6 +54,9 @@ pub enum Method {
     },
     /// `probe`, answered by [`crate::Probed`] when the node has answered, or the time is over.
     Probe(Probe),
+    /// `throughput`, answered by [`crate::Arranged`] when the node has answered, or the time is over.
+    /// [`ErrorCode::Permission`] when the node takes part in no measurement.
+    Throughput(Throughput),
     /// `receipts.list`, answered by [`crate::Accounts`].
     ReceiptsList,
     /// `receipts.show`, answered by [`crate::NodeAccounts`].
@@ -131,6 +136,7 @@ impl Method {
             Self::Gateways => "gateways",
             Self::GatewaysSelect { .. } => "gateways.select",
             Self::Probe(_) => "probe",
+            Self::Throughput(_) => "throughput",
             Self::ReceiptsList => "receipts.list",
             Self::ReceiptsShow { .. } => "receipts.show",
             Self::ReceiptsStats => "receipts.stats",
@@ -157,6 +163,7 @@ impl Method {
             Self::Doctor { fix: true } => Some(json!({ "fix": true })),
             Self::GatewaysSelect { gateway } => Some(json!({ "gateway": gateway })),
             Self::Probe(probe) => Some(json!(probe)),
+            Self::Throughput(request) => Some(json!(request)),
             Self::ReceiptsShow { node } => Some(json!({ "node": node })),
             Self::ReceiptsImport {
                 offset,
@@ -208,6 +215,9 @@ impl Method {
             "probe" => parse_params(params)
                 .and_then(Probe::checked)
                 .map(Self::Probe),
+            "throughput" => parse_params(params)
+                .and_then(Throughput::checked)
+                .map(Self::Throughput),
             "receipts.list" => parse_params::<NoParams>(params).map(|_| Self::ReceiptsList),
             "receipts.show" => {
                 parse_params(params).map(|ShowParams { node }| Self::ReceiptsShow { node })

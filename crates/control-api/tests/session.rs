@@ -7,9 +7,9 @@
 )]
 
 use control_api::{
-    Answer, ConfigText, Destination, FrameError, FrameReader, GatewayChoice, Id, Incoming,
-    LogLevel, MAX_PROBE_WAIT_MS, MAX_REQUEST_BYTES, Method, NodeId, Probe, Reloaded, Request,
-    Response, Route, RouteTo, RpcError, SCHEMA, Session,
+    Answer, ConfigText, Destination, Direction, FrameError, FrameReader, GatewayChoice, Id,
+    Incoming, LogLevel, MAX_PROBE_WAIT_MS, MAX_REQUEST_BYTES, Method, NodeId, Probe, Reloaded,
+    Request, Response, Route, RouteTo, RpcError, SCHEMA, Session, Throughput,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -349,6 +349,12 @@ fn every_request_reads_back_as_it_was_written() {
             node: "router-5".into(),
             towards: Some("fd12::1".into()),
             wait_ms: MAX_PROBE_WAIT_MS,
+        }),
+        Method::Throughput(Throughput {
+            node: "router-5".into(),
+            direction: Direction::Up,
+            seconds: 30,
+            wait_ms: 1,
         }),
         Method::ReceiptsList,
         Method::ReceiptsShow {

@@ -63,7 +63,7 @@ use crate::gateway_policy::Policy;
 use crate::record::MIN_MTU;
 use crate::rib::Rib;
 use crate::route_selection::FeasibilityDistance;
-use crate::wire::{EchoReply, OgmIndex, Sender, Tlv};
+use crate::wire::{EchoReply, OgmIndex, Sender, ThroughputAnswer, ThroughputRequest, Tlv};
 use crate::{
     GatewayOffer, IfIndex, Network, OriginatorId, Price, Route, RouteChange, SeqNo, Tunnels,
 };
@@ -218,6 +218,20 @@ pub enum Event {
         from: OriginatorId,
         /// What it says.
         reply: EchoReply,
+    },
+    /// A node asks to measure what there is between us. [`Router::answer_throughput`] is for the answer.
+    ThroughputRequest {
+        /// The node that asks.
+        from: OriginatorId,
+        /// What it asks for.
+        request: ThroughputRequest,
+    },
+    /// A node answers [`Router::request_throughput`], or another one does in its place.
+    ThroughputAnswer {
+        /// The node that answers.
+        from: OriginatorId,
+        /// What it says.
+        answer: ThroughputAnswer,
     },
 }
 

@@ -18,6 +18,7 @@ pub mod report;
 pub mod seqno_request;
 pub mod suspicion;
 pub mod sync_request;
+pub mod throughput;
 pub mod update;
 
 pub use echo::{Echo, EchoReply, NextHop};
@@ -33,6 +34,7 @@ pub use report::{LinkReport, ReportEntry};
 pub use seqno_request::SeqnoRequest;
 pub use suspicion::Suspicion;
 pub use sync_request::SyncRequest;
+pub use throughput::{ThroughputAnswer, ThroughputRequest};
 pub use update::{Binding, Ogm, OgmIndex, Update};
 
 use crate::SignedRecord;
@@ -98,6 +100,10 @@ pub enum Tlv {
     MapDigest(MapDigest),
     /// "What of the map do I miss?"
     MapRequest(MapRequest),
+    /// "Let us measure what there is between us."
+    ThroughputRequest(ThroughputRequest),
+    /// "Come", or why not.
+    ThroughputAnswer(ThroughputAnswer),
 }
 
 impl Tlv {
@@ -123,6 +129,8 @@ impl Tlv {
     const MAP_ENTRY: u8 = 17;
     const MAP_DIGEST: u8 = 18;
     const MAP_REQUEST: u8 = 19;
+    const THROUGHPUT_REQUEST: u8 = 20;
+    const THROUGHPUT_ANSWER: u8 = 21;
 
     /// Parses the part at the front of `reader`; `None` if its type is unknown.
     ///
@@ -151,6 +159,10 @@ impl Tlv {
             Self::MAP_ENTRY => Self::MapEntry(Box::new(SignedMapEntry::parse(&mut value)?)),
             Self::MAP_DIGEST => Self::MapDigest(MapDigest::parse(&mut value)?),
             Self::MAP_REQUEST => Self::MapRequest(MapRequest::parse(&mut value)?),
+            Self::THROUGHPUT_REQUEST => {
+                Self::ThroughputRequest(ThroughputRequest::parse(&mut value)?)
+            }
+            Self::THROUGHPUT_ANSWER => Self::ThroughputAnswer(ThroughputAnswer::parse(&mut value)?),
             _ => return Ok(None),
         };
         value.finish()?;
@@ -181,6 +193,8 @@ impl Tlv {
             Self::MapEntry(it) => it.emit(out),
             Self::MapDigest(it) => it.emit(out),
             Self::MapRequest(it) => it.emit(out),
+            Self::ThroughputRequest(it) => it.emit(out),
+            Self::ThroughputAnswer(it) => it.emit(out),
         }
         // Every value is bounded far below 64 KiB by its own parser and constructor.
         let len = u16::try_from(out.len() - length_at - 2).unwrap_or(u16::MAX);
@@ -209,6 +223,8 @@ impl Tlv {
             Self::MapEntry(_) => Self::MAP_ENTRY,
             Self::MapDigest(_) => Self::MAP_DIGEST,
             Self::MapRequest(_) => Self::MAP_REQUEST,
+            Self::ThroughputRequest(_) => Self::THROUGHPUT_REQUEST,
+            Self::ThroughputAnswer(_) => Self::THROUGHPUT_ANSWER,
         }
     }
 }

@@ -132,6 +132,13 @@ pub(crate) enum Command {
     /// Asks meshd on each node where it would send what is for NODE, beginning here. The exit code is 6 if one
     /// of them does not answer, 4 if one knows no way.
     Traceroute(probe::Traceroute),
+    /// What the way to a node carries, in both directions
+    ///
+    /// Fills it with TCP for some seconds, as a large download does, and counts what arrives: everybody's traffic
+    /// over the same links is slower meanwhile. The node has to allow it, which it does by default: one test at a
+    /// time, each node a minute in ten, all together two. The exit code is 5 if it does not, 6 if it does not answer,
+    /// 1 if it is busy, has had enough, or goes away before the end.
+    Throughput(probe::Throughput),
     /// A map of what this node knows: itself, its links, and the first hop to everybody else
     Graph {
         /// For which program the map is; this goes before --output

@@ -23,6 +23,7 @@ mod reload;
 mod routes;
 mod settings;
 mod status;
+mod throughput;
 #[cfg(feature = "top")]
 mod top;
 mod traceroute;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Ping(options) => ping::run(&daemon, output, &options),
         Command::Traceroute(options) => traceroute::run(&daemon, output, &options),
+        Command::Throughput(options) => throughput::run(&daemon, output, &options),
         Command::Graph { format } => graph::run(&daemon, format),
         Command::Gateways {
             watch,

@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "stranger_credit",
     "free_rate",
     "settlement",
+    "throughput_tests",
 ];
 
 /// More than any settlement service has.
@@ -29,6 +30,7 @@ pub struct Sharing {
     stranger_credit_bytes: u64,
     free_bps: u64,
     settlement: Vec<IpAddr>,
+    throughput_tests: bool,
 }
 
 impl Sharing {
@@ -57,6 +59,11 @@ impl Sharing {
         &self.settlement
     }
 
+    /// Whether other nodes may measure what the way to this one carries.
+    pub const fn throughput_tests(&self) -> bool {
+        self.throughput_tests
+    }
+
     pub(super) fn read(root: &Fields<'_>) -> Result<Self, Fault> {
         let node = root.node("sharing").unwrap_or(&Node::Null);
         let fields = Fields::of(node, root.path_of("sharing"), KEYS)?;
@@ -71,7 +78,25 @@ impl Sharing {
             stranger_credit_bytes: credit("stranger_credit", Credit::STRANGERS)?,
             free_bps: fields.optional("free_rate")?.unwrap_or(Rate::FREE).0,
             settlement: settlement.collect::<Result<_, _>>()?,
+            throughput_tests: fields
+                .optional("throughput_tests")?
+                .is_none_or(|Tests(allowed)| allowed),
         })
+    }
+}
+
+/// Whether they are allowed.
+struct Tests(bool);
+
+impl Value for Tests {
+    const ALLOWED: &'static str = "allowed or refused";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "allowed" => Ok(Self(true)),
+            "refused" => Ok(Self(false)),
+            _ => Err(format!("is {}", quoted(text))),
+        }
     }
 }
 

@@ -188,6 +188,11 @@ impl List<'_> {
         self.add(&place.key("stranger_credit"), stranger_credit.into());
         self.add(&place.key("free_rate"), free_rate.into());
         self.add(&place.key("settlement"), texts(sharing.settlement()));
+        let tests = match sharing.throughput_tests() {
+            true => "allowed",
+            false => "refused",
+        };
+        self.add(&place.key("throughput_tests"), tests.into());
     }
 
     fn add_status_page(&mut self, page: Option<&StatusPage>) {

@@ -55,6 +55,7 @@ fn two_keys_are_enough() {
     assert_eq!(config.sharing().stranger_credit_bytes(), 1 << 20);
     assert_eq!(config.sharing().free_bps(), 256_000);
     assert!(config.sharing().settlement().is_empty());
+    assert!(config.sharing().throughput_tests());
 }
 
 #[test]
@@ -174,7 +175,8 @@ fn everything_can_be_said_at_once() {
          gateways: {prefer: [mill, 01234567], avoid: [a b], never: [\"off\"], pin: ABCDEF0123,\n\
          \x20 maximum_price: 7}\n\
          sharing: {fee: 18446744073709551615, credit: 1GiB, stranger_credit: 64KiB,\n\
-         \x20 free_rate: 1M, settlement: [203.0.113.7, \"2001:db8::7\"]}\n",
+         \x20 free_rate: 1M, settlement: [203.0.113.7, \"2001:db8::7\"],\
+         \x20 throughput_tests: refused}\n",
     )
     .unwrap();
     assert_eq!(config.name().as_str(), "router-1");
@@ -206,6 +208,7 @@ fn everything_can_be_said_at_once() {
     assert_eq!(config.sharing().free_bps(), 1_000_000);
     let settlement = ["203.0.113.7", "2001:db8::7"].map(|it| it.parse::<IpAddr>().unwrap());
     assert_eq!(config.sharing().settlement(), settlement);
+    assert!(!config.sharing().throughput_tests());
 }
 
 #[test]

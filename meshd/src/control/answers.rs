@@ -90,6 +90,7 @@ impl View<'_> {
             | Method::ReceiptsExport { .. }
             | Method::GatewaysSelect { .. }
             | Method::Probe(_)
+            | Method::Throughput(_)
             | Method::ConfigDiff { .. }
             | Method::LogLevel { .. }
             | Method::Monitor

@@ -417,6 +417,9 @@ impl Driver {
         if let Method::Probe(probe) = &method {
             return self.probe(now, probe, answer);
         }
+        if let Method::Throughput(wanted) = &method {
+            return self.arrange_throughput(now, wanted, answer);
+        }
         let outcome = if method == Method::Reload {
             self.reload(now).map(Answer::from)
         } else if let Some(outcome) = self.try_out(now, &method) {

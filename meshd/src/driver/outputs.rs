@@ -130,6 +130,12 @@ impl Driver {
                 bytes,
             } => self.handle_receipt_message(now, from, &bytes),
             Event::EchoReply { from, reply } => self.handle_echo_reply(now, from, reply),
+            Event::ThroughputRequest { from, request } => {
+                self.handle_throughput_request(now, from, &request);
+            }
+            Event::ThroughputAnswer { from, answer } => {
+                self.handle_throughput_answer(now, from, answer);
+            }
             Event::Payload { from, channel, .. } => {
                 debug!(node = %from, channel, "payload of an unknown application dropped");
             }

@@ -88,6 +88,9 @@ impl Driver {
 
     /// Takes an answer to the question that it belongs to, if there is one.
     pub(super) fn handle_echo_reply(&mut self, now: Instant, from: OriginatorId, reply: EchoReply) {
+        if self.note_that_it_is_there(from, reply.nonce) {
+            return;
+        }
         let waiting = self.probing.waiting.get(&reply.nonce);
         if waiting.is_none_or(|it| it.to != from) {
             return;

@@ -277,7 +277,9 @@ impl Neighbor {
             | Tlv::EchoReply(_)
             | Tlv::MapEntry(_)
             | Tlv::MapDigest(_)
-            | Tlv::MapRequest(_) => {}
+            | Tlv::MapRequest(_)
+            | Tlv::ThroughputRequest(_)
+            | Tlv::ThroughputAnswer(_) => {}
         }
         Ok(())
     }

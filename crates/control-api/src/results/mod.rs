@@ -20,6 +20,7 @@ mod reload;
 mod route;
 mod settings;
 mod status;
+mod throughput;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,7 @@ pub use reload::Reloaded;
 pub use route::{Route, RouteTo, Routes, TunnelKind};
 pub use settings::{Setting, Settings};
 pub use status::{Counters, Internet, Status, Version};
+pub use throughput::{Arranged, CONNECT_WITHIN_S, Direction, MAX_THROUGHPUT_S, Report, Throughput};
 
 use crate::OriginatorId;
 
@@ -76,6 +78,8 @@ pub enum Answer {
     Gateways(Gateways),
     /// To `probe`.
     Probed(Probed),
+    /// To `throughput`.
+    Arranged(Arranged),
     /// To `receipts.list`.
     Accounts(Accounts),
     /// To `receipts.show`.
@@ -123,6 +127,7 @@ answer_from!(
     Routes,
     Gateways,
     Probed,
+    Arranged,
     Accounts,
     NodeAccounts,
     Stats,

@@ -27,12 +27,17 @@ impl Probe {
     /// # Errors
     /// It would wait for nothing, or too long.
     pub(crate) fn checked(self) -> Result<Self, RpcError> {
-        if !(1..=MAX_PROBE_WAIT_MS).contains(&self.wait_ms) {
-            let message = format!("wait_ms: expected 1 to {MAX_PROBE_WAIT_MS}");
-            return Err(RpcError::invalid_params(message));
-        }
+        check_wait(self.wait_ms)?;
         Ok(self)
     }
+}
+
+pub(super) fn check_wait(wait_ms: u32) -> Result<(), RpcError> {
+    if (1..=MAX_PROBE_WAIT_MS).contains(&wait_ms) {
+        return Ok(());
+    }
+    let message = format!("wait_ms: expected 1 to {MAX_PROBE_WAIT_MS}");
+    Err(RpcError::invalid_params(message))
 }
 
 /// What came of it.

@@ -9,11 +9,11 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use control_api::{
-    AttoSmt, Counters, Doctor, Encryption, Exit, Family, Finding, Gateway, GatewayChoice, Gateways,
-    Interface, InterfaceRole, Interfaces, Internet, MapLink, MapNode, Mended, MeshMap, Neighbor,
-    Neighbors, NextHop, NodeId, NodeRef, Originator, OriginatorId, Originators, Position, Probed,
-    Quality, Radio, Reloaded, Route, RouteTo, Routes, SCHEMA, Setting, Settings, Severity, Station,
-    Status, TunnelKind,
+    Arranged, AttoSmt, Counters, Doctor, Encryption, Exit, Family, Finding, Gateway, GatewayChoice,
+    Gateways, Interface, InterfaceRole, Interfaces, Internet, MapLink, MapNode, Mended, MeshMap,
+    Neighbor, Neighbors, NextHop, NodeId, NodeRef, Originator, OriginatorId, Originators, Position,
+    Probed, Quality, Radio, Reloaded, Route, RouteTo, Routes, SCHEMA, Setting, Settings, Severity,
+    Station, Status, TunnelKind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -632,6 +632,19 @@ fn probed() {
         }),
     };
     assert_golden("probed.json", &result);
+}
+
+#[test]
+fn arranged() {
+    let result = Arranged {
+        schema: SCHEMA,
+        node: node(2, "router-2"),
+        address: "fd12:3456:789a:202:202:202:202:202".parse().unwrap(),
+        port: 5525,
+        own_address: "fd12:3456:789a:101:101:101:101:101".parse().unwrap(),
+        token: Some(vec![0xab; 16].into()),
+    };
+    assert_golden("arranged.json", &result);
 }
 
 #[test]

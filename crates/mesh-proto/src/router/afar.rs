@@ -1,4 +1,5 @@
-//! Questions of nodes that need not be neighbors, and answers to them: what `ping` and `traceroute` are made of.
+//! Questions of nodes that need not be neighbors, and answers to them: what `ping`, `traceroute` and `throughput`
+//! are made of.
 //!
 //! They travel as data does, between two mesh addresses, with the key of the pair. An answer is hardly longer than its
 //! question and goes to the address of the node that signed for it, so nobody gets one unasked; and there
@@ -13,7 +14,9 @@ use super::Router;
 use super::counters::DropReason;
 use super::{Event, originator::Originator};
 use crate::OriginatorId;
-use crate::wire::{Echo, EchoReply, KeyKind, NextHop, Sealed, Tlv};
+use crate::wire::{
+    Echo, EchoReply, KeyKind, NextHop, Sealed, ThroughputAnswer, ThroughputRequest, Tlv,
+};
 
 impl Router {
     /// Asks a node whether it is there, and where it would send what is for `towards`. Returns whether there
@@ -26,6 +29,21 @@ impl Router {
         towards: OriginatorId,
     ) -> bool {
         self.send_afar(now, to, &Tlv::Echo(Echo { nonce, towards }))
+    }
+
+    /// Asks a node to measure together what there is between us. Returns whether there is a way to it.
+    pub fn request_throughput(
+        &mut self,
+        now: Instant,
+        to: OriginatorId,
+        request: ThroughputRequest,
+    ) -> bool {
+        self.send_afar(now, to, &Tlv::ThroughputRequest(request))
+    }
+
+    /// Answers an [`Event::ThroughputRequest`].
+    pub fn answer_throughput(&mut self, now: Instant, to: OriginatorId, answer: ThroughputAnswer) {
+        self.send_afar(now, to, &Tlv::ThroughputAnswer(answer));
     }
 
     /// The neighbor that gets what is for a node, and how well it is heard; `None` without a way, or if we
@@ -110,6 +128,23 @@ impl Router {
                 self.event(Event::EchoReply {
                     from,
                     reply: *reply,
+                });
+                Ok(())
+            }
+            Tlv::ThroughputRequest(request) => {
+                if !self.courtesy.take(now, from) {
+                    return Err(DropReason::TooMany);
+                }
+                self.event(Event::ThroughputRequest {
+                    from,
+                    request: *request,
+                });
+                Ok(())
+            }
+            Tlv::ThroughputAnswer(answer) => {
+                self.event(Event::ThroughputAnswer {
+                    from,
+                    answer: *answer,
                 });
                 Ok(())
             }

@@ -216,7 +216,13 @@ impl Router {
                 self.answer_map_request(now, link, &request);
             }
             // They are said between mesh addresses only.
-            (Tlv::Echo(_) | Tlv::EchoReply(_), _) => return Err(DropReason::NotFromAfar),
+            (
+                Tlv::Echo(_)
+                | Tlv::EchoReply(_)
+                | Tlv::ThroughputRequest(_)
+                | Tlv::ThroughputAnswer(_),
+                _,
+            ) => return Err(DropReason::NotFromAfar),
             // What is said to us alone has to be said with our key.
             _ => return Err(DropReason::WrongKey),
         }

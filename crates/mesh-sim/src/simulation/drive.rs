@@ -226,7 +226,9 @@ impl Simulation {
             | router::Event::GatewaysChanged
             | router::Event::EpochBegun(_)
             | router::Event::DuplicateIdentity
-            | router::Event::EchoReply { .. } => {}
+            | router::Event::EchoReply { .. }
+            | router::Event::ThroughputRequest { .. }
+            | router::Event::ThroughputAnswer { .. } => {}
             router::Event::Payload { from, bytes, .. } => self.hear(index, *from, bytes),
         }
     }

@@ -438,7 +438,7 @@ fn bandwidth_fee_and_credit_are_in_range() {
         (
             "sharing: 5\n",
             "3: sharing: is \"5\"",
-            "a mapping with fee, credit, stranger_credit, free_rate, settlement",
+            "a mapping with fee, credit, stranger_credit, free_rate, settlement, throughput_tests",
         ),
     ]);
 }

@@ -4,7 +4,11 @@ use std::net::Ipv6Addr;
 
 use super::net::{INTERFACE, Net, ms, network};
 use crate::router::{DropReason, Event, Output};
-use crate::wire::{Echo, EchoReply, Hello, NextHop, PacketBuilder, ParseError, Tlv};
+use crate::wire::throughput::{Direction, Token, Verdict};
+use crate::wire::{
+    Echo, EchoReply, Hello, NextHop, PacketBuilder, ParseError, ThroughputAnswer,
+    ThroughputRequest, Tlv,
+};
 use crate::{Network, NodeId};
 
 const NONCE: u64 = 0x0102_0304_0506_0708;
@@ -112,6 +116,45 @@ fn all_together_get_a_hundred_answers_at_once() {
     });
     let answers: Vec<usize> = answers.collect();
     assert_eq!(answers.iter().sum::<usize>(), 100, "{answers:?}");
+}
+
+#[test]
+fn a_measurement_is_asked_for_and_answered_over_other_nodes() {
+    let mut net = Net::line(3);
+    let token = Token::from_bytes([7; 16]);
+    let request = ThroughputRequest {
+        token,
+        direction: Direction::Up,
+        seconds: 5,
+    };
+    let answer = ThroughputAnswer {
+        token,
+        verdict: Verdict::Busy,
+    };
+    let (now, here, there) = (net.now, net.id(0), net.id(2));
+    let asked = Event::ThroughputRequest {
+        from: here,
+        request,
+    };
+    let answered = Event::ThroughputAnswer {
+        from: there,
+        answer,
+    };
+    assert!(net.routers[0].request_throughput(now, there, request));
+    let (packets, _) = drain(&mut net, 0, 2);
+    deliver(&mut net, 0, 2, &packets[0]);
+    assert_eq!(drain(&mut net, 2, 0).1, [asked.clone()]);
+    net.routers[2].answer_throughput(now, here, answer);
+    let (answers, _) = drain(&mut net, 2, 0);
+    assert!(answers[0].len() < packets[0].len(), "nothing is amplified");
+    deliver(&mut net, 2, 0, &answers[0]);
+    assert_eq!(drain(&mut net, 0, 2).1, [answered]);
+    // They are in the same bounds as echoes.
+    for _ in 0..30 {
+        deliver(&mut net, 0, 2, &packets[0]);
+    }
+    assert_eq!(drain(&mut net, 2, 0).1.len(), 19);
+    assert_eq!(net.drops(2, DropReason::TooMany), 11);
 }
 
 /// Packets that node 1 would have said to node 0, if it had.

@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::hash_chain::{ChainValue, Link};
 use crate::route_selection::FeasibilityDistance;
+use crate::wire::throughput::{Direction, Token, Verdict};
 use crate::wire::{
     Binding, Echo, EchoReply, Hello, LinkReport, MapDigest, MapRequest, NextHop, Ogm, OgmIndex,
     PathCheck, Payload, Probe, ProbeAnswer, RecordRequest, Reminder, ReportEntry, SeqnoRequest,
-    SyncRequest, Update,
+    SyncRequest, ThroughputAnswer, ThroughputRequest, Update,
 };
 use crate::{MapEntry, MapLink, Metric, NodeId, NodeRecord, Position, Price, SeqNo};
 
@@ -166,6 +167,15 @@ fn one_of_each() -> Vec<Tlv> {
             first: id(0),
             last: id(0xff),
             known: vec![(id(4), (2, 3)), (id(5), (1, 0))],
+        }),
+        Tlv::ThroughputRequest(ThroughputRequest {
+            token: Token::from_bytes([9; 16]),
+            direction: Direction::Down,
+            seconds: 5,
+        }),
+        Tlv::ThroughputAnswer(ThroughputAnswer {
+            token: Token::from_bytes([9; 16]),
+            verdict: Verdict::Busy,
         }),
     ]
 }
@@ -365,6 +375,11 @@ fn free_with_a_price() -> Vec<u8> {
     value
 }
 
+/// A request to measure in a direction, for so many seconds.
+fn throughput(direction: u8, seconds: u8) -> Vec<u8> {
+    part(20, &[&[0; 16][..], &[direction, seconds]].concat())
+}
+
 #[test]
 fn what_costs_nothing_takes_no_bytes() {
     let lengths = [false, true].map(|full| {
@@ -400,9 +415,14 @@ fn values_that_cannot_be_are_refused() {
             "more of the map than one names",
             part(19, &[0; 20 + 49 * 18]),
         ),
+        ("a measurement of no time", throughput(0, 0)),
+        ("a measurement of too long", throughput(0, 31)),
+        ("a measurement of a third direction", throughput(2, 5)),
+        ("a verdict that is none", part(21, &[5; 17])),
     ] {
         assert_eq!(parse_part(&bytes), Err(ParseError::Malformed), "{what}");
     }
+    assert!(parse_part(&throughput(1, 30)).is_ok());
     let mut priced = free_with_a_price();
     priced[21] = 1;
     assert!(parse_part(&part(7, &priced)).is_ok());
@@ -418,7 +438,7 @@ proptest! {
 
     /// Behind the code, where fuzzing from outside does not reach.
     #[test]
-    fn arbitrary_parts_never_panic(kind in 0_u8..21, bytes: Vec<u8>) {
+    fn arbitrary_parts_never_panic(kind in 0_u8..24, bytes: Vec<u8>) {
         let part = part(kind, &bytes);
         if let Ok(Some(tlv)) = parse_part(&part) {
             let mut again = Vec::new();
