@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -21,9 +21,18 @@ use regex_lite::Regex;
 fn village(name: &str) -> Daemon {
     let (status, _) = sample::<Status>("status-gateway.json");
     let (mut neighbors, _) = sample::<Neighbors>("neighbors.json");
-    let (interfaces, _) = sample::<Interfaces>("interfaces.json");
-    let (accounts, _) = sample::<Accounts>("receipts-list.json");
-    neighbors.neighbors.first_mut().unwrap().name = Some(name.to_owned());
+    let (mut interfaces, _) = sample::<Interfaces>("interfaces.json");
+    let (mut accounts, _) = sample::<Accounts>("receipts-list.json");
+    let links = neighbors.neighbors.iter_mut().map(|it| &mut it.name);
+    let owed = accounts.accounts.iter_mut().map(|it| &mut it.name);
+    let radios = interfaces.interfaces.iter_mut();
+    let radios = radios.filter_map(|it| it.radio.as_mut());
+    let stations = radios.flat_map(|it| it.stations.iter_mut().map(|it| &mut it.name));
+    for of in links.chain(owed).chain(stations) {
+        if of.as_deref() == Some("router-2") {
+            *of = Some(name.to_owned());
+        }
+    }
     Daemon::start(move |method| -> Reaction {
         if *method == Method::Neighbors {
             neighbors.clone().into()
@@ -78,6 +87,48 @@ fn no_name_leaves_its_label() {
     let text = stdout_of(&village("a\"} 1\nmeshd_up 1\\").meshctl(&["metrics"]));
     parsed(&text);
     assert!(text.contains(r#"name="a\"} 1\nmeshd_up 1\\""#), "{text}");
+}
+
+/// One that renames itself would begin new ones, and alerts about it would end.
+#[test]
+fn a_new_name_makes_no_new_series_but_that_of_the_name() {
+    let series = |name: &str| -> BTreeSet<String> {
+        let text = stdout_of(&village(name).meshctl(&["metrics"]));
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let series = lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned());
+        series.collect()
+    };
+    let (before, after) = (series("router-2"), series("mill"));
+    let new: Vec<_> = after.difference(&before).collect();
+    assert_eq!(
+        new,
+        [r#"meshd_neighbor_info{neighbor="22222222222222222222",name="mill"}"#]
+    );
+    assert_eq!(before.difference(&after).count(), 1);
+}
+
+/// Where a name is shown it has to be joined; nothing else has one.
+#[test]
+fn names_are_shown_by_joining_them() {
+    const JOIN: &str = "* on (instance, neighbor) group_left (name) meshd_neighbor_info";
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+    let dashboard = fs::read_to_string(config.join("grafana-dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let shown = targets.filter(|it| it["legendFormat"].as_str().unwrap().contains("{{name}}"));
+    let expressions: Vec<&str> = shown.map(|it| it["expr"].as_str().unwrap()).collect();
+    assert_eq!(expressions.len(), 8);
+    for expression in expressions {
+        assert!(expression.contains(JOIN), "{expression}");
+    }
+    let alerts = fs::read_to_string(config.join("prometheus-alerts.yml")).unwrap();
+    let alerts: Vec<&str> = alerts.split("- alert: ").collect();
+    let named: Vec<_> = alerts.iter().filter(|it| it.contains("$labels.name ")).collect();
+    assert_eq!(named.len(), 2);
+    for alert in named {
+        assert!(alert.contains(JOIN), "{alert}");
+    }
 }
 
 #[test]

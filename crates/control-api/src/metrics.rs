@@ -3,7 +3,8 @@
 //!
 //! Names begin with `meshd_` and end with their base unit; counters end with `_total` and begin at 0 when the daemon
 //! does, unless their help says otherwise. Labels tell neighbors, interfaces and reasons apart and nothing else, so
-//! the number of time series grows with what is around a node, not with the mesh.
+//! the number of time series grows with what is around a node, not with the mesh. Neighbors are told apart by their ids:
+//! what they call themselves is in `meshd_neighbor_info` alone, so that one with a new name goes on where it was.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -33,6 +34,7 @@ impl fmt::Display for Metrics<'_> {
         let mut text = Text(String::new());
         node(&mut text, self.status);
         routing(&mut text, self.status);
+        neighbors(&mut text, self.neighbors, self.accounts);
         links(&mut text, self.neighbors);
         interfaces(&mut text, self.interfaces);
         receipts(&mut text, self.accounts, self.neighbors);
@@ -243,6 +245,40 @@ fn routing(text: &mut Text, status: &Status) {
     );
 }
 
+/// What neighbors, and all with whom there are accounts, call themselves.
+fn neighbors(text: &mut Text, neighbors: &Neighbors, accounts: &Accounts) {
+    let ids = ids(neighbors);
+    let accounts = accounts.accounts.iter();
+    let accounts = accounts.map(|it| (label_of(it.node_id, &ids), &it.name));
+    let links = neighbors.neighbors.iter();
+    let links = links.map(|it| (it.originator_id.to_string(), &it.name));
+    // Of a neighbor over several links, and with several accounts, it is the same.
+    let names: BTreeMap<String, &Option<String>> = accounts.chain(links).collect();
+    let series = names.iter().map(|(id, name)| {
+        let name = name.as_deref().unwrap_or_default();
+        (vec![("neighbor", id.as_str()), ("name", name)], 1_u8)
+    });
+    text.family(
+        "meshd_neighbor_info",
+        Kind::Gauge,
+        "What a neighbor calls itself: to be joined with the others by its id.",
+        series,
+    );
+}
+
+/// Which originator has which key, as far as neighbors have said.
+fn ids(neighbors: &Neighbors) -> BTreeMap<NodeId, OriginatorId> {
+    let ids = neighbors.neighbors.iter();
+    ids.filter_map(|it| Some((it.node_id?, it.originator_id)))
+        .collect()
+}
+
+/// What somebody is called in labels with whom there is an account.
+fn label_of(node: NodeId, ids: &BTreeMap<NodeId, OriginatorId>) -> String {
+    let id = ids.get(&node);
+    id.map_or_else(|| node.to_string(), OriginatorId::to_string)
+}
+
 /// A link and the labels that tell it from others.
 struct Link<'a> {
     neighbor: &'a Neighbor,
@@ -251,11 +287,9 @@ struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn labels(&self) -> Vec<Label<'_>> {
-        let name = self.neighbor.name.as_deref().unwrap_or_default();
         vec![
             ("interface", &self.neighbor.interface),
             ("neighbor", &self.id),
-            ("name", name),
         ]
     }
 
@@ -346,20 +380,21 @@ fn interfaces(text: &mut Text, interfaces: &Interfaces) {
         .filter_map(|it| Some((it.name.as_str(), it.radio.as_ref()?)));
     let stations = radios.flat_map(|(interface, radio)| {
         radio.stations.iter().filter_map(move |station| {
-            let name = station.name.as_deref().unwrap_or_default();
-            let labels = vec![
-                ("interface", interface),
-                ("station", &station.mac),
-                ("name", name),
-            ];
-            Some((labels, station.signal_dbm?))
+            let neighbor = station.originator_id.map(|id| id.to_string());
+            Some((interface, station, neighbor, station.signal_dbm?))
         })
+    });
+    let stations: Vec<_> = stations.collect();
+    let series = stations.iter().map(|(interface, station, neighbor, signal)| {
+        let mut labels = vec![("interface", *interface), ("station", &station.mac)];
+        labels.extend(neighbor.as_deref().map(|id| ("neighbor", id)));
+        (labels, *signal)
     });
     text.family(
         "meshd_station_signal_dbm",
         Kind::Gauge,
         "How strong a station's frames arrive, on average.",
-        stations,
+        series,
     );
 }
 
@@ -373,20 +408,15 @@ struct Sums {
 }
 
 fn receipts(text: &mut Text, accounts: &Accounts, neighbors: &Neighbors) {
-    let ids = neighbors.neighbors.iter();
-    let ids: BTreeMap<NodeId, OriginatorId> = ids
-        .filter_map(|it| Some((it.node_id?, it.originator_id)))
-        .collect();
-    let mut sums: BTreeMap<(String, &str, &str), Sums> = BTreeMap::new();
+    let ids = ids(neighbors);
+    let mut sums: BTreeMap<(String, &str), Sums> = BTreeMap::new();
     for account in &accounts.accounts {
-        let id = ids.get(&account.node_id);
-        let id = id.map_or_else(|| account.node_id.to_string(), OriginatorId::to_string);
+        let id = label_of(account.node_id, &ids);
         let role = match account.role {
             Role::Provider => "provider",
             Role::Consumer => "consumer",
         };
-        let name = account.name.as_deref().unwrap_or_default();
-        let sum = sums.entry((id, name, role)).or_default();
+        let sum = sums.entry((id, role)).or_default();
         let bytes = [account.earlier_bytes, account.bytes_up, account.bytes_down];
         sum.bytes = bytes.into_iter().fold(sum.bytes, u64::saturating_add);
         sum.unsigned = sum.unsigned.saturating_add(account.unsigned_bytes);
@@ -396,8 +426,8 @@ fn receipts(text: &mut Text, accounts: &Accounts, neighbors: &Neighbors) {
         sum.held |= account.held;
     }
     let series = || {
-        sums.iter().map(|((id, name, role), sum)| {
-            let labels = vec![("neighbor", id.as_str()), ("name", *name), ("role", *role)];
+        sums.iter().map(|((id, role), sum)| {
+            let labels = vec![("neighbor", id.as_str()), ("role", *role)];
             (labels, *sum)
         })
     };

@@ -1,9 +1,10 @@
 //! Interfaces and radios in the words of `control-api`.
 
 use control_api::{Encryption, Interface, InterfaceRole, Interfaces, Radio, SCHEMA, Station};
-use mesh_proto::IfIndex;
+use mesh_proto::{IfIndex, OriginatorId};
 
 use super::View;
+use super::answers::originator_id;
 use crate::kernel::radio::{MacAddress, RadioState, channel_number};
 use crate::kernel::{Link, SeenStation};
 
@@ -118,6 +119,7 @@ impl View<'_> {
         Station {
             mac: mac(station.mac),
             name: self.station_name(seen),
+            originator_id: self.station_node(seen).map(originator_id),
             plink: station.peer_link.map(|state| state.name().to_owned()),
             signal_dbm: station.signal_dbm,
             tx_bitrate_kbps: station.tx_bitrate_kbps,
@@ -133,8 +135,12 @@ impl View<'_> {
 
     /// The name of the node that a station is.
     pub(super) fn station_name(&self, seen: &SeenStation) -> Option<String> {
+        self.node_ref(self.station_node(seen)?).name
+    }
+
+    fn station_node(&self, seen: &SeenStation) -> Option<OriginatorId> {
         let link = self.neighbor_at(seen.ifindex, seen.address?)?;
-        self.node_ref(link.neighbor).name
+        Some(link.neighbor)
     }
 }
 

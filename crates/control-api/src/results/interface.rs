@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::OriginatorId;
+
 /// Every interface that has a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interfaces {
@@ -101,6 +103,9 @@ pub struct Station {
     /// The name of the node that it belongs to; `null` when it is not known to be a node's, or the
     /// node record has not arrived. Untrusted text.
     pub name: Option<String>,
+    /// The originator id of that node; `null` when it is not known to be one.
+    #[serde(default)]
+    pub originator_id: Option<OriginatorId>,
     /// The state of the 802.11s peer link as `iw` names it: `LISTEN`, `OPN_SNT`, `OPN_RCVD`,
     /// `CNF_RCVD`, `ESTAB`, `HOLDING`, `BLOCKED`. `null` in other modes.
     pub plink: Option<String>,

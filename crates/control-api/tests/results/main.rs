@@ -259,6 +259,7 @@ fn station(mac: &str) -> Station {
     Station {
         mac: mac.into(),
         name: None,
+        originator_id: None,
         plink: None,
         signal_dbm: None,
         tx_bitrate_kbps: None,
@@ -273,6 +274,7 @@ fn station(mac: &str) -> Station {
 fn stations() -> Vec<Station> {
     let peer = Station {
         name: Some("router-2".into()),
+        originator_id: Some(OriginatorId::new([0x22; 10])),
         plink: Some("ESTAB".into()),
         signal_dbm: Some(-58),
         tx_bitrate_kbps: Some(300_000),
