@@ -124,7 +124,10 @@ fn names_are_shown_by_joining_them() {
     }
     let alerts = fs::read_to_string(config.join("prometheus-alerts.yml")).unwrap();
     let alerts: Vec<&str> = alerts.split("- alert: ").collect();
-    let named: Vec<_> = alerts.iter().filter(|it| it.contains("$labels.name ")).collect();
+    let named: Vec<_> = alerts
+        .iter()
+        .filter(|it| it.contains("$labels.name "))
+        .collect();
     assert_eq!(named.len(), 2);
     for alert in named {
         assert!(alert.contains(JOIN), "{alert}");

@@ -16,6 +16,7 @@
 //! **Architecture invariants.** Parsing depends on the text alone, but for the host name, which
 //! is the default of `name`. A [`Config`] that exists is consistent.
 
+mod control;
 mod document;
 mod error;
 mod fields;
@@ -54,6 +55,7 @@ use values::{AbsolutePath, SocketPath, Switch};
 use crate::kernel::Numbers;
 use crate::kernel::radio::RadioSettings;
 use crate::uplink::{Check, Resolvers, Target};
+pub use control::{GroupName, ReadOnly};
 pub use error::ConfigError;
 pub use lan::{Lan, LanMode};
 pub use sharing::Sharing;
@@ -82,6 +84,8 @@ const ROOT_KEYS: &[&str] = &[
     "identity",
     "state",
     "control",
+    "control_group",
+    "control_read_only",
     "mesh",
     "lan",
     "uplink",
@@ -121,6 +125,8 @@ struct Settings {
     identity: PathBuf,
     state: PathBuf,
     control: PathBuf,
+    control_group: Option<GroupName>,
+    control_read_only: ReadOnly,
     mesh: Vec<MeshInterface>,
     lan: Vec<Lan>,
     uplink: Uplink,
@@ -232,6 +238,11 @@ impl Config {
             ("identity", old.identity != new.identity),
             ("state", old.state != new.state),
             ("control", old.control != new.control),
+            ("control_group", old.control_group != new.control_group),
+            (
+                "control_read_only",
+                old.control_read_only != new.control_read_only,
+            ),
             ("tunnel", old.tunnel != new.tunnel),
             ("numbers", old.numbers != new.numbers),
         ]
@@ -248,6 +259,8 @@ impl Config {
         new.identity.clone_from(&old.identity);
         new.state.clone_from(&old.state);
         new.control.clone_from(&old.control);
+        new.control_group.clone_from(&old.control_group);
+        new.control_read_only.clone_from(&old.control_read_only);
         new.tunnel = old.tunnel;
         new.numbers = old.numbers;
     }
@@ -285,6 +298,16 @@ impl Config {
     /// The socket meshctl talks to.
     pub fn control(&self) -> &FilePath {
         &self.settings.control
+    }
+
+    /// The group that may use it, if not the one that meshd runs with.
+    pub const fn control_group(&self) -> Option<&GroupName> {
+        self.settings.control_group.as_ref()
+    }
+
+    /// Who may use the socket beside it, which is for questions only.
+    pub const fn control_read_only(&self) -> &ReadOnly {
+        &self.settings.control_read_only
     }
 
     /// The mesh interfaces: at least one, no two alike.
@@ -348,6 +371,8 @@ impl Settings {
             control: fields
                 .optional("control")?
                 .map_or_else(|| DEFAULT_CONTROL.into(), |SocketPath(path)| path),
+            control_group: fields.optional("control_group")?,
+            control_read_only: fields.optional("control_read_only")?.unwrap_or_default(),
             mesh: read_mesh(&fields)?,
             lan,
             uplink: Uplink::read(&fields)?,

@@ -214,7 +214,7 @@ pub async fn run(config: Config, config_path: PathBuf, key: SigningKey, log: Log
     let stored = Store::open(config.state(), network, Party::of(&key))?;
     let path = config.control().to_owned();
     let events = Events::new(Instant::now());
-    let mut control = ControlSocket::open(&path, events.clone())
+    let mut control = ControlSocket::open(&config, &events)
         .with_context(|| format!("control socket {}", path.display()))?;
     let page = StatusPage::new(control.asking());
     let (mut driver, mut events) =

@@ -17,6 +17,7 @@ mod names;
 mod probing;
 mod receipts;
 mod restart;
+mod sockets;
 mod status_page;
 mod supervised;
 mod throughput;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             names::tests(),
             probing::tests(),
             throughput::tests(),
+            sockets::tests(),
             flows::tests(),
             gateways::tests(),
             receipts::tests(),

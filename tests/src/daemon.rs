@@ -55,6 +55,8 @@ pub struct Config {
     pub tunnel: Option<String>,
     /// `numbers`, in YAML.
     pub numbers: Option<String>,
+    /// `control_read_only`.
+    pub control_read_only: Option<String>,
 }
 
 impl Config {
@@ -73,6 +75,7 @@ impl Config {
             status_page: None,
             tunnel: None,
             numbers: None,
+            control_read_only: None,
         }
     }
 
@@ -103,6 +106,7 @@ impl Config {
             ("status_page", &self.status_page),
             ("tunnel", &self.tunnel),
             ("numbers", &self.numbers),
+            ("control_read_only", &self.control_read_only),
         ];
         for (key, value) in optional {
             if let Some(value) = value {

@@ -33,6 +33,8 @@ pub mod rpc;
 pub mod session;
 pub mod value;
 
+use std::path::{Path, PathBuf};
+
 pub use client::{Client, ClientError};
 pub use exit::Exit;
 pub use frame::{FrameError, FrameReader};
@@ -79,3 +81,17 @@ pub const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 
 /// Where the daemon listens when nothing else is configured.
 pub const DEFAULT_SOCKET: &str = "/run/meshd/control.sock";
+
+/// The socket beside `socket` that is for questions only ([`Method::is_read_only`]): `control-ro.sock` beside
+/// `control.sock`.
+#[must_use]
+pub fn read_only_socket(socket: &Path) -> PathBuf {
+    let stem = socket.file_stem().unwrap_or_default();
+    let mut name = stem.to_owned();
+    name.push("-ro");
+    if let Some(extension) = socket.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    socket.with_file_name(name)
+}

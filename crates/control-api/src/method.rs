@@ -122,6 +122,42 @@ pub enum Method {
 }
 
 impl Method {
+    /// Whether it has no effect, on this node or another: who may only ask may ask that.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::Doctor { fix: false }
+            | Self::Interfaces
+            | Self::Neighbors
+            | Self::Originators
+            | Self::Routes { .. }
+            | Self::Gateways
+            | Self::ReceiptsList
+            | Self::ReceiptsShow { .. }
+            | Self::ReceiptsStats
+            | Self::ReceiptsCarried
+            | Self::ConfigShow
+            | Self::Monitor => true,
+            Self::Doctor { fix: true }
+            | Self::GatewaysSelect { .. }
+            | Self::ReceiptsImport { .. }
+            | Self::Reload
+            | Self::ReloadTry { .. }
+            | Self::ReloadConfirm
+            | Self::ReloadRevert
+            | Self::LogLevel { .. }
+            // They make packets, and other nodes answer them within bounds.
+            | Self::Probe(_)
+            | Self::Throughput(_)
+            // They hand out files that are their owner's alone; one export ends another.
+            | Self::ReceiptsExport { .. }
+            | Self::ReceiptsExportCarried { .. }
+            // It is compared with files that only meshd may read.
+            | Self::ConfigDiff { .. } => false,
+        }
+    }
+
     /// Its name on the wire.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -385,11 +385,13 @@ fn interfaces(text: &mut Text, interfaces: &Interfaces) {
         })
     });
     let stations: Vec<_> = stations.collect();
-    let series = stations.iter().map(|(interface, station, neighbor, signal)| {
-        let mut labels = vec![("interface", *interface), ("station", &station.mac)];
-        labels.extend(neighbor.as_deref().map(|id| ("neighbor", id)));
-        (labels, *signal)
-    });
+    let series = stations
+        .iter()
+        .map(|(interface, station, neighbor, signal)| {
+            let mut labels = vec![("interface", *interface), ("station", &station.mac)];
+            labels.extend(neighbor.as_deref().map(|id| ("neighbor", id)));
+            (labels, *signal)
+        });
     text.family(
         "meshd_station_signal_dbm",
         Kind::Gauge,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use control_api::{DEFAULT_SOCKET, Destination, GatewayChoice, LogLevel};
+use control_api::{Destination, GatewayChoice, LogLevel};
 use monitor::Monitor;
 
 const EXIT_CODES: &str = "\
@@ -30,9 +30,10 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "meshctl", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Where meshd listens
-    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    pub(crate) socket: PathBuf,
+    /// Where meshd listens [default: /run/meshd/control.sock, or for who may only ask
+    /// /run/meshd/control-ro.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
 
     /// The form of the result; all but tables have full ids
     #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t = Format::Table)]

@@ -32,10 +32,10 @@ mod version;
 mod wallet;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use control_api::{Client, ClientError};
+use control_api::{Client, ClientError, DEFAULT_SOCKET, read_only_socket};
 
 use crate::cli::{self, Cli, Command};
 use crate::failure::Failure;
@@ -110,14 +110,30 @@ fn block_on<T>(
 }
 
 /// Where the daemon is to be found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Daemon {
-    socket: PathBuf,
+    /// This one and no other, if it is given.
+    socket: Option<PathBuf>,
     limit: Duration,
 }
 
 impl Daemon {
+    /// Who may not use the socket for everything gets the one for questions.
     fn connect(&self) -> Result<Client, ClientError> {
-        Client::connect(&self.socket, self.limit)
+        let denied = match Client::connect(self.socket(), self.limit) {
+            Err(error @ ClientError::Permission { .. }) if self.socket.is_none() => error,
+            outcome => return outcome,
+        };
+        let beside = read_only_socket(self.socket());
+        Client::connect(&beside, self.limit).map_err(|error| match error {
+            // It is not there, or not for this user either.
+            ClientError::NotRunning { .. } | ClientError::Permission { .. } => denied,
+            other => other,
+        })
+    }
+
+    fn socket(&self) -> &Path {
+        let default = Path::new(DEFAULT_SOCKET);
+        self.socket.as_deref().unwrap_or(default)
     }
 }

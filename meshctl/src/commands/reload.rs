@@ -64,10 +64,7 @@ fn try_out(daemon: &Daemon, output: Output, within_s: u32) -> Result<(), Failure
 
 /// Ctrl-C, and a terminal that hangs up.
 fn take_back_on_signals(daemon: &Daemon) -> Result<(), Failure> {
-    let daemon = Daemon {
-        socket: daemon.socket.clone(),
-        limit: daemon.limit,
-    };
+    let daemon = daemon.clone();
     let signals = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM];
     on_signals(&signals, move || match take_back(&daemon) {
         Ok(()) => Exit::Failure,

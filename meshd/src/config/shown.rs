@@ -11,8 +11,8 @@ use super::document::{self, Node};
 use super::path::{Path, Step};
 use super::position;
 use super::{
-    Config, Lan, LanMode, MeshInterface, StatedBandwidth, StatusPage, TunnelChoice, Uplink,
-    UplinkInterface,
+    Config, GroupName, Lan, LanMode, MeshInterface, StatedBandwidth, StatusPage, TunnelChoice,
+    Uplink, UplinkInterface,
 };
 use crate::kernel::radio::{MacAddress, PhyChoice, RadioSettings};
 use crate::uplink::{Check, Resolver, Resolvers};
@@ -40,6 +40,12 @@ impl Config {
         add("identity", path(self.identity()).into());
         add("state", path(self.state()).into());
         add("control", path(self.control()).into());
+        let group = self.control_group().map(GroupName::as_str);
+        add("control_group", group.into());
+        add(
+            "control_read_only",
+            self.control_read_only().as_str().into(),
+        );
         list.add_mesh(self.mesh());
         list.add_lan(self.lan());
         list.add_uplink(self.uplink());

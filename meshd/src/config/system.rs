@@ -14,7 +14,7 @@ use crate::kernel::TUNNEL_DEVICES;
 use super::error::one_line;
 use super::path::{Fault, Path};
 use super::values::InterfaceName;
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, GroupName};
 use crate::identity::{self, IdentityError};
 
 impl Config {
@@ -119,7 +119,20 @@ impl Config {
         if !is_read_only(self.state()) {
             self.check_state()?;
         }
-        check_place(root.key("control"), self.control().parent())
+        check_place(root.key("control"), self.control().parent())?;
+        check_group(root.key("control_group"), self.control_group())?;
+        let reading = self.control_read_only().group();
+        check_group(root.key("control_read_only"), reading)
+    }
+}
+
+fn check_group(path: Path, group: Option<&GroupName>) -> Result<(), Fault> {
+    match group.filter(|group| group.gid().is_none()) {
+        Some(missing) => {
+            let what = format!("there is no group {}", missing.as_str());
+            Err(Fault::new(path, what, "a group of this machine"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -344,6 +344,7 @@ fn a_reload_names_what_needs_a_restart() {
     assert_eq!(
         new(
             "network: other\nnetwork_key: /n\nidentity: /k\nstate: /s\ncontrol: /c\n\
+             control_group: a\ncontrol_read_only: b\n\
              mesh: [{interface: mesh0}]\nnumbers: {mark_bit: 0}\n"
         ),
         [
@@ -352,6 +353,8 @@ fn a_reload_names_what_needs_a_restart() {
             "identity",
             "state",
             "control",
+            "control_group",
+            "control_read_only",
             "numbers"
         ]
     );
@@ -369,6 +372,7 @@ fn a_reload_names_what_needs_a_restart() {
 fn what_needs_a_restart_stays_as_it_is_until_then() {
     let running = parse("network: village\nmesh: [{interface: mesh0}]\n").unwrap();
     let text = "network: other\nidentity: /k\nstate: /s\ncontrol: /c\nname: x\n\
+                control_group: a\ncontrol_read_only: off\n\
                 mesh: [{interface: mesh1}]\nnumbers: {tables: 1000}\n";
     let mut new = parse(text).unwrap();
     new.keep_restart_keys(&running);

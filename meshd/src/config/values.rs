@@ -286,12 +286,13 @@ impl Value for AbsolutePath {
 }
 
 impl SocketPath {
-    /// `sun_path` has 108 bytes with the terminating zero (unix(7)).
-    const MAX_LEN: usize = 107;
+    /// `sun_path` has 108 bytes with the terminating zero (unix(7)), and the name of the socket beside it is three
+    /// bytes longer.
+    const MAX_LEN: usize = 104;
 }
 
 impl Value for SocketPath {
-    const ALLOWED: &'static str = "an absolute path of at most 107 bytes";
+    const ALLOWED: &'static str = "an absolute path of at most 104 bytes";
 
     fn from_text(text: &str) -> Result<Self, String> {
         let AbsolutePath(path) = AbsolutePath::from_text(text)?;

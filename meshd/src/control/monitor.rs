@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use super::{PATIENCE, Rights};
 use crate::events::{Events, Reader};
 
 /// Who takes nothing for so long keeps the place of somebody else. Pausing the output of a terminal is shorter.
@@ -19,18 +19,19 @@ pub(super) async fn serve(
     stream: &mut UnixStream,
     incoming: Incoming,
     events: &Events,
+    rights: &Rights,
 ) -> ControlFlow<(), Incoming> {
     let call = match incoming {
         Incoming::Call(call) if call.method == Method::Monitor => call,
         Incoming::Call(_) | Incoming::Reject(_) => return ControlFlow::Continue(incoming),
     };
-    let reader = events.listen();
+    let reader = rights.listening().zip(events.listen());
     let outcome = match &reader {
         Some(_) => Ok(Monitoring { schema: SCHEMA }.into()),
         None => Err(RpcError::failed("as many as may listen do so already")),
     };
     let line = call.answer(outcome).unwrap_or_default();
-    let Some(reader) = reader else {
+    let Some((_place, reader)) = reader else {
         return ControlFlow::Continue(Incoming::Reject(line));
     };
     if let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(&line)).await {

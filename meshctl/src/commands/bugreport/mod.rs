@@ -132,7 +132,7 @@ fn about(daemon: &Daemon, config: &Path, answers: &daemon::Answers) -> String {
     format!(
         "meshctl {}\nmeshd at {}: {state}\nconfiguration file {}\n",
         env!("CARGO_PKG_VERSION"),
-        daemon.socket.display(),
+        daemon.socket().display(),
         config.display()
     )
 }
