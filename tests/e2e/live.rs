@@ -201,7 +201,6 @@ fn loss(lab: &mut Lab, r2: &mut Watching) -> Result<()> {
         matches!(change, Change::Link { node, from, to, .. } if is(Some(node), "r1") && to < from)
     })?;
 
-    // While meshd changes nothing itself: what happens at that moment is mended, and not told.
     lab.node("r2")?
         .namespace()
         .run("nft", "delete table inet meshd")?;

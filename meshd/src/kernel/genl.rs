@@ -185,8 +185,12 @@ impl Events {
     /// `ENOBUFS` when messages were lost; others the kernel has no reason for.
     pub(super) async fn receive(&mut self) -> io::Result<Vec<Message>> {
         let messages = self.socket.receive().await?.into_iter();
-        let ours = messages.filter(|(kind, _)| *kind == self.number);
-        Ok(ours.map(|(_, payload)| Message { payload }).collect())
+        let ours = messages.filter(|it| it.kind == self.number);
+        Ok(ours
+            .map(|it| Message {
+                payload: it.payload,
+            })
+            .collect())
     }
 
     /// Forgets what was told until now.

@@ -134,7 +134,7 @@ pub(super) struct Wanted<'a> {
 pub(super) async fn apply(
     wanted: Wanted<'_>,
     nfnetlink: &mut Nfnetlink,
-) -> Result<Made, KernelError> {
+) -> Result<(Made, Option<u32>), KernelError> {
     let found = nfnetlink.sets()?;
     let had_counters = Flow::ALL
         .iter()
@@ -143,24 +143,25 @@ pub(super) async fn apply(
     let quotas = nfnetlink.quotas()?;
     let begin = format!("table inet {TABLE}\nflush table inet {TABLE}\n");
     let error = match nft::apply(&setup.nft, &(begin + &table(wanted, &quotas))).await {
-        Ok(()) if had_counters => return Ok(Made::Kept),
-        Ok(()) => return Ok(Made::New),
+        Ok(process) if had_counters => return Ok((Made::Kept, process)),
+        Ok(process) => return Ok((Made::New, process)),
         Err(error @ KernelError::NftRefused(_)) => error,
         Err(error) => return Err(error),
     };
     // What is there can't be changed to what is wanted: it is another version's table, or
     // somebody meddled with it.
     let table = table(wanted, &Spent::new());
-    nft::apply(&setup.nft, &(delete() + &table)).await?;
-    Ok(match had_counters {
+    let process = nft::apply(&setup.nft, &(delete() + &table)).await?;
+    let made = match had_counters {
         true => Made::Replaced(Warning::CountersReset(error)),
         false => Made::New,
-    })
+    };
+    Ok((made, process))
 }
 
 /// Removes the table, if it is there.
 pub(super) async fn remove(setup: &Setup) -> Result<(), KernelError> {
-    nft::apply(&setup.nft, &delete()).await
+    nft::apply(&setup.nft, &delete()).await.map(drop)
 }
 
 fn delete() -> String {

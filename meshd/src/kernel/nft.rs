@@ -14,20 +14,21 @@ use super::program;
 /// `nft` takes milliseconds, on a slow router with everything starting at once some seconds.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Applies commands, as nft(8) reads them, in one transaction: all of them, or none.
-pub(super) async fn apply(program: &Path, commands: &str) -> Result<(), KernelError> {
-    let output = match tokio::time::timeout(TIME_LIMIT, run_any(program, commands)).await {
+/// Applies commands, as nft(8) reads them, in one transaction: all of them, or none. Returns the process that did it.
+pub(super) async fn apply(program: &Path, commands: &str) -> Result<Option<u32>, KernelError> {
+    let (process, output) = match tokio::time::timeout(TIME_LIMIT, run_any(program, commands)).await
+    {
         Ok(output) => output?,
         Err(_) => return Err(KernelError::NftTimeout(TIME_LIMIT)),
     };
     if output.status.success() {
-        return Ok(());
+        return Ok(process);
     }
     Err(KernelError::NftRefused(summary(&output)))
 }
 
 /// Runs the program under the first of its possible names that exists.
-async fn run_any(program: &Path, input: &str) -> Result<Output, KernelError> {
+async fn run_any(program: &Path, input: &str) -> Result<(Option<u32>, Output), KernelError> {
     for candidate in program::candidates(program) {
         match run(&candidate, input).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -43,7 +44,7 @@ async fn run_any(program: &Path, input: &str) -> Result<Output, KernelError> {
     Err(KernelError::NftMissing(program.to_owned()))
 }
 
-async fn run(program: &Path, input: &str) -> io::Result<Output> {
+async fn run(program: &Path, input: &str) -> io::Result<(Option<u32>, Output)> {
     let mut child = Command::new(program)
         .args(["-f", "-"])
         .env("LC_ALL", "C")
@@ -52,6 +53,7 @@ async fn run(program: &Path, input: &str) -> io::Result<Output> {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
+    let process = child.id();
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(input.as_bytes()).await {
             // It ended without reading: its status and its message say why.
@@ -59,7 +61,7 @@ async fn run(program: &Path, input: &str) -> io::Result<Output> {
             result => result?,
         }
     }
-    child.wait_with_output().await
+    Ok((process, child.wait_with_output().await?))
 }
 
 /// What `nft` said, on one line: its messages come with empty lines, and some more than once.

@@ -178,6 +178,16 @@ impl Socket {
     }
 }
 
+/// What happened.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) kind: u16,
+    /// The port of the socket that was used for it (netlink(7)): the first of a process has its number. 0 is the
+    /// kernel.
+    pub(super) by: u32,
+    pub(super) payload: Payload,
+}
+
 /// A socket that tells of what happens without being asked.
 pub(super) struct EventSocket {
     socket: AsyncFd<NlSocket>,
@@ -185,11 +195,11 @@ pub(super) struct EventSocket {
 }
 
 impl EventSocket {
-    /// Waits for the next messages: their types and payloads. What cannot be parsed is left out.
+    /// Waits for the next messages. What cannot be parsed is left out.
     ///
     /// # Errors
     /// `ENOBUFS` when messages were lost; others the kernel has no reason for.
-    pub(super) async fn receive(&mut self) -> io::Result<Vec<(u16, Payload)>> {
+    pub(super) async fn receive(&mut self) -> io::Result<Vec<Told>> {
         loop {
             let mut ready = self.socket.readable().await?;
             let buffer = &mut self.buffer;
@@ -200,7 +210,7 @@ impl EventSocket {
     }
 
     /// The next messages if they are there already; an error as above.
-    pub(super) fn receive_now(&mut self) -> Option<io::Result<Vec<(u16, Payload)>>> {
+    pub(super) fn receive_now(&mut self) -> Option<io::Result<Vec<Told>>> {
         let received = self.socket.get_ref().recv(&mut self.buffer, Msg::empty());
         match received {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -208,14 +218,18 @@ impl EventSocket {
         }
     }
 
-    fn messages(&self, length: usize) -> Vec<(u16, Payload)> {
+    fn messages(&self, length: usize) -> Vec<Told> {
         let bytes = self.buffer.get(..length).unwrap_or_default();
         let mut cursor = Cursor::new(bytes);
         let mut messages = Vec::new();
         while cursor.position() < length as u64
             && let Ok(message) = Nlmsghdr::<u16, Buffer>::from_bytes(&mut cursor)
         {
-            messages.extend(payload(&message).map(|payload| (*message.nl_type(), payload)));
+            messages.extend(payload(&message).map(|payload| Told {
+                kind: *message.nl_type(),
+                by: *message.nl_pid(),
+                payload,
+            }));
         }
         messages
     }

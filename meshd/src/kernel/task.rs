@@ -76,6 +76,10 @@ pub(super) struct Task {
     flowtables_changed: bool,
     /// A neighbor has used up its credit, which was not reported yet.
     credit_used_up: bool,
+    /// Who damaged the table when that was reported last.
+    damagers: BTreeSet<u32>,
+    /// Others have damaged it, which was not reported yet.
+    has_untold_damage: bool,
     gateways: Gateways,
     shape: Shape,
     new_flows: NewFlows,
@@ -120,6 +124,8 @@ impl Task {
             content: Content::default(),
             flowtables_changed: false,
             credit_used_up: false,
+            damagers: BTreeSet::new(),
+            has_untold_damage: false,
             gateways: Gateways::default(),
             shape: Shape::default(),
             new_flows: NewFlows::default(),
@@ -191,7 +197,8 @@ impl Task {
         self.flowtables_changed |= news.flowtables_changed;
         self.credit_used_up |= news.credit_used_up;
         self.report_noticed().await?;
-        if news.table_damaged {
+        if !news.damaged_by.is_empty() {
+            self.damagers = news.damaged_by;
             return self.report(KernelEvent::TableDamaged).await;
         }
         Next::Continue(())
@@ -204,6 +211,9 @@ impl Task {
         }
         if std::mem::take(&mut self.flowtables_changed) {
             self.report(KernelEvent::FlowtablesChanged).await?;
+        }
+        if std::mem::take(&mut self.has_untold_damage) {
+            self.report(KernelEvent::TableDamaged).await?;
         }
         Next::Continue(())
     }

@@ -20,7 +20,7 @@ use nix::errno::Errno;
 use super::neighbor::MacKey;
 use super::netlink::KernelError;
 use super::nfnetlink::{self, Element, Nfnetlink};
-use super::raw::{EventSocket, Payload, Socket, push};
+use super::raw::{EventSocket, Socket, Told, push};
 
 /// How long the sets remember a neighbor. Less than the routing core watches a neighbor for after
 /// it was told that it carries traffic.
@@ -63,12 +63,12 @@ pub(super) struct Seen {
 }
 
 /// What the kernel's filter tells without being asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
     /// A neighbor began to carry traffic, or goes on to.
     pub(super) traffic: bool,
-    /// Something of our table was removed.
-    pub(super) table_damaged: bool,
+    /// Those who removed something of our table, as [`Told::by`] has them.
+    pub(super) damaged_by: BTreeSet<u32>,
     /// There are other flowtables than before.
     pub(super) flowtables_changed: bool,
     /// A neighbor has used up half or all of its credit.
@@ -77,18 +77,22 @@ pub(super) struct News {
 
 impl News {
     /// Some were lost, whatever they were.
-    const LOST: Self = Self {
-        traffic: true,
-        table_damaged: true,
-        flowtables_changed: true,
-        credit_used_up: true,
-    };
+    fn lost() -> Self {
+        Self {
+            traffic: true,
+            damaged_by: BTreeSet::from([0]),
+            flowtables_changed: true,
+            credit_used_up: true,
+        }
+    }
 
-    fn of(events: &[(u16, Payload)]) -> Self {
+    fn of(events: &[Told]) -> Self {
         let mut news = Self::default();
-        for (kind, payload) in events {
+        for Told { kind, by, payload } in events {
             news.traffic |= *kind == NFULNL_MSG_PACKET;
-            news.table_damaged |= nfnetlink::damages_table(*kind, payload);
+            if nfnetlink::damages_table(*kind, payload) {
+                news.damaged_by.insert(*by);
+            }
             news.flowtables_changed |= nfnetlink::changes_flowtables(*kind);
             news.credit_used_up |= nfnetlink::tells_used_up(*kind, payload);
         }
@@ -143,7 +147,7 @@ impl Traffic {
     /// What the kernel refuses, which it has no reason to.
     pub(super) async fn receive(&mut self) -> io::Result<News> {
         match self.socket.receive().await {
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(News::LOST),
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(News::lost()),
             events => Ok(News::of(&events?)),
         }
     }
@@ -152,9 +156,9 @@ impl Traffic {
     pub(super) fn news_so_far(&mut self) -> News {
         let mut all = News::default();
         while let Some(events) = self.socket.receive_now() {
-            let news = events.map_or(News::LOST, |events| News::of(&events));
+            let news = events.map_or_else(|_| News::lost(), |events| News::of(&events));
             all.traffic |= news.traffic;
-            all.table_damaged |= news.table_damaged;
+            all.damaged_by.extend(news.damaged_by);
             all.flowtables_changed |= news.flowtables_changed;
             all.credit_used_up |= news.credit_used_up;
         }

@@ -30,6 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("sysctls_are_written_only_if_wrong", sysctls),
         ("a_missing_nft_is_named", missing_nft),
         ("what_nft_refuses_once_is_tried_again", refusing_nft),
+        ("damage_while_the_table_is_changed_is_told", meddling),
     ]
 }
 
@@ -475,4 +476,42 @@ fn refusing_nft() {
         let set = node.run("nft list set inet meshd gateways");
         set.contains(&gateway.to_string()).then_some(())
     });
+}
+
+/// Others remove rules of ours at the very moment that we change the table.
+fn meddling() {
+    let (node, _other) = node();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (program, fault) = (directory.path().join("nft"), directory.path().join("fault"));
+    let script = format!(
+        "#!/bin/sh\nif [ -e {0} ]; then rm {0}; nft flush table inet meshd; fi\nexec nft \"$@\"\n",
+        fault.display()
+    );
+    fs::write(&program, script).expect("a script");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("a program");
+    let mut port = Port::start(
+        &node,
+        meshd::kernel::Setup {
+            nft: program,
+            ..setup(1)
+        },
+    );
+    port.configure(&base(1));
+    let told = |event: &KernelEvent| matches!(event, KernelEvent::TableDamaged);
+    let gateways = |id: u8| BTreeSet::from([setup(id).mesh_ipv6()]);
+    port.set_gateways(gateways(2));
+    port.configure(&base(1));
+    assert!(!port.saw(told), "of what we do ourselves");
+
+    fs::write(&fault, "").expect("a file");
+    port.set_gateways(gateways(3));
+    port.wait("word of the damage", |event| told(event).then_some(()));
+    eventually("the rules to be back", || {
+        let rules = node.run("nft list table inet meshd");
+        rules.contains("goto from_mesh").then_some(())
+    });
+
+    fs::write(&fault, "").expect("a file");
+    port.configure(&base(1));
+    port.wait("word of more damage", |event| told(event).then_some(()));
 }

@@ -94,6 +94,7 @@ impl Task {
     ) -> Result<Option<Warning>, KernelError> {
         let mut warning = None;
         for _ in 0..TABLE_TRIES {
+            self.hears_of_damage(None);
             let before = self.nfnetlink.generation()?;
             let content = self.content(base);
             let wanted = nat::Wanted {
@@ -106,8 +107,9 @@ impl Task {
                 shape: &self.shape,
             };
             let made = nat::apply(wanted, &mut self.nfnetlink).await;
-            let _ = self.is_damaged();
-            let made = made?;
+            let ours = made.as_ref().ok().and_then(|(_, process)| *process);
+            self.hears_of_damage(ours);
+            let (made, _) = made?;
             self.content = content;
             self.shape.note_applied();
             let is_new = !matches!(made, nat::Made::Kept);
@@ -125,15 +127,22 @@ impl Task {
         Err(KernelError::Disturbed)
     }
 
-    /// Whether the news so far tell of damage to our table: of what nft does for us, too.
-    pub(super) fn is_damaged(&mut self) -> bool {
+    /// Whether the news so far tell of damage to our table by others than `ours`, a run of nft. It is to be reported
+    /// then, unless that has been done: the kernel tells of each piece that is gone.
+    pub(super) fn hears_of_damage(&mut self, ours: Option<u32>) -> bool {
         let news = self.traffic.news_so_far();
         if news.traffic {
             self.look_soon();
         }
         self.flowtables_changed |= news.flowtables_changed;
         self.credit_used_up |= news.credit_used_up;
-        news.table_damaged
+        let mut others = news.damaged_by;
+        // A table is so much news that some get lost, and then most likely ours.
+        let is_ours = |it: u32| ours.is_some_and(|ours| it == ours || it == 0);
+        others.retain(|it| !is_ours(*it));
+        // Before there was a table of ours it was somebody else's.
+        self.has_untold_damage |= self.base.is_some() && !others.is_subset(&self.damagers);
+        !others.is_empty()
     }
 
     /// Which flowtables have devices of ours: their flows go past our rules.
@@ -234,11 +243,11 @@ impl Task {
             return Ok(());
         }
         let before = self.nfnetlink.generation()?;
-        let was_damaged = self.is_damaged();
-        nft::apply(&self.setup.nft, commands).await?;
-        let _ = self.is_damaged();
+        let was_damaged = self.hears_of_damage(None);
+        let ours = nft::apply(&self.setup.nft, commands).await?;
+        let is_damaged = self.hears_of_damage(ours);
         // Others may have changed our table meanwhile.
-        if was_damaged || self.nfnetlink.generation()? != before.wrapping_add(1) {
+        if was_damaged || is_damaged || self.nfnetlink.generation()? != before.wrapping_add(1) {
             self.is_table_due = true;
             self.mend_soon();
         }
