@@ -15,11 +15,18 @@ use mesh_tests::topology::Topology;
 use mesh_tests::wait::wait_for;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    vec![in_lab(
-        "a_configuration_that_nobody_confirms_goes_again",
-        || Topology::line(2),
-        unconfirmed,
-    )]
+    vec![
+        in_lab(
+            "a_configuration_that_nobody_confirms_goes_again",
+            || Topology::line(2),
+            unconfirmed,
+        ),
+        in_lab(
+            "of_several_trials_the_last_confirmed_comes_back",
+            || Topology::line(1),
+            several,
+        ),
+    ]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,4 +111,52 @@ fn unconfirmed(lab: &mut Lab) -> Result<()> {
     let back: Reloaded = node.ctl("reload --revert")?;
     ensure!(back.changed == lan, "{back:?}");
     wait_phone(lab, &addresses, false)
+}
+
+/// Has r1 read a configuration with this name.
+fn rename(lab: &mut Lab, name: &str, command: &str) -> Result<()> {
+    lab.node_mut("r1")?.config.name = name.to_owned();
+    let node = lab.node("r1")?;
+    node.files().write_config(&node.config)?;
+    let _: Reloaded = node.ctl(command)?;
+    is_called(lab, name)
+}
+
+fn is_called(lab: &Lab, name: &str) -> Result<()> {
+    let called = lab.node("r1")?.status()?.name;
+    ensure!(called == name, "it is called {called}, not {name}");
+    Ok(())
+}
+
+/// Each configuration is known by the name that it gives the node.
+fn several(lab: &mut Lab) -> Result<()> {
+    lab.start("r1")?;
+    rename(lab, "one", "reload --confirm 60")?;
+    let _: Reloaded = lab.node("r1")?.ctl("reload --confirmed")?;
+    rename(lab, "two", "reload --confirm 60")?;
+    rename(lab, "three", "reload --confirm 60")?;
+    let back: Reloaded = lab.node("r1")?.ctl("reload --revert")?;
+    ensure!(back.changed == ["name"], "{back:?}");
+    is_called(lab, "one")?;
+
+    // By itself, too; and the time is that of the last.
+    rename(lab, "two", "reload --confirm 3600")?;
+    rename(lab, "three", "reload --confirm 2")?;
+    wait_for("the time to confirm to be over", PATIENCE, || {
+        is_called(lab, "one")
+    })?;
+
+    // Of a trial that follows a failed one, what is in force is what comes back.
+    rename(lab, "four", "reload --confirm 60")?;
+    let _: Reloaded = lab.node("r1")?.ctl("reload --revert")?;
+    is_called(lab, "one")?;
+
+    // A reload without a trial ends one, and stays.
+    rename(lab, "two", "reload --confirm 60")?;
+    rename(lab, "three", "reload")?;
+    let socket = lab.node("r1")?.files().socket();
+    let arguments = format!("--socket {} reload --revert", socket.display());
+    let finished = daemon::run("meshctl", &arguments)?;
+    ensure!(finished.code == 4, "{finished:?}");
+    is_called(lab, "three")
 }
