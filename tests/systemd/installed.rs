@@ -48,7 +48,7 @@ fn life_of_a_package(lab: &mut Lab) -> Result<()> {
     let relayed = relayed(lab).context("the mesh")?;
     healthy().context("asked")?;
 
-    let changes: [(&str, fn() -> Result<()>); 3] = [
+    let changes: [Change; 3] = [
         ("systemctl restart", restart),
         ("upgrade of the package", upgrade),
         ("start of systemd-networkd", networkd),
@@ -60,6 +60,9 @@ fn life_of_a_package(lab: &mut Lab) -> Result<()> {
     watched(lab, relayed).with_context(|| format!("a loop that is stuck:\n{}", log()))?;
     gone().context("removed")
 }
+
+/// What is done to the package, and how.
+type Change = (&'static str, fn() -> Result<()>);
 
 /// What r2 has of the mesh is this machine's.
 fn take_interface(lab: &Lab) -> Result<()> {

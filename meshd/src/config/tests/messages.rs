@@ -22,7 +22,7 @@ const PRICE: &str = "a whole number of atto-SMT per MiB, 0 to 184467440737095516
 const MOST: &str = "any, or a whole number of atto-SMT per MiB, 0 to 18446744073709551615";
 const PREFIX: &str = "a private, unique local or global unicast prefix, from /8 (IPv6: /16) on, \
     without host bits, such as 10.1.2.0/24 or fd12::/64";
-const ROOT: &str = "network, network_key, name, identity, state, control, control_group, control_read_only, mesh, lan, uplink, \
+const ROOT: &str = "network, network_key, name, position, identity, state, control, control_group, control_read_only, mesh, lan, uplink, \
     gateways, sharing, status_page, tunnel, numbers";
 const GATEWAY: &str = "a node's name of at most 32 bytes, or 8 to 20 of the first digits of its id";
 const NODE_ONCE: &str = "a node that is named once";
