@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use mesh_tests::crowd::allow_files;
 use mesh_tests::harness::note;
 use mesh_tests::lab::{Lab, ROUTER_ON_LAN};
 use mesh_tests::mesh::wait_all_pairs;
@@ -126,15 +127,11 @@ fn crowd(phone: &Namespace) -> Result<()> {
         .iter()
         .map(|host| format!("addr replace {host}/24 dev eth0\n"));
     phone.ip_batch(&lines.collect::<String>())?;
-    let open = |host: Ipv4Addr| -> Result<TcpStream> {
-        let socket = connect_from(host)?;
-        socket.set_nonblocking(false)?;
-        Ok(socket)
-    };
+    allow_files(5 * hosts.len())?;
     let mut held = Vec::new();
     for _ in 0..5 {
         for host in &hosts {
-            let mut stream = phone.within(|| open(*host))?;
+            let mut stream = phone.within(|| connect_from(*host))?;
             // It may have lost its place by then.
             let _ = stream.write_all(b"GET / HT");
             held.push(stream);
