@@ -67,7 +67,7 @@ fuzz: ## new inputs for every decoder, FUZZ_SECONDS=180 each; needs `cargo insta
 			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1; \
 	done
 
-package: ## the program of routers for mips, mipsel, armv7, aarch64, x86_64, and how large it is (an hour)
+package: ## the program of routers for mips, mipsel, armv7, aarch64, x86_64, and how large it is (long)
 	@tests/deps.sh cross
 	@openwrt/cross/package.sh
 
