@@ -86,6 +86,7 @@ vectors() {
 logs() {
     local mine
     mine=${CARGO_TARGET_DIR:-target}/debug/meshctl
+    cmp "$work/$target.log" "$work/here.log" || fail "the same receipts make another log"
     "$mine" receipts verify "$work/$target.log" || fail "its log cannot be read here"
     emulated meshctl receipts verify "$work/here.log" || fail "it cannot read a log of here"
     # One bit, in a signature.
