@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use crate::router::source;
 
@@ -68,4 +69,64 @@ fn meshd_may_what_it_may_under_systemd() {
         assert_eq!(set.join(" "), may, "{name}");
     }
     assert_eq!(sets.len(), 5);
+}
+
+/// The standard output of a command that succeeds.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_package_without_the_sdk_has_all_files_and_is_always_the_same() {
+    let pack = || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ipk = Command::new(source("openwrt/ipk.sh"));
+        let ipk = ipk.args([env!("CARGO_BIN_EXE_meshd"), "tiny", "mipsel_24kc"]);
+        let file = run(ipk.arg(directory.path()));
+        let bytes = fs::read(file.trim_end()).unwrap();
+        (directory, file, bytes)
+    };
+    let (directory, file, bytes) = pack();
+    assert!(
+        file.ends_with("/meshd-tiny_0.1.0-1_mipsel_24kc.ipk\n"),
+        "{file}"
+    );
+    assert!(bytes == pack().2, "two runs give two packages");
+
+    let unpack = |archive: &str| {
+        let mut tar = Command::new("tar");
+        run(tar.args(["xzvf", archive]).current_dir(directory.path()))
+    };
+    unpack(file.trim_end());
+    let mut files = unpack("data.tar.gz");
+    files += &unpack("control.tar.gz");
+    for path in [
+        "usr/libexec/meshd-tiny",
+        "etc/config/meshd",
+        "etc/init.d/meshd",
+        "etc/uci-defaults/80-meshd",
+        "etc/hotplug.d/iface/50-meshd",
+        "etc/capabilities/meshd.json",
+        "lib/meshd/render.sh",
+        "lib/upgrade/keep.d/meshd",
+        "conffiles",
+        "postinst",
+        "prerm",
+    ] {
+        assert!(
+            files.lines().any(|file| file == format!("./{path}")),
+            "{path}: {files}"
+        );
+    }
+    let control = fs::read_to_string(directory.path().join("control")).unwrap();
+    let makefile = makefile();
+    let depends = control
+        .lines()
+        .find_map(|line| line.strip_prefix("Depends: "))
+        .unwrap();
+    for package in depends.split(", ").filter(|package| *package != "libc") {
+        assert!(makefile.contains(&format!("+{package}")), "{package}");
+    }
 }
