@@ -334,7 +334,7 @@ fn marks(lab: &mut Lab) -> Result<()> {
             "route add default via 198.18.{line}.1 dev line{line} metric {metric}"
         ))?;
         if line == 3 {
-            wait_found(lab, "r1", Severity::Error, ["uplink", "line3", "ipv4"])?;
+            wait_found(lab, "r1", Severity::Error, ["uplink", "line3", "IPv4"])?;
             is_silent(lab, "r1", "marks")?;
         }
     }
