@@ -3,6 +3,12 @@
 //! `stubs`; the rendered configuration goes through the real `meshd --check`, in a network namespace with
 //! the devices it names.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod cases;
 mod defaults;
 mod package;

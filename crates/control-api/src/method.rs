@@ -129,6 +129,7 @@ impl Method {
             Self::Status
             | Self::Doctor { fix: false }
             | Self::Interfaces
+            | Self::Map
             | Self::Neighbors
             | Self::Originators
             | Self::Routes { .. }
