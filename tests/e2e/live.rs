@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use control_api::{Change, Event, NodeRef, Role, Status};
+use control_api::{Change, Event, LinkClass, NodeRef, Role, Status};
 use libtest_mimic::Trial;
 use mesh_tests::air::Loss;
 use mesh_tests::binaries;
@@ -199,6 +199,11 @@ fn loss(lab: &mut Lab, r2: &mut Watching) -> Result<()> {
     lab.air().connect("r1", "r2", Loss::percent(50))?;
     r2.expect("the link to r1 to be worse", |change| {
         matches!(change, Change::Link { node, from, to, .. } if is(Some(node), "r1") && to < from)
+    })?;
+    lab.air().connect("r1", "r2", Loss::NONE)?;
+    r2.expect("the link to r1 to be good again", |change| {
+        matches!(change, Change::Link { node, interface, to: LinkClass::Good, from, tq }
+            if is(Some(node), "r1") && interface == "mesh0" && *from < LinkClass::Good && *tq >= 160)
     })?;
 
     lab.node("r2")?
