@@ -10,8 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 target=${1:?target} variant=${2:?variant}
 case $variant in
-    full) features=redeem,top ;;
-    no-redeem) features=top ;;
+    full) features=redeem,status-page,top ;;
+    no-redeem) features=status-page,top ;;
     tiny) features= ;;
     *)
         printf 'cross: no variant %s: full, no-redeem or tiny\n' "$variant" >&2

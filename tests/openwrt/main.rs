@@ -5,6 +5,8 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]

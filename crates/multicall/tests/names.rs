@@ -1,5 +1,7 @@
 //! The built program under its names.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -125,11 +125,15 @@ impl Daemon {
             outcome => return outcome,
         };
         let beside = read_only_socket(self.socket());
-        Client::connect(&beside, self.limit).map_err(|error| match error {
-            // It is not there, or not for this user either.
-            ClientError::NotRunning { .. } | ClientError::Permission { .. } => denied,
-            other => other,
-        })
+        // It is not there, or not for this user either.
+        let is_closed = |error: &ClientError| {
+            matches!(
+                error,
+                ClientError::NotRunning { .. } | ClientError::Permission { .. }
+            )
+        };
+        let closed = |error| if is_closed(&error) { denied } else { error };
+        Client::connect(&beside, self.limit).map_err(closed)
     }
 
     fn socket(&self) -> &Path {

@@ -143,7 +143,7 @@ fn a_measurement_is_asked_for_and_answered_over_other_nodes() {
     assert!(net.routers[0].request_throughput(now, there, request));
     let (packets, _) = drain(&mut net, 0, 2);
     deliver(&mut net, 0, 2, &packets[0]);
-    assert_eq!(drain(&mut net, 2, 0).1, [asked.clone()]);
+    assert_eq!(drain(&mut net, 2, 0).1, std::slice::from_ref(&asked));
     net.routers[2].answer_throughput(now, here, answer);
     let (answers, _) = drain(&mut net, 2, 0);
     assert!(answers[0].len() < packets[0].len(), "nothing is amplified");

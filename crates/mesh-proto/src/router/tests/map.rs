@@ -196,9 +196,11 @@ fn ranges_of_a_request_answer_only_for_what_is_in_them() {
         known,
     };
     net.inject(0, 1, KeyKind::Pair, &[Tlv::MapRequest(request)]);
-    let sent = net.sent.iter().filter_map(|(from, tlv)| match tlv {
-        Tlv::MapEntry(entry) if *from == 0 => Some(entry.originator()),
-        _ => None,
+    let sent = net.sent.iter().filter_map(|(from, tlv)| {
+        let Tlv::MapEntry(entry) = tlv else {
+            return None;
+        };
+        (*from == 0).then(|| entry.originator())
     });
     assert_eq!(sent.collect::<Vec<_>>(), [ids[1]]);
 }
