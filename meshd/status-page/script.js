@@ -322,10 +322,10 @@ return { places: places, lost: lost };
 // North is up, and a degree of longitude is shorter away from the equator.
 function truePlaces(map) {
 var own = map.nodes[0].position || map.nodes.filter(function (node) { return node.position; })[0].position;
-var narrow = Math.cos(own.latitude_e7 / 1e7 * Math.PI / 180), lost = [];
+var narrow = Math.cos(own.latitude_udeg / 1e6 * Math.PI / 180), lost = [];
 var places = map.nodes.map(function (node, at) {
 if (!node.position) { lost.push(at); return null; }
-return { x: node.position.longitude_e7 * narrow, y: -node.position.latitude_e7 };
+return { x: node.position.longitude_udeg * narrow, y: -node.position.latitude_udeg };
 });
 return { places: places, lost: lost };
 }

@@ -2,14 +2,16 @@
 //!
 //! It is made of answers, so that who speaks HTTP knows nothing that the control socket does not tell.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, Accounts, AttoSmt, Internet, Neighbor, Neighbors, NodeRef, Originator, OriginatorId,
-    Originators, Quality, Role, Stats, Status,
+    Account, Accounts, AttoSmt, Internet, MeshMap, Neighbor, Neighbors, NodeRef, Originators,
+    Quality, Role, Stats, Status,
 };
+
+mod map;
+
+pub use map::{Map, MapLine, MapNode};
 
 /// The version of [`StatusPage`]'s layout. As [`crate::SCHEMA`] it is raised only by a change that would mislead
 /// an old reader.
@@ -27,6 +29,8 @@ pub struct PageSources<'a> {
     pub neighbors: &'a Neighbors,
     /// The answer to `originators`.
     pub originators: &'a Originators,
+    /// The answer to `map`.
+    pub map: &'a MeshMap,
     /// The answer to `receipts.list`.
     pub accounts: &'a Accounts,
     /// The answer to `receipts.stats`.
@@ -52,7 +56,7 @@ pub struct StatusPage {
     pub path: Vec<Step>,
     /// Every link to a neighbor, as `neighbors` orders them.
     pub neighbors: Vec<PageNeighbor>,
-    /// What this node knows of the mesh.
+    /// The mesh, as its nodes tell of it.
     pub map: Map,
     /// What was carried for others, and by others.
     pub traffic: Traffic,
@@ -89,51 +93,6 @@ pub struct PageNeighbor {
     pub tq: u8,
     /// Milliseconds since anything was heard from it.
     pub last_heard_ms: u64,
-}
-
-/// Nodes, and lines between them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Map {
-    /// This node first, then the others ordered by id.
-    pub nodes: Vec<MapNode>,
-    /// Each pair of nodes once.
-    pub lines: Vec<MapLine>,
-}
-
-/// A node on the map.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MapNode {
-    /// The node.
-    #[serde(flatten)]
-    pub node: NodeRef,
-    /// Hops to it; `null` when unreachable or not known.
-    pub hops: Option<u32>,
-    /// Whether it offers an uplink.
-    pub gateway: bool,
-    /// Where it is; `null` while that is not known.
-    pub position: Option<Position>,
-}
-
-/// A place, in 10⁻⁷ degrees (WGS 84), to about a centimetre.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// North of the equator, south of it negative.
-    pub latitude_e7: i32,
-    /// East of Greenwich, west of it negative.
-    pub longitude_e7: i32,
-}
-
-/// A line between two nodes of the map, which are given by their place in [`Map::nodes`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MapLine {
-    /// One end.
-    pub from: usize,
-    /// The other.
-    pub to: usize,
-    /// 1 for a link; more for a way over nodes that are not known to be on it; 0 if it is not known how many.
-    pub hops: u32,
-    /// How good a link is, 0 to 255; `null` for a way.
-    pub tq: Option<u8>,
 }
 
 /// Bytes towards the Internet and from it, receipted or not.
@@ -180,7 +139,7 @@ impl StatusPage {
             internet: status.internet.clone(),
             path: path(status),
             neighbors: neighbors.map(neighbor).collect(),
-            map: Map::new(status, sources.neighbors, sources.originators),
+            map: Map::new(status, sources.neighbors, sources.originators, sources.map),
             traffic: traffic(sources.accounts, sources.stats),
             earnings: earnings(sources.accounts),
         }
@@ -229,81 +188,6 @@ fn neighbor(neighbor: &Neighbor) -> PageNeighbor {
         tq: neighbor.tq,
         last_heard_ms: neighbor.last_heard_ms,
     }
-}
-
-impl Map {
-    fn new(status: &Status, neighbors: &Neighbors, originators: &Originators) -> Self {
-        let links = usable_links(neighbors);
-        let mut others: BTreeMap<OriginatorId, MapNode> = BTreeMap::new();
-        for (id, (neighbor, _)) in &links {
-            others.insert(*id, map_node(*id, neighbor.name.clone(), Some(1)));
-        }
-        for originator in &originators.originators {
-            let id = originator.originator_id;
-            let mut node = map_node(id, originator.name.clone(), originator.hops);
-            node.gateway = originator.gateway;
-            others.insert(id, node);
-        }
-        others.remove(&status.originator_id);
-        let mut this = map_node(status.originator_id, Some(status.name.clone()), Some(0));
-        this.gateway = status.internet.own_uplink.is_some();
-        let nodes: Vec<MapNode> = std::iter::once(this).chain(others.into_values()).collect();
-        let place = places(&nodes);
-        let links = links.iter().filter_map(|(id, (_, tq))| {
-            Some(MapLine {
-                from: 0,
-                to: *place.get(id)?,
-                hops: 1,
-                tq: Some(*tq),
-            })
-        });
-        let ways = originators.originators.iter();
-        let lines = links.chain(ways.filter_map(|it| way(it, &place))).collect();
-        Self { nodes, lines }
-    }
-}
-
-fn places(nodes: &[MapNode]) -> BTreeMap<OriginatorId, usize> {
-    let nodes = nodes.iter().enumerate();
-    nodes.map(|(at, it)| (it.node.originator_id, at)).collect()
-}
-
-/// Of each neighbor the best link, and how good that is.
-fn usable_links(neighbors: &Neighbors) -> BTreeMap<OriginatorId, (&Neighbor, u8)> {
-    let mut links: BTreeMap<OriginatorId, (&Neighbor, u8)> = BTreeMap::new();
-    let usable = neighbors.neighbors.iter().filter(|it| it.cost_us.is_some());
-    for neighbor in usable {
-        let best = links
-            .entry(neighbor.originator_id)
-            .or_insert((neighbor, neighbor.tq));
-        best.1 = best.1.max(neighbor.tq);
-    }
-    links
-}
-
-fn map_node(originator_id: OriginatorId, name: Option<String>, hops: Option<u32>) -> MapNode {
-    MapNode {
-        node: NodeRef {
-            originator_id,
-            name,
-        },
-        hops,
-        gateway: false,
-        position: None,
-    }
-}
-
-/// From the neighbor that packets go to, to a node behind it.
-fn way(originator: &Originator, place: &BTreeMap<OriginatorId, usize>) -> Option<MapLine> {
-    let first_hop = originator.next_hop.as_ref()?.originator_id;
-    (first_hop != originator.originator_id).then_some(())?;
-    let hops = originator.hops.map_or(0, |hops| hops.saturating_sub(1));
-    Some(MapLine {
-        from: *place.get(&first_hop)?,
-        to: *place.get(&originator.originator_id)?,
-        hops,
-        tq: None,
-    })
 }
 
 fn traffic(accounts: &Accounts, stats: &Stats) -> Traffic {

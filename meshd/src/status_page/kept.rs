@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use control_api::{
-    Accounts, Answer, Interfaces, Method, Metrics, Neighbors, Originators, PageSources, Stats,
-    Status, StatusPage,
+    Accounts, Answer, Interfaces, MeshMap, Method, Metrics, Neighbors, Originators, PageSources,
+    Stats, Status, StatusPage,
 };
 use hyper::body::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -67,6 +67,7 @@ impl Kept {
             status: &self.node().await?,
             neighbors: &self.neighbors().await?,
             originators: &self.originators().await?,
+            map: &self.map().await?,
             accounts: &self.accounts().await?,
             stats: &self.stats().await?,
         });
@@ -99,6 +100,13 @@ impl Kept {
 
     async fn originators(&self) -> Option<Originators> {
         let Answer::Originators(answer) = self.ask(Method::Originators).await? else {
+            return None;
+        };
+        Some(answer)
+    }
+
+    async fn map(&self) -> Option<MeshMap> {
+        let Answer::MeshMap(answer) = self.ask(Method::Map).await? else {
             return None;
         };
         Some(answer)

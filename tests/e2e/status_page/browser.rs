@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use control_api::page::{MapLine, MapNode, Position};
+use control_api::Position;
+use control_api::page::{MapLine, MapNode};
 use control_api::{NodeRef, OriginatorId, StatusPage};
 use libtest_mimic::Trial;
 use mesh_tests::browser::Browser;
@@ -277,11 +278,11 @@ fn crowd(browser: &mut Browser, page: &StatusPage, place: &Path) -> Result<()> {
 /// Nodes that say where they are lie there: north is up, east is right, and one that does not say is below.
 fn located(browser: &mut Browser, page: &StatusPage) -> Result<()> {
     let mut page = page.clone();
-    let places = [(0, 0), (30_000, 0), (0, 30_000), (-30_000, -30_000)];
+    let places = [(0, 0), (3_000, 0), (0, 3_000), (-3_000, -3_000)];
     for (node, (north, east)) in page.map.nodes.iter_mut().zip(places) {
         node.position = Some(Position {
-            latitude_e7: 480_000_000 + north,
-            longitude_e7: 110_000_000 + east,
+            latitude_udeg: 48_000_000 + north,
+            longitude_udeg: 11_000_000 + east,
         });
     }
     browser.answer_instead(serde_json::to_string(&page)?)?;

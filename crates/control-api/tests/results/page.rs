@@ -1,7 +1,8 @@
 //! What the status page shows, made of the other golden answers.
 
 use control_api::{
-    Accounts, Neighbors, Originators, PageSources, Stats, Status, StatusPage, page::MapLine,
+    Accounts, MapLink, MapNode, MeshMap, Neighbors, NodeRef, OriginatorId, Originators,
+    PageSources, Quality, Stats, Status, StatusPage, page::MapLine,
 };
 use serde::de::DeserializeOwned;
 
@@ -13,10 +14,15 @@ fn golden<T: DeserializeOwned>(name: &str) -> T {
 }
 
 fn page(status: &str) -> StatusPage {
+    page_with(status, &golden::<MeshMap>("map.json"))
+}
+
+fn page_with(status: &str, map: &MeshMap) -> StatusPage {
     StatusPage::new(PageSources {
         status: &golden::<Status>(status),
         neighbors: &golden::<Neighbors>("neighbors.json"),
         originators: &golden::<Originators>("originators.json"),
+        map,
         accounts: &golden::<Accounts>("receipts-list.json"),
         stats: &golden::<Stats>("receipts-stats.json"),
     })
@@ -50,4 +56,55 @@ fn every_line_of_the_map_has_two_ends() {
         assert!(*from < map.nodes.len() && *to < map.nodes.len() && from != to);
     }
     assert!(map.lines.iter().any(|line| line.tq.is_some()));
+}
+
+/// Who says whom it hears is drawn with its links, who says nothing with the way to it.
+#[test]
+fn the_map_shows_links_of_others() {
+    // Router 5 is behind router 2.
+    let (relay, far) = (id("22222222222222222222"), id("55555555555555555555"));
+    for (links, hops, tq) in [
+        (&[][..], 3, None),
+        (&[(relay, far, 0.5)], 1, None),
+        (&[(relay, far, 0.5), (far, relay, 0.8)], 1, Some(102)),
+    ] {
+        let map = page_with("status-gateway.json", &map_of(links)).map;
+        let at = |id| map.nodes.iter().position(|it| it.node.originator_id == id);
+        let line = MapLine {
+            from: at(relay).unwrap(),
+            to: at(far).unwrap(),
+            hops,
+            tq,
+        };
+        let between = map
+            .lines
+            .iter()
+            .filter(|it| it.from == line.from && it.to == line.to);
+        assert_eq!(between.collect::<Vec<_>>(), [&line], "{links:?}");
+    }
+}
+
+fn id(text: &str) -> OriginatorId {
+    text.parse().unwrap()
+}
+
+/// Who hears whom, and how well.
+fn map_of(links: &[(OriginatorId, OriginatorId, f64)]) -> MeshMap {
+    let node = |originator_id| NodeRef {
+        originator_id,
+        name: None,
+    };
+    let nodes = links.iter().map(|(at, to, rx)| MapNode {
+        node: node(*at),
+        position: None,
+        said_s: 1,
+        links: vec![MapLink {
+            to: node(*to),
+            rx_quality: Quality::new(*rx),
+        }],
+    });
+    MeshMap {
+        schema: 1,
+        nodes: nodes.collect(),
+    }
 }
