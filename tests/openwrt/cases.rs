@@ -71,6 +71,9 @@ pub(crate) const CASES: &[Case] = &[
         "network_key",
     ),
     option("meshd", "name", &["router-1"], "name"),
+    option("meshd", "position", &["-1.286389, 36.817223"], "position"),
+    option("meshd", "control_group", &["adm"], "control_group"),
+    option("meshd", "control_read_only", &["off"], "control_read_only"),
     option("meshd", "identity", &["{root}/keys/id"], "identity"),
     option("meshd", "state", &["{root}/flash"], "state"),
     option("meshd", "control", &["{root}/control"], "control"),
@@ -148,11 +151,35 @@ pub(crate) const CASES: &[Case] = &[
         "sharing.settlement",
         "192.0.2.1 2001:db8::1",
     ),
+    option(
+        "sharing",
+        "throughput_tests",
+        &["refused"],
+        "sharing.throughput_tests",
+    ),
+    list(
+        "status_page",
+        "listen",
+        &["127.0.0.1:8080", "[::1]:8080"],
+        "status_page.listen",
+        "127.0.0.1:8080 [::1]:8080",
+    ),
+    list(
+        "status_page",
+        "host_names",
+        &["router.lan"],
+        "status_page.host_names",
+        "router.lan",
+    )
+    .beside(PAGE),
+    option("status_page", "metrics", &["off"], "status_page.metrics").beside(PAGE),
     option("numbers", "tables", &["6000"], "numbers.tables"),
     option("numbers", "rules", &["30000"], "numbers.rules"),
     option("numbers", "last_rule", &["32801"], "numbers.last_rule"),
     option("numbers", "mark_bit", &["26"], "numbers.mark_bit"),
 ];
+
+const PAGE: &str = "\tlist listen '127.0.0.1:8080'\n";
 
 const LISTED: &str = "config uplinks 'uplinks'\n\toption use 'listed'\n";
 

@@ -118,6 +118,17 @@ render_sharing() {
 	yaml_option '  ' sharing stranger_credit
 	yaml_option '  ' sharing free_rate
 	yaml_list '  ' sharing settlement
+	yaml_option '  ' sharing throughput_tests
+}
+
+# Without an address there is no page.
+render_status_page() {
+	local listen
+	listen=$(yaml_list '  ' status_page listen)
+	[ -n "$listen" ] || return 0
+	printf 'status_page:\n%s\n' "$listen"
+	yaml_list '  ' status_page host_names
+	yaml_option '  ' status_page metrics
 }
 
 render_numbers() {
@@ -135,14 +146,18 @@ meshd_render() {
 	yaml_option '' main network
 	yaml_option '' main network_key
 	yaml_option '' main name
+	yaml_option '' main position
 	yaml_option '' main identity /etc/meshd/identity.key
 	yaml_option '' main state /etc/meshd/state
 	yaml_option '' main control /var/run/meshd/control.sock
+	yaml_option '' main control_group
+	yaml_option '' main control_read_only
 	yaml_option '' main tunnel
 	render_all mesh || return 1
 	render_all lan || true
 	render_uplinks
 	render_gateways
 	render_sharing
+	render_status_page
 	render_numbers
 }

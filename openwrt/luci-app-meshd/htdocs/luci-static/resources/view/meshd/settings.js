@@ -9,9 +9,12 @@ const MAIN = [
 	[ form.Value, 'network', _('Name of the mesh, the same on every node') ],
 	[ form.Value, 'network_key', _('File with the secret of the mesh') ],
 	[ form.Value, 'name', _('Name of this node'), _('the host name') ],
+	[ form.Value, 'position', _('Latitude and longitude, for everybody in the mesh') ],
 	[ form.Value, 'identity', _('File of this node\'s key'), '/etc/meshd/identity.key' ],
 	[ form.Value, 'state', _('Receipts and counters, on flash'), '/etc/meshd/state' ],
 	[ form.Value, 'control', _('Socket for meshctl'), '/var/run/meshd/control.sock' ],
+	[ form.Value, 'control_group', _('Group that may use it') ],
+	[ form.Value, 'control_read_only', _('Who may ask and change nothing: all, off, or a group'), 'all' ],
 	[ form.Value, 'tunnel', _('Tunnel: auto, wireguard or vxlan'), 'auto' ],
 	[ form.Value, 'log_level', _('Log level'), 'info' ],
 	[ form.Flag, 'jail', _('In a file system of its own') ],
@@ -54,6 +57,12 @@ const SHARING = [
 	[ form.Value, 'stranger_credit', _('Credit of strangers'), '1MiB' ],
 	[ form.Value, 'free_rate', _('Rate without credit'), '256k' ],
 	[ form.DynamicList, 'settlement', _('Addresses that can always be reached') ],
+	[ form.Value, 'throughput_tests', _('Others may measure the way here: allowed or refused'), 'allowed' ],
+];
+const STATUS_PAGE = [
+	[ form.DynamicList, 'listen', _('ADDRESS:PORT of a LAN') ],
+	[ form.DynamicList, 'host_names', _('What else the router is called') ],
+	[ form.Value, 'metrics', _('For Prometheus: on or off'), 'on' ],
 ];
 const NUMBERS = [
 	[ form.Value, 'tables', _('First routing table'), '5525' ],
@@ -91,6 +100,7 @@ return view.extend({
 		several('uplink', _('Listed ways to the Internet'), UPLINK);
 		one('gateways', 'gateways', _('Gateways'), GATEWAYS);
 		one('sharing', 'sharing', _('Terms'), SHARING);
+		one('status_page', 'status_page', _('Page for people on the LANs'), STATUS_PAGE);
 		one('numbers', 'numbers', _('Numbers of the kernel'), NUMBERS);
 		return map.render();
 	}
