@@ -97,20 +97,26 @@ fn a_request_that_died_with_a_relay_is_made_again() {
     assert!(flows.count > 20 && flows.max_ms.unwrap() < 800, "{report}");
 }
 
+/// A stop in some ninety takes seconds, all others less than one.
 #[test]
 fn a_dead_gateway_is_seen_in_the_uplinks() {
-    let report = play_by_name("gateway", "grid:3x3", 1);
-    let stops = report.phases.iter().filter(|phase| phase.kind == "stop");
-    for stop in stops {
-        // Seven nodes are no gateways, and all used the better one. Some are led to it by another
-        // way first, which turns out to end as well.
-        assert!(stop.uplinks.count >= 7, "{stop:?}");
-        let longest = f64::from(stop.uplinks.max_ms.unwrap()) / 1000.0;
-        let online = stop.online_after_s.unwrap();
-        assert!(longest <= online + 0.001, "{longest} {online}");
-        assert!(online <= 2.0, "with traffic everywhere: {stop:?}");
-        assert!(stop.flows.count >= 4, "{stop:?}");
+    let mut slow = 0;
+    for seed in 1..=10 {
+        let report = play_by_name("gateway", "grid:3x3", seed);
+        let stops = report.phases.iter().filter(|phase| phase.kind == "stop");
+        for stop in stops {
+            // Seven nodes are no gateways, and all used the better one. Some are led to it by another
+            // way first, which turns out to end as well.
+            assert!(stop.uplinks.count >= 7, "{seed}: {stop:?}");
+            let longest = f64::from(stop.uplinks.max_ms.unwrap()) / 1000.0;
+            let online = stop.online_after_s.unwrap();
+            assert!(longest <= online + 0.001, "{seed}: {longest} {online}");
+            assert!(online <= 3.5, "{seed}: with traffic everywhere: {stop:?}");
+            assert!(stop.flows.count >= 4, "{seed}: {stop:?}");
+            slow += u32::from(online > 0.7);
+        }
     }
+    assert!(slow <= 1, "{slow} of 30 stops");
 }
 
 #[test]
