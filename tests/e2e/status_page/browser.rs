@@ -1,6 +1,7 @@
 //! The page as a browser shows it, at the width of a small telephone.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use control_api::Position;
@@ -27,6 +28,8 @@ pub(super) fn tests() -> Vec<Trial> {
 }
 
 const URL: &str = "http://192.168.1.1/";
+/// Nodes tell of their links when they have had the time to know them; traffic is counted now and then.
+const TOLD: Duration = Duration::from_secs(150);
 /// A small telephone.
 const WIDTH: u32 = 360;
 /// The page has had an answer, and shown all of it.
@@ -43,8 +46,18 @@ fn shown(lab: &mut Lab) -> Result<()> {
     mesh_tests::http::exchange(&phone, web_at(HOST_V4), 3_000_000, PATIENCE)?;
     let place = kept::place("status-page", "about.txt", "What a telephone shows.\n")?;
     let files = lab.node("r1")?.files().directory().join("browser");
-    let said = get(&phone, on_lan(), "/status.json")?;
-    let page: StatusPage = serde_json::from_slice(&said.body)?;
+    let page = wait_for("all of it to be told", TOLD, || {
+        let said = get(&phone, on_lan(), "/status.json")?;
+        let page: StatusPage = serde_json::from_slice(&said.body)?;
+        let links = page.map.lines.iter().filter(|line| line.tq.is_some());
+        let (links, received) = (links.count(), page.traffic.received_bytes);
+        ensure!(
+            links == 4 && received > 1 << 20,
+            "{received}: {:?}",
+            page.map
+        );
+        Ok(page)
+    })?;
 
     let mut browser = Browser::start(&phone, &files.join("en"), WIDTH, "en-US")?;
     browser.visit(URL, SHOWN)?;
