@@ -126,8 +126,8 @@ fn sandboxed() -> Result<()> {
     for line in [
         format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"),
         // CAP_NET_ADMIN and CAP_NET_RAW.
-        "CapEff:\t0000000000003000".to_owned(),
-        "CapBnd:\t0000000000003000".to_owned(),
+        "CapEff:\t0000000000003400".to_owned(),
+        "CapBnd:\t0000000000003400".to_owned(),
         "NoNewPrivs:\t1".to_owned(),
         "Seccomp:\t2".to_owned(),
     ] {
