@@ -125,7 +125,7 @@ fn sandboxed() -> Result<()> {
     let uid = user.uid;
     for line in [
         format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"),
-        // CAP_NET_ADMIN and CAP_NET_RAW.
+        // CAP_NET_BIND_SERVICE, CAP_NET_ADMIN and CAP_NET_RAW.
         "CapEff:\t0000000000003400".to_owned(),
         "CapBnd:\t0000000000003400".to_owned(),
         "NoNewPrivs:\t1".to_owned(),
