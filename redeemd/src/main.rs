@@ -118,11 +118,13 @@ async fn serve(config: &Path) -> Result<ExitCode> {
     }
     let service = Arc::new(service(&config, store)?);
     let address = listener.local_addr()?;
+    // Before anybody is told that there is somebody to end.
+    let ended = ended()?;
     info!(%address, settlement_key = %service.chain.us, "redeemd listens");
     let settler = settler::spawn(Arc::clone(&service));
     let shared = Shared::new(Arc::clone(&service), config.limits);
     tokio::select! {
-        served = settler::attend(settler, http::serve(listener, shared, ended()?)) => served?,
+        served = settler::attend(settler, http::serve(listener, shared, ended)) => served?,
         wrong = other_chain(&service) => return Err(wrong.into()),
     }
     info!("redeemd ends");
